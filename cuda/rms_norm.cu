@@ -1,0 +1,161 @@
+#include "cuda/rms_norm.h"
+
+#include <algorithm>
+
+#include "cuda/detail/numeric.cuh"
+#include "cuda/detail/range.h"
+
+// rms_norm:   y = x · 1/sqrt(Σ x² / hidden + eps)
+//   x (rows, columns) with a row stride   y (rows, columns) contiguous
+// grid    one block a row (a loop past 2³¹ − 1 rows)
+// block   32 … 1024 threads, two packs of 16 bytes a thread up to 32 KiB a row
+// shared  one sum a warp
+// numerics  squares, sum and scale in float32 (float64 for float64), one rounding to T; the order
+//         of the sum depends on columns, type and alignment only: a row has the same bits anywhere
+// edges   any rows, columns ≥ 0; an unaligned view takes one-element packs; y may be x (contiguous)
+// work    reads and writes rows·columns elements once; past kCached packs a thread, reads twice
+
+namespace slice::kernels {
+namespace {
+
+using detail::Accumulator;
+using detail::Pack;
+
+constexpr int kWarp = 32;
+constexpr int kMaxThreads = 1024;
+constexpr int kCached = 4;          // packs a thread keeps in registers between the two sweeps
+constexpr int kPacksPerThread = 2;  // aimed at: enough bytes in flight without idle threads
+constexpr int kVectorBytes = 16;
+
+// Every thread gets the sum; the butterfly adds the same pairs in all lanes, so all get the same
+// bits.
+template <typename A>
+__device__ __forceinline__ A warp_sum(A value) {
+#pragma unroll
+  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
+    value += __shfl_xor_sync(0xffffffffu, value, mask);
+  }
+  return value;
+}
+
+template <typename A>
+__device__ __forceinline__ A block_sum(A value, A* partial) {
+  value = warp_sum(value);
+  if (blockDim.x == kWarp) return value;
+  const int lane = threadIdx.x % kWarp;
+  if (lane == 0) partial[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  value = warp_sum(lane < static_cast<int>(blockDim.x) / kWarp ? partial[lane] : A(0));
+  __syncthreads();  // the next row overwrites `partial`
+  return value;
+}
+
+template <typename T, int kWidth>
+__device__ __forceinline__ Accumulator<T> sum_of_squares(const Pack<T, kWidth>& pack) {
+  Accumulator<T> sum = 0;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) {
+    const Accumulator<T> value = detail::widen(pack.values[i]);
+    sum += value * value;
+  }
+  return sum;
+}
+
+template <typename T, int kWidth>
+__device__ __forceinline__ Pack<T, kWidth> scaled(const Pack<T, kWidth>& pack,
+                                                  Accumulator<T> scale) {
+  Pack<T, kWidth> result;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) {
+    result.values[i] = detail::narrow<T>(detail::widen(pack.values[i]) * scale);
+  }
+  return result;
+}
+
+__device__ __forceinline__ float square_root(float value) { return sqrtf(value); }
+__device__ __forceinline__ double square_root(double value) { return sqrt(value); }
+
+// No __restrict__: y may be x. Each thread reads its packs before the barrier of the sum and writes
+// only those.
+template <typename T, int kWidth>
+__global__ void __launch_bounds__(kMaxThreads)
+    rms_norm_kernel(T* y, const T* x, int64_t rows, int64_t packs, int64_t x_row_stride,
+                    Accumulator<T> hidden, Accumulator<T> eps) {
+  using A = Accumulator<T>;
+  using P = Pack<T, kWidth>;
+  __shared__ A partial[kMaxThreads / kWarp];
+
+  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+    const P* source = reinterpret_cast<const P*>(x + row * x_row_stride);
+    P* target = reinterpret_cast<P*>(y + row * packs * kWidth);
+    const int64_t uncached = threadIdx.x + int64_t{kCached} * blockDim.x;
+
+    P cache[kCached];
+    A sum = 0;
+#pragma unroll
+    for (int i = 0; i < kCached; ++i) {
+      const int64_t index = threadIdx.x + int64_t{i} * blockDim.x;
+      if (index < packs) {
+        cache[i] = source[index];
+        sum += sum_of_squares<T, kWidth>(cache[i]);
+      }
+    }
+    for (int64_t index = uncached; index < packs; index += blockDim.x) {
+      sum += sum_of_squares<T, kWidth>(source[index]);
+    }
+
+    const A scale = A(1) / square_root(block_sum(sum, partial) / hidden + eps);
+#pragma unroll
+    for (int i = 0; i < kCached; ++i) {
+      const int64_t index = threadIdx.x + int64_t{i} * blockDim.x;
+      if (index < packs) target[index] = scaled<T, kWidth>(cache[i], scale);
+    }
+    for (int64_t index = uncached; index < packs; index += blockDim.x) {
+      target[index] = scaled<T, kWidth>(source[index], scale);
+    }
+  }
+}
+
+template <typename T, int kWidth>
+cudaError_t launch(T* y, const T* x, int64_t rows, int64_t columns, int64_t x_row_stride,
+                   int64_t hidden, double eps, cudaStream_t stream) {
+  using A = Accumulator<T>;
+  const int64_t packs = columns / kWidth;
+  const int64_t wanted = detail::ceil_div(detail::ceil_div(packs, kPacksPerThread), kWarp) * kWarp;
+  const auto threads = static_cast<unsigned>(std::min<int64_t>(wanted, kMaxThreads));
+  const auto blocks = static_cast<unsigned>(std::min<int64_t>(rows, INT32_MAX));
+  rms_norm_kernel<T, kWidth><<<blocks, threads, 0, stream>>>(
+      y, x, rows, packs, x_row_stride, static_cast<A>(hidden), static_cast<A>(eps));
+  return cudaPeekAtLastError();
+}
+
+}  // namespace
+
+cudaError_t rms_norm(void* y, const void* x, DataType type, int64_t rows, int64_t columns,
+                     int64_t x_row_stride, int64_t hidden, double eps, cudaStream_t stream) {
+  if (rows < 0 || columns < 0 || x_row_stride < 0 || hidden < 1) return cudaErrorInvalidValue;
+  if (rows == 0 || columns == 0) return cudaSuccess;
+
+  const int64_t size = size_of(type);
+  const bool in_place = y == x && (x_row_stride == columns || rows == 1);
+  const int64_t x_bytes = detail::strided_extent(rows, columns, x_row_stride) * size;
+  if (y == nullptr || x == nullptr || !detail::is_aligned(y, size) ||
+      !detail::is_aligned(x, size) ||
+      !(in_place || detail::are_disjoint(y, rows * columns * size, x, x_bytes))) {
+    return cudaErrorInvalidValue;
+  }
+
+  const bool vectors = detail::is_aligned(y, kVectorBytes) && detail::is_aligned(x, kVectorBytes) &&
+                       columns * size % kVectorBytes == 0 &&
+                       x_row_stride * size % kVectorBytes == 0;
+  return detail::dispatch(type, [&](auto tag) {
+    using T = typename decltype(tag)::Type;
+    constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
+    auto* out = static_cast<T*>(y);
+    const auto* in = static_cast<const T*>(x);
+    return vectors ? launch<T, kWidth>(out, in, rows, columns, x_row_stride, hidden, eps, stream)
+                   : launch<T, 1>(out, in, rows, columns, x_row_stride, hidden, eps, stream);
+  });
+}
+
+}  // namespace slice::kernels

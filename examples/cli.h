@@ -1,0 +1,47 @@
+#pragma once
+
+// What the programs share: exit codes, signals, progress on the terminal, options that several of
+// them have.
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "libslice/calibration.h"
+#include "libslice/progress.h"
+
+namespace cli {
+
+/// Parses the command line and runs `body`. @return  the exit code: 0 done; 1 failed, a one-line
+/// reason on stderr; 2 bad usage; 130 interrupted by SIGINT or SIGTERM.
+int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
+
+/// Throws slice::Interrupted once SIGINT or SIGTERM came. Progress callbacks call it; so should
+/// long loops.
+void check_interrupted();
+
+/// A progress callback that watches for signals and, unless quiet, tells how far it is on stderr:
+/// one line that is written over on a terminal, plain lines otherwise.
+slice::OnProgress progress(bool quiet);
+
+/// --context, --samples (called `count_name`), --order, --bos.
+void add_window_options(CLI::App& app, slice::WindowOptions& options,
+                        const std::string& count_name);
+
+/// --threads.
+void add_threads_option(CLI::App& app);
+
+/// "float16" … from "bf16|fp16|fp32"; nothing for "keep".
+std::optional<at::ScalarType> dtype_option(const std::string& text);
+
+/// Since the program began.
+double seconds();
+
+/// What this machine's CPUs do in float32 matrix products, from a tenth of a second of them.
+double measured_flop_per_second();
+
+/// 134515008 → "134,515,008"
+std::string grouped(int64_t number);
+
+}  // namespace cli

@@ -1,0 +1,53 @@
+// generate MODEL --prompt TEXT: continues a text, streamed to stdout.
+
+#include <cstdio>
+
+#include "cli.h"
+#include "libslice/slice.h"
+
+int main(int argc, char** argv) {
+  std::string path, prompt;
+  slice::GenerateOptions options;
+  bool quiet = false;
+  CLI::App app("Lets a language model write.", "generate");
+  app.add_option("MODEL", path, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
+  app.add_option("--prompt", prompt, "text to continue; - is stdin")->required();
+  app.add_option("--max-tokens", options.max_tokens)->capture_default_str();
+  app.add_option("--temperature", options.sampling.temperature, "0 takes the most likely token")
+      ->capture_default_str();
+  app.add_option("--top-p", options.sampling.top_p)->capture_default_str();
+  app.add_option("--seed", options.seed)->capture_default_str();
+  app.add_flag("--quiet", quiet, "no statistics on stderr");
+  cli::add_threads_option(app);
+  return cli::run(app, argc, argv, [&] {
+    if (prompt == "-") prompt = slice::read_text("-");
+    const slice::Model model = slice::load_model(path);
+    const slice::Tokenizer& tokenizer = model.tokenizer();
+    std::vector<int64_t> ids = tokenizer.encode(prompt, /*special=*/true);
+    if (tokenizer.adds_bos() && tokenizer.bos_token())
+      ids.insert(ids.begin(), *tokenizer.bos_token());
+    options.stop_tokens = tokenizer.eos_tokens();
+    std::fputs(prompt.c_str(), stdout);
+
+    // A token may end in the middle of a character, and how it reads can depend on its neighbours:
+    // print what the whole continuation adds.
+    const std::string before = tokenizer.decode(ids);
+    std::vector<int64_t> text = ids;
+    size_t printed = before.size();
+    const double begin = cli::seconds();
+    const auto written = slice::generate(model, ids, options, [&](int64_t id) {
+      cli::check_interrupted();
+      text.push_back(id);
+      const std::string now = tokenizer.decode(text);
+      std::fwrite(now.data() + printed, 1, now.size() - printed, stdout);
+      std::fflush(stdout);
+      printed = now.size();
+      return true;
+    });
+    std::fputs("\n", stdout);
+    if (!quiet) {
+      std::fprintf(stderr, "%zu tokens, %.1f tokens/s\n", written.size(),
+                   static_cast<double>(written.size()) / (cli::seconds() - begin));
+    }
+  });
+}

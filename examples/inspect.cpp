@@ -1,0 +1,66 @@
+// inspect MODEL: sizes, parameters, and what slicing would remove. Reads headers only.
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli.h"
+#include "libslice/slice.h"
+
+int main(int argc, char** argv) {
+  std::string path;
+  bool json = false;
+  CLI::App app("Shows what a model is made of.", "inspect");
+  app.add_option("MODEL", path, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
+  app.add_flag("--json", json, "print results as one JSON object");
+  return cli::run(app, argc, argv, [&] {
+    const auto checkpoint = slice::open_checkpoint(path);
+    const slice::ModelConfig& c = checkpoint->config();
+    const slice::ParameterCount now = slice::count_parameters(c);
+    nlohmann::ordered_json object = {{"family", c.family},
+                                     {"hidden_size", c.hidden_size},
+                                     {"layers", c.layers},
+                                     {"heads", c.heads},
+                                     {"kv_heads", c.kv_heads},
+                                     {"head_size", c.head_size},
+                                     {"ffn_size", c.ffn_size},
+                                     {"vocabulary_size", c.vocabulary_size},
+                                     {"context", c.context_length},
+                                     {"tied_head", c.tied_head},
+                                     {"sliced", c.sliced()},
+                                     {"parameters", now.total},
+                                     {"block_parameters", now.blocks}};
+    if (!json) {
+      std::printf(
+          "%s: %s, hidden size %ld, %ld layers, %ld heads (%ld for keys and values) of %ld, FFN "
+          "%ld,\n"
+          "vocabulary %ld, context %ld, head %s%s\n",
+          path.c_str(), c.family.c_str(), c.hidden_size, c.layers, c.heads, c.kv_heads, c.head_size,
+          c.ffn_size, c.vocabulary_size, c.context_length, c.tied_head ? "tied" : "untied",
+          c.sliced() ? ", sliced" : "");
+      std::printf("parameters %s as stored, %s in blocks\n", cli::grouped(now.total).c_str(),
+                  cli::grouped(now.blocks).c_str());
+    }
+    if (!c.sliced()) {
+      if (!json) std::printf("\nslice     k   parameters   blocks, dense shortcuts\n");
+      for (const double slice : {0.10, 0.20, 0.25, 0.30}) {
+        const auto sizes =
+            slice::plan_stream_sizes(c.hidden_size, 2 * c.layers + 1, {.slice = slice});
+        const auto after = slice::count_parameters(slice::sliced_config(c, sizes));
+        const double change =
+            100.0 * static_cast<double>(after.blocks) / static_cast<double>(now.blocks) - 100.0;
+        object["slices"].push_back({{"slice", slice},
+                                    {"k", sizes.front()},
+                                    {"shortcut", "dense"},
+                                    {"parameters", after.total},
+                                    {"block_parameters", after.blocks},
+                                    {"block_change_percent", change}});
+        if (!json) {
+          std::printf("%3.0f %%  %5ld  %s  %s (%+.1f %%)\n", 100 * slice, sizes.front(),
+                      cli::grouped(after.total).c_str(), cli::grouped(after.blocks).c_str(),
+                      change);
+        }
+      }
+    }
+    if (json) std::printf("%s\n", object.dump(2).c_str());
+  });
+}

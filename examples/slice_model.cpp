@@ -1,0 +1,162 @@
+// slice_model MODEL --calibration TEXT --out DIR: makes a trained language model smaller without
+// training it.
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "cli.h"
+#include "libslice/slice.h"
+
+namespace {
+
+struct Arguments {
+  std::string model, calibration, out, report, perplexity_text, method = "slicegpt", dtype = "keep";
+  slice::SliceOptions slice;
+  slice::WindowOptions windows{.samples = 128};
+  int64_t perplexity_windows = 16;
+  bool force = false, dry_run = false, json = false, quiet = false;
+};
+
+/// What would happen, from headers alone.
+void print_plan(const Arguments& a) {
+  const auto checkpoint = slice::open_checkpoint(a.model);
+  const slice::ModelConfig& dense = checkpoint->config();
+  const auto sizes = slice::plan_stream_sizes(dense.hidden_size, 2 * dense.layers + 1, a.slice);
+  const slice::ModelConfig sliced = slice::sliced_config(dense, sizes);
+  const slice::ParameterCount before = slice::count_parameters(dense),
+                              after = slice::count_parameters(sliced);
+  const slice::ExpectedCost cost = slice::expected_cost(
+      dense, sizes, *a.windows.samples * a.windows.context, a.slice.chunk_tokens,
+      slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
+  const double seconds = cost.flop / cli::measured_flop_per_second();
+  if (a.json) {
+    const nlohmann::ordered_json json = {{"plan", {{"k", sizes}}},
+                                         {"parameters",
+                                          {{"before", before.total},
+                                           {"after", after.total},
+                                           {"blocks_before", before.blocks},
+                                           {"blocks_after", after.blocks}}},
+                                         {"expected",
+                                          {{"host_bytes", cost.host_bytes},
+                                           {"disk_bytes", cost.disk_bytes},
+                                           {"flop", cost.flop},
+                                           {"seconds", seconds}}}};
+    std::printf("%s\n", json.dump(2).c_str());
+    return;
+  }
+  std::printf("plan        hidden size %ld -> %ld at %zu sites (head %ld)\n", dense.hidden_size,
+              sizes.front(), sizes.size(), sizes.back());
+  std::printf("parameters  %s -> %s as stored, %s -> %s in blocks (%s of them shortcuts)\n",
+              cli::grouped(before.total).c_str(), cli::grouped(after.total).c_str(),
+              cli::grouped(before.blocks).c_str(), cli::grouped(after.blocks).c_str(),
+              cli::grouped(after.shortcuts).c_str());
+  std::printf(
+      "expected    %.1f GiB of memory, %.1f GiB on disk, about %.0f s on this machine (%.1f "
+      "TFLOP)\n",
+      cost.host_bytes / 0x1p30, cost.disk_bytes / 0x1p30, seconds, cost.flop / 1e12);
+}
+
+void print_summary(const Arguments& a, const slice::SliceReport& r) {
+  if (a.json) {
+    std::printf("%s\n", slice::report_json(r).c_str());
+    return;
+  }
+  std::printf("parameters  %s -> %s as stored, %s -> %s in blocks\n",
+              cli::grouped(r.before.total).c_str(), cli::grouped(r.after.total).c_str(),
+              cli::grouped(r.before.blocks).c_str(), cli::grouped(r.after.blocks).c_str());
+  if (r.perplexity_before)
+    std::printf("perplexity  %.3f -> %.3f\n", *r.perplexity_before, *r.perplexity_after);
+  std::printf("calibrated  on %s tokens\nseconds     %.1f\nwritten     %s\n",
+              cli::grouped(r.calibration_tokens).c_str(), r.total_seconds, a.out.c_str());
+}
+
+void slice_and_save(const Arguments& a) {
+  slice::AtomicDirectory output(a.out, a.force);  // refused now rather than after an hour's work
+  const auto on_progress = cli::progress(a.quiet);
+  const auto tokenizer = slice::load_tokenizer(a.model);
+  const at::Tensor tokens =
+      slice::tokenize_text(*tokenizer, slice::read_text(a.calibration), a.windows);
+  if (!a.quiet && tokens.size(0) < *a.windows.samples) {
+    std::fprintf(stderr,
+                 "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
+                 a.calibration.c_str(), tokens.size(0), tokens.size(1), *a.windows.samples);
+  }
+  at::Tensor test;
+  if (!a.perplexity_text.empty()) {
+    test = slice::tokenize_text(*tokenizer, slice::read_text(a.perplexity_text),
+                                {.context = a.windows.context,
+                                 .samples = a.perplexity_windows,
+                                 .order = slice::WindowOrder::kFirst,
+                                 .bos = a.windows.bos});
+  }
+  cli::check_interrupted();
+  slice::Model model = slice::load_model(a.model);
+  const double load_seconds = cli::seconds();
+  if (!a.quiet && tokens.numel() < model.config().hidden_size) {
+    std::fprintf(
+        stderr,
+        "warning: %ld calibration tokens are fewer than the hidden size %ld: the covariance is "
+        "rank-deficient\n",
+        tokens.numel(), model.config().hidden_size);
+  }
+  const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
+  std::optional<double> before;
+  if (test.defined()) before = score();
+  slice::SliceReport report = slice::slice_model(model, tokens, a.slice, on_progress);
+  report.load_seconds = load_seconds;
+  if (before) {
+    report.perplexity_before = before;
+    report.perplexity_after = score();
+  }
+  const double save_begin = cli::seconds();
+  slice::write_model(model, output.path(), {.dtype = cli::dtype_option(a.dtype)}, on_progress);
+  report.save_seconds = cli::seconds() - save_begin;
+  report.total_seconds = cli::seconds();
+  report.peak_host_bytes = slice::peak_host_bytes();
+  slice::save_report(report, output.path() / "slice_report.json");
+  cli::check_interrupted();
+  output.commit();
+  if (!a.report.empty()) slice::save_report(report, a.report);
+  print_summary(a, report);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments a;
+  CLI::App app(
+      "Makes a trained language model smaller without training it (SliceGPT, arXiv 2401.15024).",
+      "slice_model");
+  app.add_option("MODEL", a.model, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
+  app.add_option("--calibration", a.calibration,
+                 "text to calibrate on: UTF-8, .jsonl, .json of Alpaca; - is stdin");
+  app.add_option("--out", a.out, "directory to write; refused when it exists");
+  app.add_option("--slice", a.slice.slice, "fraction of the hidden size to delete, in [0, 1)")
+      ->capture_default_str();
+  app.add_option("--method", a.method)->check(CLI::IsMember({"slicegpt"}))->capture_default_str();
+  app.add_option("--head", a.slice.head, "keep the head whole, or slice it too")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, slice::HeadMode>{
+          {"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}}));
+  app.add_option("--round", a.slice.round, "kept sizes are multiples of it")->capture_default_str();
+  cli::add_window_options(app, a.windows, "samples");
+  app.add_option("--dtype", a.dtype, "what the weights are stored as")
+      ->check(CLI::IsMember({"keep", "bf16", "fp16", "fp32"}))
+      ->capture_default_str();
+  app.add_option("--perplexity", a.perplexity_text, "text to measure before and after");
+  app.add_option("--windows", a.perplexity_windows, "windows of it at most")->capture_default_str();
+  app.add_option("--report", a.report, "also write the report there");
+  app.add_flag("--force", a.force, "replace an existing directory");
+  app.add_flag("--dry-run", a.dry_run, "print the plan and what it costs; reads headers only");
+  app.add_flag("--json", a.json, "print results as one JSON object");
+  app.add_flag("--quiet", a.quiet, "no progress");
+  cli::add_threads_option(app);
+  return cli::run(app, argc, argv, [&] {
+    if (!(a.slice.slice >= 0 && a.slice.slice < 1))
+      throw CLI::ValidationError("--slice", "want a fraction in [0, 1)");
+    if (a.slice.round < 1) throw CLI::ValidationError("--round", "want at least 1");
+    if (a.dry_run) return print_plan(a);
+    if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
+    if (a.out.empty()) throw CLI::RequiredError("--out");
+    slice_and_save(a);
+  });
+}

@@ -1,0 +1,77 @@
+#include "libslice/adapter.h"
+
+#include <ATen/ATen.h>
+
+#include "libslice/detail/check.h"
+#include "libslice/detail/finite.h"
+#include "libslice/detail/tensor_text.h"
+
+namespace slice {
+
+using at::Tensor;
+
+Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {
+  const Tensor normed = norm->forward(x);  // (B, T, k_a)
+  Tensor written;                          // (B, T, k_b)
+  for (const Inner& part : inner) {
+    const Tensor y = at::linear(part.hidden(normed, cache), part.writer.weight, part.writer.bias);
+    written = written.defined() ? written + y : y;
+  }
+  const Tensor z = shortcut->forward(x, written);
+  if (tap != nullptr) (*tap)(z);
+  return z;
+}
+
+namespace {
+
+void check_linear(const LinearRef& linear, int64_t D, bool writes) {
+  const Tensor& W = linear.weight;
+  SLICE_CHECK(W.defined() && W.dim() == 2, "{}: want a weight matrix, got {}", linear.name,
+              detail::describe(W));
+  SLICE_CHECK(W.size(writes ? 0 : 1) == D, "{}: want {}, got {}", linear.name,
+              writes ? fmt::format("({}, …)", D) : fmt::format("(…, {})", D), detail::describe(W));
+  if (linear.bias.defined()) {
+    SLICE_CHECK(linear.bias.dim() == 1 && linear.bias.size(0) == W.size(0),
+                "{} bias: want ({}), got {}", linear.name, W.size(0),
+                detail::describe(linear.bias));
+    detail::check_finite(linear.bias, linear.name + " bias");
+  }
+  detail::check_finite(W, linear.name);
+}
+
+void check_norm(const RmsNorm& norm, int64_t D, const std::string& name) {
+  SLICE_CHECK(!norm.is_empty() && norm->hidden_size() == D, "{}: want an RmsNorm of width {}", name,
+              D);
+  if (norm->weighted()) detail::check_finite(norm->weight, name + " weight");
+}
+
+}  // namespace
+
+void check_adapter(const ModelAdapter& model) {
+  const int64_t D = model.hidden_size;
+  SLICE_CHECK(D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
+              "model: want a hidden size, an embedding and at least one sublayer");
+  check_linear(model.head, D, /*writes=*/false);
+  for (const LinearRef& embedding : model.embeddings) {
+    check_linear(embedding, D, /*writes=*/false);
+    SLICE_CHECK(!model.head.weight.is_alias_of(embedding.weight),
+                "{} shares its memory with {}: untie it first", model.head.name, embedding.name);
+  }
+  for (const Sublayer& s : model.sublayers) {
+    check_norm(s.norm, D, s.name + " norm");
+    SLICE_CHECK(
+        !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.inner.empty(),
+        "{}: want an inner function, a tap and an identity shortcut (a sliced model cannot be "
+        "sliced again)",
+        s.name);
+    for (const Inner& part : s.inner) {
+      SLICE_CHECK(part.hidden && !part.readers.empty(), "{}: want readers and a hidden function",
+                  s.name);
+      for (const LinearRef& reader : part.readers) check_linear(reader, D, /*writes=*/false);
+      check_linear(part.writer, D, /*writes=*/true);
+    }
+  }
+  check_norm(model.final_norm, D, "final norm");
+}
+
+}  // namespace slice

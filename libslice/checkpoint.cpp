@@ -1,0 +1,304 @@
+#include "libslice/checkpoint.h"
+
+#include <c10/util/accumulate.h>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <set>
+#include <utility>
+
+#include "libslice/detail/check.h"
+#include "libslice/detail/file.h"
+#include "libslice/detail/json.h"
+#include "libslice/detail/split_halves.h"
+#include "libslice/detail/tensor_text.h"
+#include "libslice/gguf.h"
+#include "libslice/llama2c.h"
+#include "libslice/models/family.h"
+#include "libslice/safetensors.h"
+
+namespace slice {
+
+namespace fs = std::filesystem;
+using at::Tensor;
+
+namespace {
+
+class DirectoryCheckpoint : public Checkpoint {
+ public:
+  explicit DirectoryCheckpoint(const fs::path& path) {
+    path_ = path;
+    const fs::path config = path / "config.json", index = path / "model.safetensors.index.json";
+    config_ = parse_config(detail::read_text_file(config, size_t{1} << 24), config.string());
+    std::error_code ignored;
+    if (fs::exists(index, ignored)) {
+      open_shards(index);
+    } else {
+      add_file("model.safetensors");
+      for (const auto& [name, entry] : files_.begin()->second.tensors())
+        place_[name] = files_.begin()->first;
+    }
+    for (const auto& [name, file] : place_) {
+      const auto& entry = files_.at(file).tensors().at(name);
+      entries_[name] = {.shape = entry.shape, .dtype = entry.dtype};
+    }
+  }
+
+  Tensor read(const std::string& name) const override {
+    const auto found = place_.find(name);
+    SLICE_FORMAT_CHECK(found != place_.end(), "{}: no tensor is called {}", path_.string(), name);
+    return files_.at(found->second).read(name);
+  }
+
+ private:
+  void add_file(const std::string& name) {
+    if (!files_.contains(name)) files_.emplace(name, SafetensorsFile(path_ / name));
+  }
+
+  void open_shards(const fs::path& index) {
+    const std::string where = index.string();
+    const auto object = detail::parse_json(detail::read_text_file(index, size_t{1} << 28), where);
+    SLICE_FORMAT_CHECK(
+        object.is_object() && object.contains("weight_map") && object["weight_map"].is_object(),
+        "{}: weight_map is missing", where);
+    for (const auto& [name, file] : object["weight_map"].items()) {
+      SLICE_FORMAT_CHECK(file.is_string(), "{}: {}: want a file name", where, name);
+      const auto shard = file.get<std::string>();
+      SLICE_FORMAT_CHECK(!shard.empty() && shard == fs::path(shard).filename().string() &&
+                             shard != "." && shard != "..",
+                         "{}: {}: shard '{}' is not a plain file name", where, name, shard);
+      add_file(shard);
+      SLICE_FORMAT_CHECK(files_.at(shard).tensors().contains(name), "{}: {} is not in {}", where,
+                         name, shard);
+      place_[name] = shard;
+    }
+    SLICE_FORMAT_CHECK(!place_.empty(), "{}: weight_map is empty", where);
+  }
+
+  std::map<std::string, SafetensorsFile> files_;
+  std::map<std::string, std::string> place_;  // tensor → file
+};
+
+class GgufCheckpoint : public Checkpoint {
+ public:
+  explicit GgufCheckpoint(const fs::path& path) : file_(path) {
+    path_ = path;
+    const auto architecture = file_.get<std::string>("general.architecture");
+    const models::Family* family = nullptr;
+    for (const models::Family* candidate : models::families()) {
+      if (candidate->gguf_architecture == architecture) family = candidate;
+    }
+    SLICE_FORMAT_CHECK(family != nullptr, "{}: architecture '{}' is not supported", path.string(),
+                       architecture);
+    config_ = family->parse_gguf(file_);
+    check_config(config_, path.string());
+    const auto splits = file_.get<int64_t>("split.count", 1);
+    SLICE_FORMAT_CHECK(splits <= 1, "{}: one of {} files (split.count): merge them first",
+                       path.string(), splits);
+    for (const auto& [name, entry] : file_.tensors()) {
+      const std::string key = family->huggingface_name(name);
+      if (key.empty()) continue;
+      SLICE_FORMAT_CHECK(stored_.emplace(key, name).second, "{}: {} and {} are the same tensor",
+                         path.string(), name, stored_.at(key));
+      const int64_t heads = rotated_heads(key);
+      SLICE_FORMAT_CHECK(heads == 0 || entry.shape[0] == heads * config_.head_size,
+                         "{}: {}: want {} rows, got {}", path.string(), name,
+                         heads * config_.head_size, detail::describe(entry.shape));
+      entries_[key] = {.shape = entry.shape,
+                       .dtype = GgufFile::read_dtype(entry.type),
+                       .quantised = GgufFile::quantised(entry.type)};
+    }
+  }
+
+  Tensor read(const std::string& name) const override {
+    const auto found = stored_.find(name);
+    SLICE_FORMAT_CHECK(found != stored_.end(), "{}: no tensor is called {}", path_.string(), name);
+    const Tensor tensor = file_.read(found->second);
+    const int64_t heads = rotated_heads(name);
+    return heads == 0 ? tensor : detail::split_halves(tensor, heads);
+  }
+
+ private:
+  /// Heads of a weight or bias that llama.cpp stores in the interleaved rotary form; 0 of any
+  /// other.
+  int64_t rotated_heads(const std::string& name) const {
+    if (name.find(".q_proj.") != std::string::npos) return config_.heads;
+    return name.find(".k_proj.") != std::string::npos ? config_.kv_heads : 0;
+  }
+
+  GgufFile file_;
+  std::map<std::string, std::string> stored_;  // Hugging Face name → name in the file
+};
+
+class Llama2cCheckpoint : public Checkpoint {
+ public:
+  explicit Llama2cCheckpoint(const fs::path& path) : file_(path) {
+    path_ = path;
+    config_ = file_.config();
+    for (const auto& [name, shape] : file_.tensors())
+      entries_[name] = {.shape = shape, .dtype = at::kFloat};
+  }
+  Tensor read(const std::string& name) const override { return file_.read(name); }
+
+ private:
+  Llama2cFile file_;
+};
+
+bool begins_with_gguf(const fs::path& path) {
+  const detail::MappedFile file(path);
+  return file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0;
+}
+
+std::string error_text() { return std::strerror(errno); }
+
+/// Makes the names in a directory durable.
+void sync_directory(const fs::path& path) {
+  const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0) return;  // some file systems refuse: the files themselves are synced
+  ::fsync(directory);
+  ::close(directory);
+}
+
+fs::path hidden_sibling(const fs::path& target, const std::string& suffix) {
+  static thread_local std::random_device random;
+  return target.parent_path() /
+         fmt::format(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
+}
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  SLICE_FORMAT_CHECK(fs::exists(status), "{}: {}", path.string(),
+                     error ? error.message() : "no such file or directory");
+  if (fs::is_directory(status)) return std::make_unique<DirectoryCheckpoint>(path);
+  if (begins_with_gguf(path)) return std::make_unique<GgufCheckpoint>(path);
+  SLICE_FORMAT_CHECK(path.extension() == ".bin",
+                     "{}: want a Hugging Face directory, a GGUF file or a llama2.c .bin",
+                     path.string());
+  return std::make_unique<Llama2cCheckpoint>(path);
+}
+
+std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint) {
+  std::optional<at::ScalarType> dtype;
+  for (const auto& [name, entry] : checkpoint.tensors()) {
+    if (entry.quantised) return std::nullopt;
+    if (entry.shape.size() != 2 || !at::isFloatingType(entry.dtype)) continue;
+    if (!dtype || name.find("embed") != std::string::npos) dtype = entry.dtype;
+  }
+  return dtype == at::kDouble ? at::kFloat : dtype;  // models are saved in float32 at most
+}
+
+AtomicDirectory::AtomicDirectory(fs::path target, bool replace)
+    : target_(fs::absolute(target).lexically_normal()), replace_(replace) {
+  if (!target_.has_filename()) target_ = target_.parent_path();  // "out/" is "out"
+  std::error_code error;
+  const auto exists = fs::exists(fs::symlink_status(target_, error));
+  SLICE_CHECK_AS(Error, replace || !exists, "{}: exists already", target_.string());
+  SLICE_CHECK_AS(Error, target_.has_filename() && (!exists || fs::is_directory(target_, error)),
+                 "{}: is not a directory that can be replaced", target_.string());
+  temporary_ = hidden_sibling(target_, "tmp");
+  SLICE_CHECK_AS(Error, fs::create_directory(temporary_, error), "{}: cannot create it: {}",
+                 temporary_.string(), error.message());
+}
+
+AtomicDirectory::~AtomicDirectory() {
+  if (done_) return;
+  std::error_code ignored;
+  fs::remove_all(temporary_, ignored);
+}
+
+void AtomicDirectory::commit() {
+  sync_directory(temporary_);
+  std::error_code ignored;
+  const fs::path old = hidden_sibling(target_, "old");
+  const bool displaced = fs::exists(fs::symlink_status(target_, ignored));
+  SLICE_CHECK_AS(Error, replace_ || !displaced, "{}: exists already",
+                 target_.string());  // since a moment ago
+  SLICE_CHECK_AS(Error, !displaced || std::rename(target_.c_str(), old.c_str()) == 0,
+                 "{}: cannot move it aside: {}", target_.string(), error_text());
+  if (std::rename(temporary_.c_str(), target_.c_str()) != 0) {
+    const std::string reason = error_text();
+    if (displaced) std::rename(old.c_str(), target_.c_str());
+    throw Error(fmt::format("{}: cannot rename {} to it: {}", target_.string(), temporary_.string(),
+                            reason));
+  }
+  done_ = true;
+  sync_directory(target_.parent_path());
+  if (displaced) fs::remove_all(old, ignored);
+}
+
+struct ShardWriter::State {
+  struct Shard {
+    std::string file;
+    std::vector<SafetensorsWriter::Slot> slots;
+  };
+  fs::path directory;
+  std::vector<Shard> shards;
+  size_t shard = 0, written = 0;  // written: tensors of the current shard
+  uint64_t total_bytes = 0;
+  std::optional<SafetensorsWriter> writer;
+};
+
+ShardWriter::ShardWriter(fs::path directory, std::vector<Slot> slots, at::ScalarType dtype,
+                         int64_t shard_bytes)
+    : state_(std::make_unique<State>()) {
+  SLICE_CHECK(!slots.empty() && shard_bytes > 0, "shards: want tensors and a size, got {} and {}",
+              slots.size(), shard_bytes);
+  state_->directory = std::move(directory);
+  std::set<std::string> names;
+  int64_t filled = 0;  // bytes of the last shard
+  for (const Slot& slot : slots) {
+    SLICE_CHECK(names.insert(slot.name).second, "shards: {} stands twice", slot.name);
+    const int64_t bytes =
+        c10::multiply_integers(slot.shape) * static_cast<int64_t>(c10::elementSize(dtype));
+    if (state_->shards.empty() || (filled > 0 && filled + bytes > shard_bytes)) {
+      state_->shards.emplace_back();
+      filled = 0;
+    }
+    filled += bytes;
+    state_->total_bytes += static_cast<uint64_t>(bytes);
+    state_->shards.back().slots.push_back({slot.name, dtype, slot.shape});
+  }
+  const size_t count = state_->shards.size();
+  for (size_t i = 0; i < count; ++i) {
+    state_->shards[i].file = count == 1
+                                 ? "model.safetensors"
+                                 : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, count);
+  }
+}
+
+ShardWriter::~ShardWriter() = default;
+
+void ShardWriter::write(const std::string& name, const Tensor& tensor) {
+  State& s = *state_;
+  SLICE_CHECK(s.shard < s.shards.size(), "shards: {} comes after the last tensor", name);
+  State::Shard& shard = s.shards[s.shard];
+  if (!s.writer) s.writer.emplace(s.directory / shard.file, shard.slots);
+  s.writer->write(name, tensor);
+  if (++s.written < shard.slots.size()) return;
+  s.writer->finish();
+  s.writer.reset();
+  s.written = 0;
+  ++s.shard;
+}
+
+void ShardWriter::finish() {
+  const State& s = *state_;
+  SLICE_CHECK_AS(Error, s.shard == s.shards.size(), "{}: tensors are missing",
+                 s.directory.string());
+  if (s.shards.size() == 1) return;
+  nlohmann::ordered_json index = {{"metadata", {{"total_size", s.total_bytes}}}};
+  for (const State::Shard& shard : s.shards) {
+    for (const auto& slot : shard.slots) index["weight_map"][slot.name] = shard.file;
+  }
+  detail::write_file(s.directory / "model.safetensors.index.json", index.dump(2) + "\n");
+}
+
+}  // namespace slice

@@ -1,0 +1,139 @@
+#include "libslice/config.h"
+
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "libslice/detail/check.h"
+#include "libslice/detail/json.h"
+#include "libslice/models/family.h"
+
+namespace slice {
+
+using nlohmann::json;
+
+namespace {
+
+const std::string kSlicedPrefix = "sliced_";
+const std::string kShortcut = "dense";
+
+std::vector<int64_t> parse_stream_sizes(const json& object, const std::string& origin) {
+  std::vector<int64_t> sizes;
+  for (const json& entry : detail::array_field(object, "stream_sizes", origin)) {
+    SLICE_FORMAT_CHECK(entry.is_number_integer(), "{}: stream_sizes: want integers, got {}", origin,
+                       entry.type_name());
+    sizes.push_back(entry.get<int64_t>());
+  }
+  SLICE_FORMAT_CHECK(!sizes.empty(), "{}: 'stream_sizes' is missing", origin);
+  return sizes;
+}
+
+void check_stream_sizes(const ModelConfig& c, const std::string& origin) {
+  SLICE_FORMAT_CHECK(std::ssize(c.stream_sizes) == 2 * c.layers + 1,
+                     "{}: stream_sizes: want {} sizes, got {}", origin, 2 * c.layers + 1,
+                     c.stream_sizes.size());
+  for (const int64_t size : c.stream_sizes) {
+    SLICE_FORMAT_CHECK(size >= 1 && size <= c.hidden_size, "{}: stream_sizes: want 1 … {}, got {}",
+                       origin, c.hidden_size, size);
+  }
+  SLICE_FORMAT_CHECK(!c.tied_head, "{}: tie_word_embeddings: the head of a sliced model is its own",
+                     origin);
+}
+
+/// Special tokens as both files carry them; written out when absent, because a key that is missing
+/// means the family's default to Transformers.
+void write_special_tokens(const ModelConfig& c, json& object) {
+  object["bos_token_id"] = c.bos_token ? json(*c.bos_token) : json();
+  object["eos_token_id"] = c.eos_tokens.empty() ? json() : json(c.eos_tokens);
+  if (c.eos_tokens.size() == 1) object["eos_token_id"] = c.eos_tokens[0];
+}
+
+}  // namespace
+
+int64_t ModelConfig::stream_size(int64_t site) const {
+  return stream_sizes.empty() ? hidden_size : stream_sizes.at(static_cast<size_t>(site));
+}
+
+void check_config(const ModelConfig& c, const std::string& origin) {
+  constexpr int64_t kLargest = int64_t{1} << 24, kMostLayers = 1000;
+  const auto in_range = [&](const char* name, int64_t value, int64_t largest) {
+    SLICE_FORMAT_CHECK(value >= 1 && value <= largest, "{}: {}: want 1 … {}, got {}", origin, name,
+                       largest, value);
+  };
+  in_range("hidden_size", c.hidden_size, kLargest);
+  in_range("num_hidden_layers", c.layers, kMostLayers);
+  in_range("num_attention_heads", c.heads, kLargest);
+  in_range("num_key_value_heads", c.kv_heads, kLargest);
+  in_range("head_dim", c.head_size, kLargest);
+  in_range("intermediate_size", c.ffn_size, kLargest);
+  in_range("vocab_size", c.vocabulary_size, kLargest);
+  in_range("max_position_embeddings", c.context_length, int64_t{1} << 40);
+  SLICE_FORMAT_CHECK(c.heads % c.kv_heads == 0,
+                     "{}: num_key_value_heads {} does not divide num_attention_heads {}", origin,
+                     c.kv_heads, c.heads);
+  SLICE_FORMAT_CHECK(c.head_size % 2 == 0, "{}: head_dim {} is odd: rotary embeddings want pairs",
+                     origin, c.head_size);
+  SLICE_FORMAT_CHECK(c.heads * c.head_size <= kLargest, "{}: {} heads of {} are too wide", origin,
+                     c.heads, c.head_size);
+  SLICE_FORMAT_CHECK(c.norm_eps >= 0 && c.norm_eps < 1, "{}: norm epsilon: want [0, 1), got {}",
+                     origin, c.norm_eps);
+  SLICE_FORMAT_CHECK(c.rope_theta > 0 && c.rope_theta < 1e15,
+                     "{}: rope_theta: want a positive base, got {}", origin, c.rope_theta);
+  const auto is_token = [&](const char* name, int64_t id) {
+    SLICE_FORMAT_CHECK(id >= 0 && id < c.vocabulary_size,
+                       "{}: {} {} is outside the vocabulary of {}", origin, name, id,
+                       c.vocabulary_size);
+  };
+  if (c.bos_token) is_token("bos_token_id", *c.bos_token);
+  for (const int64_t id : c.eos_tokens) is_token("eos_token_id", id);
+  if (c.sliced()) check_stream_sizes(c, origin);
+}
+
+ModelConfig parse_config(std::string_view text, const std::string& origin) {
+  const json object = detail::parse_json(text, origin);
+  std::string type = detail::field<std::string>(object, "model_type", origin);
+  const bool sliced = type.starts_with(kSlicedPrefix);
+  if (sliced) type = type.substr(kSlicedPrefix.size());
+  for (const models::Family* family : models::families()) {
+    if (family->model_type != type) continue;
+    ModelConfig config = family->parse(object, origin);
+    if (sliced) {
+      config.stream_sizes = parse_stream_sizes(object, origin);
+      const auto shortcut =
+          detail::find_field<std::string>(object, "shortcut", origin).value_or(kShortcut);
+      SLICE_FORMAT_CHECK(shortcut == kShortcut, "{}: shortcut '{}' is not supported", origin,
+                         shortcut);
+    }
+    check_config(config, origin);
+    return config;
+  }
+  throw FormatError(fmt::format("{}: model_type '{}' is not supported", origin, type));
+}
+
+std::string config_json(const ModelConfig& config, const std::string& dtype) {
+  const models::Family& family = models::family(config.family);
+  json object = family.write(config);
+  object["model_type"] = family.model_type;
+  object["architectures"] = {family.architecture};
+  object["torch_dtype"] = dtype;
+  object["dtype"] = dtype;
+  object["vocab_size"] = config.vocabulary_size;
+  object["tie_word_embeddings"] = config.tied_head && !config.sliced();
+  object["use_cache"] = true;
+  write_special_tokens(config, object);
+  if (config.sliced()) {
+    object["model_type"] = kSlicedPrefix + family.model_type;
+    object["architectures"] = {"Sliced" + family.architecture};
+    object["stream_sizes"] = config.stream_sizes;
+    object["shortcut"] = kShortcut;
+  }
+  return object.dump(2) + "\n";
+}
+
+std::string generation_config_json(const ModelConfig& config) {
+  json object = {{"_from_model_config", true}};
+  write_special_tokens(config, object);
+  return object.dump(2) + "\n";
+}
+
+}  // namespace slice

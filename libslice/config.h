@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace slice {
+
+/// Sizes and constants of a decoder, whatever file they came from. Letters of docs/notation.md.
+struct ModelConfig {
+  std::string family;           ///< "llama": the description in libslice/models/ that builds it
+  int64_t hidden_size = 0;      ///< D, of the unsliced model: every norm divides by it
+  int64_t layers = 0;           ///< L
+  int64_t heads = 0;            ///< h, query heads
+  int64_t kv_heads = 0;         ///< key/value heads, a divisor of h (GQA)
+  int64_t head_size = 0;        ///< d
+  int64_t ffn_size = 0;         ///< F
+  int64_t vocabulary_size = 0;  ///< V
+  int64_t context_length = 0;   ///< positions the model was trained for
+  double norm_eps = 1e-5;       ///< inside the root of every norm
+  double rope_theta = 10000.0;  ///< base of the rotary frequencies
+  bool tied_head = false;       ///< the head is the token embedding
+  bool attention_bias = false;  ///< q, k, v and o carry biases
+  bool mlp_bias = false;        ///< gate, up and down carry biases
+  std::optional<int64_t> bos_token;
+  std::vector<int64_t> eos_tokens;
+
+  /// Kept hidden size at each of the 2·L + 1 sites (mathematics: k); empty for a model that was
+  /// never sliced. A sliced model is fused: its norms have no weight, and its head is its own.
+  std::vector<int64_t> stream_sizes;
+
+  bool sliced() const { return !stream_sizes.empty(); }
+  /// Kept hidden size at `site` (0 … 2·L); D everywhere in a dense model.
+  int64_t stream_size(int64_t site) const;
+};
+
+/// Refuses sizes that are out of range or contradict each other. @throws FormatError  names
+/// `origin` and the key.
+void check_config(const ModelConfig& config, const std::string& origin);
+
+/// Reads a Hugging Face `config.json`, or the one this library writes for a sliced model.
+///
+/// @param text    the JSON text; hostile until checked
+/// @param origin  the file's name, for messages
+/// @throws FormatError  not JSON, a key missing or of the wrong kind, sizes that contradict each
+/// other or
+///                      are out of range (each at most 2^24, layers at most 1000), an architecture
+///                      or an option (rope_scaling, sliding_window in use, hidden_act other than
+///                      silu) that this library does not run.
+ModelConfig parse_config(std::string_view text, const std::string& origin);
+
+/// The `config.json` of a model: the family's own keys for a dense model; for a sliced one
+/// model_type "sliced_<family>", D as hidden_size and the per-site sizes under "stream_sizes".
+///
+/// @param dtype  "float32", "float16" or "bfloat16": what the weights are stored as
+std::string config_json(const ModelConfig& config, const std::string& dtype);
+
+/// The `generation_config.json` beside it: special token ids.
+std::string generation_config_json(const ModelConfig& config);
+
+}  // namespace slice

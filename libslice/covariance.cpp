@@ -1,0 +1,65 @@
+#include "libslice/covariance.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "libslice/detail/check.h"
+#include "libslice/detail/finite.h"
+#include "libslice/detail/tensor_text.h"
+#include "libslice/ops.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+constexpr int64_t kBlock = 4096;  // tokens summed together
+}
+
+Covariance::Covariance(int64_t width) : width_(width) {
+  SLICE_CHECK(width > 0, "covariance: want a width > 0, got {}", width);
+}
+
+void Covariance::accumulate(const Tensor& z) {
+  SLICE_CHECK(z.dim() >= 1 && z.size(-1) == width_, "covariance: want (…, {}), got {}", width_,
+              detail::describe(z));
+  SLICE_CHECK_AS(DtypeError, at::isFloatingType(z.scalar_type()),
+                 "covariance: want floating point, got {}", detail::describe(z));
+  if (!master_.defined()) master_ = at::zeros({width_, width_}, z.options().dtype(at::kDouble));
+  SLICE_CHECK_AS(DeviceError, z.device() == master_.device(), "covariance on {}: got {}",
+                 master_.device().str(), detail::describe(z));
+  const at::NoGradGuard no_grad;
+  const Tensor rows = z.reshape({-1, width_});  // (n, D)
+  const int64_t n = rows.size(0);
+  tokens_ += n;
+  int64_t begin = 0;
+  while (begin < n) {
+    if (pending_rows_ == 0 && n - begin >= kBlock) {  // a whole block: no copy
+      ops::accumulate_gram(master_, rows.slice(0, begin, begin + kBlock));
+      begin += kBlock;
+      continue;
+    }
+    if (!pending_.defined()) pending_ = at::empty({kBlock, width_}, rows.options());
+    const int64_t end = std::min(n, begin + kBlock - pending_rows_);
+    pending_.slice(0, pending_rows_, pending_rows_ + end - begin).copy_(rows.slice(0, begin, end));
+    pending_rows_ += end - begin;
+    begin = end;
+    if (pending_rows_ == kBlock) {
+      ops::accumulate_gram(master_, pending_);
+      pending_rows_ = 0;
+    }
+  }
+}
+
+Tensor Covariance::matrix() {
+  if (!master_.defined()) return at::zeros({width_, width_}, at::kDouble);
+  const at::NoGradGuard no_grad;
+  Tensor C = master_.clone();
+  if (pending_rows_ > 0) ops::accumulate_gram(C, pending_.slice(0, 0, pending_rows_));
+  ops::mirror_lower(C);
+  detail::check_finite(C, "covariance");
+  return C;
+}
+
+}  // namespace slice

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace slice {
+
+/// Unscaled, uncentred covariance of a signal,  C = Σ zᵀ z  over all tokens (row vectors), in a
+/// float64 master on the signal's device. (mathematics §3)
+///
+/// Sums run over fixed blocks of 4096 tokens in token order, whatever pieces the signal comes in:
+/// chunk sizes never change the result. Holds D² doubles and at most one block of the signal.
+class Covariance {
+ public:
+  explicit Covariance(int64_t width);
+
+  /// @param z  (…, D) floating point; leading dimensions are tokens. @throws ShapeError,
+  /// DtypeError, DeviceError Cost: n·D² flop.
+  void accumulate(const at::Tensor& z);
+  /// C (D, D) float64, symmetric; a copy. @throws NumericError  a NaN or Inf went by.
+  at::Tensor matrix();
+  int64_t tokens() const { return tokens_; }
+
+ private:
+  int64_t width_, tokens_ = 0, pending_rows_ = 0;
+  at::Tensor master_,
+      pending_;  // (D, D) lower triangle; (4096, D) rows that wait for their block to fill
+};
+
+}  // namespace slice

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "libslice/adapter.h"
+#include "libslice/attention.h"
+#include "libslice/config.h"
+#include "libslice/linear.h"
+#include "libslice/mlp.h"
+#include "libslice/tap.h"
+
+namespace slice {
+
+/// A decoder-only transformer of any family libslice knows, dense or sliced. Its registered names
+/// are the Hugging Face names of the family, so `named_parameters()` is the checkpoint's key list.
+/// Built without memory: load_parameters (model.h) fills it.
+class DecoderImpl : public torch::nn::Module {
+ public:
+  explicit DecoderImpl(const ModelConfig& config);
+
+  /// tokens (B, T) int64 → the stream behind the last sublayer, (B, T, k_last). With a cache,
+  /// `tokens` continue it.
+  /// @throws ShapeError  an empty batch, an id outside the vocabulary.
+  at::Tensor stream(const at::Tensor& tokens, KvCache* cache = nullptr) const;
+  /// Stream (…, k_last) → logits (…, V).
+  at::Tensor logits(const at::Tensor& stream) const;
+  /// tokens (B, T) → logits (B, T, V).
+  at::Tensor forward(const at::Tensor& tokens, KvCache* cache = nullptr) const {
+    return logits(stream(tokens, cache));
+  }
+
+  const ModelConfig& config() const { return config_; }
+  /// Gives the head a weight of its own, a copy of the embedding's, if it was tied.
+  void untie_head();
+  /// The view that the slicing loop works on. @throws Error  the head is tied.
+  ModelAdapter adapter() const;
+  /// Records that the model was sliced to these sizes (2·L + 1).
+  void set_stream_sizes(std::vector<int64_t> sizes);
+
+  at::Device device() const { return embedding_->weight.device(); }
+  at::ScalarType dtype() const { return embedding_->weight.scalar_type(); }
+
+ private:
+  Linear add_linear(const std::string& path, int64_t in, int64_t out, bool bias);
+  RmsNorm add_norm(const std::string& path);
+  Shortcut add_shortcut(const std::string& path, int64_t site);
+  void add_layer(int64_t layer);
+
+  ModelConfig config_;
+  Embedding embedding_{nullptr};
+  std::vector<Sublayer> sublayers_;
+  std::vector<std::unique_ptr<Tap>> taps_;
+  RmsNorm final_norm_{nullptr};
+  Linear head_{nullptr};  // empty while tied
+};
+TORCH_MODULE(Decoder);
+
+}  // namespace slice

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace slice::detail {
+
+/// A whole file mapped read-only. Move-only.
+class MappedFile {
+ public:
+  MappedFile() = default;
+  /// @throws FormatError  missing, a directory, unreadable (names the path and the reason).
+  explicit MappedFile(const std::filesystem::path& path);
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  ~MappedFile();
+
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+  const std::filesystem::path& path() const { return path_; }
+  /// Tells the kernel that [begin, end) will not be read again soon, so that it stops counting as
+  /// ours.
+  void forget(size_t begin, size_t end) const;
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+/// A file being written. Move-only; closed without fsync when destroyed early.
+class OutputFile {
+ public:
+  OutputFile() = default;
+  /// Creates `path`, which must not exist. @throws Error  names the path and errno's text.
+  explicit OutputFile(const std::filesystem::path& path);
+  OutputFile(OutputFile&& other) noexcept;
+  OutputFile& operator=(OutputFile&& other) noexcept;
+  ~OutputFile();
+
+  void write(const void* data, size_t size);
+  /// fsync and close. @throws Error
+  void finish();
+
+ private:
+  std::filesystem::path path_;
+  int descriptor_ = -1;
+};
+
+/// Reads a small text file whole. @throws FormatError  missing, unreadable, or longer than `limit`
+/// bytes.
+std::string read_text_file(const std::filesystem::path& path, size_t limit = size_t{1} << 30);
+
+/// Writes a small file whole and fsyncs it. @throws Error
+void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+}  // namespace slice::detail

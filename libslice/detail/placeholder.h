@@ -1,0 +1,13 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+namespace slice::detail {
+
+/// A tensor that has a shape but no memory of that size (one element, strides 0): what a module
+/// registers before its weights are read, so that loading can check shapes and building a 70B model
+/// costs nothing.
+at::Tensor placeholder(at::IntArrayRef shape);
+bool is_placeholder(const at::Tensor& tensor);
+
+}  // namespace slice::detail

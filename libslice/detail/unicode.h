@@ -1,0 +1,59 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+struct URegularExpression;
+struct UText;
+
+namespace slice::detail {
+
+/// @throws FormatError  `text` is not UTF-8: names `name` and the offset of the first bad byte.
+void check_utf8(std::string_view text, const std::string& name);
+
+/// The code point at `offset` of valid UTF-8, and `offset` moved behind it.
+char32_t next_character(std::string_view text, size_t& offset);
+
+/// The code point as UTF-8.
+std::string to_utf8(char32_t character);
+
+/// Unicode normalisation form C.
+std::string to_nfc(std::string_view text);
+
+bool is_white_space(char32_t character);
+
+/// A text quoted so that a regular expression matches just it.
+std::string quote_regex(std::string_view literal);
+
+/// Finds the matches of one ICU regular expression in UTF-8, in place. Not shared between threads:
+/// `clone` it.
+class RegexMatcher {
+ public:
+  /// @param source  file, for messages. @throws FormatError  ICU refuses the pattern.
+  RegexMatcher(const std::string& pattern, const std::string& source);
+  RegexMatcher clone() const;
+
+  /// Starts over on a text, which must outlive the search.
+  void reset(std::string_view text);
+  /// The next match that is not empty, as bytes [begin, end); false when there is none.
+  /// @throws FormatError  the pattern needs too much time or memory on this text.
+  bool next(size_t& begin, size_t& end);
+
+ private:
+  struct CloseRegex {
+    void operator()(URegularExpression* regex) const;
+  };
+  struct CloseText {
+    void operator()(UText* text) const;
+  };
+  RegexMatcher() = default;
+
+  std::string pattern_, source_;
+  std::unique_ptr<URegularExpression, CloseRegex> regex_;
+  std::unique_ptr<UText, CloseText> text_;
+};
+
+}  // namespace slice::detail

@@ -1,0 +1,136 @@
+#include "libslice/model.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <set>
+
+#include "libslice/checkpoint.h"
+#include "libslice/decoder.h"
+#include "libslice/detail/check.h"
+#include "libslice/detail/file.h"
+#include "libslice/detail/finite.h"
+#include "libslice/detail/placeholder.h"
+#include "libslice/detail/stopwatch.h"
+#include "libslice/detail/tensor_text.h"
+#include "libslice/models/family.h"
+
+namespace slice {
+
+using at::Tensor;
+
+Model::Model(std::shared_ptr<DecoderImpl> decoder, std::shared_ptr<const Tokenizer> tokenizer,
+             std::optional<at::ScalarType> stored_dtype)
+    : decoder_(std::move(decoder)), tokenizer_(std::move(tokenizer)), stored_dtype_(stored_dtype) {}
+
+const ModelConfig& Model::config() const { return decoder_->config(); }
+
+const Tokenizer& Model::tokenizer() const {
+  SLICE_FORMAT_CHECK(tokenizer_ != nullptr, "{}", tokenizer_problem);
+  return *tokenizer_;
+}
+
+at::ScalarType Model::stored_dtype() const {
+  if (stored_dtype_) return *stored_dtype_;
+  constexpr double kLargestHalf = 65504.0;
+  for (const auto& parameter : decoder_->named_parameters()) {
+    if (detail::largest_magnitude(parameter.value()) > kLargestHalf) return at::kBFloat16;
+  }
+  return at::kHalf;
+}
+
+void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at::Device device,
+                     at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  const std::string file = checkpoint.path().string();
+  const auto parameters = module.named_parameters();
+
+  for (const auto& [name, entry] : checkpoint.tensors()) {  // before anything is read
+    const auto& ignored = models::family(checkpoint.config().family).ignored_suffixes;
+    const bool carries_nothing =
+        std::any_of(ignored.begin(), ignored.end(),
+                    [&](const std::string& suffix) { return name.ends_with(suffix); });
+    SLICE_FORMAT_CHECK(carries_nothing || parameters.contains(name) ||
+                           (checkpoint.config().tied_head && name.ends_with("lm_head.weight")),
+                       "{}: tensor {} {} has no place in this model", file, name,
+                       detail::describe(entry.shape));
+  }
+  for (const auto& parameter : parameters) {
+    const auto found = checkpoint.tensors().find(parameter.key());
+    SLICE_FORMAT_CHECK(found != checkpoint.tensors().end(), "{}: tensor {} is missing, want {}",
+                       file, parameter.key(), detail::describe(parameter.value().sizes()));
+    SLICE_FORMAT_CHECK(at::IntArrayRef(found->second.shape) == parameter.value().sizes(),
+                       "{}: {}: want {}, got {}", file, parameter.key(),
+                       detail::describe(parameter.value().sizes()),
+                       detail::describe(found->second.shape));
+  }
+  for (auto& parameter : module.named_parameters()) {
+    const Tensor read = checkpoint.read(parameter.key());
+    detail::check_finite(read, file + ": " + parameter.key());
+    parameter.value().set_data(read.to(device, dtype));
+  }
+}
+
+Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
+  const auto devices = static_cast<int64_t>(at::getNumGPUs());
+  SLICE_CHECK_AS(
+      DeviceError,
+      options.device.is_cpu() || (options.device.is_cuda() && options.device.index() < devices),
+      "{}: no such device: this process sees {} GPUs", options.device.str(), devices);
+  const auto checkpoint = open_checkpoint(path);
+  const std::optional<at::ScalarType> stored = stored_dtype(*checkpoint);
+  const at::ScalarType dtype =
+      options.dtype.value_or(options.device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
+  auto decoder = std::make_shared<DecoderImpl>(checkpoint->config());
+  load_parameters(*decoder, *checkpoint, options.device, dtype);
+
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::string problem;
+  try {
+    tokenizer = load_tokenizer(path);
+  } catch (const FormatError& error) {  // a model of ids alone is still a model
+    problem = error.what();
+  }
+  SLICE_FORMAT_CHECK(
+      !tokenizer || tokenizer->vocabulary_size() <= checkpoint->config().vocabulary_size,
+      "{}: the tokenizer has {} tokens, the model's vocabulary {}", path.string(),
+      tokenizer->vocabulary_size(), checkpoint->config().vocabulary_size);
+  Model model(std::move(decoder), std::move(tokenizer), stored);
+  if (!problem.empty()) model.tokenizer_problem = problem;
+  return model;
+}
+
+void write_model(const Model& model, const std::filesystem::path& directory,
+                 const SaveOptions& options, const OnProgress& on_progress) {
+  const at::ScalarType dtype = options.dtype.value_or(model.stored_dtype());
+  const auto parameters = model.decoder().named_parameters();
+  std::vector<ShardWriter::Slot> slots;
+  for (const auto& parameter : parameters)
+    slots.push_back({parameter.key(), parameter.value().sizes().vec()});
+
+  const detail::Stopwatch clock;
+  ShardWriter writer(directory, slots, dtype, options.shard_bytes);
+  const auto count = static_cast<int64_t>(slots.size());
+  for (int64_t i = 0; i < count; ++i) {
+    writer.write(slots[i].name, parameters[i].value());
+    if (on_progress)
+      on_progress({.phase = "save", .step = i + 1, .steps = count, .seconds = clock.seconds()});
+  }
+  writer.finish();
+  detail::write_file(directory / "config.json",
+                     config_json(model.config(), detail::dtype_name(dtype)));
+  detail::write_file(directory / "generation_config.json", generation_config_json(model.config()));
+  if (model.has_tokenizer()) {
+    for (const Tokenizer::File& file : model.tokenizer().files())
+      detail::write_file(directory / file.name, file.bytes);
+  }
+}
+
+void save_model(const Model& model, const std::filesystem::path& directory,
+                const SaveOptions& options, const OnProgress& on_progress) {
+  AtomicDirectory output(directory, options.replace);
+  write_model(model, output.path(), options, on_progress);
+  output.commit();
+}
+
+}  // namespace slice

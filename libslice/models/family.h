@@ -1,0 +1,46 @@
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "libslice/config.h"
+#include "libslice/gguf.h"
+
+namespace slice::models {
+
+/// Where a family keeps its parts: module paths as its checkpoints name them.
+struct Names {
+  std::string embedding, layers, final_norm, head;  ///< from the root
+  std::string attention_norm, q, k, v, o;           ///< within a layer
+  std::string mlp_norm, gate, up, down;             ///< within a layer
+};
+
+/// Everything the library knows about a family; one file in this folder each.
+struct Family {
+  std::string name;               ///< ModelConfig::family
+  std::string model_type;         ///< config.json
+  std::string architecture;       ///< config.json, architectures[0]
+  std::string gguf_architecture;  ///< general.architecture
+  Names names;
+  /// Checkpoint keys that carry nothing (ends with one of these): read past, never an error.
+  std::vector<std::string> ignored_suffixes;
+  /// Sizes from the family's config.json. @throws FormatError
+  ModelConfig (*parse)(const nlohmann::json& config, const std::string& origin);
+  /// The family's config.json of a dense model.
+  nlohmann::json (*write)(const ModelConfig& config);
+  /// Sizes from GGUF metadata. @throws FormatError
+  ModelConfig (*parse_gguf)(const GgufFile& file);
+  /// GGUF name (`blk.0.attn_q.weight`) to Hugging Face name; empty when it carries nothing
+  /// (`rope_freqs.weight`). @throws FormatError  no tensor of this family is called that.
+  std::string (*huggingface_name)(const std::string& gguf_name);
+};
+
+/// Descriptions of all families, and the one called `name` / of that model_type / GGUF
+/// architecture.
+const std::vector<const Family*>& families();
+const Family& family(const std::string& name);
+
+const Family& llama();
+
+}  // namespace slice::models

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+/// The numerical steps that have kernels of our own. CPU tensors go to LibTorch, CUDA tensors to
+/// ops_cuda.cpp. All inputs of a call live on one device.
+namespace slice::ops {
+
+/// x · rsqrt(Σ x² / D + eps) over the last dimension.              (mathematics: RMSNorm_D;
+/// SliceGPT §3.2)
+///
+/// @param x     (…, k) floating point; a sliced x has k ≤ D coordinates, the deleted ones count as
+/// zero
+/// @param D     the hidden size of the unsliced model: the divisor
+/// @return      (…, k), x's dtype. Sums in float32, in float64 for float64 x. Differentiable on the
+/// CPU.
+/// @throws ShapeError  D < 1 or k > D.
+at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps);
+
+/// x Wᵀ + r: the rotated shortcut and the addition behind it, one pass.
+///
+/// @param x  (…, k_in)   @param W  (k_out, k_in)   @param r  (…, k_out)      one dtype
+/// @return   (…, k_out). @throws ShapeError, DtypeError
+at::Tensor rotated_add(const at::Tensor& x, const at::Tensor& W, const at::Tensor& r);
+
+/// C += zᵀ z on and below the diagonal; what is above it is left undefined until `mirror_lower`.
+///
+/// @param C  (D, D) float64, contiguous, changed in place   @param z  (n, D) any floating dtype,
+/// row vectors Products of float32 and float64 signals are exact to float64; of half-precision
+/// ones, sums run in float32 over the n rows given. Cost: n·D² flop (half of the full product).
+/// @throws ShapeError, DtypeError
+void accumulate_gram(at::Tensor& C, const at::Tensor& z);
+
+/// Copies the lower triangle of C (D, D) to the upper one, in place.
+void mirror_lower(at::Tensor& C);
+
+struct Eigen {
+  at::Tensor values;   ///< (D) float64, ascending
+  at::Tensor vectors;  ///< (D, D) float64, column j belongs to value j
+};
+
+/// Eigendecomposition of a symmetric float64 matrix, of which the lower triangle is read: LAPACK on
+/// the CPU, cuSOLVER on the device. C is not modified. @throws NumericError  the solver did not
+/// converge.
+Eigen symmetric_eigen(const at::Tensor& C);
+
+}  // namespace slice::ops

@@ -1,0 +1,78 @@
+#include "libslice/plan.h"
+
+#include <cmath>
+#include <utility>
+
+#include "libslice/detail/check.h"
+
+namespace slice {
+
+int64_t kept_size(int64_t D, double slice, int64_t round) {
+  SLICE_CHECK(slice >= 0.0 && slice < 1.0, "slice: want a fraction in [0, 1), got {}", slice);
+  SLICE_CHECK(round >= 1, "round: want at least 1, got {}", round);
+  if (slice == 0.0) return D;
+  // The small term keeps (1 − 0.2)·D, which binary fractions miss by an ulp, from falling below its
+  // whole number.
+  const int64_t k =
+      static_cast<int64_t>(std::floor((1.0 - slice) * static_cast<double>(D) + 1e-9)) / round *
+      round;
+  SLICE_CHECK(k > 0, "slice {} of a hidden size of {} in multiples of {} leaves nothing", slice, D,
+              round);
+  return k;
+}
+
+std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOptions& options) {
+  SLICE_CHECK(D > 0 && sites > 1, "plan: want a hidden size and at least two sites, got {} and {}",
+              D, sites);
+  std::vector<int64_t> sizes(sites, kept_size(D, options.slice, options.round));
+  if (options.head == HeadMode::kKeep) sizes.back() = D;
+  return sizes;
+}
+
+ParameterCount count_parameters(const ModelConfig& c) {
+  ParameterCount count;
+  int64_t others = 0;  // biases and norms of the blocks
+  const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
+  for (int64_t layer = 0; layer < c.layers; ++layer) {
+    const int64_t site = 2 * layer;
+    const int64_t a = c.stream_size(site), b = c.stream_size(site + 1), n = c.stream_size(site + 2);
+    count.blocks += (q + 2 * kv) * a + b * q + 2 * c.ffn_size * b + n * c.ffn_size;
+    if (c.sliced()) count.shortcuts += a * b + b * n;
+    if (!c.sliced()) others += 2 * c.hidden_size;
+    if (c.attention_bias) others += q + 2 * kv + b;
+    if (c.mlp_bias) others += 2 * c.ffn_size + n;
+  }
+  count.blocks += count.shortcuts;
+  const int64_t embedding = c.vocabulary_size * c.stream_size(0);
+  const int64_t head = c.tied_head ? 0 : c.vocabulary_size * c.stream_size(2 * c.layers);
+  count.total = embedding + count.blocks + others + (c.sliced() ? 0 : c.hidden_size) + head;
+  return count;
+}
+
+ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes) {
+  ModelConfig sliced = dense;
+  sliced.stream_sizes = std::move(stream_sizes);
+  sliced.tied_head = false;
+  return sliced;
+}
+
+ExpectedCost expected_cost(const ModelConfig& dense, const std::vector<int64_t>& stream_sizes,
+                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes) {
+  constexpr int64_t kFloat = 4, kLibraries = int64_t{400} << 20;
+  constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
+  const ParameterCount before = count_parameters(dense);
+  const ParameterCount after = count_parameters(sliced_config(dense, stream_sizes));
+  const double D = static_cast<double>(dense.hidden_size),
+               sites = static_cast<double>(stream_sizes.size());
+  const int64_t untied = dense.tied_head ? dense.vocabulary_size * dense.hidden_size : 0;
+  const int64_t chunk = chunk_tokens * (3 * dense.ffn_size + 8 * dense.hidden_size);
+  ExpectedCost cost;
+  cost.host_bytes =
+      kFloat * (before.total + untied + tokens * dense.hidden_size + chunk) + kLibraries;
+  cost.disk_bytes = after.total * stored_bytes;
+  cost.flop = 2.0 * static_cast<double>(tokens) * static_cast<double>(after.blocks) +
+              2.0 * sites * (static_cast<double>(tokens) * D * D + kEigenFlop * D * D * D);
+  return cost;
+}
+
+}  // namespace slice

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+namespace slice {
+
+/// Rotary position embedding, split-half form:  (u, v) → (u cos − v sin, v cos + u sin) for the two
+/// halves of a head, angle position · theta^(−2i/d). (RoFormer, arXiv 2104.09864, §3.4)
+class Rotary {
+ public:
+  /// @param head_size  d, even      @param theta  base, > 0
+  Rotary(int64_t head_size, double theta);
+
+  /// @param x      (B, T, h, d), one dtype        @param first  position of x[:, 0]
+  /// @return       the same shape and dtype. Angles in float64, products in float32 at least.
+  at::Tensor apply(const at::Tensor& x, int64_t first) const;
+
+ private:
+  int64_t head_size_;
+  double theta_;
+};
+
+}  // namespace slice

@@ -1,0 +1,83 @@
+#include "libslice/rotate.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "libslice/detail/check.h"
+#include "libslice/detail/tensor_text.h"
+#include "libslice/fuse.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+/// Rows worked on at a time: bounds the float64 copies of an embedding or a head.
+constexpr int64_t kRows = 4096;
+
+void check_basis(const Tensor& P, int64_t D, const std::string& name) {
+  SLICE_CHECK(P.dim() == 2 && P.size(0) == D && P.size(1) <= D, "{}: want a basis ({}, k), got {}",
+              name, D, detail::describe(P));
+  SLICE_CHECK_AS(DtypeError, P.scalar_type() == at::kDouble, "{}: want a float64 basis, got {}",
+                 name, detail::describe(P));
+}
+
+/// W diag(α) P in W's dtype.                                                             (out, D) →
+/// (out, k)
+Tensor read_through(const LinearRef& reader, const RmsNorm& norm, const Tensor& P) {
+  const Tensor& W = reader.weight;
+  if (P.defined()) check_basis(P, W.size(1), reader.name);
+  Tensor rotated = at::empty({W.size(0), P.defined() ? P.size(1) : W.size(1)}, W.options());
+  for (int64_t row = 0; row < W.size(0); row += kRows) {
+    const int64_t end = std::min(row + kRows, W.size(0));
+    const Tensor fused = norm.is_empty() ? W.slice(0, row, end).to(at::kDouble)
+                                         : fused_weight(W.slice(0, row, end), norm);
+    rotated.slice(0, row, end).copy_(P.defined() ? fused.mm(P) : fused);
+  }
+  return rotated;
+}
+
+}  // namespace
+
+void rotate_readers(Sublayer& s, const Tensor& P) {
+  std::vector<std::pair<Tensor, Tensor>> rewritten;  // (weight, its new value)
+  for (Inner& part : s.inner) {
+    for (LinearRef& reader : part.readers)
+      rewritten.emplace_back(reader.weight, read_through(reader, s.norm, P));
+  }
+  for (auto& [weight, value] : rewritten) weight.set_data(value);
+  s.norm->drop_weight();
+}
+
+void rotate_writers(Sublayer& s, const Tensor& P) {
+  if (!P.defined()) return;
+  std::vector<std::pair<Tensor, Tensor>> rewritten;
+  for (Inner& part : s.inner) {
+    LinearRef& writer = part.writer;
+    check_basis(P, writer.weight.size(0), writer.name);
+    rewritten.emplace_back(writer.weight,
+                           P.t().mm(writer.weight.to(at::kDouble)).to(writer.weight.scalar_type()));
+    if (writer.bias.defined()) {
+      rewritten.emplace_back(writer.bias,
+                             P.t().mv(writer.bias.to(at::kDouble)).to(writer.bias.scalar_type()));
+    }
+  }
+  for (auto& [weight, value] : rewritten) weight.set_data(value);
+}
+
+void rotate_embeddings(ModelAdapter& model, const Tensor& P) {
+  for (LinearRef& embedding : model.embeddings) {
+    embedding.weight.set_data(read_through(embedding, RmsNorm{nullptr}, P));
+  }
+}
+
+void rotate_head(ModelAdapter& model, const Tensor& P) {
+  model.head.weight.set_data(read_through(model.head, model.final_norm, P));
+  model.final_norm->drop_weight();
+}
+
+}  // namespace slice

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "libslice/detail/file.h"
+
+namespace slice {
+
+/// A safetensors file, memory-mapped. The header is checked whole on opening; a tensor is copied
+/// out only when asked for.
+class SafetensorsFile {
+ public:
+  struct Entry {
+    at::ScalarType dtype;
+    std::vector<int64_t> shape;
+    uint64_t begin, end;  ///< bytes from the start of the file
+  };
+
+  /// @throws FormatError  missing or unreadable file; header longer than 100 MB or than the file;
+  /// not
+  ///         JSON; unknown dtype; negative or overflowing shape; end − begin ≠ numel × size; a
+  ///         range outside the file; two tensors that overlap; bytes that no tensor owns.
+  explicit SafetensorsFile(const std::filesystem::path& path);
+
+  const std::map<std::string, Entry>& tensors() const { return entries_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+  /// Copies one tensor out of the mapping. @return CPU, contiguous, stored dtype, its own memory.
+  /// @throws FormatError  no such tensor.
+  at::Tensor read(const std::string& name) const;
+
+ private:
+  detail::MappedFile file_;
+  std::map<std::string, Entry> entries_;
+  std::map<std::string, std::string> metadata_;
+};
+
+/// Writes one safetensors file whose tensors' shapes are known and whose values come later, one by
+/// one: the header goes first, so no second copy of the weights is ever held.
+class SafetensorsWriter {
+ public:
+  struct Slot {
+    std::string name;
+    at::ScalarType dtype;
+    std::vector<int64_t> shape;
+  };
+
+  /// Creates `path` (which must not exist) with the header for `slots`, in this order, and
+  /// `__metadata__: {"format": "pt"}`. @throws Error  cannot create or write (names the path and
+  /// errno).
+  SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots);
+
+  /// Writes the next slot's tensor, any device, converted to the slot's dtype. The order is the
+  /// slots'.
+  /// @throws ShapeError  name or shape differ from the slot's.  @throws Error  no space left.
+  /// @throws NumericError  a finite value overflows the slot's dtype.
+  void write(const std::string& name, const at::Tensor& tensor);
+
+  /// Flushes to the disk (fsync) and closes. @throws Error  a slot was never written.
+  void finish();
+
+ private:
+  std::filesystem::path path_;
+  std::vector<Slot> slots_;
+  size_t next_ = 0;
+  detail::OutputFile out_;
+};
+
+}  // namespace slice

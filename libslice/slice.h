@@ -1,0 +1,16 @@
+#pragma once
+
+/// Everything a program needs: load a model, slice it, save it, measure it, let it write.
+
+#include "libslice/adapter.h"
+#include "libslice/calibration.h"
+#include "libslice/checkpoint.h"
+#include "libslice/config.h"
+#include "libslice/error.h"
+#include "libslice/generator.h"
+#include "libslice/model.h"
+#include "libslice/perplexity.h"
+#include "libslice/plan.h"
+#include "libslice/report.h"
+#include "libslice/slice_model.h"
+#include "libslice/tokenizer.h"

@@ -1,0 +1,174 @@
+#include "libslice/slice_model.h"
+
+#include <ATen/ATen.h>
+
+#include "libslice/adapter.h"
+#include "libslice/covariance.h"
+#include "libslice/decoder.h"
+#include "libslice/detail/check.h"
+#include "libslice/detail/sha256.h"
+#include "libslice/detail/stopwatch.h"
+#include "libslice/detail/tensor_text.h"
+#include "libslice/model.h"
+#include "libslice/pca.h"
+#include "libslice/rotate.h"
+#include "libslice/stream.h"
+
+namespace slice {
+
+using at::Tensor;
+using detail::Stopwatch;
+
+namespace {
+
+/// Tells the caller where the loop is, and counts its seconds.
+class Journal {
+ public:
+  Journal(SliceReport& report, const OnProgress& on_progress, int64_t steps, int64_t tokens)
+      : report_(report), on_progress_(on_progress), steps_(steps), tokens_(tokens) {}
+
+  void chunk_done(int64_t chunk_tokens) {
+    passed_ += chunk_tokens;
+    if (!on_progress_) return;
+    const double seconds = clock_.seconds(),
+                 done = static_cast<double>(passed_) / (tokens_ * steps_);
+    on_progress_({.phase = "slice",
+                  .step = static_cast<int64_t>(report_.sites.size()),
+                  .steps = steps_,
+                  .kept_variance = report_.sites.empty() ? 0 : report_.sites.back().kept_variance,
+                  .tokens_per_second = seconds > 0 ? static_cast<double>(passed_) / seconds : 0,
+                  .seconds = seconds,
+                  .eta = done > 0 ? seconds * (1 - done) / done : 0});
+  }
+
+  void site_done(const std::string& name, int64_t k, double kept_variance) {
+    const double now = clock_.seconds();
+    report_.sites.push_back(
+        {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, now - last_});
+    last_ = now;
+  }
+
+ private:
+  SliceReport& report_;
+  const OnProgress& on_progress_;
+  int64_t steps_, tokens_, passed_ = 0;
+  Stopwatch clock_;
+  double last_ = 0;
+};
+
+/// The principal directions of a site; what goes wrong with them names it.
+PcaBasis directions(Covariance& C, const std::string& site) {
+  try {
+    return pca_basis(C.matrix());
+  } catch (const NumericError& error) {
+    throw NumericError(fmt::format("signal in front of {}: {}", site, error.what()));
+  }
+}
+
+}  // namespace
+
+SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
+                        const OnProgress& on_progress) {
+  const at::NoGradGuard no_grad;
+  check_adapter(model);
+  const int64_t D = model.hidden_size;
+  const int64_t last = static_cast<int64_t>(model.sublayers.size());
+  const std::vector<int64_t> sizes = plan_stream_sizes(D, last + 1, options);
+  const at::ScalarType dtype = model.head.weight.scalar_type();
+  Stream x(tokens, options.chunk_tokens,
+           model.embed);  // refuses bad tokens before anything is written
+
+  SliceReport report;
+  report.hidden_size = D;
+  report.stream_sizes = sizes;
+  report.calibration_tokens = tokens.numel();
+  report.calibration_sequences = tokens.size(0);
+  report.calibration_context = tokens.size(1);
+  report.calibration_sha256 = detail::sha256(tokens);
+  report.dtype = detail::dtype_name(dtype);
+  report.device = model.head.weight.device().str();
+  Journal journal(report, on_progress, last, tokens.numel());
+  const Stopwatch total;
+  const auto site_name = [&](int64_t site) {
+    return site < last ? model.sublayers[site].name : "head";
+  };
+
+  // The principal directions of a site, and the basis that keeps the k largest.                 C =
+  // Q Λ Qᵀ,  P = Q_k
+  const auto basis = [&](Covariance& C, int64_t site) {
+    const detail::Charge charge(report.eigen_seconds);
+    const PcaBasis pca = directions(C, site_name(site));
+    journal.site_done(site_name(site), sizes[site], pca.kept_variance(sizes[site]));
+    return pca.leading(sizes[site]);  // (D, k)
+  };
+
+  // Embeddings: the first site.                                                      E ← E P,  x̂ =
+  // z P
+  Covariance embedded(D);
+  x.visit([&](const Tensor& z) { embedded.accumulate(z); });
+  Tensor P = basis(embedded, 0);
+  rotate_embeddings(model, P);
+  x.project(P);
+
+  for (int64_t site = 1; site <= last; ++site) {
+    Sublayer& s = model.sublayers[site - 1];
+    {
+      const detail::Charge charge(report.rewrite_seconds);
+      rotate_readers(s, P);  // W_in ← W_in diag(α) P
+      s.shortcut->set_dense(
+          P, dtype);  // until the next basis is known, the shortcut leads back to the original one
+    }
+    if (site == last &&
+        sizes[last] == D) {  // the head keeps the original basis: S = Pᵀ stays, nothing is deleted
+      journal.site_done(site_name(site), D, 1.0);
+      rotate_head(model, Tensor());
+      break;
+    }
+    Covariance C(D);
+    {
+      const detail::Charge charge(report.calibrate_seconds);
+      const TapHandle handle =
+          s.tap->attach([&](const Tensor& z) { C.accumulate(z); });  // C = zᵀ z
+      x.transform([&](const Tensor& chunk) {
+        const Tensor z = s.forward(chunk);  // z = x̂ Pᵀ + Σ h Wᵀ + b    (n, T, D)
+        journal.chunk_done(chunk.size(0) * chunk.size(1));
+        return z;
+      });
+    }
+    const Tensor P_next = basis(C, site);
+    const detail::Charge charge(report.rewrite_seconds);
+    rotate_writers(s, P_next);                       // W_out ← P'ᵀ W_out,  b ← P'ᵀ b
+    s.shortcut->set_dense(P_next.t().mm(P), dtype);  // S = Pᵀ P', stored as Sᵀ
+    if (site == last) {
+      rotate_head(model, P_next);  // W_head ← W_head diag(α) P'
+    } else {
+      x.project(P_next);  // x̂' = z P'
+    }
+    P = P_next;
+  }
+  report.total_seconds = total.seconds();
+  report.peak_host_bytes = peak_host_bytes();
+  return report;
+}
+
+SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& options,
+                        const OnProgress& on_progress) {
+  DecoderImpl& decoder = model.decoder();
+  const ModelConfig dense = decoder.config();
+  SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
+  kept_size(dense.hidden_size, options.slice, options.round);  // refuses before anything changes
+  decoder.untie_head();
+  ModelAdapter adapter = decoder.adapter();
+  SliceReport report = slice_model(adapter, tokens, options, on_progress);
+  decoder.set_stream_sizes(report.stream_sizes);
+
+  report.family = dense.family;
+  report.layers = dense.layers;
+  report.ffn_sizes.assign(dense.layers, dense.ffn_size);
+  report.head_counts.assign(dense.layers, dense.heads);
+  report.before = count_parameters(dense);
+  report.after = count_parameters(decoder.config());
+  return report;
+}
+
+}  // namespace slice

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace slice {
+
+/// Text to token ids and back. Immutable and safe to share between threads.
+class Tokenizer {
+ public:
+  /// A file of the tokenizer's own Hugging Face directory form.
+  struct File {
+    std::string name, bytes;
+  };
+
+  virtual ~Tokenizer() = default;
+
+  /// @param text   UTF-8. Special tokens written out in it (`<|im_start|>`) are recognised only
+  /// with `special`.
+  /// @return ids; never adds a beginning-of-sequence token: see bos_token(), adds_bos().
+  /// @throws FormatError  not UTF-8 (gives the byte offset).
+  virtual std::vector<int64_t> encode(std::string_view text, bool special = false) const = 0;
+  /// Ids back to bytes: what encode was given, for any text without special tokens. A cut through a
+  /// multi-byte character gives the bytes as they are. Special tokens are left out unless
+  /// `special`.
+  /// @throws ShapeError  an id outside [0, vocabulary_size()).
+  virtual std::string decode(std::span<const int64_t> ids, bool special = false) const = 0;
+  virtual int64_t vocabulary_size() const = 0;
+  virtual std::optional<int64_t> bos_token() const = 0;
+  virtual std::vector<int64_t> eos_tokens() const = 0;
+  /// True where the model expects bos_token() once in front of a text (LLaMA), false for SmolLM2.
+  virtual bool adds_bos() const = 0;
+  /// tokenizer.json, tokenizer_config.json, … to be written beside a saved model (copied from the
+  /// source where it had them, chat template included).
+  virtual std::vector<File> files() const = 0;
+};
+
+/// The tokenizer of a model: from a Hugging Face directory (tokenizer.json +
+/// tokenizer_config.json), from a GGUF's metadata, or for a llama2.c `.bin` from the tokenizer file
+/// beside it (`tokenizer.bin`, else the one
+/// `*.bin` there that parses as a tokenizer with the model's vocabulary size).
+///
+/// @throws FormatError  none found, malformed, or a kind that is not supported (names it).
+std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& model);
+
+}  // namespace slice

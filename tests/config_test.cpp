@@ -1,0 +1,240 @@
+#include "libslice/config.h"
+
+#include <catch2/catch_all.hpp>
+#include <nlohmann/json.hpp>
+
+#include "libslice/error.h"
+#include "tests/support/matchers.h"
+
+namespace slice {
+namespace {
+
+using nlohmann::json;
+
+/// The keys that a LLaMA's config.json has to have, and no other.
+json smallest_config() {
+  return {{"model_type", "llama"},    {"hidden_size", 24},       {"num_hidden_layers", 2},
+          {"num_attention_heads", 6}, {"intermediate_size", 40}, {"vocab_size", 50}};
+}
+
+ModelConfig parse(const json& object) { return parse_config(object.dump(), "config.json"); }
+ModelConfig parse_with(const json& changes) {
+  json object = smallest_config();
+  object.update(changes);
+  return parse(object);
+}
+
+void check_same(const ModelConfig& a, const ModelConfig& b) {
+  CHECK(a.family == b.family);
+  CHECK(a.hidden_size == b.hidden_size);
+  CHECK(a.layers == b.layers);
+  CHECK(a.heads == b.heads);
+  CHECK(a.kv_heads == b.kv_heads);
+  CHECK(a.head_size == b.head_size);
+  CHECK(a.ffn_size == b.ffn_size);
+  CHECK(a.vocabulary_size == b.vocabulary_size);
+  CHECK(a.context_length == b.context_length);
+  CHECK(a.norm_eps == b.norm_eps);
+  CHECK(a.rope_theta == b.rope_theta);
+  CHECK(a.tied_head == b.tied_head);
+  CHECK(a.attention_bias == b.attention_bias);
+  CHECK(a.mlp_bias == b.mlp_bias);
+  CHECK(a.bos_token == b.bos_token);
+  CHECK(a.eos_tokens == b.eos_tokens);
+  CHECK(a.stream_sizes == b.stream_sizes);
+}
+
+TEST_CASE("keys that are missing or null take the values that Transformers gives them") {
+  for (const json& changes : {json::object(), json{{"num_key_value_heads", nullptr},
+                                                   {"head_dim", nullptr},
+                                                   {"rope_scaling", nullptr},
+                                                   {"sliding_window", nullptr},
+                                                   {"bos_token_id", nullptr},
+                                                   {"eos_token_id", nullptr},
+                                                   {"quantization_config", nullptr}}}) {
+    const ModelConfig c = parse_with(changes);
+    CHECK(c.family == "llama");
+    CHECK(c.kv_heads == 6);
+    CHECK(c.head_size == 4);
+    CHECK(c.context_length == 2048);
+    CHECK(c.norm_eps == 1e-6);
+    CHECK(c.rope_theta == 10000.0);
+    CHECK_FALSE(c.tied_head);
+    CHECK_FALSE(c.attention_bias);
+    CHECK_FALSE(c.mlp_bias);
+    CHECK_FALSE(c.bos_token);
+    CHECK(c.eos_tokens.empty());
+    CHECK_FALSE(c.sliced());
+    CHECK(c.stream_size(3) == 24);
+  }
+}
+
+TEST_CASE("every key of a LLaMA is read") {
+  const ModelConfig c = parse_with({{"num_key_value_heads", 3},
+                                    {"head_dim", 10},
+                                    {"max_position_embeddings", 131072},
+                                    {"rms_norm_eps", 1e-5},
+                                    {"rope_theta", 500000},
+                                    {"tie_word_embeddings", true},
+                                    {"attention_bias", true},
+                                    {"mlp_bias", true},
+                                    {"hidden_act", "silu"},
+                                    {"bos_token_id", 1},
+                                    {"eos_token_id", {2, 7}}});
+  CHECK(c.kv_heads == 3);
+  CHECK(c.head_size == 10);
+  CHECK(c.context_length == 131072);
+  CHECK(c.norm_eps == 1e-5);
+  CHECK(c.rope_theta == 500000.0);
+  CHECK(c.tied_head);
+  CHECK(c.attention_bias);
+  CHECK(c.mlp_bias);
+  CHECK(c.bos_token == 1);
+  CHECK(c.eos_tokens == std::vector<int64_t>{2, 7});
+  CHECK(parse_with({{"eos_token_id", 2}}).eos_tokens == std::vector<int64_t>{2});
+}
+
+TEST_CASE("the rotary base is found in both of its places") {
+  CHECK(parse_with({{"rope_parameters", {{"rope_theta", 5e5}, {"rope_type", "default"}}}})
+            .rope_theta == 5e5);
+  CHECK(parse_with({{"rope_theta", 5e5}, {"rope_scaling", {{"type", "default"}}}}).rope_theta ==
+        5e5);
+}
+
+TEST_CASE("a sliced model keeps the size of every site") {
+  const ModelConfig c =
+      parse_with({{"model_type", "sliced_llama"}, {"stream_sizes", {16, 17, 18, 19, 24}}});
+  CHECK(c.sliced());
+  CHECK(c.hidden_size == 24);
+  CHECK(c.stream_size(0) == 16);
+  CHECK(c.stream_size(4) == 24);
+}
+
+TEST_CASE("what is written is read again") {
+  ModelConfig c = parse_with({{"num_key_value_heads", 3},
+                              {"head_dim", 10},
+                              {"rms_norm_eps", 9.999999747378752e-06},
+                              {"rope_theta", 1e6},
+                              {"attention_bias", true},
+                              {"eos_token_id", {2, 3}}});
+  check_same(parse_config(config_json(c, "float16"), "x"), c);
+  c.tied_head = true;
+  c.eos_tokens = {4};
+  c.bos_token = 0;
+  check_same(parse_config(config_json(c, "float16"), "x"), c);
+  c.tied_head = false;
+  c.stream_sizes = {1, 2, 3, 4, 24};
+  check_same(parse_config(config_json(c, "float16"), "x"), c);
+}
+
+TEST_CASE("a dense model's file is a stock LLaMA's, a sliced model's says that it is not") {
+  ModelConfig c = parse_with({{"bos_token_id", 1}});
+  const json dense = json::parse(config_json(c, "bfloat16"));
+  CHECK(dense["model_type"] == "llama");
+  CHECK(dense["architectures"] == json{"LlamaForCausalLM"});
+  CHECK(dense["torch_dtype"] == "bfloat16");
+  CHECK(dense["dtype"] == "bfloat16");
+  CHECK(dense["hidden_act"] == "silu");
+  CHECK(dense["head_dim"] == 4);
+  CHECK(dense["bos_token_id"] == 1);
+  CHECK(dense.contains("eos_token_id"));  // or Transformers assumes 2
+  CHECK(dense["eos_token_id"].is_null());
+  CHECK_FALSE(dense.contains("stream_sizes"));
+  c.stream_sizes = {8, 8, 8, 8, 24};
+  const json sliced = json::parse(config_json(c, "bfloat16"));
+  CHECK(sliced["model_type"] == "sliced_llama");
+  CHECK(sliced["architectures"] == json{"SlicedLlamaForCausalLM"});
+  CHECK(sliced["tie_word_embeddings"] == false);
+  CHECK(sliced["hidden_size"] == 24);
+  CHECK(sliced["stream_sizes"] == c.stream_sizes);
+  c.eos_tokens = {2, 3};
+  const json generation = json::parse(generation_config_json(c));
+  CHECK(generation["bos_token_id"] == 1);
+  CHECK(generation["eos_token_id"] == c.eos_tokens);
+}
+
+TEST_CASE("a configuration that cannot be run is refused, naming the file and the key") {
+  struct Row {
+    json changes;
+    std::string message;
+  };
+  const int64_t large = (int64_t{1} << 24) + 1;
+  const json sizes = {24, 24, 24, 24, 24};
+  const std::vector<Row> rows = {
+      {{{"model_type", "mamba"}}, "model_type 'mamba' is not supported"},
+      {{{"model_type", "sliced_mamba"}}, "model_type 'mamba'"},
+      {{{"model_type", 3}}, "'model_type': want a string"},
+      {{{"model_type", nullptr}}, "'model_type' is missing"},
+      {{{"hidden_size", nullptr}}, "'hidden_size' is missing"},
+      {{{"hidden_size", "24"}}, "'hidden_size': want an integer"},
+      {{{"hidden_size", 24.5}}, "'hidden_size': want an integer"},
+      {{{"hidden_size", 0}}, "hidden_size: want 1"},
+      {{{"hidden_size", -24}}, "hidden_size: want 1"},
+      {{{"hidden_size", 6 * large}}, "hidden_size: want 1"},
+      {{{"hidden_size", ~uint64_t{0} - 3}}, "hidden_size"},
+      {{{"hidden_size", 25}}, "hidden_size 25 is not a multiple of 6 heads"},
+      {{{"num_hidden_layers", 0}}, "num_hidden_layers: want 1 … 1000"},
+      {{{"num_hidden_layers", 1001}}, "num_hidden_layers: want 1 … 1000"},
+      {{{"num_attention_heads", 0}}, "num_attention_heads"},
+      {{{"num_attention_heads", -6}}, "num_attention_heads"},
+      {{{"num_key_value_heads", 4}}, "num_key_value_heads 4 does not divide"},
+      {{{"num_key_value_heads", 0}}, "num_key_value_heads: want 1"},
+      {{{"num_key_value_heads", 12}}, "num_key_value_heads 12"},
+      {{{"head_dim", 3}}, "head_dim 3 is odd"},
+      {{{"head_dim", -2}}, "head_dim: want 1"},
+      {{{"head_dim", 1 << 23}}, "6 heads of 8388608"},
+      {{{"intermediate_size", 0}}, "intermediate_size: want 1"},
+      {{{"vocab_size", large}}, "vocab_size: want 1"},
+      {{{"max_position_embeddings", 0}}, "max_position_embeddings"},
+      {{{"rms_norm_eps", "tiny"}}, "'rms_norm_eps': want a number"},
+      {{{"rms_norm_eps", -1.0}}, "norm epsilon"},
+      {{{"rope_theta", 0}}, "rope_theta"},
+      {{{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}},
+       "rope_scaling 'llama3' is not supported"},
+      {{{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}, "rope_scaling 'linear'"},
+      {{{"rope_scaling", 2}}, "'rope_scaling': want an object"},
+      {{{"rope_parameters", {{"rope_type", "yarn"}}}}, "rope_parameters 'yarn'"},
+      {{{"rope_parameters", {{"full_attention", {{"rope_type", "yarn"}}}}}},
+       "rope_parameters: 'full_attention'"},
+      {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor 0.5"},
+      {{{"hidden_act", "gelu"}}, "hidden_act 'gelu' is not supported"},
+      {{{"quantization_config", {{"bits", 4}}}}, "quantization_config is not supported"},
+      {{{"sliding_window", 4096}}, "sliding_window 4096"},
+      {{{"sliding_window", 4096}, {"use_sliding_window", true}}, "sliding_window 4096"},
+      {{{"attention_bias", "yes"}}, "'attention_bias': want a boolean"},
+      {{{"bos_token_id", 50}}, "bos_token_id 50 is outside the vocabulary of 50"},
+      {{{"eos_token_id", {2, -1}}}, "eos_token_id -1 is outside"},
+      {{{"eos_token_id", "</s>"}}, "'eos_token_id': want integers"},
+      {{{"model_type", "sliced_llama"}}, "'stream_sizes' is missing"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", 24}}, "'stream_sizes': want an array"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", {24, 24}}},
+       "stream_sizes: want 5 sizes, got 2"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", {24, 24, 25, 24, 24}}},
+       "stream_sizes: want 1 … 24, got 25"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", {24, 24, 0, 24, 24}}},
+       "stream_sizes: want 1 … 24, got 0"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", {24, 24, 1.5, 24, 24}}},
+       "stream_sizes: want integers"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", sizes}, {"tie_word_embeddings", true}},
+       "tie_word_embeddings"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", sizes}, {"shortcut", "folded"}},
+       "shortcut 'folded'"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.changes.dump());
+    CHECK_THROWS_NAMING(parse_with(row.changes), FormatError, row.message);
+    CHECK_THROWS_NAMING(parse_with(row.changes), FormatError, "config.json");
+  }
+  CHECK_NOTHROW(parse_with({{"sliding_window", 4096}, {"use_sliding_window", false}}));
+}
+
+TEST_CASE("a configuration that is no JSON object is refused by name") {
+  const std::string deep(100000, '[');
+  for (const std::string& text :
+       {std::string(), std::string("{"), std::string("[]"), std::string("\xff"), deep}) {
+    CHECK_THROWS_NAMING(parse_config(text, "some/config.json"), FormatError, "some/config.json");
+  }
+}
+
+}  // namespace
+}  // namespace slice

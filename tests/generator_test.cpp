@@ -1,0 +1,141 @@
+#include "libslice/generator.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+#include <optional>
+
+#include "libslice/error.h"
+#include "libslice/slice_model.h"
+#include "tests/support/matchers.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+/// The most likely tokens by recomputing the whole text for each, no cache.
+std::vector<int64_t> greedy_reference(const Model& model, std::vector<int64_t> ids, int64_t count) {
+  const size_t prompt = ids.size();
+  for (int64_t i = 0; i < count; ++i) {
+    const Tensor logits = model.decoder().forward(at::tensor(ids, at::kLong).unsqueeze(0));
+    ids.push_back(logits[0][-1].argmax().item<int64_t>());
+  }
+  return {ids.begin() + static_cast<std::ptrdiff_t>(prompt), ids.end()};
+}
+
+TEST_CASE("logits of a text fed in pieces equal those of the text fed whole") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  const Tensor tokens = random_tokens(config, 3, 14), whole = model.decoder().forward(tokens);
+  Generator generator(model, 14, 3);
+  int64_t begin = 0;
+  for (const int64_t T : {6, 1, 2, 4, 1}) {
+    const Tensor logits = generator.feed(tokens.slice(1, begin, begin + T));  // (B, V)
+    begin += T;
+    CHECK(relative_difference(logits, whole.select(1, begin - 1)) < 1e-12);
+    CHECK(generator.length() == begin);
+  }
+}
+
+TEST_CASE("a truncated generator continues as if the rest had never been fed") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  const Tensor tokens = random_tokens(config, 1, 12), other = random_tokens(config, 1, 12, 9);
+  Generator generator(model, 12);
+  generator.feed(tokens.slice(1, 0, 8));
+  generator.feed(other.slice(1, 0, 4));
+  generator.truncate(8);
+  CHECK(generator.length() == 8);
+  const Tensor logits = generator.feed(tokens.slice(1, 8));
+  CHECK(relative_difference(logits, model.decoder().forward(tokens).select(1, 11)) < 1e-12);
+  generator.truncate(0);
+  CHECK(relative_difference(generator.feed(other), model.decoder().forward(other).select(1, 11)) <
+        1e-12);
+}
+
+TEST_CASE("a generator refuses what does not fit and stays as it was") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  CHECK_THROWS_AS(Generator(model, 0), ShapeError);
+  CHECK_THROWS_AS(Generator(model, 4, 0), ShapeError);
+  Generator generator(model, 6);
+  const Tensor tokens = random_tokens(config, 1, 6);
+  generator.feed(tokens.slice(1, 0, 4));
+  CHECK_THROWS_NAMING(generator.feed(tokens.slice(1, 0, 3)), ShapeError,
+                      "7 positions do not fit into 6");
+  CHECK_THROWS_NAMING(generator.feed(random_tokens(config, 2, 1)), ShapeError, "(1, T)");
+  CHECK_THROWS_AS(generator.feed(tokens.slice(1, 0, 0)), ShapeError);
+  CHECK_THROWS_AS(generator.feed(tokens[0]), ShapeError);
+  CHECK_THROWS_NAMING(generator.feed(at::full({1, 1}, 53, at::kLong)), ShapeError, "[0, 53)");
+  CHECK_THROWS_AS(generator.truncate(5), ShapeError);
+  CHECK_THROWS_AS(generator.truncate(-1), ShapeError);
+  CHECK(generator.length() == 4);
+  CHECK(relative_difference(generator.feed(tokens.slice(1, 4)),
+                            model.decoder().forward(tokens).select(1, 5)) < 1e-12);
+}
+
+TEST_CASE("a generator outlives the model it was made from") {
+  const ModelConfig config = tiny_config();
+  const Tensor tokens = random_tokens(config, 1, 6);
+  std::optional<Model> model = random_model(config);
+  const Tensor want = model->decoder().forward(tokens).select(1, 5);
+  Generator generator(*model, 6);
+  model.reset();
+  Generator moved = std::move(generator);
+  CHECK(relative_difference(moved.feed(tokens), want) < 1e-12);
+}
+
+TEST_CASE("greedy texts equal recomputation, of dense and sliced models") {
+  const ModelConfig config = tiny_config();
+  Model model = random_model(config);
+  const std::vector<int64_t> prompt = {1, 17, 5};
+  CHECK(generate(model, prompt, {.max_tokens = 20}) == greedy_reference(model, prompt, 20));
+  slice_model(model, random_tokens(config, 4, 16), {.slice = 0.25});
+  CHECK(generate(model, prompt, {.max_tokens = 20}) == greedy_reference(model, prompt, 20));
+}
+
+TEST_CASE("a text ends at a stop token, at the callback's word or at its length") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  const std::vector<int64_t> prompt = {1, 17, 5},
+                             text = generate(model, prompt, {.max_tokens = 12});
+  REQUIRE(text.size() == 12);
+  CHECK(generate(model, prompt, {.max_tokens = 0}).empty());
+
+  const size_t first =
+      static_cast<size_t>(std::find(text.begin(), text.end(), text[5]) - text.begin());
+  const auto stopped = generate(model, prompt, {.max_tokens = 12, .stop_tokens = {text[5]}});
+  CHECK(stopped ==
+        std::vector<int64_t>(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(first)));
+
+  std::vector<int64_t> heard;
+  const auto cut = generate(model, prompt, {.max_tokens = 12}, [&](int64_t id) {
+    heard.push_back(id);
+    return heard.size() < 4;
+  });
+  CHECK(cut == std::vector<int64_t>(text.begin(), text.begin() + 4));
+  CHECK(heard == cut);
+}
+
+TEST_CASE("sampled texts are repeatable by seed and differ between seeds") {
+  const Model model = random_model(tiny_config());
+  const auto text = [&](uint64_t seed) {
+    return generate(model, {1},
+                    {.max_tokens = 30, .sampling = {.temperature = 1, .top_p = 0.9}, .seed = seed});
+  };
+  CHECK(text(1) == text(1));
+  CHECK(text(1) != text(2));
+}
+
+TEST_CASE("an empty prompt, foreign ids and a negative length are refused") {
+  const Model model = random_model(tiny_config());
+  CHECK_THROWS_NAMING(generate(model, {}), ShapeError, "prompt");
+  CHECK_THROWS_NAMING(generate(model, {1}, {.max_tokens = -1}), ShapeError, "max_tokens");
+  CHECK_THROWS_NAMING(generate(model, {53}), ShapeError, "[0, 53)");
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,55 @@
+#include "libslice/norm.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+
+#include "libslice/error.h"
+#include "tests/support/matchers.h"
+#include "tests/support/reference.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+TEST_CASE("a weighted norm equals the loop times its weight") {
+  RmsNorm norm(37, 1e-6);
+  norm->weight.set_data(gaussian({37}, 1));
+  const Tensor x = gaussian({2, 3, 37}, 2);
+  CHECK(violation(norm->forward(x), rms_norm_reference(x, 37, 1e-6) * norm->weight, 1e-12) == "");
+}
+
+TEST_CASE("a fused norm divides a sliced stream by the unsliced hidden size") {
+  RmsNorm norm(37, 1e-6, /*weighted=*/false);
+  const Tensor x = gaussian({3, 20}, 2);
+  const Tensor padded = at::constant_pad_nd(x, {0, 17});  // the deleted coordinates count as zero
+  CHECK(violation(norm->forward(x), rms_norm_reference(padded, 37, 1e-6).slice(1, 0, 20), 1e-12) ==
+        "");
+  CHECK(norm->named_parameters().is_empty());
+}
+
+TEST_CASE("dropping the weight unregisters it and leaves a plain norm") {
+  RmsNorm norm(5, 1e-6);
+  norm->weight.set_data(at::full({5}, 3.0, at::kDouble));
+  const Tensor x = gaussian({2, 5}, 2);
+  norm->drop_weight();
+  norm->drop_weight();  // harmless the second time
+  CHECK_FALSE(norm->weighted());
+  CHECK(norm->named_parameters().is_empty());
+  CHECK(violation(norm->forward(x), rms_norm_reference(x, 5, 1e-6), 1e-14) == "");
+}
+
+TEST_CASE("norms refuse sizes and streams that do not fit") {
+  CHECK_THROWS_AS(RmsNorm(0, 1e-6), ShapeError);
+  CHECK_THROWS_NAMING(RmsNorm(4, -1.0), ShapeError, "-1");
+  RmsNorm weighted(4, 1e-6), fused(4, 1e-6, false);
+  weighted->weight.set_data(at::ones({4}));
+  CHECK_THROWS_NAMING(weighted->forward(at::ones({2, 3})), ShapeError, "width 4");
+  CHECK_THROWS_NAMING(fused->forward(at::ones({2, 5})), ShapeError, "(2, 5)");
+}
+
+}  // namespace
+}  // namespace slice

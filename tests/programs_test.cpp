@@ -1,0 +1,307 @@
+// The programs as a person or a script meets them: exit codes, messages, and what is left on disk.
+
+#include <fcntl.h>
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <catch2/catch_all.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "libslice/bpe.h"
+#include "libslice/detail/file.h"
+#include "libslice/model.h"
+#include "libslice/tokenizer.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/tiny_vocabulary.h"
+
+namespace fs = std::filesystem;
+
+namespace slice::tests {
+namespace {
+
+struct Outcome {
+  int code = -1;
+  std::string out, err;
+};
+
+/// A child process whose streams go to files.
+class Child {
+ public:
+  Child(const TemporaryDirectory& scratch, std::vector<std::string> arguments)
+      : out_(scratch.path() / "stdout"), err_(scratch.path() / "stderr") {
+    arguments[0] = std::string(SLICE_PROGRAM_DIR) + "/" + arguments[0];
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    constexpr int kWrite = O_WRONLY | O_CREAT | O_TRUNC;
+    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out_.c_str(), kWrite, 0600);
+    posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err_.c_str(), kWrite, 0600);
+    REQUIRE(posix_spawn(&process_, argv[0], &files, nullptr, argv.data(), environ) == 0);
+    posix_spawn_file_actions_destroy(&files);
+  }
+
+  void interrupt() const { kill(process_, SIGINT); }
+
+  Outcome wait() const {
+    int status = 0;
+    waitpid(process_, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
+            detail::read_text_file(out_), detail::read_text_file(err_)};
+  }
+
+  const fs::path& err() const { return err_; }
+
+ private:
+  fs::path out_, err_;
+  pid_t process_ = 0;
+};
+
+/// A small model with a tokenizer, and a text.
+class Workshop {
+ public:
+  Workshop() {
+    const auto tokenizer = make_bpe_tokenizer(tiny_definition());
+    ModelConfig config = tiny_config();
+    config.vocabulary_size = tokenizer->vocabulary_size();
+    const Model bare = random_model(config, 1, at::kFloat);
+    Model model(std::shared_ptr<DecoderImpl>(&bare.decoder(), [](DecoderImpl*) {}), tokenizer,
+                at::kFloat);
+    save_model(model, path("model"));
+    std::string text;
+    for (int i = 0; i < 400; ++i) text += "hello world " + std::to_string(i) + "\n";
+    scratch_.write("text.txt", text);
+    scratch_.write("short.txt", "hello");
+    scratch_.write("latin1.txt", "caf\xe9 " + text);
+    scratch_.write("empty.txt", "");
+    scratch_.write("notes.json", "{\"instruction\": 1}");
+    scratch_.write("bad.jsonl", "{\"text\": \"hello\"}\nnot json\n");
+    scratch_.write("junk.gguf", "GGUF and nothing else");
+    scratch_.write("junk.bin", "too short");
+    scratch_.write("junk.txt", "no model");
+    fs::create_directory(path("hollow"));
+    fs::create_directory(path("exists"));
+    fs::copy(path("model"), path("truncated"));
+    fs::resize_file(file("truncated") / "model.safetensors",
+                    fs::file_size(file("truncated") / "model.safetensors") - 4);
+    fs::copy(path("model"), path("foreign"));
+    detail::write_file(file("foreign") / "config.json", "{\"model_type\": \"mamba\"}");
+  }
+
+  fs::path file(const std::string& name) const { return scratch_.path() / name; }
+  std::string path(const std::string& name) const { return (scratch_.path() / name).string(); }
+  Outcome run(const std::vector<std::string>& arguments) const {
+    return Child(scratch_, arguments).wait();
+  }
+  const TemporaryDirectory& scratch() const { return scratch_; }
+
+  /// Files and directories, hidden ones too, but for the streams of the children.
+  std::set<std::string> listing() const {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(scratch_.path()))
+      names.insert(entry.path().filename().string());
+    names.erase("stdout");
+    names.erase("stderr");
+    return names;
+  }
+
+ private:
+  TemporaryDirectory scratch_;
+};
+
+}  // namespace
+
+TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") {
+  const Workshop shop;
+  const Outcome sliced = shop.run({"slice_model",
+                                   shop.path("model"),
+                                   "--calibration",
+                                   shop.path("text.txt"),
+                                   "--out",
+                                   shop.path("sliced"),
+                                   "--slice",
+                                   "0.25",
+                                   "--round",
+                                   "1",
+                                   "--context",
+                                   "64",
+                                   "--samples",
+                                   "8",
+                                   "--perplexity",
+                                   shop.path("text.txt"),
+                                   "--windows",
+                                   "2",
+                                   "--json",
+                                   "--report",
+                                   shop.path("report.json")});
+  INFO(sliced.err);
+  REQUIRE(sliced.code == 0);
+  const auto report = nlohmann::json::parse(sliced.out);
+  CHECK(report["method"] == "slicegpt");
+  CHECK(report["calibration"]["tokens"] == 8 * 64);
+  CHECK(report["perplexity"]["before"].get<double>() > 1);
+  CHECK(report == nlohmann::json::parse(detail::read_text_file(shop.path("report.json"))));
+  for (const char* name :
+       {"config.json", "model.safetensors", "tokenizer.json", "slice_report.json"}) {
+    CHECK(fs::exists(fs::path(shop.path("sliced")) / name));
+  }
+
+  const Outcome scored =
+      shop.run({"evaluate", shop.path("sliced"), "--perplexity", shop.path("text.txt"), "--context",
+                "64", "--windows", "2", "--json"});
+  INFO(scored.err);
+  REQUIRE(scored.code == 0);
+  const auto score = nlohmann::json::parse(scored.out);
+  CHECK(score["tokens_scored"] == 2 * 63);
+  CHECK(score["perplexity"].get<double>() ==
+        Catch::Approx(report["perplexity"]["after"].get<double>()).epsilon(1e-6));
+
+  const Outcome written =
+      shop.run({"generate", shop.path("sliced"), "--prompt", "hello", "--max-tokens", "4"});
+  CHECK(written.code == 0);
+  CHECK(written.out.starts_with("hello"));
+  const Outcome inspected = shop.run({"inspect", shop.path("sliced"), "--json"});
+  CHECK(inspected.code == 0);
+  CHECK(nlohmann::json::parse(inspected.out)["parameters"] == report["parameters"]["after"]);
+}
+
+TEST_CASE("tokenize prints ids, counts them and decodes them") {
+  const Workshop shop;
+  const Outcome ids = shop.run({"tokenize", shop.path("model"), "hello world"});
+  REQUIRE(ids.code == 0);
+  const Outcome text = shop.run({"tokenize", shop.path("model"), "--decode", ids.out});
+  CHECK(text.code == 0);
+  CHECK(text.out == "hello world\n");
+  const auto count = static_cast<size_t>(std::ranges::count(ids.out, ' ')) + 1;
+  CHECK(shop.run({"tokenize", shop.path("model"), "--count", "hello world"}).out ==
+        std::to_string(count) + "\n");
+}
+
+TEST_CASE("dry-run prints a plan and writes nothing") {
+  const Workshop shop;
+  const auto before = shop.listing();
+  const Outcome plan = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json"});
+  INFO(plan.err);
+  CHECK(plan.code == 0);
+  CHECK(nlohmann::json::parse(plan.out)["expected"]["host_bytes"].get<int64_t>() > 0);
+  CHECK(shop.listing() == before);
+}
+
+TEST_CASE("bad arguments and files end with the right code, name the culprit and write nothing") {
+  const Workshop shop;
+  const std::string model = shop.path("model"), text = shop.path("text.txt"),
+                    out = shop.path("out");
+  const auto slice = [&](std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"slice_model", model, "--calibration", text,
+                                          "--out",       out,   "--context",     "64"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  };
+  const auto slice_model = [&](const std::string& which, const std::string& calibration) {
+    return std::vector<std::string>{"slice_model", which, "--calibration", calibration,
+                                    "--out",       out,   "--context",     "64"};
+  };
+  struct Row {
+    std::vector<std::string> arguments;
+    int code;
+    std::string culprit;
+  };
+  const std::vector<Row> rows = {
+      {{"slice_model"}, 2, "MODEL"},
+      {{"slice_model", model, "--out", out}, 2, "--calibration"},
+      {{"slice_model", model, "--calibration", text}, 2, "--out"},
+      {slice({"--slice", "1"}), 2, "--slice"},
+      {slice({"--slice", "-0.1"}), 2, "--slice"},
+      {slice({"--slice", "nan"}), 2, "--slice"},
+      {slice({"--slice", "much"}), 2, "--slice"},
+      {slice({"--round", "0"}), 2, "--round"},
+      {slice({"--method", "magic"}), 2, "--method"},
+      {slice({"--dtype", "int4"}), 2, "--dtype"},
+      {slice({"--head", "off"}), 2, "--head"},
+      {slice({"--threads", "0"}), 2, "--threads"},
+      {slice({"--nonsense"}), 2, "--nonsense"},
+      {slice({"--slice", "0.99", "--round", "64"}), 1, "0.99"},
+      {slice({"--context", "1"}), 2, "--context"},  // given twice
+      {slice({"--samples", "0"}), 1, "samples 0"},
+      {slice({"--bos", "maybe"}), 2, "--bos"},
+      {slice_model(shop.path("nothing"), text), 1, "nothing"},
+      {slice_model(shop.path("hollow"), text), 1, "hollow"},
+      {slice_model(shop.path("junk.gguf"), text), 1, "junk.gguf"},
+      {slice_model(shop.path("junk.bin"), text), 1, "junk.bin"},
+      {slice_model(shop.path("junk.txt"), text), 1, "junk.txt"},
+      {slice_model(shop.path("truncated"), text), 1, "model.safetensors"},
+      {slice_model(shop.path("foreign"), text), 1, "mamba"},
+      {slice_model(model, shop.path("missing.txt")), 1, "missing.txt"},
+      {slice_model(model, shop.path("empty.txt")), 1, "empty.txt"},
+      {slice_model(model, shop.path("short.txt")), 1, "one context of 64"},
+      {slice_model(model, shop.path("latin1.txt")), 1, "latin1.txt"},
+      {slice_model(model, shop.path("notes.json")), 1, "notes.json"},
+      {slice_model(model, shop.path("bad.jsonl")), 1, "bad.jsonl"},
+      {slice_model(model, shop.path("hollow")), 1, "hollow"},
+      {{"slice_model", model, "--calibration", text, "--out", shop.path("exists")}, 1, "exists"},
+      {{"slice_model", model, "--calibration", text, "--out", shop.path("no/such/place")},
+       1,
+       "no/such"},
+      {{"slice_model", model, "--calibration", text, "--out", shop.path("text.txt"), "--force"},
+       1,
+       "text.txt"},
+      {{"evaluate", model}, 2, "--perplexity"},
+      {{"evaluate", model, "--perplexity", shop.path("short.txt")}, 1, "2048"},
+      {{"generate", model}, 2, "--prompt"},
+      {{"generate", model, "--prompt", ""}, 1, "prompt"},
+      {{"generate", model, "--prompt", "a", "--temperature", "-1"}, 1, "temperature"},
+      {{"generate", model, "--prompt", "a", "--top-p", "2"}, 1, "top-p"},
+      {{"generate", model, "--prompt", "\xff"}, 1, "UTF-8"},
+      {{"tokenize", model, "--decode", "1 two"}, 1, "two"},
+      {{"tokenize", model, "--decode", "99999"}, 1, "99999"},
+      {{"tokenize", shop.path("hollow"), "a"}, 1, "hollow"},
+      {{"inspect", shop.path("junk.gguf")}, 1, "junk.gguf"},
+      {{"inspect"}, 2, "MODEL"},
+  };
+  const auto before = shop.listing();
+  for (const Row& row : rows) {
+    const Outcome outcome = shop.run(row.arguments);
+    INFO(fmt::format("{}\nstdout: {}\nstderr: {}", fmt::join(row.arguments, " "), outcome.out,
+                     outcome.err));
+    CHECK(outcome.code == row.code);
+    CHECK((outcome.out + outcome.err).find(row.culprit) != std::string::npos);
+    CHECK(shop.listing() == before);
+  }
+}
+
+TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
+  const Workshop shop;
+  const auto before = shop.listing();
+  const Child child(shop.scratch(),
+                    {"slice_model", shop.path("model"), "--calibration", shop.path("text.txt"),
+                     "--out", shop.path("out"), "--context", "8", "--samples", "1000",
+                     "--perplexity", shop.path("text.txt"), "--windows", "100000"});
+  while (detail::read_text_file(child.err()).find("score") == std::string::npos) {  // it is at work
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  child.interrupt();
+  const Outcome outcome = child.wait();
+  INFO(outcome.err);
+  CHECK(outcome.code == 130);
+  CHECK(shop.listing() == before);
+}
+
+TEST_CASE("help and version are no errors") {
+  const Workshop shop;
+  for (const char* program : {"slice_model", "evaluate", "generate", "tokenize", "inspect"}) {
+    CHECK(shop.run({program, "--help"}).code == 0);
+    CHECK(shop.run({program, "--version"}).out.starts_with("libslice "));
+  }
+}
+
+}  // namespace slice::tests

@@ -1,0 +1,151 @@
+#include <catch2/catch_test_macros.hpp>
+#include <vector>
+
+#include "benchmarks/shapes.h"
+#include "cuda/rms_norm.h"
+#include "tests/support/device_buffer.h"
+#include "tests/support/kernel_reference.h"
+
+using namespace slice::test;
+using slice::kernels::rms_norm;
+
+namespace {
+
+constexpr double kEps = 1e-5;
+
+// A thread's partial sum has at most 40 terms here and the tree 10; the square root halves the
+// relative error.
+auto bound_for(DataType type) {
+  return [type](double y) {
+    return (epsilon(type) + 32 * accumulator_epsilon(type)) * std::abs(y) + smallest_step(type);
+  };
+}
+
+// Kept columns k of an original hidden size D > k.
+int64_t hidden_of(int64_t columns) { return columns + columns / 3 + 1; }
+
+struct View {
+  int64_t rows;
+  int64_t columns;
+  int64_t stride;
+  int64_t offset;  // elements in front of x and y
+};
+
+std::vector<double> run(const std::vector<double>& x, DataType type, const View& view,
+                        const Stream& stream) {
+  const DeviceBuffer input = upload(x, type, view.offset);
+  const Output y(view.rows * view.columns, type, view.offset);
+  REQUIRE(rms_norm(y.data(), at(input, view.offset, type), type, view.rows, view.columns,
+                   view.stride, hidden_of(view.columns), kEps, stream.get()) == cudaSuccess);
+  CHECK(y.guards_are_whole());
+  return y.values();
+}
+
+void check_against_oracle(DataType type, const View& view, const Stream& stream) {
+  INFO(name_of(type) << " (" << view.rows << ", " << view.columns << ") stride " << view.stride
+                     << " offset " << view.offset);
+  const auto x = rounded(random_values(view.rows * view.stride, 3.0, 1), type);
+  check_within(
+      run(x, type, view, stream),
+      rms_norm_reference(x, view.rows, view.columns, view.stride, hidden_of(view.columns), kEps),
+      bound_for(type));
+}
+
+}  // namespace
+
+TEST_CASE("rms_norm matches the float64 oracle", "[cuda][rms_norm]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kAllTypes) {
+    for (const int64_t rows : slice::shapes::kAwkwardRows) {
+      for (const int64_t columns : slice::shapes::kAwkwardColumns) {
+        check_against_oracle(type, {rows, columns, columns, 0}, stream);
+      }
+      check_against_oracle(type, {rows, 1, 1, 0}, stream);
+    }
+    for (const auto& model : slice::shapes::kModels) {
+      check_against_oracle(type, {19, model.hidden, model.hidden, 0}, stream);
+      check_against_oracle(type, {19, model.kept, model.kept, 0}, stream);
+    }
+    check_against_oracle(type, {3, 40000, 40000, 0}, stream);  // longer than the registers hold
+    check_against_oracle(type, {3, 39999, 39999, 0}, stream);
+  }
+}
+
+TEST_CASE("rms_norm reads strided and unaligned views", "[cuda][rms_norm]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kAllTypes) {
+    for (const int64_t columns : {int64_t{111}, int64_t{500}, int64_t{576}, int64_t{4096}}) {
+      check_against_oracle(type, {19, columns, columns + 16, 0}, stream);
+      check_against_oracle(type, {19, columns, columns + 1, 0}, stream);
+      check_against_oracle(type, {19, columns, columns, 1}, stream);
+      check_against_oracle(type, {19, columns, columns + 16, 3}, stream);
+    }
+  }
+}
+
+TEST_CASE("rms_norm works in place", "[cuda][rms_norm]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kAllTypes) {
+    for (const int64_t columns : {int64_t{111}, int64_t{4096}, int64_t{40000}}) {
+      const View view{19, columns, columns, 0};
+      const auto x = rounded(random_values(view.rows * columns, 3.0, 2), type);
+      Output y(view.rows * columns, type);
+      y.write(x);
+      REQUIRE(rms_norm(y.data(), y.data(), type, view.rows, columns, columns, hidden_of(columns),
+                       kEps, stream.get()) == cudaSuccess);
+      CHECK(y.guards_are_whole());
+      CHECK(y.values() == run(x, type, view, stream));
+    }
+  }
+}
+
+TEST_CASE("rms_norm gives a row the same bits in any batch", "[cuda][rms_norm]") {
+  require_gpu();
+  const Stream stream;
+  constexpr int64_t kRow = 57;
+  for (const DataType type : kAllTypes) {
+    for (const int64_t columns : {int64_t{111}, int64_t{3072}}) {
+      const auto x = rounded(random_values(99 * columns, 3.0, 3), type);
+      const auto all = run(x, type, {99, columns, columns, 0}, stream);
+      const std::vector<double> row(x.begin() + kRow * columns, x.begin() + (kRow + 1) * columns);
+      const auto alone = run(row, type, {1, columns, columns, 0}, stream);
+      CHECK(std::equal(alone.begin(), alone.end(), all.begin() + kRow * columns));
+    }
+  }
+}
+
+TEST_CASE("rms_norm runs on the stream it is given, without waiting", "[cuda][rms_norm]") {
+  require_gpu();
+  const Stream stream;
+  const DataType type = DataType::kBFloat16;
+  const auto x = rounded(random_values(19 * 576, 3.0, 4), type);
+  const DeviceBuffer input = upload(x, type);
+  const Output y(19 * 576, type);
+  run(x, type, {19, 576, 576, 0}, stream);  // loads the kernel, which a capture may not
+  run_captured(stream, [&] {
+    return rms_norm(y.data(), input.data(), type, 19, 576, 576, 768, kEps, stream.get());
+  });
+  check_within(y.values(), rms_norm_reference(x, 19, 576, 576, 768, kEps), bound_for(type));
+}
+
+TEST_CASE("rms_norm refuses bad arguments and accepts empty ones", "[rms_norm]") {
+  const DataType type = DataType::kFloat32;
+  alignas(16) float memory[64] = {};  // never touched: the checks come first
+  const auto call = [&](void* y, const void* x, int64_t rows, int64_t columns, int64_t stride,
+                        int64_t hidden) {
+    return rms_norm(y, x, type, rows, columns, stride, hidden, kEps, nullptr);
+  };
+  CHECK(call(nullptr, nullptr, 0, 8, 8, 8) == cudaSuccess);
+  CHECK(call(nullptr, nullptr, 8, 0, 0, 8) == cudaSuccess);
+  CHECK(call(memory, memory + 32, -1, 8, 8, 8) == cudaErrorInvalidValue);
+  CHECK(call(memory, memory + 32, 2, 8, -8, 8) == cudaErrorInvalidValue);
+  CHECK(call(memory, memory + 32, 2, 8, 8, 0) == cudaErrorInvalidValue);
+  CHECK(call(nullptr, memory, 2, 8, 8, 8) == cudaErrorInvalidValue);
+  CHECK(call(memory, memory + 8, 2, 8, 8, 8) == cudaErrorInvalidValue);  // overlaps
+  CHECK(call(memory, memory, 2, 8, 16, 8) == cudaErrorInvalidValue);     // in place, strided
+  CHECK(call(reinterpret_cast<char*>(memory) + 2, memory + 32, 2, 8, 8, 8) ==
+        cudaErrorInvalidValue);  // not even element-aligned
+}

@@ -1,0 +1,77 @@
+#include "libslice/stream.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+
+#include "libslice/error.h"
+#include "tests/support/matchers.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+const Tensor& table() {
+  static const Tensor rows = gaussian({11, 6}, 1);
+  return rows;
+}
+Tensor embed(const Tensor& ids) { return at::embedding(table(), ids); }
+
+Tensor whole(const Stream& stream) {
+  std::vector<Tensor> chunks;
+  stream.visit([&](const Tensor& chunk) { chunks.push_back(chunk.clone()); });
+  return at::cat(chunks);
+}
+
+TEST_CASE("passes run over whole windows in order, as many as a chunk holds") {
+  const Tensor tokens = at::arange(35, at::kLong).remainder(11).view({7, 5});
+  for (const auto& [chunk_tokens, windows] :
+       std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {5, 1}, {14, 2}, {15, 3}, {1000, 7}}) {
+    CAPTURE(chunk_tokens);
+    const Stream stream(tokens, chunk_tokens, embed);
+    CHECK(stream.tokens() == 35);
+    CHECK(stream.width() == 6);
+    int64_t seen = 0;
+    stream.visit([&](const Tensor& chunk) {
+      CHECK(chunk.size(0) == std::min(windows, 7 - seen));
+      seen += chunk.size(0);
+    });
+    CHECK(bit_difference(whole(stream), embed(tokens)) == "");
+  }
+}
+
+TEST_CASE("steps that narrow and widen the signal give the same in every chunk size") {
+  const Tensor tokens = at::arange(35, at::kLong).remainder(11).view({7, 5});
+  const Tensor down = gaussian({6, 4}, 2), up = gaussian({4, 6}, 3), x = embed(tokens);
+  for (const int64_t chunk_tokens : {1, 10, 100}) {
+    Stream stream(tokens, chunk_tokens, embed);
+    stream.project(down);
+    CHECK(stream.width() == 4);
+    const Tensor narrow = at::matmul(x, down);
+    CHECK(violation(whole(stream), narrow, product_bound(narrow, x, down.t())) == "");
+    stream.transform([&](const Tensor& chunk) { return at::matmul(chunk, up).tanh(); });
+    CHECK(stream.width() == 6);
+    CHECK(violation(whole(stream), at::matmul(narrow, up).tanh(), 1e-13) == "");
+  }
+}
+
+TEST_CASE("half-precision signals are projected with float32 products") {
+  const Tensor half = table().to(at::kHalf), P = orthonormal(6, 6, 4);
+  Stream stream(at::arange(11, at::kLong).view({1, 11}), 64,
+                [&](const Tensor& ids) { return at::embedding(half, ids); });
+  stream.project(P);
+  const Tensor want = half.to(at::kDouble).mm(P).unsqueeze(0);
+  CHECK(violation(whole(stream), want, roundoff(at::kHalf) * want.abs() + 1e-5) == "");
+}
+
+TEST_CASE("a stream refuses tokens that are no windows of ids") {
+  CHECK_THROWS_NAMING(Stream(at::zeros({4}, at::kLong), 8, embed), ShapeError, "(N, T)");
+  CHECK_THROWS_NAMING(Stream(at::zeros({2, 2}), 8, embed), ShapeError, "float32");
+  CHECK_THROWS_AS(Stream(at::zeros({0, 2}, at::kLong), 8, embed), ShapeError);
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace slice::tests {
+
+/// A file of the data beside the project ($LIBSLICE_SHARED_DATA, else ../shared/data), when it is
+/// there.
+inline std::optional<std::filesystem::path> shared_data(const std::string& relative) {
+  const char* root = std::getenv("LIBSLICE_SHARED_DATA");
+  const std::filesystem::path source = LIBSLICE_SOURCE_DIR;
+  const auto path = (root ? std::filesystem::path(root) : source / "../shared/data") / relative;
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  return path;
+}
+
+/// The text of a shared `.xz` file, by the xz program; nothing when either is missing.
+inline std::optional<std::string> shared_text(const std::string& relative) {
+  const auto path = shared_data(relative);
+  FILE* pipe = path ? popen(("xz -dc '" + path->string() + "'").c_str(), "r") : nullptr;
+  if (!pipe) return std::nullopt;
+  std::string text;
+  char block[1 << 16];
+  while (const size_t size = fread(block, 1, sizeof(block), pipe)) text.append(block, size);
+  if (pclose(pipe) != 0) return std::nullopt;
+  return text;
+}
+
+/// The demo model ($LIBSLICE_DEPS, else .deps of the project), when it was set up.
+inline std::optional<std::filesystem::path> demo_model() {
+  const char* root = std::getenv("LIBSLICE_DEPS");
+  const std::filesystem::path source = LIBSLICE_SOURCE_DIR;
+  const auto path = (root ? std::filesystem::path(root) : source / ".deps") /
+                    "model/SmolLM2-135M-Instruct.Q4_1.gguf";
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  return path;
+}
+
+}  // namespace slice::tests

@@ -1,0 +1,111 @@
+#include "tests/support/tiny_model.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <fmt/core.h>
+
+#include <cmath>
+
+namespace slice::tests {
+
+using at::Tensor;
+
+Tensor gaussian(at::IntArrayRef shape, uint64_t seed, at::ScalarType dtype) {
+  return at::randn(shape, at::detail::createCPUGenerator(seed),
+                   at::TensorOptions().dtype(at::kDouble))
+      .to(dtype);
+}
+
+Tensor orthonormal(int64_t rows, int64_t columns, uint64_t seed) {
+  return std::get<0>(at::linalg_qr(gaussian({rows, columns}, seed)));
+}
+
+ModelConfig tiny_config() {
+  ModelConfig c;
+  c.family = "llama";
+  c.hidden_size = 24;
+  c.layers = 2;
+  c.heads = 4;
+  c.kv_heads = 2;
+  c.head_size = 6;
+  c.ffn_size = 38;
+  c.vocabulary_size = 53;
+  c.context_length = 128;
+  c.bos_token = 1;
+  c.eos_tokens = {2};
+  return c;
+}
+
+std::vector<ModelConfig> tiny_configs() {
+  const ModelConfig base = tiny_config();
+  ModelConfig tied = base, biased = base, wide_heads = base, one_key_head = base, odd = base;
+  tied.tied_head = true;
+  tied.rope_theta = 500000.0;
+  biased.attention_bias = biased.mlp_bias = true;
+  biased.kv_heads = 4;
+  wide_heads.head_size = 10;
+  wide_heads.norm_eps = 1e-3;
+  one_key_head.kv_heads = 1;
+  one_key_head.layers = 1;
+  odd.hidden_size = 23;
+  odd.ffn_size = 7;
+  odd.vocabulary_size = 29;
+  odd.layers = 3;
+  odd.mlp_bias = true;
+  return {base, tied, biased, wide_heads, one_key_head, odd};
+}
+
+std::string describe(const ModelConfig& c) {
+  return fmt::format("D {} L {} h {} kv {} d {} F {} V {}{}{}{}", c.hidden_size, c.layers, c.heads,
+                     c.kv_heads, c.head_size, c.ffn_size, c.vocabulary_size,
+                     c.tied_head ? " tied" : "", c.attention_bias ? " attention_bias" : "",
+                     c.mlp_bias ? " mlp_bias" : "");
+}
+
+std::shared_ptr<DecoderImpl> random_decoder(const ModelConfig& config, uint64_t seed,
+                                            at::ScalarType dtype) {
+  auto decoder = std::make_shared<DecoderImpl>(config);
+  for (auto& parameter : decoder->named_parameters()) {
+    const std::string& name = parameter.key();
+    Tensor value = gaussian(parameter.value().sizes(), ++seed * 7919);
+    if (name.ends_with("norm.weight")) {
+      value = 1 + 0.3 * value;
+    } else if (name.ends_with("bias")) {
+      value = 0.3 * value;
+    } else if (name.find("embed_tokens") == std::string::npos) {
+      value = value / std::sqrt(static_cast<double>(value.size(1)));
+    }
+    parameter.value().set_data(value.to(dtype));
+  }
+  return decoder;
+}
+
+Model random_model(const ModelConfig& config, uint64_t seed, at::ScalarType dtype) {
+  return Model(random_decoder(config, seed, dtype), nullptr, dtype);
+}
+
+Model low_rank_model(const ModelConfig& config, int64_t rank, uint64_t seed) {
+  auto decoder = random_decoder(config, seed);
+  const Tensor B = orthonormal(config.hidden_size, rank, seed + 1);
+  const Tensor projector = B.mm(B.t());  // (D, D)
+  for (auto& parameter : decoder->named_parameters()) {
+    const std::string& name = parameter.key();
+    const Tensor& value = parameter.value();
+    if (name.find("embed_tokens") != std::string::npos)
+      parameter.value().set_data(value.mm(projector));
+    if (name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight")) {
+      parameter.value().set_data(projector.mm(value));
+    }
+    if (name.ends_with("o_proj.bias") || name.ends_with("down_proj.bias")) {
+      parameter.value().set_data(projector.mv(value));
+    }
+  }
+  return Model(decoder, nullptr, at::kDouble);
+}
+
+Tensor random_tokens(const ModelConfig& config, int64_t N, int64_t T, uint64_t seed) {
+  return at::randint(0, config.vocabulary_size, {N, T}, at::detail::createCPUGenerator(seed),
+                     at::TensorOptions().dtype(at::kLong));
+}
+
+}  // namespace slice::tests
