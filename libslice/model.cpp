@@ -100,10 +100,30 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
   return model;
 }
 
+namespace {
+
+using Parameters = torch::OrderedDict<std::string, Tensor>;
+
+/// A slicing that was cut off leaves weights that no configuration describes; a checkpoint of them
+/// could never be read again.
+void check_whole(const ModelConfig& config, const Parameters& parameters) {
+  const Parameters wanted = DecoderImpl(config).named_parameters();  // placeholders
+  for (const auto& want : wanted) {
+    const Tensor* got = parameters.find(want.key());
+    SLICE_CHECK(got != nullptr && got->sizes() == want.value().sizes(),
+                "saving: {}: want {}, got {}: was slicing this model interrupted?", want.key(),
+                detail::describe(want.value().sizes()),
+                got ? detail::describe(got->sizes()) : "nothing");
+  }
+}
+
+}  // namespace
+
 void write_model(const Model& model, const std::filesystem::path& directory,
                  const SaveOptions& options, const OnProgress& on_progress) {
   const at::ScalarType dtype = options.dtype.value_or(model.stored_dtype());
   const auto parameters = model.decoder().named_parameters();
+  check_whole(model.config(), parameters);
   std::vector<ShardWriter::Slot> slots;
   for (const auto& parameter : parameters)
     slots.push_back({parameter.key(), parameter.value().sizes().vec()});

@@ -79,6 +79,7 @@ struct SaveOptions {
 /// Saves a model as a Hugging Face directory: safetensors shards with their index, config.json with
 /// the size of every site, generation_config.json, tokenizer files. Written beside `directory` and
 /// renamed at the end.
+/// @throws ShapeError  weights that no configuration describes: slicing the model was cut off
 /// @throws Error  the directory exists, no permission, no space left (nothing is left behind)
 /// @throws NumericError  a weight overflows the dtype (named)
 void save_model(const Model& model, const std::filesystem::path& directory,

@@ -41,6 +41,16 @@ Tensor read_through(const LinearRef& reader, const RmsNorm& norm, const Tensor& 
   return rotated;
 }
 
+/// What is left of a norm whose α has moved into its readers: ones in the original basis, so that
+/// the model is still a stock one; nothing in a rotated basis, where α has no meaning.
+void spend_weight(RmsNorm& norm, const Tensor& P) {
+  if (P.defined()) {
+    norm->drop_weight();
+  } else if (norm->weighted()) {
+    norm->weight.set_data(at::ones_like(norm->weight));
+  }
+}
+
 }  // namespace
 
 void rotate_readers(Sublayer& s, const Tensor& P) {
@@ -50,7 +60,7 @@ void rotate_readers(Sublayer& s, const Tensor& P) {
       rewritten.emplace_back(reader.weight, read_through(reader, s.norm, P));
   }
   for (auto& [weight, value] : rewritten) weight.set_data(value);
-  s.norm->drop_weight();
+  spend_weight(s.norm, P);
 }
 
 void rotate_writers(Sublayer& s, const Tensor& P) {
@@ -77,7 +87,7 @@ void rotate_embeddings(ModelAdapter& model, const Tensor& P) {
 
 void rotate_head(ModelAdapter& model, const Tensor& P) {
   model.head.weight.set_data(read_through(model.head, model.final_norm, P));
-  model.final_norm->drop_weight();
+  spend_weight(model.final_norm, P);
 }
 
 }  // namespace slice

@@ -7,7 +7,7 @@ namespace slice {
 /// Rewriting of weights into the basis P (D, k) of a site, its columns orthonormal (mathematics
 /// §4). All algebra in float64 with one rounding to the weight's dtype; in place through set_data.
 /// Everything a sublayer needs is computed before anything is written. An undefined P stands for
-/// the identity: the norm is fused, nothing is rotated.
+/// the identity: norms are fused and their α becomes ones, nothing is rotated.
 
 /// Readers of the site:  W ← W diag(α) P, and the norm loses its α.
 void rotate_readers(Sublayer& s, const at::Tensor& P);

@@ -6,6 +6,7 @@
 #include "libslice/covariance.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
+#include "libslice/detail/memory.h"
 #include "libslice/detail/sha256.h"
 #include "libslice/detail/stopwatch.h"
 #include "libslice/detail/tensor_text.h"
@@ -46,6 +47,7 @@ class Journal {
     report_.sites.push_back(
         {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, now - last_});
     last_ = now;
+    detail::release_free_memory();
   }
 
  private:
@@ -74,6 +76,7 @@ SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
   const int64_t D = model.hidden_size;
   const int64_t last = static_cast<int64_t>(model.sublayers.size());
   const std::vector<int64_t> sizes = plan_stream_sizes(D, last + 1, options);
+  const bool head_kept = sizes[last] == D;  // then nothing needs the last sublayer's output
   const at::ScalarType dtype = model.head.weight.scalar_type();
   Stream x(tokens, options.chunk_tokens,
            model.embed);  // refuses bad tokens before anything is written
@@ -87,7 +90,7 @@ SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
   report.calibration_sha256 = detail::sha256(tokens);
   report.dtype = detail::dtype_name(dtype);
   report.device = model.head.weight.device().str();
-  Journal journal(report, on_progress, last, tokens.numel());
+  Journal journal(report, on_progress, head_kept ? last - 1 : last, tokens.numel());
   const Stopwatch total;
   const auto site_name = [&](int64_t site) {
     return site < last ? model.sublayers[site].name : "head";
@@ -118,10 +121,10 @@ SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
       s.shortcut->set_dense(
           P, dtype);  // until the next basis is known, the shortcut leads back to the original one
     }
-    if (site == last &&
-        sizes[last] == D) {  // the head keeps the original basis: S = Pᵀ stays, nothing is deleted
+    if (site == last && head_kept) {  // it keeps the original basis: S = Pᵀ stays
       journal.site_done(site_name(site), D, 1.0);
       rotate_head(model, Tensor());
+      model.final_norm->drop_weight();  // the norms of a sliced model have none
       break;
     }
     Covariance C(D);

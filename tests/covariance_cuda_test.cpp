@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <catch2/catch_test_macros.hpp>
+#include <cmath>
 #include <random>
 #include <stdexcept>
 #include <vector>
@@ -57,12 +59,18 @@ std::vector<double> run(const std::vector<double>& z, DataType type, int64_t d, 
   return C.values();
 }
 
-// float32 sums within a block for the half types, float64 for the rest: a TF32 product would be far
-// outside.
-auto bound_for(DataType type, int64_t tokens, double largest_value) {
-  const double eps = size_of(type) == 2 ? epsilon(DataType::kFloat32) : epsilon(DataType::kFloat64);
-  const double bound = 2 * eps * static_cast<double>(tokens) * largest_value * largest_value;
-  return [bound](double) { return bound; };
+// What rounding can do to a sum of n products, in whatever order it runs: n·eps·Σ|zᵢzⱼ|, entry by
+// entry. float32 sums within a block for the half types, float64 for the rest: a TF32 product would
+// be far outside.
+double rounding(DataType type, int64_t tokens) {
+  const int64_t n = std::min(tokens, kCovarianceBlockTokens);
+  return static_cast<double>(n) *
+         epsilon(size_of(type) == 2 ? DataType::kFloat32 : DataType::kFloat64);
+}
+
+std::vector<double> magnitudes(std::vector<double> values) {
+  for (double& value : values) value = std::abs(value);
+  return values;
 }
 
 void check_against_oracle(DataType type, int64_t tokens, int64_t d, int64_t stride,
@@ -70,8 +78,10 @@ void check_against_oracle(DataType type, int64_t tokens, int64_t d, int64_t stri
   INFO(name_of(type) << " tokens " << tokens << " d " << d << " stride " << stride << " offset "
                      << offset);
   const auto z = rounded(random_values(tokens * stride, 2.0, 1), type);
+  std::vector<double> bounds = covariance_reference(magnitudes(z), tokens, d, stride);
+  for (double& bound : bounds) bound *= rounding(type, tokens);
   check_within(run(z, type, d, stride, {tokens}, stream, cublas, offset),
-               covariance_reference(z, tokens, d, stride), bound_for(type, tokens, largest(z)));
+               covariance_reference(z, tokens, d, stride), bounds);
 }
 
 }  // namespace
@@ -105,18 +115,22 @@ TEST_CASE("covariance matches the oracle at model sizes", "[cuda][slow][covarian
     const auto z = rounded(random_values(tokens * d, 2.0, 5), type);
     const auto C = run(z, type, d, d, {tokens}, stream, cublas);
     std::mt19937_64 generator(11);
-    std::vector<double> actual, expected;
+    std::vector<double> actual, expected, bounds;
     for (int sample = 0; sample < 500; ++sample) {
       const auto i = static_cast<int64_t>(generator() % static_cast<uint64_t>(d));
       const auto j =
           sample % 8 == 0 ? i : static_cast<int64_t>(generator() % static_cast<uint64_t>(d));
-      double sum = 0;
-      for (int64_t t = 0; t < tokens; ++t) sum += z[t * d + i] * z[t * d + j];
+      double sum = 0, magnitude = 0;
+      for (int64_t t = 0; t < tokens; ++t) {
+        sum += z[t * d + i] * z[t * d + j];
+        magnitude += std::abs(z[t * d + i] * z[t * d + j]);
+      }
       actual.push_back(C[i * d + j]);
       expected.push_back(sum);
+      bounds.push_back(magnitude * rounding(type, tokens));
     }
     INFO(name_of(type));
-    check_within(actual, expected, bound_for(type, tokens, largest(z)));
+    check_within(actual, expected, bounds);
   }
 }
 

@@ -13,6 +13,7 @@
 #include "libslice/checkpoint.h"
 #include "libslice/decoder.h"
 #include "libslice/error.h"
+#include "libslice/fuse.h"
 #include "libslice/safetensors.h"
 #include "libslice/slice_model.h"
 #include "tests/support/matchers.h"
@@ -87,6 +88,31 @@ TEST_CASE("saved and reloaded models give the same bits, dense and sliced, in ev
       check_round_trip(model, dtype);
     }
   }
+}
+
+TEST_CASE("a fused model is still one that can be saved and loaded") {
+  for (const ModelConfig& config : tiny_configs()) {
+    INFO(tests::describe(config));
+    const Model model = random_model(config, 1, at::kFloat);
+    model.decoder().untie_head();
+    ModelAdapter adapter = model.decoder().adapter();
+    fuse_norms(adapter);
+    check_round_trip(model, at::kFloat);
+  }
+}
+
+TEST_CASE("a model whose slicing was cut off is not saved") {
+  const ModelConfig config = tiny_config();
+  Model model = random_model(config);
+  const auto stop = [](const Progress& p) {
+    if (p.step == 2) throw Interrupted("enough");
+  };
+  CHECK_THROWS_AS(slice_model(model, random_tokens(config, 4, 10), {.slice = 0.25}, stop),
+                  Interrupted);
+  const TemporaryDirectory directory;
+  CHECK_THROWS_NAMING(save_model(model, directory.path() / "model"), ShapeError,
+                      "embed_tokens.weight: want (53, 24), got (53, 16)");
+  CHECK(names_in(directory.path()).empty());
 }
 
 TEST_CASE("models saved in many shards come back whole") {

@@ -48,6 +48,12 @@ TEST_CASE("every long call reports its phase, going forward, and ends with its l
     CHECK(p.tokens_per_second > 0);
   }
 
+  std::vector<Progress> head_kept;  // whose last sublayer need not run
+  Model dense = random_model(config);
+  slice_model(dense, random_tokens(config, 6, 10), {.slice = 0.25}, into(head_kept));
+  check_forward(head_kept);
+  CHECK(head_kept.back().step == head_kept.back().steps);
+
   score_windows(model, random_tokens(config, 3, 10), into(scoring));
   check_forward(scoring);
   CHECK(scoring.back().phase == "score");

@@ -2,6 +2,7 @@
 
 #include "libslice/bpe.h"
 #include "libslice/tokenizer.h"
+#include "tests/support/gguf_writer.h"
 #include "tests/support/tiny_vocabulary.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -11,46 +12,10 @@ namespace {
 using tests::awkward_texts;
 using tests::check_contains;
 using tests::file_of;
+using tests::GgufWriter;
 using tests::refusal;
 using tests::TemporaryDirectory;
 using tests::tiny_definition;
-
-// A GGUF of metadata only, with what a test wants to be wrong.
-class GgufWriter {
- public:
-  void text(const std::string& key, const std::string& value) { begin(key, 8), string(value); }
-  void number(const std::string& key, uint32_t value) { begin(key, 4), append(value); }
-  void flag(const std::string& key, bool value) {
-    begin(key, 7), append(static_cast<uint8_t>(value));
-  }
-  void texts(const std::string& key, const std::vector<std::string>& values) {
-    begin(key, 9), append(uint32_t{8}), append(uint64_t{values.size()});
-    for (const std::string& value : values) string(value);
-  }
-  void numbers(const std::string& key, const std::vector<int32_t>& values) {
-    begin(key, 9), append(uint32_t{5}), append(uint64_t{values.size()});
-    for (const int32_t value : values) append(value);
-  }
-  std::string bytes() const {
-    std::string result = "GGUF";
-    const uint32_t version = 3;
-    const uint64_t counts[2] = {0, count_};
-    result.append(reinterpret_cast<const char*>(&version), sizeof(version));
-    result.append(reinterpret_cast<const char*>(counts), sizeof(counts));
-    return result + body_;
-  }
-
- private:
-  template <typename T>
-  void append(T value) {
-    body_.append(reinterpret_cast<const char*>(&value), sizeof(value));
-  }
-  void string(const std::string& value) { append(uint64_t{value.size()}), body_ += value; }
-  void begin(const std::string& key, uint32_t type) { string(key), append(type), ++count_; }
-
-  std::string body_;
-  uint64_t count_ = 0;
-};
 
 struct TinyGguf {
   std::string model = "gpt2", pre = "smollm";

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch_test_macros.hpp>
 #include <cmath>
+#include <concepts>
 #include <cstdint>
 #include <limits>
 #include <random>
@@ -54,19 +55,18 @@ inline double largest(const std::vector<double>& values) {
   return result;
 }
 
-/// Checks |actual − expected| ≤ bound(expected) everywhere; a failure shows the worst place. NaN
-/// fails.
-template <typename Bound>
-void check_within(const std::vector<double>& actual, const std::vector<double>& expected,
-                  Bound&& bound) {
+/// Checks |actual − expected| ≤ bounds entry by entry; a failure shows the worst place. NaN fails.
+inline void check_within(const std::vector<double>& actual, const std::vector<double>& expected,
+                         const std::vector<double>& bounds) {
   REQUIRE(actual.size() == expected.size());
+  REQUIRE(actual.size() == bounds.size());
   double worst = 0;
   size_t index = 0;
   for (size_t i = 0; i < actual.size(); ++i) {
     const double difference = std::abs(actual[i] - expected[i]);
     const double share = std::isnan(difference) ? std::numeric_limits<double>::infinity()
                          : difference == 0      ? 0
-                                                : difference / bound(expected[i]);
+                                                : difference / bounds[i];
     if (share > worst) {
       worst = share;
       index = i;
@@ -74,9 +74,19 @@ void check_within(const std::vector<double>& actual, const std::vector<double>& 
   }
   if (!actual.empty()) {
     INFO("worst index " << index << ": got " << actual[index] << ", want " << expected[index]
-                        << ", bound " << bound(expected[index]));
+                        << ", bound " << bounds[index]);
     CHECK(worst <= 1.0);
   }
+}
+
+/// The same with a bound that is a function of the expected value.
+template <typename Bound>
+requires std::invocable<Bound, double>
+void check_within(const std::vector<double>& actual, const std::vector<double>& expected,
+                  Bound&& bound) {
+  std::vector<double> bounds(expected.size());
+  std::transform(expected.begin(), expected.end(), bounds.begin(), bound);
+  check_within(actual, expected, bounds);
 }
 
 /// y = x / sqrt(Σ x² / hidden + eps), x (rows, columns) with a row stride.
