@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <map>
 
+#include "libslice/device.h"
 #include "libslice/error.h"
 #include "libslice/report.h"
 
@@ -79,7 +80,9 @@ slice::OnProgress progress(bool quiet) {
     const std::string place =
         p.phase + " " + std::to_string(p.step) + "/" + std::to_string(p.steps);
     const bool finished = p.step == p.steps;
-    if (quiet || place == last) return;
+    if (quiet) return;
+    if (!p.note.empty()) std::fprintf(stderr, "%s%s\n", terminal ? "\r\033[K" : "", p.note.c_str());
+    if (place == last) return;
     if (!terminal && !finished && p.step % 10 != 0) return;
     last = place;
     std::string line = place;
@@ -115,6 +118,29 @@ void add_window_options(CLI::App& app, slice::WindowOptions& options,
          "begin the text with the beginning-of-sequence token")
       ->check(CLI::IsMember({"auto", "yes", "no"}))
       ->default_str("auto");
+}
+
+void add_device_option(CLI::App& app, std::string& device) {
+  const auto well_formed = [](const std::string& name) {
+    const bool number = name.size() > 5 && name.find_first_not_of("0123456789", 5) == name.npos;
+    const bool known = name == "auto" || name == "cpu" || name == "cuda" ||
+                       (name.substr(0, 5) == "cuda:" && number);
+    return known ? std::string() : "want auto, cpu, cuda or cuda:0 …, got " + name;
+  };
+  app.add_option("--device", device, "auto (a GPU where there is one), cpu, cuda, cuda:1 …")
+      ->check(CLI::Validator(well_formed, ""))
+      ->capture_default_str();
+}
+
+void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help) {
+  app.add_option("--dtype", dtype, help)
+      ->check(CLI::IsMember({"keep", "bf16", "fp16", "fp32"}))
+      ->capture_default_str();
+}
+
+slice::Model load(const std::string& path, const std::string& device, const std::string& dtype) {
+  return slice::load_model(path,
+                           {.device = slice::choose_device(device), .dtype = dtype_option(dtype)});
 }
 
 void add_threads_option(CLI::App& app) {

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "libslice/calibration.h"
+#include "libslice/model.h"
 #include "libslice/progress.h"
 
 namespace cli {
@@ -28,6 +29,15 @@ slice::OnProgress progress(bool quiet);
 /// --context, --samples (called `count_name`), --order, --bos.
 void add_window_options(CLI::App& app, slice::WindowOptions& options,
                         const std::string& count_name);
+
+/// --device: the name for slice::choose_device.
+void add_device_option(CLI::App& app, std::string& device);
+
+/// --dtype of programs that only read a model: what its weights are held in.
+void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help);
+
+/// The model of the command line, on its device and in its dtype.
+slice::Model load(const std::string& path, const std::string& device, const std::string& dtype);
 
 /// --threads.
 void add_threads_option(CLI::App& app);

@@ -7,7 +7,7 @@
 #include "libslice/slice.h"
 
 int main(int argc, char** argv) {
-  std::string path, text;
+  std::string path, text, device = "auto", dtype = "keep";
   slice::WindowOptions windows{.order = slice::WindowOrder::kFirst};
   bool json = false, quiet = false;
   CLI::App app("Measures a language model.", "evaluate");
@@ -16,6 +16,8 @@ int main(int argc, char** argv) {
                  "text to predict: UTF-8, .jsonl, .json of Alpaca records; - is stdin")
       ->required();
   cli::add_window_options(app, windows, "windows");
+  cli::add_device_option(app, device);
+  cli::add_dtype_option(app, dtype, "what the weights are held in; keep is float32 on the CPU");
   app.add_flag("--json", json, "print results as one JSON object");
   app.add_flag("--quiet", quiet, "no progress");
   cli::add_threads_option(app);
@@ -27,7 +29,7 @@ int main(int argc, char** argv) {
         slice::tokenize_text(*tokenizer, slice::read_text(text), whole);  // (N, T)
     const at::Tensor tokens = slice::select_windows(all, windows);
     cli::check_interrupted();
-    const slice::Model model = slice::load_model(path);
+    const slice::Model model = cli::load(path, device, dtype);
     const slice::PerplexityResult result =
         slice::score_windows(model, tokens, cli::progress(quiet));
     if (json) {

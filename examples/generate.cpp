@@ -6,7 +6,7 @@
 #include "libslice/slice.h"
 
 int main(int argc, char** argv) {
-  std::string path, prompt;
+  std::string path, prompt, device = "auto", dtype = "keep";
   slice::GenerateOptions options;
   bool quiet = false;
   CLI::App app("Lets a language model write.", "generate");
@@ -17,11 +17,13 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--top-p", options.sampling.top_p)->capture_default_str();
   app.add_option("--seed", options.seed)->capture_default_str();
+  cli::add_device_option(app, device);
+  cli::add_dtype_option(app, dtype, "what the weights are held in; keep is float32 on the CPU");
   app.add_flag("--quiet", quiet, "no statistics on stderr");
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
     if (prompt == "-") prompt = slice::read_text("-");
-    const slice::Model model = slice::load_model(path);
+    const slice::Model model = cli::load(path, device, dtype);
     const slice::Tokenizer& tokenizer = model.tokenizer();
     std::vector<int64_t> ids = tokenizer.encode(prompt, /*special=*/true);
     if (tokenizer.adds_bos() && tokenizer.bos_token())

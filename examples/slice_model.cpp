@@ -10,7 +10,8 @@
 namespace {
 
 struct Arguments {
-  std::string model, calibration, out, report, perplexity_text, method = "slicegpt", dtype = "keep";
+  std::string model, calibration, out, report, perplexity_text, method = "slicegpt", dtype = "keep",
+                                                                device = "auto";
   slice::SliceOptions slice;
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
@@ -26,7 +27,7 @@ void print_plan(const Arguments& a) {
   const slice::ParameterCount before = slice::count_parameters(dense),
                               after = slice::count_parameters(sliced);
   const slice::ExpectedCost cost = slice::expected_cost(
-      dense, sizes, *a.windows.samples * a.windows.context, a.slice.chunk_tokens,
+      dense, sizes, *a.windows.samples * a.windows.context, slice::kHostChunkTokens,
       slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
   const double seconds = cost.flop / cli::measured_flop_per_second();
   if (a.json) {
@@ -66,8 +67,12 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
               cli::grouped(r.before.blocks).c_str(), cli::grouped(r.after.blocks).c_str());
   if (r.perplexity_before)
     std::printf("perplexity  %.3f -> %.3f\n", *r.perplexity_before, *r.perplexity_after);
-  std::printf("calibrated  on %s tokens\nseconds     %.1f\nwritten     %s\n",
-              cli::grouped(r.calibration_tokens).c_str(), r.total_seconds, a.out.c_str());
+  std::printf("calibrated  on %s tokens, %s\n", cli::grouped(r.calibration_tokens).c_str(),
+              r.device.c_str());
+  std::printf("peak memory %.2f GiB", r.peak_host_bytes / 0x1p30);
+  if (r.peak_device_bytes > 0)
+    std::printf(", %.2f GiB of the device", r.peak_device_bytes / 0x1p30);
+  std::printf("\nseconds     %.1f\nwritten     %s\n", r.total_seconds, a.out.c_str());
 }
 
 void slice_and_save(const Arguments& a) {
@@ -90,7 +95,9 @@ void slice_and_save(const Arguments& a) {
                                  .bos = a.windows.bos});
   }
   cli::check_interrupted();
-  slice::Model model = slice::load_model(a.model);
+  // On the CPU the weights are held in float32 whatever they are stored in.
+  const at::Device device = slice::choose_device(a.device);
+  slice::Model model = cli::load(a.model, a.device, device.is_cpu() ? "fp32" : a.dtype);
   const double load_seconds = cli::seconds();
   if (!a.quiet && tokens.numel() < model.config().hidden_size) {
     std::fprintf(
@@ -113,6 +120,7 @@ void slice_and_save(const Arguments& a) {
   report.save_seconds = cli::seconds() - save_begin;
   report.total_seconds = cli::seconds();
   report.peak_host_bytes = slice::peak_host_bytes();
+  report.peak_device_bytes = slice::peak_device_bytes(device);
   slice::save_report(report, output.path() / "slice_report.json");
   cli::check_interrupted();
   output.commit();
@@ -139,9 +147,8 @@ int main(int argc, char** argv) {
           {"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}}));
   app.add_option("--round", a.slice.round, "kept sizes are multiples of it")->capture_default_str();
   cli::add_window_options(app, a.windows, "samples");
-  app.add_option("--dtype", a.dtype, "what the weights are stored as")
-      ->check(CLI::IsMember({"keep", "bf16", "fp16", "fp32"}))
-      ->capture_default_str();
+  cli::add_device_option(app, a.device);
+  cli::add_dtype_option(app, a.dtype, "what the weights are stored as, and on a GPU held in");
   app.add_option("--perplexity", a.perplexity_text, "text to measure before and after");
   app.add_option("--windows", a.perplexity_windows, "windows of it at most")->capture_default_str();
   app.add_option("--report", a.report, "also write the report there");

@@ -26,27 +26,37 @@ void Covariance::accumulate(const Tensor& z) {
               detail::describe(z));
   SLICE_CHECK_AS(DtypeError, at::isFloatingType(z.scalar_type()),
                  "covariance: want floating point, got {}", detail::describe(z));
-  if (!master_.defined()) master_ = at::zeros({width_, width_}, z.options().dtype(at::kDouble));
+  if (!master_.defined()) {
+    master_ = at::zeros({width_, width_}, z.options().dtype(at::kDouble));
+    dtype_ = z.scalar_type();
+  }
+  SLICE_CHECK_AS(DtypeError, z.scalar_type() == dtype_, "covariance of {}: got {}",
+                 detail::dtype_name(dtype_), detail::describe(z));
   SLICE_CHECK_AS(DeviceError, z.device() == master_.device(), "covariance on {}: got {}",
                  master_.device().str(), detail::describe(z));
   const at::NoGradGuard no_grad;
-  const Tensor rows = z.reshape({-1, width_});  // (n, D)
+  Tensor rows = z.reshape({-1, width_});  // (n, D)
+  if (rows.stride(1) != 1) rows = rows.contiguous();
   const int64_t n = rows.size(0);
+  // All memory comes before the first change: a device that has none leaves the sum as it was, and
+  // the same signal can come again in smaller pieces.
+  if (!workspace_.defined()) workspace_ = ops::gram_workspace(master_, rows.scalar_type());
+  if (!pending_.defined() && n % kBlock != 0)
+    pending_ = at::empty({kBlock, width_}, rows.options());
   tokens_ += n;
   int64_t begin = 0;
   while (begin < n) {
     if (pending_rows_ == 0 && n - begin >= kBlock) {  // a whole block: no copy
-      ops::accumulate_gram(master_, rows.slice(0, begin, begin + kBlock));
+      ops::accumulate_gram(master_, rows.slice(0, begin, begin + kBlock), workspace_);
       begin += kBlock;
       continue;
     }
-    if (!pending_.defined()) pending_ = at::empty({kBlock, width_}, rows.options());
     const int64_t end = std::min(n, begin + kBlock - pending_rows_);
     pending_.slice(0, pending_rows_, pending_rows_ + end - begin).copy_(rows.slice(0, begin, end));
     pending_rows_ += end - begin;
     begin = end;
     if (pending_rows_ == kBlock) {
-      ops::accumulate_gram(master_, pending_);
+      ops::accumulate_gram(master_, pending_, workspace_);
       pending_rows_ = 0;
     }
   }
@@ -56,7 +66,7 @@ Tensor Covariance::matrix() {
   if (!master_.defined()) return at::zeros({width_, width_}, at::kDouble);
   const at::NoGradGuard no_grad;
   Tensor C = master_.clone();
-  if (pending_rows_ > 0) ops::accumulate_gram(C, pending_.slice(0, 0, pending_rows_));
+  if (pending_rows_ > 0) ops::accumulate_gram(C, pending_.slice(0, 0, pending_rows_), workspace_);
   ops::mirror_lower(C);
   detail::check_finite(C, "covariance");
   return C;

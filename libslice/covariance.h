@@ -15,8 +15,9 @@ class Covariance {
  public:
   explicit Covariance(int64_t width);
 
-  /// @param z  (…, D) floating point; leading dimensions are tokens. @throws ShapeError,
-  /// DtypeError, DeviceError Cost: n·D² flop.
+  /// @param z  (…, D) floating point, one dtype over all calls; leading dimensions are tokens.
+  /// @throws ShapeError, DtypeError, DeviceError; a device out of memory leaves the sum as it was.
+  /// Cost: n·D² flop.
   void accumulate(const at::Tensor& z);
   /// C (D, D) float64, symmetric; a copy. @throws NumericError  a NaN or Inf went by.
   at::Tensor matrix();
@@ -24,8 +25,10 @@ class Covariance {
 
  private:
   int64_t width_, tokens_ = 0, pending_rows_ = 0;
-  at::Tensor master_,
-      pending_;  // (D, D) lower triangle; (4096, D) rows that wait for their block to fill
+  at::ScalarType dtype_ = at::kFloat;  // of the signal
+  at::Tensor master_,                  // (D, D), the lower triangle
+      pending_,                        // (4096, D) rows that wait for their block to fill
+      workspace_;
 };
 
 }  // namespace slice

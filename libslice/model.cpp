@@ -3,16 +3,18 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <set>
+#include <cmath>
 
 #include "libslice/checkpoint.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
 #include "libslice/detail/file.h"
 #include "libslice/detail/finite.h"
+#include "libslice/detail/memory.h"
 #include "libslice/detail/placeholder.h"
 #include "libslice/detail/stopwatch.h"
 #include "libslice/detail/tensor_text.h"
+#include "libslice/device.h"
 #include "libslice/models/family.h"
 
 namespace slice {
@@ -38,6 +40,16 @@ at::ScalarType Model::stored_dtype() const {
   }
   return at::kHalf;
 }
+
+namespace {
+
+/// A weight is too large for the dtype it should be held in.
+class Overflow : public NumericError {
+ public:
+  using NumericError::NumericError;
+};
+
+}  // namespace
 
 void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at::Device device,
                      at::ScalarType dtype) {
@@ -67,22 +79,31 @@ void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at
   for (auto& parameter : module.named_parameters()) {
     const Tensor read = checkpoint.read(parameter.key());
     detail::check_finite(read, file + ": " + parameter.key());
-    parameter.value().set_data(read.to(device, dtype));
+    const Tensor held = read.to(dtype);
+    SLICE_CHECK_AS(Overflow, std::isfinite(detail::largest_magnitude(held)),
+                   "{}: {}: a value does not fit into {}", file, parameter.key(),
+                   detail::dtype_name(dtype));
+    parameter.value().set_data(held.to(device));
   }
 }
 
 Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
-  const auto devices = static_cast<int64_t>(at::getNumGPUs());
-  SLICE_CHECK_AS(
-      DeviceError,
-      options.device.is_cpu() || (options.device.is_cuda() && options.device.index() < devices),
-      "{}: no such device: this process sees {} GPUs", options.device.str(), devices);
+  const at::Device device = choose_device(options.device.str());
   const auto checkpoint = open_checkpoint(path);
   const std::optional<at::ScalarType> stored = stored_dtype(*checkpoint);
   const at::ScalarType dtype =
       options.dtype.value_or(options.device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
   auto decoder = std::make_shared<DecoderImpl>(checkpoint->config());
-  load_parameters(*decoder, *checkpoint, options.device, dtype);
+  const auto load = [&](at::ScalarType held) {
+    detail::name_memory(path.string(), device,
+                        [&] { load_parameters(*decoder, *checkpoint, device, held); });
+  };
+  try {
+    load(dtype);
+  } catch (const Overflow&) {
+    if (options.dtype || stored) throw;
+    load(at::kBFloat16);  // a quantised file's values may be wider than float16
+  }
 
   std::shared_ptr<const Tokenizer> tokenizer;
   std::string problem;

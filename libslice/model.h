@@ -24,7 +24,7 @@ class Checkpoint;
 struct LoadOptions {
   at::Device device = at::kCPU;
   /// What the weights are held and computed in: float32 on the CPU when absent; on a GPU the stored
-  /// dtype, float16 for quantised files.
+  /// dtype, for quantised files float16 if every weight fits, else bfloat16.
   std::optional<at::ScalarType> dtype = std::nullopt;
 };
 

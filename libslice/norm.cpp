@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "libslice/detail/check.h"
-#include "libslice/detail/placeholder.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/ops.h"
 
@@ -13,7 +12,7 @@ RmsNormImpl::RmsNormImpl(int64_t hidden_size, double eps, bool weighted)
     : hidden_size_(hidden_size), eps_(eps) {
   SLICE_CHECK(hidden_size > 0 && eps >= 0, "RmsNorm: want D > 0 and eps >= 0, got {} and {}",
               hidden_size, eps);
-  if (weighted) weight = register_parameter("weight", detail::placeholder({hidden_size}), false);
+  if (weighted) weight = register_parameter("weight", at::ones({hidden_size}), false);
 }
 
 at::Tensor RmsNormImpl::forward(const at::Tensor& x) const {

@@ -12,7 +12,7 @@ namespace slice {
 /// §4; SliceGPT §3.2)
 class RmsNormImpl : public torch::nn::Module {
  public:
-  /// @param weighted  registers α (D); a fused norm has none
+  /// @param weighted  registers α (D), ones; a fused norm has none
   RmsNormImpl(int64_t hidden_size, double eps, bool weighted = true);
 
   /// x (…, k) → (…, k), x's dtype; computed in float32 at least. @throws ShapeError  k > D, or k ≠

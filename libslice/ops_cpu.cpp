@@ -46,19 +46,27 @@ Tensor rotated_add(const Tensor& x, const Tensor& W, const Tensor& r) {
   SLICE_CHECK_AS(
       DtypeError, x.scalar_type() == W.scalar_type() && r.scalar_type() == W.scalar_type(),
       "rotated_add: want one dtype, got x {}, W {}, r {}", describe(x), describe(W), describe(r));
-  if (x.is_cuda() && !x.requires_grad() && !r.requires_grad())
-    return on_device::rotated_add(x, W, r);
+  // On a GPU too: cuBLAS beats kernels::rotated_add at every shape so far
+  // (docs/results/kernels.csv).
   const Tensor y = at::addmm(r.reshape({-1, W.size(0)}), x.reshape({-1, W.size(1)}), W.t());
   return y.view(r.sizes());
 }
 
-void accumulate_gram(Tensor& C, const Tensor& z) {
+Tensor gram_workspace(const Tensor& C, at::ScalarType dtype) {
+  if (C.is_cuda()) return on_device::gram_workspace(C, dtype);
+  return at::empty({0}, C.options().dtype(at::kByte));
+}
+
+void accumulate_gram(Tensor& C, const Tensor& z, const Tensor& workspace) {
   check_square(C, "covariance");
   SLICE_CHECK(C.is_contiguous(), "covariance: want a contiguous matrix, got {}", describe(C));
   SLICE_CHECK(z.dim() == 2 && z.size(1) == C.size(0), "covariance: want rows of {}, got {}",
               C.size(0), describe(z));
   if (z.size(0) == 0) return;
-  if (C.is_cuda()) return on_device::accumulate_gram(C, z);
+  if (C.is_cuda()) {
+    return on_device::accumulate_gram(
+        C, z, workspace.defined() ? workspace : gram_workspace(C, z.scalar_type()));
+  }
   const Tensor wide = z.to(at::kDouble);  // (n, D)
   const int64_t D = C.size(0);
   for (int64_t begin = 0; begin < D; begin += kPanel) {

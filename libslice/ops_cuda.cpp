@@ -15,8 +15,8 @@
 #include "cuda/covariance.h"
 #include "cuda/eigen.h"
 #include "cuda/rms_norm.h"
-#include "cuda/rotated_add.h"
 #include "libslice/detail/check.h"
+#include "libslice/detail/memory.h"
 #include "libslice/detail/tensor_text.h"
 
 namespace slice::ops::on_device {
@@ -25,8 +25,8 @@ using at::Tensor;
 
 namespace {
 
-kernels::DataType data_type(const Tensor& tensor) {
-  switch (tensor.scalar_type()) {
+kernels::DataType data_type(at::ScalarType dtype) {
+  switch (dtype) {
     case at::kHalf:
       return kernels::DataType::kFloat16;
     case at::kBFloat16:
@@ -36,13 +36,16 @@ kernels::DataType data_type(const Tensor& tensor) {
     case at::kDouble:
       return kernels::DataType::kFloat64;
     default:
-      throw DtypeError("no kernel for " + detail::describe(tensor));
+      throw DtypeError("no kernel for " + detail::dtype_name(dtype));
   }
 }
+kernels::DataType data_type(const Tensor& tensor) { return data_type(tensor.scalar_type()); }
 
 void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // a sticky error would be reported again by the next call
+  if (status == cudaErrorMemoryAllocation)
+    C10_THROW_ERROR(OutOfMemoryError, fmt::format("{}: out of memory", call));
   throw CudaError(fmt::format("{}: {}", call, cudaGetErrorString(status)));
 }
 
@@ -66,12 +69,19 @@ Tensor as_rows(const Tensor& x) {
 
 /// cuSOLVER's handle of a device, made on first use. LibTorch's own lives in a library it loads
 /// late.
-const kernels::CusolverHandle& solver(int device) {
+const kernels::CusolverHandle& solver(at::DeviceIndex device) {
   static std::mutex mutex;
   static std::map<int, kernels::CusolverHandle> handles;
   const std::lock_guard lock(mutex);
   kernels::CusolverHandle& handle = handles[device];
-  if (!handle) check(handle.create(), "cusolverDnCreate");
+  if (!handle && handle.create() != CUSOLVER_STATUS_SUCCESS) {
+    release_cached_memory();  // it allocates beside LibTorch, which may hold all there is
+    const cusolverStatus_t status = handle.create();
+    if (status != CUSOLVER_STATUS_SUCCESS) {
+      detail::throw_out_of_memory("cuSOLVER", at::Device(at::kCUDA, device),
+                                  fmt::format("cusolverDnCreate gives status {}", int{status}));
+    }
+  }
   return handle;
 }
 
@@ -87,28 +97,18 @@ Tensor rms_norm(const Tensor& x, int64_t D, double eps) {
   return y;
 }
 
-Tensor rotated_add(const Tensor& x, const Tensor& W, const Tensor& r) {
-  const c10::cuda::CUDAGuard guard(x.device());
-  const Tensor rows = as_rows(x), weight = W.contiguous(), residual = r.contiguous();
-  Tensor y = at::empty(r.sizes(), r.options());  // (…, k_out)
-  check(kernels::rotated_add(y.mutable_data_ptr(), rows.const_data_ptr(), weight.const_data_ptr(),
-                             residual.const_data_ptr(), data_type(x), rows.size(0), rows.size(1),
-                             W.size(0), rows.stride(0), current_stream()),
-        "rotated_add");
-  return y;
+Tensor gram_workspace(const Tensor& C, at::ScalarType dtype) {
+  const size_t bytes = kernels::covariance_workspace_bytes(data_type(dtype), C.size(0));
+  return at::empty({static_cast<int64_t>(bytes)}, C.options().dtype(at::kByte));
 }
 
-void accumulate_gram(Tensor& C, const Tensor& z) {
+void accumulate_gram(Tensor& C, const Tensor& z, const Tensor& workspace) {
   const c10::cuda::CUDAGuard guard(C.device());
   const Tensor rows = as_rows(z);  // (n, D)
-  const auto bytes =
-      static_cast<int64_t>(kernels::covariance_workspace_bytes(data_type(z), C.size(0)));
-  const Tensor workspace = at::empty({bytes}, C.options().dtype(at::kByte));
   check(kernels::accumulate_covariance(
             C.mutable_data_ptr<double>(), rows.const_data_ptr(), data_type(z),
             /*first_token=*/0, rows.size(0), rows.size(1), rows.stride(0),
-            workspace.mutable_data_ptr(), static_cast<size_t>(bytes),
-            at::cuda::getCurrentCUDABlasHandle()),
+            workspace.mutable_data_ptr(), workspace.nbytes(), at::cuda::getCurrentCUDABlasHandle()),
         "accumulate_covariance");
 }
 

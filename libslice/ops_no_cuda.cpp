@@ -12,9 +12,12 @@ namespace {
 }  // namespace
 
 at::Tensor rms_norm(const at::Tensor&, int64_t, double) { no_device(); }
-at::Tensor rotated_add(const at::Tensor&, const at::Tensor&, const at::Tensor&) { no_device(); }
-void accumulate_gram(at::Tensor&, const at::Tensor&) { no_device(); }
+at::Tensor gram_workspace(const at::Tensor&, at::ScalarType) { no_device(); }
+void accumulate_gram(at::Tensor&, const at::Tensor&, const at::Tensor&) { no_device(); }
 void mirror_lower(at::Tensor&) { no_device(); }
 Eigen symmetric_eigen(const at::Tensor&) { no_device(); }
+DeviceMemory memory(at::Device) { no_device(); }
+int64_t peak_bytes(at::Device) { no_device(); }
+void release_cached_memory() {}
 
 }  // namespace slice::ops::on_device

@@ -13,13 +13,16 @@ enum class HeadMode {
   kSlice,  ///< sliced like every other site
 };
 
+inline constexpr int64_t kHostChunkTokens = 4096;
+
 /// What to remove, and in what pieces to work.
 struct SliceOptions {
   double slice = 0.25;  ///< s, fraction of the hidden size to delete, [0, 1)
   int64_t round = 8;    ///< kept sizes are rounded down to a multiple of it
   HeadMode head = HeadMode::kKeep;
-  int64_t chunk_tokens =
-      4096;  ///< calibration tokens that pass a sublayer together: memory, not results
+  /// Calibration tokens that pass a sublayer together: memory, not results. 0: kHostChunkTokens on
+  /// the CPU, on a GPU what its free memory has room for. Halved whenever a device runs out.
+  int64_t chunk_tokens = 0;
 };
 
 /// Kept size of a site:  k = ⌊(1 − s)·D⌋ rounded down to a multiple of `round`; D for s = 0.

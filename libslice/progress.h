@@ -14,6 +14,7 @@ struct Progress {
   double tokens_per_second =
       0;  ///< calibration or scoring tokens that passed a sublayer or the model
   double seconds = 0, eta = 0;  ///< since the call began; expected until it ends
+  std::string note = {};        ///< something a person should know, once; empty nearly always
 };
 
 /// Called between steps, on the calling thread. To stop the call, throw (slice::Interrupted): it

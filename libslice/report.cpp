@@ -44,6 +44,7 @@ std::string report_json(const SliceReport& r) {
        {{"tokens", r.calibration_tokens},
         {"sequences", r.calibration_sequences},
         {"context", r.calibration_context},
+        {"chunk_tokens", r.chunk_tokens},
         {"sha256", r.calibration_sha256}}},
       {"sites", sites},
       {"parameters",

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "libslice/detail/check.h"
+#include "libslice/detail/finite.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/fuse.h"
 
@@ -38,6 +39,7 @@ Tensor read_through(const LinearRef& reader, const RmsNorm& norm, const Tensor& 
                                          : fused_weight(W.slice(0, row, end), norm);
     rotated.slice(0, row, end).copy_(P.defined() ? fused.mm(P) : fused);
   }
+  detail::check_finite(rotated, reader.name + " rotated");  // a half type may be too narrow
   return rotated;
 }
 
@@ -69,12 +71,13 @@ void rotate_writers(Sublayer& s, const Tensor& P) {
   for (Inner& part : s.inner) {
     LinearRef& writer = part.writer;
     check_basis(P, writer.weight.size(0), writer.name);
-    rewritten.emplace_back(writer.weight,
-                           P.t().mm(writer.weight.to(at::kDouble)).to(writer.weight.scalar_type()));
-    if (writer.bias.defined()) {
-      rewritten.emplace_back(writer.bias,
-                             P.t().mv(writer.bias.to(at::kDouble)).to(writer.bias.scalar_type()));
-    }
+    const auto rotate = [&](const Tensor& parameter, const std::string& name) {
+      const Tensor value = at::matmul(P.t(), parameter.to(at::kDouble)).to(parameter.scalar_type());
+      detail::check_finite(value, name + " rotated");
+      rewritten.emplace_back(parameter, value);
+    };
+    rotate(writer.weight, writer.name);
+    if (writer.bias.defined()) rotate(writer.bias, writer.name + " bias");
   }
   for (auto& [weight, value] : rewritten) weight.set_data(value);
 }

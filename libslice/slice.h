@@ -6,6 +6,7 @@
 #include "libslice/calibration.h"
 #include "libslice/checkpoint.h"
 #include "libslice/config.h"
+#include "libslice/device.h"
 #include "libslice/error.h"
 #include "libslice/generator.h"
 #include "libslice/model.h"

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "libslice/adapter.h"
 #include "libslice/covariance.h"
 #include "libslice/decoder.h"
@@ -10,6 +12,7 @@
 #include "libslice/detail/sha256.h"
 #include "libslice/detail/stopwatch.h"
 #include "libslice/detail/tensor_text.h"
+#include "libslice/device.h"
 #include "libslice/model.h"
 #include "libslice/pca.h"
 #include "libslice/rotate.h"
@@ -42,6 +45,15 @@ class Journal {
                   .eta = done > 0 ? seconds * (1 - done) / done : 0});
   }
 
+  void note(const std::string& words) {
+    if (on_progress_)
+      on_progress_({.phase = "slice",
+                    .step = static_cast<int64_t>(report_.sites.size()),
+                    .steps = steps_,
+                    .seconds = clock_.seconds(),
+                    .note = words});
+  }
+
   void site_done(const std::string& name, int64_t k, double kept_variance) {
     const double now = clock_.seconds();
     report_.sites.push_back(
@@ -58,29 +70,50 @@ class Journal {
   double last_ = 0;
 };
 
-/// The principal directions of a site; what goes wrong with them names it.
-PcaBasis directions(Covariance& C, const std::string& site) {
+/// The covariance of the signal in front of a site, whole; a signal that overflowed names the site.
+Tensor matrix_of(Covariance& signal, const std::string& site) {
   try {
-    return pca_basis(C.matrix());
+    return signal.matrix();
   } catch (const NumericError& error) {
     throw NumericError(fmt::format("signal in front of {}: {}", site, error.what()));
   }
 }
 
-}  // namespace
+/// The principal directions of a site.
+PcaBasis directions(const Tensor& C, const std::string& site) {
+  PcaBasis pca;
+  detail::name_memory("the eigenproblem in front of " + site, C.device(),
+                      [&] { pca = pca_basis(C); });
+  return pca;
+}
 
-SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress) {
-  const at::NoGradGuard no_grad;
-  check_adapter(model);
+/// Tokens that may pass a sublayer together on a device: half of what is free for the activations
+/// of the widest sublayer, counted generously. More than kMost gain nothing.
+int64_t fitting_chunk_tokens(const ModelAdapter& model) {
+  constexpr int64_t kMost = 32768;
+  const at::Device device = model.head.weight.device();
+  if (!device.is_cuda()) return kHostChunkTokens;
+  int64_t widest = 0;
+  for (const Sublayer& s : model.sublayers) {
+    int64_t width = 0;
+    for (const Inner& part : s.inner) {
+      for (const LinearRef& reader : part.readers) width += reader.weight.size(0);
+      width += part.writer.weight.size(1);
+    }
+    widest = std::max(widest, width);
+  }
+  const int64_t token_bytes =
+      (2 * widest + 6 * model.hidden_size) * std::max<int64_t>(4, model.head.weight.element_size());
+  return std::min(kMost, device_memory(device).free / 2 / token_bytes);
+}
+
+SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
+                            const OnProgress& on_progress) {
   const int64_t D = model.hidden_size;
   const int64_t last = static_cast<int64_t>(model.sublayers.size());
   const std::vector<int64_t> sizes = plan_stream_sizes(D, last + 1, options);
   const bool head_kept = sizes[last] == D;  // then nothing needs the last sublayer's output
   const at::ScalarType dtype = model.head.weight.scalar_type();
-  Stream x(tokens, options.chunk_tokens,
-           model.embed);  // refuses bad tokens before anything is written
-
   SliceReport report;
   report.hidden_size = D;
   report.stream_sizes = sizes;
@@ -92,13 +125,19 @@ SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
   report.device = model.head.weight.device().str();
   Journal journal(report, on_progress, head_kept ? last - 1 : last, tokens.numel());
   const Stopwatch total;
+  Stream x(tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
+           [&](int64_t chunk) {
+             journal.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
+                                      report.device, chunk));
+           });  // refuses bad tokens before anything is written
+  if (options.chunk_tokens <= 0) x.set_chunk_tokens(fitting_chunk_tokens(model));
   const auto site_name = [&](int64_t site) {
     return site < last ? model.sublayers[site].name : "head";
   };
 
-  // The principal directions of a site, and the basis that keeps the k largest.                 C =
-  // Q Λ Qᵀ,  P = Q_k
-  const auto basis = [&](Covariance& C, int64_t site) {
+  // The principal directions of a site, and the basis that keeps the k largest:
+  //                                                                            C = Q Λ Qᵀ,  P = Q_k
+  const auto basis = [&](const Tensor& C, int64_t site) {
     const detail::Charge charge(report.eigen_seconds);
     const PcaBasis pca = directions(C, site_name(site));
     journal.site_done(site_name(site), sizes[site], pca.kept_variance(sizes[site]));
@@ -107,9 +146,14 @@ SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
 
   // Embeddings: the first site.                                                      E ← E P,  x̂ =
   // z P
-  Covariance embedded(D);
-  x.visit([&](const Tensor& z) { embedded.accumulate(z); });
-  Tensor P = basis(embedded, 0);
+  Tensor C;
+  {
+    const detail::Charge charge(report.calibrate_seconds);
+    Covariance embedded(D);
+    x.visit([&](const Tensor& z) { embedded.accumulate(z); });
+    C = matrix_of(embedded, site_name(0));
+  }
+  Tensor P = basis(C, 0);
   rotate_embeddings(model, P);
   x.project(P);
 
@@ -127,16 +171,17 @@ SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
       model.final_norm->drop_weight();  // the norms of a sliced model have none
       break;
     }
-    Covariance C(D);
     {
       const detail::Charge charge(report.calibrate_seconds);
+      Covariance behind(D);
       const TapHandle handle =
-          s.tap->attach([&](const Tensor& z) { C.accumulate(z); });  // C = zᵀ z
+          s.tap->attach([&](const Tensor& z) { behind.accumulate(z); });  // C = zᵀ z
       x.transform([&](const Tensor& chunk) {
         const Tensor z = s.forward(chunk);  // z = x̂ Pᵀ + Σ h Wᵀ + b    (n, T, D)
         journal.chunk_done(chunk.size(0) * chunk.size(1));
         return z;
       });
+      C = matrix_of(behind, site_name(site));  // waits for the device
     }
     const Tensor P_next = basis(C, site);
     const detail::Charge charge(report.rewrite_seconds);
@@ -150,7 +195,22 @@ SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
     P = P_next;
   }
   report.total_seconds = total.seconds();
+  report.chunk_tokens = x.chunk_tokens();
   report.peak_host_bytes = peak_host_bytes();
+  report.peak_device_bytes = peak_device_bytes(model.head.weight.device());
+  return report;
+}
+
+}  // namespace
+
+SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
+                        const OnProgress& on_progress) {
+  const at::NoGradGuard no_grad;
+  check_adapter(model);
+  Stream::check_tokens(tokens);
+  SliceReport report;
+  detail::name_memory("slicing", model.head.weight.device(),
+                      [&] { report = slice_sublayers(model, tokens, options, on_progress); });
   return report;
 }
 

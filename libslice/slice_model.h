@@ -27,6 +27,7 @@ struct ModelAdapter;
 /// memory
 /// @throws ShapeError  options or tokens out of range, a model that was sliced before
 /// @throws NumericError  a NaN or Inf in a weight or in the signal (names where)
+/// @throws DeviceError  the device has no memory for the stream, or for one window at a time
 /// Cost: one forward pass over the tokens, n·D² flop of covariance and an O(D³) eigensolve a site;
 /// holds the stream (N·T·D elements) and one chunk's activations beside the model.
 SliceReport slice_model(Model& model, const at::Tensor& tokens, const SliceOptions& options = {},

@@ -5,35 +5,45 @@
 #include <algorithm>
 
 #include "libslice/detail/check.h"
+#include "libslice/detail/memory.h"
 #include "libslice/detail/tensor_text.h"
 
 namespace slice {
 
 using at::Tensor;
 
-Stream::Stream(const Tensor& tokens, int64_t chunk_tokens, const Step& embed) {
+Stream::Stream(const Tensor& tokens, int64_t chunk_tokens, const Step& embed,
+               std::function<void(int64_t)> on_smaller_chunks)
+    : on_smaller_chunks_(std::move(on_smaller_chunks)) {
+  check_tokens(tokens);
+  const int64_t N = tokens.size(0), T = tokens.size(1);
+  chunk_windows_ = std::max<int64_t>(1, chunk_tokens / T);
+  in_chunks(N, T, [&](int64_t begin, int64_t end) {
+    const Tensor chunk = embed(tokens.slice(0, begin, end));  // (n, T, D)
+    if (!buffer_.defined()) {
+      detail::name_memory(fmt::format("the signal of {} calibration tokens", tokens.numel()),
+                          chunk.device(), [&] {
+                            buffer_ = at::empty({N, T, chunk.size(2)}, chunk.options());
+                          });
+    }
+    buffer_.slice(0, begin, end).copy_(chunk);
+  });
+  width_ = buffer_.size(2);
+}
+
+void Stream::check_tokens(const Tensor& tokens) {
   SLICE_CHECK(tokens.dim() == 2 && tokens.numel() > 0 && tokens.scalar_type() == at::kLong,
               "calibration tokens: want (N, T) int64, got {}", detail::describe(tokens));
-  windows_ = std::max<int64_t>(1, chunk_tokens / tokens.size(1));
-  for (int64_t begin = 0; begin < tokens.size(0); begin += windows_) {
-    const Tensor chunk =
-        embed(tokens.slice(0, begin, std::min(begin + windows_, tokens.size(0))));  // (n, T, D)
-    if (!buffer_.defined())
-      buffer_ = at::empty({tokens.size(0), tokens.size(1), chunk.size(2)}, chunk.options());
-    buffer_.slice(0, begin, begin + chunk.size(0)).copy_(chunk);
-  }
-  width_ = buffer_.size(2);
 }
 
 void Stream::transform(const Step& step) {
   int64_t width = width_;
-  for (int64_t begin = 0; begin < buffer_.size(0); begin += windows_) {
-    const Tensor rows =
-        buffer_.slice(0, begin, std::min(begin + windows_, buffer_.size(0)));  // (n, T, D)
-    const Tensor out = step(rows.slice(2, 0, width_));                         // (n, T, width)
+  in_chunks(buffer_.size(0), buffer_.size(1), [&](int64_t begin, int64_t end) {
+    const Tensor rows = buffer_.slice(0, begin, end);   // (n, T, D)
+    const Tensor out = step(rows.slice(2, 0, width_));  // (n, T, width)
     width = out.size(2);
     rows.slice(2, 0, width).copy_(out);
-  }
+  });
   width_ = width;
 }
 
@@ -42,9 +52,32 @@ void Stream::project(const Tensor& P) {
   transform([&basis](const Tensor& z) { return at::matmul(z.to(basis.scalar_type()), basis); });
 }
 
-void Stream::visit(const std::function<void(const Tensor&)>& see) const {
-  for (int64_t begin = 0; begin < buffer_.size(0); begin += windows_) {
-    see(buffer_.slice(0, begin, std::min(begin + windows_, buffer_.size(0))).slice(2, 0, width_));
+void Stream::visit(const std::function<void(const Tensor&)>& see) {
+  in_chunks(buffer_.size(0), buffer_.size(1), [&](int64_t begin, int64_t end) {
+    see(buffer_.slice(0, begin, end).slice(2, 0, width_));
+  });
+}
+
+void Stream::set_chunk_tokens(int64_t chunk_tokens) {
+  chunk_windows_ = std::max<int64_t>(1, chunk_tokens / buffer_.size(1));
+}
+
+void Stream::in_chunks(int64_t windows, int64_t window_tokens,
+                       const std::function<void(int64_t, int64_t)>& step) {
+  for (int64_t begin = 0; begin < windows;) {
+    const int64_t end = std::min(begin + chunk_windows_, windows);
+    try {
+      step(begin, end);
+      begin = end;
+    } catch (const c10::Error& error) {
+      if (!detail::is_out_of_memory(error)) throw;
+      if (end - begin == 1) {
+        throw DeviceError(fmt::format("no memory for one window of {} tokens: {}", window_tokens,
+                                      detail::first_sentence(error)));
+      }
+      chunk_windows_ = (end - begin) / 2;
+      if (on_smaller_chunks_) on_smaller_chunks_(chunk_windows_ * window_tokens);
+    }
   }
 }
 

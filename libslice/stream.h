@@ -8,8 +8,10 @@
 namespace slice {
 
 /// The residual stream of all calibration tokens, in one buffer wide enough for the unsliced
-/// signal: a sliced signal lives in its first k columns. Passes run in fixed chunks of windows, in
-/// token order, and in place.
+/// signal: a sliced signal lives in its first k columns. Passes run in chunks of whole windows, in
+/// token order, and in place. A chunk for which the device has no memory is tried again in halves,
+/// and chunks stay small from then on; a step that is given to a pass must therefore allocate what
+/// it needs before it changes anything of its own.
 class Stream {
  public:
   using Step = std::function<at::Tensor(const at::Tensor& chunk)>;
@@ -17,7 +19,14 @@ class Stream {
   /// @param tokens  (N, T) int64        @param chunk_tokens  a chunk holds as many windows as fit,
   /// at least one
   /// @param embed   (n, T) ids → (n, T, D)
-  Stream(const at::Tensor& tokens, int64_t chunk_tokens, const Step& embed);
+  /// @param on_smaller_chunks  told the new size in tokens whenever chunks are halved
+  /// @throws ShapeError  tokens of another shape    @throws DeviceError  no memory for the buffer,
+  /// here, or for a single window, here and in every pass
+  Stream(const at::Tensor& tokens, int64_t chunk_tokens, const Step& embed,
+         std::function<void(int64_t chunk_tokens)> on_smaller_chunks = {});
+
+  /// @throws ShapeError  not (N, T) int64 with a token in it.
+  static void check_tokens(const at::Tensor& tokens);
 
   /// Replaces every chunk (n, T, width) by step(chunk) (n, T, any width ≤ D).
   void transform(const Step& step);
@@ -25,14 +34,22 @@ class Stream {
   /// float64 signal.
   void project(const at::Tensor& P);
   /// Shows every chunk to `see`.
-  void visit(const std::function<void(const at::Tensor& chunk)>& see) const;
+  void visit(const std::function<void(const at::Tensor& chunk)>& see);
 
   int64_t tokens() const { return buffer_.size(0) * buffer_.size(1); }
   int64_t width() const { return width_; }
+  int64_t chunk_tokens() const { return chunk_windows_ * buffer_.size(1); }
+  /// Other chunks from the next pass on.
+  void set_chunk_tokens(int64_t chunk_tokens);
 
  private:
+  /// Calls step(begin, end) for chunks of windows until all went by.
+  void in_chunks(int64_t windows, int64_t window_tokens,
+                 const std::function<void(int64_t begin, int64_t end)>& step);
+
   at::Tensor buffer_;  // (N, T, D)
-  int64_t windows_, width_;
+  int64_t chunk_windows_, width_;
+  std::function<void(int64_t)> on_smaller_chunks_;
 };
 
 }  // namespace slice

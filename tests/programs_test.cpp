@@ -255,6 +255,9 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {{"slice_model", model, "--calibration", text, "--out", shop.path("text.txt"), "--force"},
        1,
        "text.txt"},
+      {slice({"--device", "cuda:99"}), 1, "cuda:99: no such device"},
+      {slice({"--device", "gpu"}), 2, "--device"},
+      {{"evaluate", model, "--perplexity", text, "--dtype", "fp8"}, 2, "--dtype"},
       {{"evaluate", model}, 2, "--perplexity"},
       {{"evaluate", model, "--perplexity", shop.path("short.txt")}, 1, "2048"},
       {{"generate", model}, 2, "--prompt"},
@@ -279,6 +282,14 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
   }
 }
 
+TEST_CASE("a transformer of somebody's own is sliced in place, and k = D is its identity") {
+  const Workshop shop;
+  const Outcome outcome = shop.run({"own_transformer", "--slice", "0.25"});
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.code == 0);  // the program checks the identity
+  CHECK(outcome.out.find("k = 144") != std::string::npos);
+}
+
 TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
   const Workshop shop;
   const auto before = shop.listing();
@@ -298,7 +309,8 @@ TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
 
 TEST_CASE("help and version are no errors") {
   const Workshop shop;
-  for (const char* program : {"slice_model", "evaluate", "generate", "tokenize", "inspect"}) {
+  for (const char* program :
+       {"slice_model", "evaluate", "generate", "tokenize", "inspect", "own_transformer"}) {
     CHECK(shop.run({program, "--help"}).code == 0);
     CHECK(shop.run({program, "--version"}).out.starts_with("libslice "));
   }

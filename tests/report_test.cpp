@@ -21,6 +21,7 @@ SliceReport example() {
   report.family = "llama";
   report.dtype = "float32";
   report.device = "cpu";
+  report.chunk_tokens = 40;
   report.hidden_size = 24;
   report.layers = 1;
   report.stream_sizes = {16, 16, 24};
@@ -55,8 +56,11 @@ TEST_CASE("a report has the keys that scripts rely on") {
         json{{"k", {16, 16, 24}}, {"ffn", {38}}, {"heads", {4}}, {"rejected", json::array()}});
   CHECK(report["method"] == "slicegpt");
   CHECK(report["shortcut"] == "dense");
-  CHECK(report["calibration"] ==
-        json{{"tokens", 60}, {"sequences", 3}, {"context", 20}, {"sha256", "abc"}});
+  CHECK(report["calibration"] == json{{"tokens", 60},
+                                      {"sequences", 3},
+                                      {"context", 20},
+                                      {"chunk_tokens", 40},
+                                      {"sha256", "abc"}});
   REQUIRE(report["sites"].size() == 3);
   CHECK(report["sites"][0] == json{{"index", 0},
                                    {"name", "attention"},

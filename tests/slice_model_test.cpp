@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "libslice/decoder.h"
+#include "libslice/device.h"
 #include "libslice/error.h"
 #include "libslice/model.h"
 #include "tests/support/matchers.h"
@@ -174,6 +175,70 @@ TEST_CASE("chunk sizes change memory, not results") {
     const Tensor got = logits(model, tokens);
     if (!want.defined()) want = got;
     CHECK(relative_difference(got, want) < projector_bound(book, config, calibration));
+  }
+}
+
+TEST_CASE("a device that runs out of memory gets smaller chunks, and the result is the same") {
+  const Tensor tokens = TwoBranchModel::tokens(12, 9), test = TwoBranchModel::tokens(2, 9);
+  const SliceOptions options{.slice = 0.3, .round = 1};
+  TwoBranchModel roomy, narrow;
+  slice_model(roomy.adapter, tokens, options);
+  const auto hidden = narrow.adapter.sublayers[0].inner[1].hidden;
+  narrow.adapter.sublayers[0].inner[1].hidden = [&](const Tensor& n, KvCache* cache) {
+    if (n.size(0) > 4) C10_THROW_ERROR(OutOfMemoryError, "no room");
+    return hidden(n, cache);
+  };
+  std::vector<std::string> notes;
+  const SliceReport report =
+      slice_model(narrow.adapter, tokens, options, [&](const Progress& progress) {
+        if (!progress.note.empty()) notes.push_back(progress.note);
+      });
+  REQUIRE(notes.size() == 2);  // 12 windows, 6, 3
+  CHECK(notes[1] == "cpu is short of memory: going on in chunks of 27 tokens");
+  CHECK(report.chunk_tokens == 27);
+  CHECK(relative_difference(narrow.logits(test), roomy.logits(test)) < 1e-10);
+}
+
+TEST_CASE("a GPU slices as the CPU does, and twice to the same bits", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  for (const ModelConfig& config : tiny_configs()) {
+    INFO(tests::describe(config));
+    const Tensor calibration = random_tokens(config, 9, 20, 3),
+                 tokens = random_tokens(config, 2, 18, 4);
+    const auto on_device = [&](at::Device device, at::ScalarType dtype) {
+      Model model = random_model(config, 1, dtype);
+      model.decoder().to(device);
+      const SliceReport report = slice_model(model, calibration, {.slice = 0.25});
+      CHECK(report.device == device.str());
+      CHECK((report.peak_device_bytes > 0) == device.is_cuda());
+      return model;
+    };
+    const at::Device gpu(at::kCUDA, 0);
+    const Model cpu = on_device(at::kCPU, at::kDouble), first = on_device(gpu, at::kDouble);
+    const auto sizes = cpu.config().stream_sizes;
+    const BookSlicing book =
+        slice_by_the_book(config, weights_of(random_model(config).decoder()), calibration, sizes);
+    CHECK(relative_difference(logits(first, tokens).cpu(), logits(cpu, tokens)) <
+          projector_bound(book, config, calibration));
+    for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+      CAPTURE(c10::toString(dtype));
+      const auto a = on_device(gpu, dtype), b = on_device(gpu, dtype);
+      const auto again = b.decoder().named_parameters();
+      for (const auto& parameter : a.decoder().named_parameters())
+        CHECK(bit_difference(parameter.value().cpu(), again[parameter.key()].cpu()) == "");
+    }
+  }
+}
+
+TEST_CASE("on a GPU k = D is the identity", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  for (const ModelConfig& config : tiny_configs()) {
+    INFO(tests::describe(config));
+    Model model = random_model(config);
+    model.decoder().to(at::Device(at::kCUDA, 0));
+    const Tensor tokens = random_tokens(config, 2, 19, 7), dense = logits(model, tokens);
+    slice_model(model, random_tokens(config, 4, 16), {.slice = 0.0});
+    CHECK(relative_difference(logits(model, tokens), dense) < 1e-9);
   }
 }
 

@@ -20,7 +20,7 @@ const Tensor& table() {
 }
 Tensor embed(const Tensor& ids) { return at::embedding(table(), ids); }
 
-Tensor whole(const Stream& stream) {
+Tensor whole(Stream& stream) {
   std::vector<Tensor> chunks;
   stream.visit([&](const Tensor& chunk) { chunks.push_back(chunk.clone()); });
   return at::cat(chunks);
@@ -31,7 +31,7 @@ TEST_CASE("passes run over whole windows in order, as many as a chunk holds") {
   for (const auto& [chunk_tokens, windows] :
        std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {5, 1}, {14, 2}, {15, 3}, {1000, 7}}) {
     CAPTURE(chunk_tokens);
-    const Stream stream(tokens, chunk_tokens, embed);
+    Stream stream(tokens, chunk_tokens, embed);
     CHECK(stream.tokens() == 35);
     CHECK(stream.width() == 6);
     int64_t seen = 0;
@@ -41,6 +41,41 @@ TEST_CASE("passes run over whole windows in order, as many as a chunk holds") {
     });
     CHECK(bit_difference(whole(stream), embed(tokens)) == "");
   }
+}
+
+TEST_CASE("a pass for which the memory is too small goes on in halves, and says so") {
+  const Tensor tokens = at::arange(80, at::kLong).remainder(11).view({16, 5});
+  const Tensor A = gaussian({6, 6}, 2), x = embed(tokens);
+  for (const int64_t room : {1, 2, 3, 15}) {  // windows
+    CAPTURE(room);
+    std::vector<int64_t> words;
+    Stream stream(tokens, 1000, embed, [&](int64_t chunk) { words.push_back(chunk); });
+    int64_t passed = 0;
+    stream.transform([&](const Tensor& chunk) {
+      if (chunk.size(0) > room) C10_THROW_ERROR(OutOfMemoryError, "no room. Advice.");
+      passed += chunk.size(0);
+      return at::matmul(chunk, A);
+    });
+    CHECK(passed == 16);
+    REQUIRE_FALSE(words.empty());
+    CHECK(words.back() <= room * 5);
+    CHECK(stream.chunk_tokens() == words.back());
+    CHECK(relative_difference(whole(stream), at::matmul(x, A)) < 1e-14);
+    const size_t before = words.size();
+    stream.transform([](const Tensor& chunk) { return chunk; });
+    CHECK(words.size() == before);  // chunks stay small
+  }
+}
+
+TEST_CASE("a single window for which the memory is too small is refused") {
+  const Tensor tokens = at::zeros({4, 5}, at::kLong);
+  Stream stream(tokens, 10, embed);
+  const auto full = [](const Tensor&) -> Tensor {
+    C10_THROW_ERROR(OutOfMemoryError, "CUDA out of memory. Tried much.");
+  };
+  CHECK_THROWS_NAMING(stream.transform(full), DeviceError,
+                      "one window of 5 tokens: CUDA out of memory");
+  CHECK_THROWS_NAMING(Stream(tokens, 10, full), DeviceError, "one window of 5 tokens");
 }
 
 TEST_CASE("steps that narrow and widen the signal give the same in every chunk size") {

@@ -1,15 +1,21 @@
 #pragma once
 
+#include "libslice/device.h"
 #include "libslice/ops.h"
 
-/// The device side of ops.h. Arguments were checked there. Without CUDA (ops_no_cuda.cpp) these
-/// throw DeviceError.
+/// The device side of ops.h and device.h. Arguments were checked there. Without CUDA
+/// (ops_no_cuda.cpp) these throw DeviceError.
 namespace slice::ops::on_device {
 
 at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps);
-at::Tensor rotated_add(const at::Tensor& x, const at::Tensor& W, const at::Tensor& r);
-void accumulate_gram(at::Tensor& C, const at::Tensor& z);
+at::Tensor gram_workspace(const at::Tensor& C, at::ScalarType dtype);
+void accumulate_gram(at::Tensor& C, const at::Tensor& z, const at::Tensor& workspace);
 void mirror_lower(at::Tensor& C);
 Eigen symmetric_eigen(const at::Tensor& C);
+
+DeviceMemory memory(at::Device device);
+int64_t peak_bytes(at::Device device);
+/// Gives what LibTorch's allocator keeps for later back to the driver.
+void release_cached_memory();
 
 }  // namespace slice::ops::on_device

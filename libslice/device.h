@@ -1,0 +1,28 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+
+namespace slice {
+
+/// The device a name stands for: "cpu", "cuda" (the first GPU), "cuda:1", or "auto": the first GPU
+/// where there is one, else the CPU.
+/// @throws DeviceError  another name, or a GPU that this process does not see.
+at::Device choose_device(const std::string& name);
+
+/// Memory of a device in bytes.
+struct DeviceMemory {
+  int64_t free = 0;   ///< what this process could still allocate, LibTorch's cache included
+  int64_t total = 0;  ///< of the card
+};
+
+/// @throws DeviceError  not a GPU, or one that this process does not see.
+DeviceMemory device_memory(at::Device device);
+
+/// Most memory that LibTorch's allocator ever held on a device, in bytes; 0 on the CPU. What the
+/// CUDA context and its libraries take (some hundred MB) is not in it.
+int64_t peak_device_bytes(at::Device device);
+
+}  // namespace slice
