@@ -107,6 +107,10 @@ int64_t fitting_chunk_tokens(const ModelAdapter& model) {
   return std::min(kMost, device_memory(device).free / 2 / token_bytes);
 }
 
+at::Device device_of(const ModelAdapter& model) {
+  return model.head.weight.defined() ? model.head.weight.device() : at::Device(at::kCPU);
+}
+
 SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
                             const OnProgress& on_progress) {
   const int64_t D = model.hidden_size;
@@ -206,11 +210,12 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
 SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
                         const OnProgress& on_progress) {
   const at::NoGradGuard no_grad;
-  check_adapter(model);
   Stream::check_tokens(tokens);
   SliceReport report;
-  detail::name_memory("slicing", model.head.weight.device(),
-                      [&] { report = slice_sublayers(model, tokens, options, on_progress); });
+  detail::name_memory("slicing", device_of(model), [&] {
+    check_adapter(model);
+    report = slice_sublayers(model, tokens, options, on_progress);
+  });
   return report;
 }
 
@@ -220,7 +225,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   const ModelConfig dense = decoder.config();
   SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
   kept_size(dense.hidden_size, options.slice, options.round);  // refuses before anything changes
-  decoder.untie_head();
+  detail::name_memory("a head of its own", decoder.device(), [&] { decoder.untie_head(); });
   ModelAdapter adapter = decoder.adapter();
   SliceReport report = slice_model(adapter, tokens, options, on_progress);
   decoder.set_stream_sizes(report.stream_sizes);
