@@ -14,8 +14,8 @@
 namespace slice {
 
 /// A GGUF v2 or v3 file (little-endian), memory-mapped. Metadata and tensor table are checked whole
-/// on opening; a tensor is dequantised only when asked for. Types: F32 F16 BF16 Q4_0 Q4_1 Q8_0.
-/// (source: the GGUF specification in the ggml repository)
+/// on opening; a tensor is dequantised only when asked for. Types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1
+/// Q8_0 Q2_K … Q6_K. (source: the GGUF specification in the ggml repository)
 class GgufFile {
  public:
   using Value = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<std::string>,

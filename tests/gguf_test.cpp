@@ -8,6 +8,7 @@
 #include <random>
 
 #include "libslice/error.h"
+#include "libslice/safetensors.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/hostile_bytes.h"
 #include "tests/support/matchers.h"
@@ -89,6 +90,26 @@ TEST_CASE("quantised tensors equal the definition of their format, to the bit") 
     CHECK(GgufFile::read_dtype(file.tensors().at("t").type) == at::kFloat);
     CHECK(bit_difference(file.read("t"), want) == "");
     CHECK(bit_difference(file.read("t"), want) == "");
+  }
+}
+
+TEST_CASE("every quantised type gives the values of the gguf package, to the bit") {
+  const SafetensorsFile golden(fs::path(SLICE_TEST_DATA_DIR) / "ggml_quants.safetensors");
+  const std::pair<const char*, uint32_t> types[] = {
+      {"Q4_0", 2},  {"Q4_1", 3},  {"Q5_0", 6},  {"Q5_1", 7},  {"Q8_0", 8},
+      {"Q2_K", 10}, {"Q3_K", 11}, {"Q4_K", 12}, {"Q5_K", 13}, {"Q6_K", 14}};
+  for (const auto& [name, type] : types) {
+    INFO(name);
+    const Tensor bytes = golden.read(std::string(name) + ".bytes"),
+                 values = golden.read(std::string(name) + ".values");
+    W writer;
+    writer.tensor(
+        "t", values.sizes().vec(), type,
+        {static_cast<const char*>(bytes.const_data_ptr()), static_cast<size_t>(bytes.numel())});
+    const TemporaryDirectory directory;
+    const GgufFile file(directory.write("x.gguf", writer.bytes()));
+    CHECK(GgufFile::quantised(static_cast<int32_t>(type)));
+    CHECK(bit_difference(file.read("t"), values) == "");
   }
 }
 
@@ -227,7 +248,9 @@ TEST_CASE("malformed GGUF files are refused, naming the file and what is wrong")
        [&](W& w) {
          w.tensor("a", {wide, wide}, 0, four);
        }},
-      {"a: type Q6_K is not supported", [&](W& w) { w.tensor("a", {256}, 14, four); }},
+      {"a: type Q8_K is not supported", [&](W& w) { w.tensor("a", {256}, 15, four); }},
+      {"a: a row of 32 is not a multiple of Q6_K's block of 256",
+       [&](W& w) { w.tensor("a", {32}, 14, four); }},
       {"a: type MXFP4 is not supported", [&](W& w) { w.tensor("a", {256}, 39, four); }},
       {"a: tensor type 77 is unknown", [&](W& w) { w.tensor("a", {4}, 77, four); }},
       {"a: tensor type -1 is unknown", [&](W& w) { w.tensor("a", {4}, ~0u, four); }},
