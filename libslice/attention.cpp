@@ -26,7 +26,7 @@ Attention::Attention(const ModelConfig& config, int64_t layer, Linear q, Linear 
       q_(std::move(q)),
       k_(std::move(k)),
       v_(std::move(v)),
-      rotary_(config.head_size, config.rope_theta) {}
+      rotary_(config.head_size, config.rope_theta, config.rope_scaling) {}
 
 Tensor Attention::hidden(const Tensor& normed, KvCache* cache) const {
   const int64_t B = normed.size(0), T = normed.size(1), first = cache ? cache->length() : 0;

@@ -79,6 +79,16 @@ void check_config(const ModelConfig& c, const std::string& origin) {
                      origin, c.norm_eps);
   SLICE_FORMAT_CHECK(c.rope_theta > 0 && c.rope_theta < 1e15,
                      "{}: rope_theta: want a positive base, got {}", origin, c.rope_theta);
+  if (c.rope_scaling) {
+    const RopeScaling& s = *c.rope_scaling;
+    SLICE_FORMAT_CHECK(s.factor >= 1 && s.factor < 1e6,
+                       "{}: rope scaling factor: want 1 … 1e6, got {}", origin, s.factor);
+    SLICE_FORMAT_CHECK(
+        s.low_frequency_factor > 0 && s.high_frequency_factor > s.low_frequency_factor,
+        "{}: rope scaling: want 0 < low_freq_factor < high_freq_factor, got {} and {}", origin,
+        s.low_frequency_factor, s.high_frequency_factor);
+    in_range("original_max_position_embeddings", s.original_context, int64_t{1} << 40);
+  }
   const auto is_token = [&](const char* name, int64_t id) {
     SLICE_FORMAT_CHECK(id >= 0 && id < c.vocabulary_size,
                        "{}: {} {} is outside the vocabulary of {}", origin, name, id,

@@ -8,6 +8,22 @@
 
 namespace slice {
 
+/// How rotary frequencies are stretched for contexts longer than the first training's.
+struct RopeScaling {
+  enum class Kind {
+    kLinear,  ///< every frequency is divided by the factor
+    kLlama3,  ///< low frequencies are, high ones stay, those between go over smoothly
+  };
+  Kind kind = Kind::kLinear;
+  double factor = 1;
+  /// Llama 3: a frequency is low or high when it turns less or more often than this within the
+  /// original context.
+  double low_frequency_factor = 1, high_frequency_factor = 4;
+  int64_t original_context = 8192;  ///< positions, Llama 3
+
+  bool operator==(const RopeScaling&) const = default;
+};
+
 /// Sizes and constants of a decoder, whatever file they came from. Letters of docs/notation.md.
 struct ModelConfig {
   std::string family;           ///< "llama": the description in libslice/models/ that builds it
@@ -21,6 +37,7 @@ struct ModelConfig {
   int64_t context_length = 0;   ///< positions the model was trained for
   double norm_eps = 1e-5;       ///< inside the root of every norm
   double rope_theta = 10000.0;  ///< base of the rotary frequencies
+  std::optional<RopeScaling> rope_scaling;
   bool tied_head = false;       ///< the head is the token embedding
   bool attention_bias = false;  ///< q, k, v and o carry biases
   bool mlp_bias = false;        ///< gate, up and down carry biases
@@ -47,8 +64,8 @@ void check_config(const ModelConfig& config, const std::string& origin);
 /// @throws FormatError  not JSON, a key missing or of the wrong kind, sizes that contradict each
 /// other or
 ///                      are out of range (each at most 2^24, layers at most 1000), an architecture
-///                      or an option (rope_scaling, sliding_window in use, hidden_act other than
-///                      silu) that this library does not run.
+///                      or an option (rope scaling but linear and llama3, sliding_window in use,
+///                      hidden_act other than silu) that this library does not run.
 ModelConfig parse_config(std::string_view text, const std::string& origin);
 
 /// The `config.json` of a model: the family's own keys for a dense model; for a sliced one

@@ -165,7 +165,7 @@ struct TinyGguf {
   std::map<std::string, Tensor> tensors;
   W metadata;
 
-  explicit TinyGguf(bool tied = false, bool with_metadata = true) {
+  explicit TinyGguf(bool tied = false, bool with_metadata = true, float rope_base = 500) {
     const auto add = [&](const std::string& name, at::IntArrayRef shape) {
       tensors[name] = at::randn(shape);
     };
@@ -186,7 +186,7 @@ struct TinyGguf {
     metadata.number("llama.attention.head_count_kv", 2);
     metadata.number("llama.context_length", 77);
     metadata.real("llama.attention.layer_norm_rms_epsilon", 0.03125f);
-    metadata.real("llama.rope.freq_base", 500.0f);
+    metadata.real("llama.rope.freq_base", rope_base);
     metadata.number("llama.rope.dimension_count", 8);
     metadata.number("tokenizer.ggml.bos_token_id", 1);
     metadata.number("tokenizer.ggml.eos_token_id", 2);
@@ -331,6 +331,23 @@ TEST_CASE("a GGUF without a word on head counts and rotary sizes takes the usual
   CHECK_FALSE(checkpoint->tensors().contains("rope_freqs.weight"));
 }
 
+TEST_CASE("rotary scaling of a GGUF is found in its metadata and in its divisors") {
+  const TemporaryDirectory directory;
+  TinyGguf linear;
+  linear.metadata.text("llama.rope.scaling.type", "linear");
+  linear.metadata.real("llama.rope.scaling.factor", 4);
+  const auto stretched = open_checkpoint(linear.write(directory));
+  CHECK(stretched->config().rope_scaling == RopeScaling{RopeScaling::Kind::kLinear, 4});
+
+  // Base 500, heads of 8: frequencies 1, 0.21, 0.045, 0.0095 turn 1304, 276, 58 and 12 times in
+  // 8192 positions: all are high. A base of 1e8 gives 1, 0.01, 0.0001, 0.000001: the last two are
+  // low.
+  TinyGguf llama3(false, true, 1e8f);
+  llama3.tensors["rope_freqs.weight"] = at::tensor({1.0f, 1.0f, 32.0f, 32.0f});
+  const auto scaled = open_checkpoint(llama3.write(directory));
+  CHECK(scaled->config().rope_scaling == RopeScaling{RopeScaling::Kind::kLlama3, 32, 1, 4, 8192});
+}
+
 TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") {
   struct Row {
     std::string message;
@@ -344,13 +361,15 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
        [](TinyGguf& g) { g.metadata = W(), g.metadata.text("general.architecture", "llama"); }},
       {"one of 3 files (split.count)",
        [](TinyGguf& g) { g.metadata.value("split.count", 2, uint16_t{3}); }},
-      {"rope scaling 'linear' is not supported",
+      {"llama.rope.scaling.factor is missing",
        [](TinyGguf& g) { g.metadata.text("llama.rope.scaling.type", "linear"); }},
       {"rope scaling 'yarn' is not supported",
        [](TinyGguf& g) { g.metadata.text("llama.rope.scaling.type", "yarn"); }},
-      {"llama.rope.scale_linear",
-       [](TinyGguf& g) { g.metadata.real("llama.rope.scale_linear", 4); }},
-      {"rope_freqs.weight: rope scaling 'llama3'",
+      {"rope scaling factor: want 1 … 1e6, got 0.5",
+       [](TinyGguf& g) { g.metadata.real("llama.rope.scale_linear", 0.5f); }},
+      {"rope_freqs.weight: want 4 divisors, got (5) float32",
+       [](TinyGguf& g) { g.tensors["rope_freqs.weight"] = at::full({5}, 8.0f); }},
+      {"rope_freqs.weight: divisor 0 is 8, not Llama 3's 1",
        [](TinyGguf& g) { g.tensors["rope_freqs.weight"] = at::full({4}, 8.0f); }},
       {"llama.expert_count", [](TinyGguf& g) { g.metadata.number("llama.expert_count", 8); }},
       {"llama.attention.value_length: want the head size 8, got 16",

@@ -36,6 +36,7 @@ void check_same(const ModelConfig& a, const ModelConfig& b) {
   CHECK(a.context_length == b.context_length);
   CHECK(a.norm_eps == b.norm_eps);
   CHECK(a.rope_theta == b.rope_theta);
+  CHECK(a.rope_scaling == b.rope_scaling);
   CHECK(a.tied_head == b.tied_head);
   CHECK(a.attention_bias == b.attention_bias);
   CHECK(a.mlp_bias == b.mlp_bias);
@@ -101,6 +102,23 @@ TEST_CASE("the rotary base is found in both of its places") {
         5e5);
 }
 
+TEST_CASE("linear and Llama 3 rotary scalings are understood in both of their places") {
+  const nlohmann::json llama3 = {{"rope_type", "llama3"},
+                                 {"factor", 32.0},
+                                 {"low_freq_factor", 1.0},
+                                 {"high_freq_factor", 4},
+                                 {"original_max_position_embeddings", 8192}};
+  const RopeScaling want{RopeScaling::Kind::kLlama3, 32, 1, 4, 8192};
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    CHECK(parse_with({{key, llama3}}).rope_scaling == want);
+    const auto linear = parse_with({{key, {{"type", "linear"}, {"factor", 2}}}}).rope_scaling;
+    REQUIRE(linear);
+    CHECK(linear->kind == RopeScaling::Kind::kLinear);
+    CHECK(linear->factor == 2);
+  }
+  CHECK_FALSE(parse_with({{"rope_scaling", {{"type", "default"}}}}).rope_scaling);
+}
+
 TEST_CASE("a sliced model keeps the size of every site") {
   const ModelConfig c =
       parse_with({{"model_type", "sliced_llama"}, {"stream_sizes", {16, 17, 18, 19, 24}}});
@@ -118,6 +136,9 @@ TEST_CASE("what is written is read again") {
                               {"attention_bias", true},
                               {"eos_token_id", {2, 3}}});
   check_same(parse_config(config_json(c, "float16"), "x"), c);
+  c.rope_scaling = RopeScaling{RopeScaling::Kind::kLinear, 4};
+  check_same(parse_config(config_json(c, "float16"), "x"), c);
+  c.rope_scaling = RopeScaling{RopeScaling::Kind::kLlama3, 8, 1, 4, 4096};
   c.tied_head = true;
   c.eos_tokens = {4};
   c.bos_token = 0;
@@ -190,8 +211,18 @@ TEST_CASE("a configuration that cannot be run is refused, naming the file and th
       {{{"rms_norm_eps", -1.0}}, "norm epsilon"},
       {{{"rope_theta", 0}}, "rope_theta"},
       {{{"rope_scaling", {{"rope_type", "llama3"}, {"factor", 8.0}}}},
-       "rope_scaling 'llama3' is not supported"},
-      {{{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}}}}, "rope_scaling 'linear'"},
+       "rope_scaling: 'low_freq_factor' is missing"},
+      {{{"rope_scaling", {{"type", "linear"}}}}, "'factor' is missing"},
+      {{{"rope_scaling", {{"type", "linear"}, {"factor", "two"}}}}, "want a number, got string"},
+      {{{"rope_scaling", {{"type", "linear"}, {"factor", 0.0}}}}, "rope scaling factor"},
+      {{{"rope_scaling",
+         {{"type", "llama3"},
+          {"factor", 8.0},
+          {"low_freq_factor", 4},
+          {"high_freq_factor", 1},
+          {"original_max_position_embeddings", 8192}}}},
+       "low_freq_factor < high_freq_factor"},
+      {{{"rope_scaling", {{"type", "yarn"}, {"factor", 2.0}}}}, "rope_scaling 'yarn'"},
       {{{"rope_scaling", 2}}, "'rope_scaling': want an object"},
       {{{"rope_parameters", {{"rope_type", "yarn"}}}}, "rope_parameters 'yarn'"},
       {{{"rope_parameters", {{"full_attention", {{"rope_type", "yarn"}}}}}},

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <catch2/catch_all.hpp>
+#include <cmath>
 
 #include "libslice/error.h"
 #include "tests/support/matchers.h"
@@ -30,6 +31,37 @@ TEST_CASE("rotary positions equal complex multiplication in every dtype") {
                       2 * wide * largest + roundoff(dtype) * want.abs()) == "");
     }
   }
+}
+
+TEST_CASE("scaled frequencies are those of the definitions") {
+  const auto all = [](const RopeScaling& scaling) {
+    return Rotary(128, 500000.0, scaling).frequencies();
+  };
+  const std::vector<double> plain = Rotary(128, 500000.0).frequencies();
+  const auto linear = all({RopeScaling::Kind::kLinear, 4});
+  const auto llama3 = all({RopeScaling::Kind::kLlama3, 8, 1, 4, 8192});  // Llama 3.1
+  REQUIRE(plain.size() == 64);
+  int kept = 0, divided = 0;
+  for (size_t i = 0; i < plain.size(); ++i) {
+    CAPTURE(i);
+    CHECK(plain[i] ==
+          Catch::Approx(std::pow(500000.0, -static_cast<double>(i) / 64)).epsilon(1e-14));
+    CHECK(linear[i] == plain[i] / 4);
+    const double wavelength = 2 * 3.14159265358979323846 / plain[i];
+    double want = plain[i];
+    if (wavelength > 8192.0) {
+      want = plain[i] / 8;
+      ++divided;
+    } else if (wavelength >= 8192.0 / 4) {
+      const double smooth = (8192.0 / wavelength - 1) / 3;
+      want = (1 - smooth) * plain[i] / 8 + smooth * plain[i];
+    } else {
+      ++kept;
+    }
+    CHECK(llama3[i] == Catch::Approx(want).epsilon(1e-13));
+  }
+  CHECK(kept == 29);
+  CHECK(divided == 29);
 }
 
 TEST_CASE("position 0 is the identity and a later start continues an earlier one") {

@@ -13,7 +13,7 @@ namespace slice::detail {
 /// @throws FormatError  not JSON, or nested more than 64 deep.
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 
-/// A member of an object; null counts as missing. T: bool, int64_t, std::string.
+/// A member of an object; null counts as missing. T: bool, int64_t, double, std::string.
 /// @param where  file and place, for messages. @throws FormatError  not an object, or a member of
 /// another type.
 template <typename T>
@@ -30,6 +30,9 @@ std::optional<T> find_field(const nlohmann::json& object, const char* key,
   } else if constexpr (std::is_same_v<T, int64_t>) {
     fits = found->is_number_integer();
     wanted = "an integer";
+  } else if constexpr (std::is_same_v<T, double>) {
+    fits = found->is_number();
+    wanted = "a number";
   }
   SLICE_FORMAT_CHECK(fits, "{}: '{}': want {}, got {}", where, key, wanted, found->type_name());
   return found->get<T>();

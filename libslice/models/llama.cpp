@@ -1,17 +1,20 @@
 // LLaMA: RMSNorm, rotary positions, grouped queries, gated SiLU feed-forward.        (arXiv
 // 2302.13971, 2307.09288)
 
-#include <ATen/core/Tensor.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "libslice/detail/check.h"
 #include "libslice/detail/json.h"
+#include "libslice/detail/tensor_text.h"
 #include "libslice/models/family.h"
+#include "libslice/rotary.h"
 
 namespace slice::models {
 namespace {
@@ -30,9 +33,31 @@ double number(const json& object, const char* key, double otherwise, const std::
   return found->get<double>();
 }
 
+/// Names of the kinds of rotary scaling in config.json and GGUF.
+constexpr std::pair<const char*, RopeScaling::Kind> kScalings[] = {
+    {"linear", RopeScaling::Kind::kLinear}, {"llama3", RopeScaling::Kind::kLlama3}};
+
+std::optional<RopeScaling> parse_scaling(const json& rope, const std::string& kind,
+                                         const std::string& key, const std::string& origin) {
+  if (kind == "default") return std::nullopt;
+  for (const auto& [name, value] : kScalings) {
+    if (kind != name) continue;
+    const std::string where = origin + ": " + key;
+    RopeScaling scaling{.kind = value, .factor = detail::field<double>(rope, "factor", where)};
+    if (value == RopeScaling::Kind::kLlama3) {
+      scaling.low_frequency_factor = detail::field<double>(rope, "low_freq_factor", where);
+      scaling.high_frequency_factor = detail::field<double>(rope, "high_freq_factor", where);
+      scaling.original_context =
+          detail::field<int64_t>(rope, "original_max_position_embeddings", where);
+    }
+    return scaling;
+  }
+  throw FormatError(fmt::format("{}: {} '{}' is not supported", origin, key, kind));
+}
+
 /// Rotary parameters stand at the top (rope_theta, rope_scaling) or, since Transformers 5, in
 /// rope_parameters.
-double parse_rope(const json& object, const std::string& origin) {
+void parse_rope(const json& object, ModelConfig& c, const std::string& origin) {
   double theta = number(object, "rope_theta", 10000.0, origin);
   double rotated = number(object, "partial_rotary_factor", 1.0, origin);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
@@ -47,13 +72,25 @@ double parse_rope(const json& object, const std::string& origin) {
     const auto type = find_field<std::string>(*rope, "rope_type", origin);
     const std::string kind =
         type ? *type : find_field<std::string>(*rope, "type", origin).value_or("default");
-    SLICE_FORMAT_CHECK(kind == "default", "{}: {} '{}' is not supported", origin, key, kind);
+    if (auto scaling = parse_scaling(*rope, kind, key, origin)) c.rope_scaling = scaling;
     theta = number(*rope, "rope_theta", theta, origin);
     rotated = number(*rope, "partial_rotary_factor", rotated, origin);
   }
   SLICE_FORMAT_CHECK(rotated == 1.0, "{}: partial_rotary_factor {} is not supported", origin,
                      rotated);
-  return theta;
+  c.rope_theta = theta;
+}
+
+json scaling_json(const ModelConfig& c) {
+  if (!c.rope_scaling) return nullptr;
+  const RopeScaling& s = *c.rope_scaling;
+  if (s.kind == RopeScaling::Kind::kLinear)
+    return {{"rope_type", "linear"}, {"type", "linear"}, {"factor", s.factor}};
+  return {{"rope_type", "llama3"},
+          {"factor", s.factor},
+          {"low_freq_factor", s.low_frequency_factor},
+          {"high_freq_factor", s.high_frequency_factor},
+          {"original_max_position_embeddings", s.original_context}};
 }
 
 /// Options that would change what the model computes, and that this library does not run.
@@ -109,7 +146,7 @@ ModelConfig parse(const json& object, const std::string& origin) {
   c.vocabulary_size = size("vocab_size");
   c.context_length = size_or("max_position_embeddings", 2048);
   c.norm_eps = number(object, "rms_norm_eps", 1e-6, origin);
-  c.rope_theta = parse_rope(object, origin);
+  parse_rope(object, c, origin);
   c.tied_head = flag("tie_word_embeddings");
   c.attention_bias = flag("attention_bias");
   c.mlp_bias = flag("mlp_bias");
@@ -127,22 +164,52 @@ json write(const ModelConfig& c) {
           {"max_position_embeddings", c.context_length},
           {"rms_norm_eps", c.norm_eps},
           {"rope_theta", c.rope_theta},
-          {"rope_scaling", nullptr},
+          {"rope_scaling", scaling_json(c)},
           {"hidden_act", "silu"},
           {"attention_bias", c.attention_bias},
           {"mlp_bias", c.mlp_bias}};
 }
 
-/// llama.cpp stores Llama 3's scaling as one divisor a frequency, without a word in the metadata.
-void refuse_scaled_rope(const GgufFile& file, const std::string& origin) {
-  const std::string scaling = file.get<std::string>("llama.rope.scaling.type", "none");
-  SLICE_FORMAT_CHECK(scaling == "none", "{}: rope scaling '{}' is not supported", origin, scaling);
-  SLICE_FORMAT_CHECK(file.get<double>("llama.rope.scale_linear", 1.0) == 1.0,
-                     "{}: llama.rope.scale_linear: rope scaling 'linear' is not supported", origin);
-  if (!file.tensors().contains(kFrequencyDivisors)) return;
+/// Llama 3's scaling as llama.cpp stores it: what every frequency is divided by, without a word in
+/// the metadata. All published models have the same constants but the factor, the largest divisor.
+RopeScaling scaling_of_divisors(const at::Tensor& divisors, const ModelConfig& c,
+                                const std::string& where) {
+  SLICE_FORMAT_CHECK(divisors.dim() == 1 && divisors.size(0) == c.head_size / 2,
+                     "{}: want {} divisors, got {}", where, c.head_size / 2,
+                     detail::describe(divisors));
+  SLICE_FORMAT_CHECK(c.head_size > 0 && c.head_size % 2 == 0 && c.rope_theta > 0,
+                     "{}: want pairs and a positive base, got a head size of {} and {}", where,
+                     c.head_size, c.rope_theta);
+  const at::Tensor wide = divisors.to(at::kDouble);
+  const RopeScaling scaling{.kind = RopeScaling::Kind::kLlama3,
+                            .factor = wide.max().item<double>()};
+  const Rotary plain(c.head_size, c.rope_theta), scaled(c.head_size, c.rope_theta, scaling);
+  for (int64_t i = 0; i < c.head_size / 2; ++i) {
+    const double want = plain.frequencies()[i] / scaled.frequencies()[i],
+                 got = wide[i].item<double>();
+    SLICE_FORMAT_CHECK(std::abs(got - want) <= 1e-4 * want,
+                       "{}: divisor {} is {}, not Llama 3's {}: this rope scaling is not supported",
+                       where, i, got, want);
+  }
+  return scaling;
+}
+
+std::optional<RopeScaling> parse_gguf_scaling(const GgufFile& file, const ModelConfig& c,
+                                              const std::string& origin) {
+  const std::string kind = file.get<std::string>("llama.rope.scaling.type", "none");
+  SLICE_FORMAT_CHECK(kind == "none" || kind == "linear", "{}: rope scaling '{}' is not supported",
+                     origin, kind);
+  const double factor = kind == "linear" ? file.get<double>("llama.rope.scaling.factor")
+                                         : file.get<double>("llama.rope.scale_linear", 1.0);
+  if (!file.tensors().contains(kFrequencyDivisors)) {
+    if (factor == 1.0) return std::nullopt;
+    return RopeScaling{.kind = RopeScaling::Kind::kLinear, .factor = factor};
+  }
+  const std::string where = origin + ": " + kFrequencyDivisors;
+  SLICE_FORMAT_CHECK(factor == 1.0, "{}: beside linear rope scaling: not supported", where);
   const at::Tensor divisors = file.read(kFrequencyDivisors);
-  SLICE_FORMAT_CHECK(divisors.eq(1).all().item<bool>(),
-                     "{}: {}: rope scaling 'llama3' is not supported", origin, kFrequencyDivisors);
+  if (divisors.eq(1).all().item<bool>()) return std::nullopt;
+  return scaling_of_divisors(divisors, c, where);
 }
 
 std::vector<int64_t> parse_eos_tokens(const GgufFile& file) {
@@ -174,7 +241,6 @@ ModelConfig parse_gguf(const GgufFile& file) {
   const std::string origin = file.path().string();
   const auto size = [&](const char* key) { return file.get<int64_t>(std::string("llama.") + key); };
   const auto has = [&](const std::string& name) { return file.tensors().contains(name); };
-  refuse_scaled_rope(file, origin);
   SLICE_FORMAT_CHECK(file.get<int64_t>("llama.expert_count", 0) == 0,
                      "{}: llama.expert_count: mixtures of experts are not supported", origin);
   SLICE_FORMAT_CHECK(has(kEmbedding), "{}: tensor {} is missing", origin, kEmbedding);
@@ -193,6 +259,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
   c.context_length = size("context_length");
   c.norm_eps = file.get<double>("llama.attention.layer_norm_rms_epsilon");
   c.rope_theta = file.get<double>("llama.rope.freq_base", 10000.0);
+  c.rope_scaling = parse_gguf_scaling(file, c, origin);
   c.tied_head = !has("output.weight");
   c.attention_bias = has("blk.0.attn_q.bias");
   c.mlp_bias = has("blk.0.ffn_up.bias");
@@ -224,7 +291,7 @@ std::string huggingface_name(const std::string& gguf) {
   for (const auto& [from, to] : kWhole) {
     if (gguf == from) return to;
   }
-  if (gguf == kFrequencyDivisors) return "";  // refuse_scaled_rope saw that they are all one
+  if (gguf == kFrequencyDivisors) return "";  // parse_gguf_scaling has read them
   const std::string prefix = "blk.";
   if (gguf.starts_with(prefix)) {
     int64_t layer = -1;

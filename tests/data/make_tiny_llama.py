@@ -38,6 +38,15 @@ MODELS = {
                     num_attention_heads=6, num_key_value_heads=1, rms_norm_eps=1e-5,
                     tie_word_embeddings=False),
         dtype=torch.bfloat16, shard="40KB"),
+    # Llama 3's scaled rotary frequencies, with an original context so short that all three kinds occur
+    "tiny_llama3_scaled": dict(
+        config=dict(vocab_size=90, hidden_size=32, intermediate_size=60, num_hidden_layers=2,
+                    num_attention_heads=4, num_key_value_heads=2, head_dim=16, rms_norm_eps=1e-5,
+                    rope_parameters=dict(rope_type="llama3", rope_theta=500.0, factor=8.0,
+                                         low_freq_factor=1.0, high_freq_factor=4.0,
+                                         original_max_position_embeddings=64),
+                    tie_word_embeddings=False),
+        dtype=torch.float32, shard="1GB"),
 }
 
 
