@@ -10,11 +10,12 @@ int main(int argc, char** argv) {
   std::string path;
   bool json = false;
   CLI::App app("Shows what a model is made of.", "inspect");
-  app.add_option("MODEL", path, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
+  app.add_option("MODEL", path,
+                 "Hugging Face directory or its config.json alone, .gguf, or llama2.c .bin")
+      ->required();
   app.add_flag("--json", json, "print results as one JSON object");
   return cli::run(app, argc, argv, [&] {
-    const auto checkpoint = slice::open_checkpoint(path);
-    const slice::ModelConfig& c = checkpoint->config();
+    const slice::ModelConfig c = slice::read_config(path);
     const slice::ParameterCount now = slice::count_parameters(c);
     nlohmann::ordered_json object = {{"family", c.family},
                                      {"hidden_size", c.hidden_size},
@@ -43,8 +44,7 @@ int main(int argc, char** argv) {
     if (!c.sliced()) {
       if (!json) std::printf("\nslice     k   parameters   blocks, dense shortcuts\n");
       for (const double slice : {0.10, 0.20, 0.25, 0.30}) {
-        const auto sizes =
-            slice::plan_stream_sizes(c.hidden_size, 2 * c.layers + 1, {.slice = slice});
+        const auto sizes = slice::plan_stream_sizes(c.hidden_size, c.sites(), {.slice = slice});
         const auto after = slice::count_parameters(slice::sliced_config(c, sizes));
         const double change =
             100.0 * static_cast<double>(after.blocks) / static_cast<double>(now.blocks) - 100.0;

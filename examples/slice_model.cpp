@@ -22,7 +22,7 @@ struct Arguments {
 void print_plan(const Arguments& a) {
   const auto checkpoint = slice::open_checkpoint(a.model);
   const slice::ModelConfig& dense = checkpoint->config();
-  const auto sizes = slice::plan_stream_sizes(dense.hidden_size, 2 * dense.layers + 1, a.slice);
+  const auto sizes = slice::plan_stream_sizes(dense.hidden_size, dense.sites(), a.slice);
   const slice::ModelConfig sliced = slice::sliced_config(dense, sizes);
   const slice::ParameterCount before = slice::count_parameters(dense),
                               after = slice::count_parameters(sliced);

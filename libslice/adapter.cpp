@@ -39,10 +39,17 @@ void check_linear(const LinearRef& linear, int64_t D, bool writes) {
   detail::check_finite(W, linear.name);
 }
 
-void check_norm(const RmsNorm& norm, int64_t D, const std::string& name) {
-  SLICE_CHECK(!norm.is_empty() && norm->hidden_size() == D, "{}: want an RmsNorm of width {}", name,
-              D);
-  if (norm->weighted()) detail::check_finite(norm->weight, name + " weight");
+void check_norm(const Norm& norm, int64_t D, const std::string& name) {
+  SLICE_CHECK(!norm.is_empty() && norm->hidden_size() == D, "{}: want a norm of width {}", name, D);
+  if (norm->weight.defined()) detail::check_finite(norm->weight, name + " weight");
+  if (norm->bias.defined()) detail::check_finite(norm->bias, name + " bias");
+}
+
+/// A reader of a norm: it has to hold what the norm's β becomes.
+void check_reader(const LinearRef& reader, const Norm& norm, int64_t D) {
+  check_linear(reader, D, /*writes=*/false);
+  SLICE_CHECK(!norm->bias.defined() || reader.bias.defined(),
+              "{}: its norm has a bias, so it needs one too: give it zeros", reader.name);
 }
 
 }  // namespace
@@ -51,7 +58,8 @@ void check_adapter(const ModelAdapter& model) {
   const int64_t D = model.hidden_size;
   SLICE_CHECK(D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
               "model: want a hidden size, an embedding and at least one sublayer");
-  check_linear(model.head, D, /*writes=*/false);
+  check_norm(model.final_norm, D, "final norm");
+  check_reader(model.head, model.final_norm, D);
   for (const LinearRef& embedding : model.embeddings) {
     check_linear(embedding, D, /*writes=*/false);
     SLICE_CHECK(!model.head.weight.is_alias_of(embedding.weight),
@@ -59,6 +67,8 @@ void check_adapter(const ModelAdapter& model) {
   }
   for (const Sublayer& s : model.sublayers) {
     check_norm(s.norm, D, s.name + " norm");
+    SLICE_CHECK(s.norm->kind() == model.final_norm->kind(),
+                "{} norm: want the same kind, RMSNorm or LayerNorm, as the final norm", s.name);
     SLICE_CHECK(
         !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.inner.empty(),
         "{}: want an inner function, a tap and an identity shortcut (a sliced model cannot be "
@@ -67,11 +77,10 @@ void check_adapter(const ModelAdapter& model) {
     for (const Inner& part : s.inner) {
       SLICE_CHECK(part.hidden && !part.readers.empty(), "{}: want readers and a hidden function",
                   s.name);
-      for (const LinearRef& reader : part.readers) check_linear(reader, D, /*writes=*/false);
+      for (const LinearRef& reader : part.readers) check_reader(reader, s.norm, D);
       check_linear(part.writer, D, /*writes=*/true);
     }
   }
-  check_norm(model.final_norm, D, "final norm");
 }
 
 }  // namespace slice

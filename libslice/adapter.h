@@ -32,7 +32,7 @@ struct Inner {
 /// whole parallel block. A non-owning view over a model's own modules.
 struct Sublayer {
   std::string name;
-  RmsNorm norm{nullptr};
+  Norm norm{nullptr};  ///< all norms of a model are of one kind
   std::vector<Inner> inner;
   Shortcut shortcut{nullptr};
   Tap* tap = nullptr;  ///< shown the stream behind the addition
@@ -49,14 +49,15 @@ struct ModelAdapter {
   std::vector<LinearRef> embeddings;  ///< summed into the stream: W (rows, D)
   std::function<at::Tensor(const at::Tensor& tokens)> embed;  ///< (B, T) int64 → (B, T, k)
   std::vector<Sublayer> sublayers;  ///< in the order in which the stream meets them
-  RmsNorm final_norm{nullptr};
+  Norm final_norm{nullptr};
   LinearRef head;  ///< W (V, D); must not share memory with an embedding
 };
 
 /// Checks that the parts of an adapter fit each other before anything is rewritten.
 /// @throws ShapeError  a reader, writer, norm or head of another width than D (named); a part that
 /// is missing;
-///         a head that shares the embedding's memory.   @throws NumericError  a NaN or Inf in a
+///         a reader of a LayerNorm without a bias; norms of two kinds; a head that shares the
+///         embedding's memory.   @throws NumericError  a NaN or Inf in a
 ///         weight (named).
 void check_adapter(const ModelAdapter& model);
 

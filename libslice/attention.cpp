@@ -25,27 +25,42 @@ Attention::Attention(const ModelConfig& config, int64_t layer, Linear q, Linear 
       head_size_(config.head_size),
       q_(std::move(q)),
       k_(std::move(k)),
-      v_(std::move(v)),
-      rotary_(config.head_size, config.rope_theta, config.rope_scaling) {}
+      v_(std::move(v)) {
+  if (layer >= config.first_window_layer) window_ = config.sliding_window;
+  const int64_t turning =
+      config.learned_positions > 0 ? 0 : config.rotary_size.value_or(head_size_);
+  if (turning > 0) rotary_.emplace(turning, config.rope_theta, config.rope_scaling);
+}
+
+Tensor Attention::turn(const Tensor& x, int64_t first) const {
+  return rotary_ ? rotary_->apply(x, first) : x;
+}
+
+/// True where query t, at position first + t, sees a key: (T, first + T). Undefined where plain
+/// causality says it all.
+Tensor Attention::mask(int64_t first, int64_t T, at::Device device) const {
+  const bool cut = window_ && first + T > *window_;
+  if (!cut && (first == 0 || T == 1)) return {};
+  Tensor seen = at::ones({T, first + T}, at::TensorOptions(device).dtype(at::kBool)).tril(first);
+  return cut ? seen.triu(first - *window_ + 1) : seen;
+}
 
 Tensor Attention::hidden(const Tensor& normed, KvCache* cache) const {
   const int64_t B = normed.size(0), T = normed.size(1), first = cache ? cache->length() : 0;
   const auto split = [&](const Linear& linear, int64_t heads) {
     return linear->forward(normed).view({B, T, heads, head_size_});
   };
-  const Tensor q = rotary_.apply(split(q_, heads_), first).transpose(1, 2);  // (B, h, T, d)
-  Tensor k = rotary_.apply(split(k_, kv_heads_), first).transpose(1, 2);     // (B, kv, T, d)
-  Tensor v = split(v_, kv_heads_).transpose(1, 2);                           // (B, kv, T, d)
-  if (cache) std::tie(k, v) = cache->append(layer_, k, v);  // (B, kv, first + T, d)
+  const Tensor q = turn(split(q_, heads_), first).transpose(1, 2);  // (B, h, T, d)
+  Tensor k = turn(split(k_, kv_heads_), first).transpose(1, 2);     // (B, kv, T, d)
+  Tensor v = split(v_, kv_heads_).transpose(1, 2);                  // (B, kv, T, d)
+  if (cache) std::tie(k, v) = cache->append(layer_, k, v);          // (B, kv, first + T, d)
 
-  c10::optional<Tensor> mask;
-  if (first > 0 && T > 1) {  // query t of this call sees the earlier positions and t + 1 of its own
-    mask = at::ones({T, first + T}, normed.options().dtype(at::kBool)).tril(first);
-  }
+  const Tensor seen = mask(first, T, normed.device());
   const int64_t repeat = heads_ / kv_heads_;
-  const Tensor out =
-      at::scaled_dot_product_attention(q, repeat_heads(k, repeat), repeat_heads(v, repeat), mask,
-                                       /*dropout_p=*/0.0, /*is_causal=*/first == 0 && T > 1);
+  const Tensor out = at::scaled_dot_product_attention(
+      q, repeat_heads(k, repeat), repeat_heads(v, repeat),
+      seen.defined() ? c10::optional<Tensor>(seen) : c10::nullopt, /*dropout_p=*/0.0,
+      /*is_causal=*/!seen.defined() && first == 0 && T > 1);
   return out.transpose(1, 2).reshape({B, T, heads_ * head_size_});
 }
 

@@ -8,7 +8,8 @@
 namespace slice {
 
 /// Causal multi-head attention up to, but not including, its output projection: what the writer of
-/// the sublayer reads. Grouped queries: h / kv_heads query heads share a key/value head.
+/// the sublayer reads. Grouped queries: h / kv_heads query heads share a key/value head. With a
+/// sliding window a query sees the last so many positions only, itself included.
 class Attention {
  public:
   Attention(const ModelConfig& config, int64_t layer, Linear q, Linear k, Linear v);
@@ -18,9 +19,13 @@ class Attention {
   at::Tensor hidden(const at::Tensor& normed, KvCache* cache) const;
 
  private:
+  at::Tensor turn(const at::Tensor& x, int64_t first) const;
+  at::Tensor mask(int64_t first, int64_t T, at::Device device) const;
+
   int64_t layer_, heads_, kv_heads_, head_size_;
+  std::optional<int64_t> window_;
   Linear q_, k_, v_;
-  Rotary rotary_;
+  std::optional<Rotary> rotary_;  // none with learned positions
 };
 
 }  // namespace slice

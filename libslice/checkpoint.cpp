@@ -20,6 +20,7 @@
 #include "libslice/gguf.h"
 #include "libslice/llama2c.h"
 #include "libslice/models/family.h"
+#include "libslice/models/gguf_keys.h"
 #include "libslice/safetensors.h"
 
 namespace slice {
@@ -33,8 +34,8 @@ class DirectoryCheckpoint : public Checkpoint {
  public:
   explicit DirectoryCheckpoint(const fs::path& path) {
     path_ = path;
-    const fs::path config = path / "config.json", index = path / "model.safetensors.index.json";
-    config_ = parse_config(detail::read_text_file(config, size_t{1} << 24), config.string());
+    const fs::path index = path / "model.safetensors.index.json";
+    config_ = read_config(path);
     std::error_code ignored;
     if (fs::exists(index, ignored)) {
       open_shards(index);
@@ -43,19 +44,31 @@ class DirectoryCheckpoint : public Checkpoint {
       for (const auto& [name, entry] : files_.begin()->second.tensors())
         place_[name] = files_.begin()->first;
     }
+    const std::string prefix = missing_prefix();
     for (const auto& [name, file] : place_) {
       const auto& entry = files_.at(file).tensors().at(name);
-      entries_[name] = {.shape = entry.shape, .dtype = entry.dtype};
+      const bool headed = name.starts_with(models::family(config_.family).names.head + ".");
+      const std::string key = headed ? name : prefix + name;
+      stored_[key] = name;
+      entries_[key] = {.shape = entry.shape, .dtype = entry.dtype};
     }
   }
 
   Tensor read(const std::string& name) const override {
-    const auto found = place_.find(name);
-    SLICE_FORMAT_CHECK(found != place_.end(), "{}: no tensor is called {}", path_.string(), name);
-    return files_.at(found->second).read(name);
+    const auto found = stored_.find(name);
+    SLICE_FORMAT_CHECK(found != stored_.end(), "{}: no tensor is called {}", path_.string(), name);
+    return files_.at(place_.at(found->second)).read(found->second);
   }
 
  private:
+  /// "model." where the file holds the model below its language-modelling head, as OPT's first
+  /// files do: keys without that first step.
+  std::string missing_prefix() const {
+    const std::string embedding = models::family(config_.family).names.embedding + ".weight";
+    const size_t step = embedding.find('.') + 1;
+    return place_.contains(embedding.substr(step)) ? embedding.substr(0, step) : "";
+  }
+
   void add_file(const std::string& name) {
     if (!files_.contains(name)) files_.emplace(name, SafetensorsFile(path_ / name));
   }
@@ -81,7 +94,8 @@ class DirectoryCheckpoint : public Checkpoint {
   }
 
   std::map<std::string, SafetensorsFile> files_;
-  std::map<std::string, std::string> place_;  // tensor → file
+  std::map<std::string, std::string> place_;   // tensor in its file → file
+  std::map<std::string, std::string> stored_;  // tensor → its name there
 };
 
 class GgufCheckpoint : public Checkpoint {
@@ -91,48 +105,64 @@ class GgufCheckpoint : public Checkpoint {
     const auto architecture = file_.get<std::string>("general.architecture");
     const models::Family* family = nullptr;
     for (const models::Family* candidate : models::families()) {
-      if (candidate->gguf_architecture == architecture) family = candidate;
+      if (candidate->parse_gguf && candidate->gguf_architecture == architecture) family = candidate;
     }
     SLICE_FORMAT_CHECK(family != nullptr, "{}: architecture '{}' is not supported", path.string(),
                        architecture);
+    interleaved_ = architecture == models::llama().gguf_architecture;
     config_ = family->parse_gguf(file_);
     check_config(config_, path.string());
     const auto splits = file_.get<int64_t>("split.count", 1);
     SLICE_FORMAT_CHECK(splits <= 1, "{}: one of {} files (split.count): merge them first",
                        path.string(), splits);
     for (const auto& [name, entry] : file_.tensors()) {
-      const std::string key = family->huggingface_name(name);
-      if (key.empty()) continue;
-      SLICE_FORMAT_CHECK(stored_.emplace(key, name).second, "{}: {} and {} are the same tensor",
-                         path.string(), name, stored_.at(key));
-      const int64_t heads = rotated_heads(key);
-      SLICE_FORMAT_CHECK(heads == 0 || entry.shape[0] == heads * config_.head_size,
-                         "{}: {}: want {} rows, got {}", path.string(), name,
-                         heads * config_.head_size, detail::describe(entry.shape));
-      entries_[key] = {.shape = entry.shape,
-                       .dtype = GgufFile::read_dtype(entry.type),
-                       .quantised = GgufFile::quantised(entry.type)};
+      for (const auto& [key, begin, end] :
+           models::gguf_places(family->names, config_, name, entry.shape[0])) {
+        SLICE_FORMAT_CHECK(stored_.emplace(key, Rows{name, begin, end}).second,
+                           "{}: {} and {} are the same tensor", path.string(), name,
+                           stored_.at(key).tensor);
+        const int64_t heads = rotated_heads(key);
+        SLICE_FORMAT_CHECK(heads == 0 || end - begin == heads * config_.head_size,
+                           "{}: {}: want {} rows, got {}", path.string(), name,
+                           heads * config_.head_size, detail::describe(entry.shape));
+        std::vector<int64_t> shape = entry.shape;
+        shape[0] = end - begin;
+        entries_[key] = {.shape = shape,
+                         .dtype = GgufFile::read_dtype(entry.type),
+                         .quantised = GgufFile::quantised(entry.type)};
+      }
     }
   }
 
   Tensor read(const std::string& name) const override {
     const auto found = stored_.find(name);
     SLICE_FORMAT_CHECK(found != stored_.end(), "{}: no tensor is called {}", path_.string(), name);
-    const Tensor tensor = file_.read(found->second);
+    const Rows& rows = found->second;
+    Tensor tensor = file_.read(rows.tensor);
+    if (rows.end - rows.begin < tensor.size(0))
+      tensor = tensor.slice(0, rows.begin, rows.end).clone();
     const int64_t heads = rotated_heads(name);
     return heads == 0 ? tensor : detail::split_halves(tensor, heads);
   }
 
  private:
+  struct Rows {
+    std::string tensor;
+    int64_t begin, end;
+  };
+
   /// Heads of a weight or bias that llama.cpp stores in the interleaved rotary form; 0 of any
   /// other.
   int64_t rotated_heads(const std::string& name) const {
+    if (!interleaved_) return 0;
     if (name.find(".q_proj.") != std::string::npos) return config_.heads;
     return name.find(".k_proj.") != std::string::npos ? config_.kv_heads : 0;
   }
 
   GgufFile file_;
-  std::map<std::string, std::string> stored_;  // Hugging Face name → name in the file
+  bool interleaved_ =
+      false;  // llama.cpp's "llama" turns neighbouring coordinates, the others halves
+  std::map<std::string, Rows> stored_;  // Hugging Face name → where it is in the file
 };
 
 class Llama2cCheckpoint : public Checkpoint {
@@ -183,6 +213,14 @@ std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
                      "{}: want a Hugging Face directory, a GGUF file or a llama2.c .bin",
                      path.string());
   return std::make_unique<Llama2cCheckpoint>(path);
+}
+
+ModelConfig read_config(const fs::path& path) {
+  std::error_code ignored;
+  const bool directory = fs::is_directory(path, ignored);
+  if (!directory && path.extension() != ".json") return open_checkpoint(path)->config();
+  const fs::path file = directory ? path / "config.json" : path;
+  return parse_config(detail::read_text_file(file, size_t{1} << 24), file.string());
 }
 
 std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint) {

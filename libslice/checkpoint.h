@@ -47,6 +47,10 @@ class Checkpoint {
 ///         names a missing shard or tensor, or a shard path outside the directory.
 std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path);
 
+/// The configuration alone, of whatever open_checkpoint opens, of a directory that holds nothing
+/// but a config.json, or of that file. @throws FormatError  as open_checkpoint.
+ModelConfig read_config(const std::filesystem::path& path);
+
 /// The dtype that the matrices of a file are stored in (the embedding's, where they differ);
 /// nothing for a file that holds quantised ones.
 std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint);

@@ -29,8 +29,8 @@ std::vector<int64_t> parse_stream_sizes(const json& object, const std::string& o
 }
 
 void check_stream_sizes(const ModelConfig& c, const std::string& origin) {
-  SLICE_FORMAT_CHECK(std::ssize(c.stream_sizes) == 2 * c.layers + 1,
-                     "{}: stream_sizes: want {} sizes, got {}", origin, 2 * c.layers + 1,
+  SLICE_FORMAT_CHECK(std::ssize(c.stream_sizes) == c.sites(),
+                     "{}: stream_sizes: want {} sizes, got {}", origin, c.sites(),
                      c.stream_sizes.size());
   for (const int64_t size : c.stream_sizes) {
     SLICE_FORMAT_CHECK(size >= 1 && size <= c.hidden_size, "{}: stream_sizes: want 1 … {}, got {}",
@@ -54,6 +54,14 @@ int64_t ModelConfig::stream_size(int64_t site) const {
   return stream_sizes.empty() ? hidden_size : stream_sizes.at(static_cast<size_t>(site));
 }
 
+ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes) {
+  ModelConfig sliced = dense;
+  sliced.stream_sizes = std::move(stream_sizes);
+  sliced.tied_head = false;
+  if (dense.norm == NormKind::kLayer) sliced.head_bias = true;  // W β of the last norm
+  return sliced;
+}
+
 void check_config(const ModelConfig& c, const std::string& origin) {
   constexpr int64_t kLargest = int64_t{1} << 24, kMostLayers = 1000;
   const auto in_range = [&](const char* name, int64_t value, int64_t largest) {
@@ -71,8 +79,19 @@ void check_config(const ModelConfig& c, const std::string& origin) {
   SLICE_FORMAT_CHECK(c.heads % c.kv_heads == 0,
                      "{}: num_key_value_heads {} does not divide num_attention_heads {}", origin,
                      c.kv_heads, c.heads);
-  SLICE_FORMAT_CHECK(c.head_size % 2 == 0, "{}: head_dim {} is odd: rotary embeddings want pairs",
-                     origin, c.head_size);
+  const int64_t turning = c.learned_positions > 0 ? 0 : c.rotary_size.value_or(c.head_size);
+  SLICE_FORMAT_CHECK(turning % 2 == 0, "{}: head_dim {} is odd: rotary embeddings want pairs",
+                     origin, turning);
+  SLICE_FORMAT_CHECK(turning >= 0 && turning <= c.head_size,
+                     "{}: rotary embeddings of {} coordinates in heads of {}", origin, turning,
+                     c.head_size);
+  if (c.learned_positions > 0) {
+    in_range("position table", c.learned_positions, kLargest);
+    SLICE_FORMAT_CHECK(c.position_offset >= 0 && c.position_offset < c.learned_positions,
+                       "{}: position offset {} in a table of {}", origin, c.position_offset,
+                       c.learned_positions);
+  }
+  if (c.sliding_window) in_range("sliding_window", *c.sliding_window, int64_t{1} << 40);
   SLICE_FORMAT_CHECK(c.heads * c.head_size <= kLargest, "{}: {} heads of {} are too wide", origin,
                      c.heads, c.head_size);
   SLICE_FORMAT_CHECK(c.norm_eps >= 0 && c.norm_eps < 1, "{}: norm epsilon: want [0, 1), got {}",
@@ -108,7 +127,9 @@ ModelConfig parse_config(std::string_view text, const std::string& origin) {
     if (family->model_type != type) continue;
     ModelConfig config = family->parse(object, origin);
     if (sliced) {
-      config.stream_sizes = parse_stream_sizes(object, origin);
+      const bool tied = config.tied_head;
+      config = sliced_config(config, parse_stream_sizes(object, origin));
+      config.tied_head = tied;  // refused below
       const auto shortcut =
           detail::find_field<std::string>(object, "shortcut", origin).value_or(kShortcut);
       SLICE_FORMAT_CHECK(shortcut == kShortcut, "{}: shortcut '{}' is not supported", origin,

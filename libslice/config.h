@@ -24,6 +24,20 @@ struct RopeScaling {
   bool operator==(const RopeScaling&) const = default;
 };
 
+/// What stands in front of attention and feed-forward.
+enum class NormKind {
+  kRms,    ///< x / rms(x) · α
+  kLayer,  ///< (x − mean(x)) / std(x) · α + β
+};
+
+/// Nonlinearity of the feed-forward network.
+enum class Activation {
+  kSilu,
+  kRelu,
+  kGelu,      ///< x · Φ(x)
+  kGeluTanh,  ///< its tanh approximation, "gelu_new"
+};
+
 /// Sizes and constants of a decoder, whatever file they came from. Letters of docs/notation.md.
 struct ModelConfig {
   std::string family;           ///< "llama": the description in libslice/models/ that builds it
@@ -35,23 +49,44 @@ struct ModelConfig {
   int64_t ffn_size = 0;         ///< F
   int64_t vocabulary_size = 0;  ///< V
   int64_t context_length = 0;   ///< positions the model was trained for
-  double norm_eps = 1e-5;       ///< inside the root of every norm
+  NormKind norm = NormKind::kRms;
+  double norm_eps = 1e-5;  ///< inside the root of every norm
+  /// Attention and feed-forward read the same norm and are added to the stream together.
+  bool parallel_block = false;
+
   double rope_theta = 10000.0;  ///< base of the rotary frequencies
   std::optional<RopeScaling> rope_scaling;
-  bool tied_head = false;       ///< the head is the token embedding
-  bool attention_bias = false;  ///< q, k, v and o carry biases
-  bool mlp_bias = false;        ///< gate, up and down carry biases
+  std::optional<int64_t> rotary_size;  ///< leading coordinates of a head that turn; absent: all d
+  /// Rows of a learned position table, added to the embedding in place of rotary positions; 0: none
+  int64_t learned_positions = 0;
+  int64_t position_offset = 0;            ///< row of the table that belongs to position 0
+  std::optional<int64_t> sliding_window;  ///< a query sees so many positions, itself the last
+  int64_t first_window_layer = 0;         ///< layers from this one on have the window
+
+  Activation activation = Activation::kSilu;
+  bool gated_mlp = true;     ///< activation(gate) · up; else activation(up)
+  bool tied_head = false;    ///< the head is the token embedding
+  bool qkv_bias = false;     ///< q, k and v carry biases
+  bool output_bias = false;  ///< the output projection of attention does
+  bool mlp_bias = false;     ///< gate, up and down do
+  bool head_bias = false;    ///< the head does
   std::optional<int64_t> bos_token;
   std::vector<int64_t> eos_tokens;
 
-  /// Kept hidden size at each of the 2·L + 1 sites (mathematics: k); empty for a model that was
-  /// never sliced. A sliced model is fused: its norms have no weight, and its head is its own.
+  /// Kept hidden size at each site (mathematics: k); empty for a model that was never sliced. A
+  /// sliced model is fused: its norms have no weight, and its head is its own.
   std::vector<int64_t> stream_sizes;
 
   bool sliced() const { return !stream_sizes.empty(); }
-  /// Kept hidden size at `site` (0 … 2·L); D everywhere in a dense model.
+  /// Points of the stream in front of a norm: 2·L + 1, of parallel blocks L + 1.
+  int64_t sites() const { return (parallel_block ? 1 : 2) * layers + 1; }
+  /// Kept hidden size at `site` (0 … sites() − 1); D everywhere in a dense model.
   int64_t stream_size(int64_t site) const;
 };
+
+/// The configuration of a model once it is sliced to these sizes: the head untied, and with a bias
+/// where LayerNorms leave one.
+ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes);
 
 /// Refuses sizes that are out of range or contradict each other. @throws FormatError  names
 /// `origin` and the key.
@@ -64,8 +99,8 @@ void check_config(const ModelConfig& config, const std::string& origin);
 /// @throws FormatError  not JSON, a key missing or of the wrong kind, sizes that contradict each
 /// other or
 ///                      are out of range (each at most 2^24, layers at most 1000), an architecture
-///                      or an option (rope scaling but linear and llama3, sliding_window in use,
-///                      hidden_act other than silu) that this library does not run.
+///                      or an option (rope scaling but linear and llama3, another activation, a
+///                      norm behind the block) that this library does not run.
 ModelConfig parse_config(std::string_view text, const std::string& origin);
 
 /// The `config.json` of a model: the family's own keys for a dense model; for a sliced one

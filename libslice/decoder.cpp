@@ -48,11 +48,15 @@ DecoderImpl::DecoderImpl(const ModelConfig& config) : config_(config) {
   const models::Names& names = models::family(config.family).names;
   embedding_ = Embedding(config.vocabulary_size, config.stream_size(0));
   register_at(*this, names.embedding, embedding_.ptr());
+  if (config.learned_positions > 0) {
+    positions_ = Embedding(config.learned_positions, config.stream_size(0));
+    register_at(*this, names.positions, positions_.ptr());
+  }
   for (int64_t layer = 0; layer < config.layers; ++layer) add_layer(layer);
   final_norm_ = add_norm(names.final_norm);
   if (!config.tied_head) {
-    head_ = add_linear(names.head, config.stream_size(2 * config.layers), config.vocabulary_size,
-                       false);
+    head_ = add_linear(names.head, config.stream_size(config.sites() - 1), config.vocabulary_size,
+                       config.head_bias);
   }
 }
 
@@ -62,8 +66,8 @@ Linear DecoderImpl::add_linear(const std::string& path, int64_t in, int64_t out,
   return linear;
 }
 
-RmsNorm DecoderImpl::add_norm(const std::string& path) {
-  RmsNorm norm(config_.hidden_size, config_.norm_eps, /*weighted=*/!config_.sliced());
+Norm DecoderImpl::add_norm(const std::string& path) {
+  Norm norm(config_.norm, config_.hidden_size, config_.norm_eps, /*weighted=*/!config_.sliced());
   register_at(*this, path, norm.ptr());
   return norm;
 }
@@ -76,53 +80,81 @@ Shortcut DecoderImpl::add_shortcut(const std::string& path, int64_t site) {
   return shortcut;
 }
 
-void DecoderImpl::add_layer(int64_t layer) {
+/// Attention of a layer, between the norm at `site` and the addition in front of the next one.
+Inner DecoderImpl::add_attention(int64_t layer, int64_t site) {
   const ModelConfig& c = config_;
   const models::Names& names = models::family(c.family).names;
   const std::string root = fmt::format("{}.{}.", names.layers, layer);
-  const int64_t site = 2 * layer;
-  const auto linear = [&](const std::string& name, int64_t in, int64_t out, bool bias) {
-    return add_linear(root + name, in, out, bias);
-  };
-  const auto add_sublayer = [&](Sublayer s) {
-    taps_.push_back(std::make_unique<Tap>());
-    s.tap = taps_.back().get();
-    sublayers_.push_back(std::move(s));
-  };
-
-  const int64_t k_attention = c.stream_size(site), k_mlp = c.stream_size(site + 1),
-                k_next = c.stream_size(site + 2);
+  const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
   const int64_t q_width = c.heads * c.head_size, kv_width = c.kv_heads * c.head_size;
-  Linear q = linear(names.q, k_attention, q_width, c.attention_bias);
-  Linear k = linear(names.k, k_attention, kv_width, c.attention_bias);
-  Linear v = linear(names.v, k_attention, kv_width, c.attention_bias);
-  Linear o = linear(names.o, q_width, k_mlp, c.attention_bias);
+  Linear q = add_linear(root + names.q, in, q_width, c.qkv_bias);
+  Linear k = add_linear(root + names.k, in, kv_width, c.qkv_bias);
+  Linear v = add_linear(root + names.v, in, kv_width, c.qkv_bias);
+  Linear o = add_linear(root + names.o, q_width, out, c.output_bias);
   const Attention attention(c, layer, q, k, v);
-  add_sublayer(
-      {.name = root + "attention",
-       .norm = add_norm(root + names.attention_norm),
-       .inner = {{.readers = {view(root + names.q, q), view(root + names.k, k),
-                              view(root + names.v, v)},
-                  .hidden = [attention](const Tensor& n,
-                                        KvCache* cache) { return attention.hidden(n, cache); },
-                  .writer = view(root + names.o, o)}},
-       .shortcut = add_shortcut(root + "attention_shortcut", site)});
+  return {
+      .readers = {view(root + names.q, q), view(root + names.k, k), view(root + names.v, v)},
+      .hidden = [attention](const Tensor& n, KvCache* cache) { return attention.hidden(n, cache); },
+      .writer = view(root + names.o, o)};
+}
 
-  Linear gate = linear(names.gate, k_mlp, c.ffn_size, c.mlp_bias);
-  Linear up = linear(names.up, k_mlp, c.ffn_size, c.mlp_bias);
-  Linear down = linear(names.down, c.ffn_size, k_next, c.mlp_bias);
-  const GatedMlp mlp(gate, up);
-  add_sublayer({.name = root + "mlp",
-                .norm = add_norm(root + names.mlp_norm),
-                .inner = {{.readers = {view(root + names.gate, gate), view(root + names.up, up)},
-                           .hidden = [mlp](const Tensor& n, KvCache*) { return mlp.hidden(n); },
-                           .writer = view(root + names.down, down)}},
-                .shortcut = add_shortcut(root + "mlp_shortcut", site + 1)});
+/// Feed-forward network of a layer, between the norm at `site` and the addition.
+Inner DecoderImpl::add_mlp(int64_t layer, int64_t site) {
+  const ModelConfig& c = config_;
+  const models::Names& names = models::family(c.family).names;
+  const std::string root = fmt::format("{}.{}.", names.layers, layer);
+  const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
+  Linear gate{nullptr};
+  std::vector<LinearRef> readers;
+  if (c.gated_mlp) {
+    gate = add_linear(root + names.gate, in, c.ffn_size, c.mlp_bias);
+    readers.push_back(view(root + names.gate, gate));
+  }
+  Linear up = add_linear(root + names.up, in, c.ffn_size, c.mlp_bias);
+  readers.push_back(view(root + names.up, up));
+  Linear down = add_linear(root + names.down, c.ffn_size, out, c.mlp_bias);
+  const Mlp mlp(c.activation, gate, up);
+  return {.readers = std::move(readers),
+          .hidden = [mlp](const Tensor& n, KvCache*) { return mlp.hidden(n); },
+          .writer = view(root + names.down, down)};
+}
+
+void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm, int64_t site,
+                               std::vector<Inner> inner) {
+  taps_.push_back(std::make_unique<Tap>());
+  sublayers_.push_back({.name = path,
+                        .norm = add_norm(norm),
+                        .inner = std::move(inner),
+                        .shortcut = add_shortcut(path + "_shortcut", site),
+                        .tap = taps_.back().get()});
+}
+
+void DecoderImpl::add_layer(int64_t layer) {
+  const models::Names& names = models::family(config_.family).names;
+  const std::string root = fmt::format("{}.{}.", names.layers, layer);
+  if (config_.parallel_block) {
+    add_sublayer(root + "block", root + names.attention_norm, layer,
+                 {add_attention(layer, layer), add_mlp(layer, layer)});
+    return;
+  }
+  const int64_t site = 2 * layer;
+  add_sublayer(root + "attention", root + names.attention_norm, site, {add_attention(layer, site)});
+  add_sublayer(root + "mlp", root + names.mlp_norm, site + 1, {add_mlp(layer, site + 1)});
+}
+
+/// tokens (B, T) whose first stands at position `first` → (B, T, k_0)
+Tensor DecoderImpl::embed(const Tensor& tokens, int64_t first) const {
+  check_tokens(tokens, config_.vocabulary_size);
+  const Tensor words = embedding_->forward(tokens.to(device()));
+  if (positions_.is_empty()) return words;
+  const int64_t row = first + config_.position_offset, end = row + tokens.size(1);
+  SLICE_CHECK(end <= config_.learned_positions, "positions: this model has {}, asked for {}",
+              config_.learned_positions - config_.position_offset, end - config_.position_offset);
+  return words + positions_->weight.slice(0, row, end);
 }
 
 Tensor DecoderImpl::stream(const Tensor& tokens, KvCache* cache) const {
-  check_tokens(tokens, config_.vocabulary_size);
-  Tensor x = embedding_->forward(tokens.to(device()));  // (B, T, k_0)
+  Tensor x = embed(tokens, cache != nullptr ? cache->length() : 0);  // (B, T, k_0)
   for (const Sublayer& s : sublayers_) x = s.forward(x, cache);
   if (cache != nullptr) cache->advance(tokens.size(1));
   return x;  // (B, T, k_last)
@@ -133,35 +165,37 @@ Tensor DecoderImpl::logits(const Tensor& stream) const {
   return head_.is_empty() ? at::linear(normed, embedding_->weight) : head_->forward(normed);
 }
 
-void DecoderImpl::untie_head() {
-  if (!config_.tied_head) return;
-  head_ = add_linear(models::family(config_.family).names.head, config_.hidden_size,
-                     config_.vocabulary_size, false);
-  head_->weight.set_data(embedding_->weight.clone());
-  config_.tied_head = false;
+void DecoderImpl::prepare_head() {
+  if (config_.tied_head) {
+    head_ = add_linear(models::family(config_.family).names.head, config_.hidden_size,
+                       config_.vocabulary_size, config_.head_bias);
+    head_->weight.set_data(embedding_->weight.clone());
+    config_.tied_head = false;
+  }
+  if (config_.norm == NormKind::kLayer && !config_.head_bias) {
+    head_->add_bias();
+    config_.head_bias = true;
+  }
 }
 
 ModelAdapter DecoderImpl::adapter() const {
   SLICE_CHECK_AS(Error, !config_.tied_head,
-                 "the head is tied to the embedding: untie_head() first");
+                 "the head is tied to the embedding: prepare_head() first");
   const models::Names& names = models::family(config_.family).names;
-  Embedding embedding = embedding_;
+  std::vector<LinearRef> embeddings = {{names.embedding, embedding_->weight, {}}};
+  if (!positions_.is_empty()) embeddings.push_back({names.positions, positions_->weight, {}});
   return {.hidden_size = config_.hidden_size,
-          .embeddings = {{names.embedding, embedding_->weight, {}}},
-          .embed =
-              [embedding, vocabulary_size = config_.vocabulary_size](const Tensor& tokens) {
-                check_tokens(tokens, vocabulary_size);
-                return embedding->forward(tokens.to(embedding->weight.device()));
-              },
+          .embeddings = std::move(embeddings),
+          .embed = [this](const Tensor& tokens) { return embed(tokens, 0); },
           .sublayers = sublayers_,
           .final_norm = final_norm_,
           .head = view(names.head, head_)};
 }
 
 void DecoderImpl::set_stream_sizes(std::vector<int64_t> sizes) {
-  SLICE_CHECK(static_cast<int64_t>(sizes.size()) == 2 * config_.layers + 1,
-              "stream sizes: want {}, got {}", 2 * config_.layers + 1, sizes.size());
-  config_.stream_sizes = std::move(sizes);
+  SLICE_CHECK(static_cast<int64_t>(sizes.size()) == config_.sites(),
+              "stream sizes: want {}, got {}", config_.sites(), sizes.size());
+  config_ = sliced_config(config_, std::move(sizes));
 }
 
 }  // namespace slice

@@ -21,7 +21,8 @@ class DecoderImpl : public torch::nn::Module {
 
   /// tokens (B, T) int64 → the stream behind the last sublayer, (B, T, k_last). With a cache,
   /// `tokens` continue it.
-  /// @throws ShapeError  an empty batch, an id outside the vocabulary.
+  /// @throws ShapeError  an empty batch, an id outside the vocabulary, more positions than a
+  /// learned table has.
   at::Tensor stream(const at::Tensor& tokens, KvCache* cache = nullptr) const;
   /// Stream (…, k_last) → logits (…, V).
   at::Tensor logits(const at::Tensor& stream) const;
@@ -31,11 +32,13 @@ class DecoderImpl : public torch::nn::Module {
   }
 
   const ModelConfig& config() const { return config_; }
-  /// Gives the head a weight of its own, a copy of the embedding's, if it was tied.
-  void untie_head();
-  /// The view that the slicing loop works on. @throws Error  the head is tied.
+  /// Gives the head a weight of its own, a copy of the embedding's, if it was tied, and behind a
+  /// LayerNorm a bias, zeros, if it had none: what fusing and slicing write into.
+  void prepare_head();
+  /// The view that the slicing loop works on. It must not outlive the decoder.
+  /// @throws Error  the head is tied.
   ModelAdapter adapter() const;
-  /// Records that the model was sliced to these sizes (2·L + 1).
+  /// Records that the model was sliced to these sizes, one a site.
   void set_stream_sizes(std::vector<int64_t> sizes);
 
   at::Device device() const { return embedding_->weight.device(); }
@@ -43,15 +46,20 @@ class DecoderImpl : public torch::nn::Module {
 
  private:
   Linear add_linear(const std::string& path, int64_t in, int64_t out, bool bias);
-  RmsNorm add_norm(const std::string& path);
+  Norm add_norm(const std::string& path);
   Shortcut add_shortcut(const std::string& path, int64_t site);
+  Inner add_attention(int64_t layer, int64_t site);
+  Inner add_mlp(int64_t layer, int64_t site);
+  void add_sublayer(const std::string& path, const std::string& norm, int64_t site,
+                    std::vector<Inner> inner);
   void add_layer(int64_t layer);
+  at::Tensor embed(const at::Tensor& tokens, int64_t first) const;
 
   ModelConfig config_;
-  Embedding embedding_{nullptr};
+  Embedding embedding_{nullptr}, positions_{nullptr};  // positions: where they are learned
   std::vector<Sublayer> sublayers_;
   std::vector<std::unique_ptr<Tap>> taps_;
-  RmsNorm final_norm_{nullptr};
+  Norm final_norm_{nullptr};
   Linear head_{nullptr};  // empty while tied
 };
 TORCH_MODULE(Decoder);

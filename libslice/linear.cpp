@@ -23,6 +23,11 @@ LinearImpl::LinearImpl(int64_t in, int64_t out, bool with_bias) {
 
 at::Tensor LinearImpl::forward(const at::Tensor& x) const { return at::linear(x, weight, bias); }
 
+void LinearImpl::add_bias() {
+  bias = register_parameter("bias", at::zeros({weight.size(0)}, weight.options()),
+                            /*requires_grad=*/false);
+}
+
 EmbeddingImpl::EmbeddingImpl(int64_t vocabulary, int64_t width) {
   weight = register_parameter("weight", detail::placeholder({vocabulary, width}),
                               /*requires_grad=*/false);

@@ -12,6 +12,8 @@ class LinearImpl : public torch::nn::Module {
   LinearImpl(int64_t in, int64_t out, bool with_bias);
   /// x (…, in) → (…, out)
   at::Tensor forward(const at::Tensor& x) const;
+  /// Registers a bias of zeros, in the weight's dtype and on its device.
+  void add_bias();
 
   at::Tensor weight, bias;
 };

@@ -3,9 +3,28 @@
 #include <ATen/ATen.h>
 
 namespace slice {
+namespace {
 
-at::Tensor GatedMlp::hidden(const at::Tensor& normed) const {
-  return at::silu(gate_->forward(normed)).mul_(up_->forward(normed));
+at::Tensor activate(Activation activation, const at::Tensor& x) {
+  switch (activation) {
+    case Activation::kSilu:
+      return at::silu(x);
+    case Activation::kRelu:
+      return at::relu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      break;
+  }
+  return at::gelu(x, "tanh");
+}
+
+}  // namespace
+
+at::Tensor Mlp::hidden(const at::Tensor& normed) const {
+  const at::Tensor up = up_->forward(normed);
+  if (gate_.is_empty()) return activate(activation_, up);
+  return activate(activation_, gate_->forward(normed)).mul_(up);
 }
 
 }  // namespace slice

@@ -1,19 +1,24 @@
 #pragma once
 
+#include "libslice/config.h"
 #include "libslice/linear.h"
 
 namespace slice {
 
-/// Gated feed-forward network up to, but not including, its down projection: silu(gate(n)) · up(n).
-class GatedMlp {
+/// Feed-forward network up to, but not including, its down projection: act(gate(n)) · up(n), or
+/// act(up(n)) without a gate.
+class Mlp {
  public:
-  GatedMlp(Linear gate, Linear up) : gate_(std::move(gate)), up_(std::move(up)) {}
+  Mlp(Activation activation, Linear gate, Linear up)
+      : activation_(activation), gate_(std::move(gate)), up_(std::move(up)) {}
+  Mlp(Activation activation, Linear up) : activation_(activation), up_(std::move(up)) {}
 
   /// normed (B, T, k) → (B, T, F)
   at::Tensor hidden(const at::Tensor& normed) const;
 
  private:
-  Linear gate_, up_;
+  Activation activation_;
+  Linear gate_{nullptr}, up_;
 };
 
 }  // namespace slice

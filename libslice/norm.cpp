@@ -8,25 +8,33 @@
 
 namespace slice {
 
-RmsNormImpl::RmsNormImpl(int64_t hidden_size, double eps, bool weighted)
-    : hidden_size_(hidden_size), eps_(eps) {
-  SLICE_CHECK(hidden_size > 0 && eps >= 0, "RmsNorm: want D > 0 and eps >= 0, got {} and {}",
+NormImpl::NormImpl(NormKind kind, int64_t hidden_size, double eps, bool weighted)
+    : kind_(kind), hidden_size_(hidden_size), eps_(eps) {
+  SLICE_CHECK(hidden_size > 0 && eps >= 0, "norm: want D > 0 and eps >= 0, got {} and {}",
               hidden_size, eps);
-  if (weighted) weight = register_parameter("weight", at::ones({hidden_size}), false);
+  if (!weighted) return;
+  weight = register_parameter("weight", at::ones({hidden_size}), false);
+  if (kind == NormKind::kLayer) bias = register_parameter("bias", at::zeros({hidden_size}), false);
 }
 
-at::Tensor RmsNormImpl::forward(const at::Tensor& x) const {
-  const at::Tensor y = ops::rms_norm(x, hidden_size_, eps_);
-  if (!weighted()) return y;
-  SLICE_CHECK(x.size(-1) == hidden_size_, "RmsNorm: an unfused norm wants width {}, got {}",
-              hidden_size_, detail::describe(x));
-  return y * weight;
+at::Tensor NormImpl::forward(const at::Tensor& x) const {
+  if (!weighted()) return ops::rms_norm(x, hidden_size_, eps_);
+  SLICE_CHECK(x.dim() > 0 && x.size(-1) == hidden_size_,
+              "norm: with its weights it wants width {}, got {}", hidden_size_,
+              detail::describe(x));
+  if (kind_ == NormKind::kLayer) return at::layer_norm(x, {hidden_size_}, weight, bias, eps_);
+  return ops::rms_norm(x, hidden_size_, eps_) * weight;
 }
 
-void RmsNormImpl::drop_weight() {
-  if (!weighted()) return;
-  parameters_.erase("weight");
-  weight = at::Tensor();
+void NormImpl::reset_weights() {
+  if (weight.defined()) weight.set_data(at::ones_like(weight));
+  if (bias.defined()) bias.set_data(at::zeros_like(bias));
+}
+
+void NormImpl::drop_weights() {
+  if (weight.defined()) parameters_.erase("weight");
+  if (bias.defined()) parameters_.erase("bias");
+  weight = bias = at::Tensor();
 }
 
 }  // namespace slice

@@ -31,29 +31,28 @@ std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOpti
 
 ParameterCount count_parameters(const ModelConfig& c) {
   ParameterCount count;
-  int64_t others = 0;  // biases and norms of the blocks
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
+  const int64_t gates = c.gated_mlp ? 2 : 1;
+  const int64_t norm = c.sliced() ? 0 : c.hidden_size * (c.norm == NormKind::kLayer ? 2 : 1);
+  int64_t others = norm;  // biases and norms
   for (int64_t layer = 0; layer < c.layers; ++layer) {
-    const int64_t site = 2 * layer;
-    const int64_t a = c.stream_size(site), b = c.stream_size(site + 1), n = c.stream_size(site + 2);
-    count.blocks += (q + 2 * kv) * a + b * q + 2 * c.ffn_size * b + n * c.ffn_size;
-    if (c.sliced()) count.shortcuts += a * b + b * n;
-    if (!c.sliced()) others += 2 * c.hidden_size;
-    if (c.attention_bias) others += q + 2 * kv + b;
-    if (c.mlp_bias) others += 2 * c.ffn_size + n;
+    const int64_t site = (c.parallel_block ? 1 : 2) * layer;
+    const int64_t a = c.stream_size(site), b = c.stream_size(site + 1);
+    const int64_t m = c.parallel_block ? a : b;  // what the feed-forward network reads
+    const int64_t n = c.parallel_block ? b : c.stream_size(site + 2);  // and writes
+    count.blocks += (q + 2 * kv) * a + b * q + gates * c.ffn_size * m + n * c.ffn_size;
+    if (c.sliced()) count.shortcuts += c.parallel_block ? a * b : a * b + b * n;
+    others += c.parallel_block ? norm : 2 * norm;
+    if (c.qkv_bias) others += q + 2 * kv;
+    if (c.output_bias) others += b;
+    if (c.mlp_bias) others += gates * c.ffn_size + n;
   }
   count.blocks += count.shortcuts;
-  const int64_t embedding = c.vocabulary_size * c.stream_size(0);
-  const int64_t head = c.tied_head ? 0 : c.vocabulary_size * c.stream_size(2 * c.layers);
-  count.total = embedding + count.blocks + others + (c.sliced() ? 0 : c.hidden_size) + head;
+  const int64_t embeddings = (c.vocabulary_size + c.learned_positions) * c.stream_size(0);
+  if (!c.tied_head) others += c.vocabulary_size * c.stream_size(c.sites() - 1);
+  if (c.head_bias) others += c.vocabulary_size;
+  count.total = embeddings + count.blocks + others;
   return count;
-}
-
-ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes) {
-  ModelConfig sliced = dense;
-  sliced.stream_sizes = std::move(stream_sizes);
-  sliced.tied_head = false;
-  return sliced;
 }
 
 ExpectedCost expected_cost(const ModelConfig& dense, const std::vector<int64_t>& stream_sizes,

@@ -45,9 +45,6 @@ struct ParameterCount {
 /// (mathematics §6)
 ParameterCount count_parameters(const ModelConfig& config);
 
-/// The sizes a model has once it is sliced so: stream_sizes set, the head untied.
-ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes);
-
 struct ExpectedCost {
   int64_t host_bytes =
       0;  ///< peak: weights in float32 with the head untied, the stream, a chunk, the libraries

@@ -26,30 +26,33 @@ double scaled(double frequency, const RopeScaling& s) {
 
 }  // namespace
 
-Rotary::Rotary(int64_t head_size, double theta, const std::optional<RopeScaling>& scaling)
-    : head_size_(head_size) {
-  SLICE_CHECK(head_size > 0 && head_size % 2 == 0, "rotary: want an even head size, got {}",
-              head_size);
+Rotary::Rotary(int64_t rotary_size, double theta, const std::optional<RopeScaling>& scaling)
+    : rotary_size_(rotary_size) {
+  SLICE_CHECK(rotary_size > 0 && rotary_size % 2 == 0, "rotary: want an even head size, got {}",
+              rotary_size);
   SLICE_CHECK(theta > 0, "rotary: want theta > 0, got {}", theta);
-  for (int64_t i = 0; i < head_size; i += 2) {
+  for (int64_t i = 0; i < rotary_size; i += 2) {
     const double frequency =
-        std::pow(theta, -static_cast<double>(i) / static_cast<double>(head_size));
+        std::pow(theta, -static_cast<double>(i) / static_cast<double>(rotary_size));
     frequencies_.push_back(scaling ? scaled(frequency, *scaling) : frequency);
   }
 }
 
 Tensor Rotary::apply(const Tensor& x, int64_t first) const {
-  SLICE_CHECK(x.dim() == 4 && x.size(3) == head_size_, "rotary: want (B, T, h, {}), got {}",
-              head_size_, detail::describe(x));
+  SLICE_CHECK(x.dim() == 4 && x.size(3) >= rotary_size_, "rotary: want (B, T, h, {}), got {}",
+              rotary_size_, detail::describe(x));
   const auto wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const auto options = at::TensorOptions().dtype(at::kDouble).device(x.device());
   const Tensor position = at::arange(first, first + x.size(1), options);  // (T)
   const Tensor frequency =
-      at::tensor(frequencies_, at::kDouble).to(x.device(), /*non_blocking=*/true);  // (d/2)
-  const Tensor angle = at::outer(position, frequency).unsqueeze(1);                 // (T, 1, d/2)
+      at::tensor(frequencies_, at::kDouble).to(x.device(), /*non_blocking=*/true);  // (r/2)
+  const Tensor angle = at::outer(position, frequency).unsqueeze(1);                 // (T, 1, r/2)
   const Tensor cosine = angle.cos().to(wide), sine = angle.sin().to(wide);
-  const Tensor u = x.slice(3, 0, head_size_ / 2).to(wide), v = x.slice(3, head_size_ / 2).to(wide);
-  return at::cat({u * cosine - v * sine, v * cosine + u * sine}, 3).to(x.scalar_type());
+  const int64_t half = rotary_size_ / 2;
+  const Tensor u = x.slice(3, 0, half).to(wide), v = x.slice(3, half, rotary_size_).to(wide);
+  const Tensor turned =
+      at::cat({u * cosine - v * sine, v * cosine + u * sine}, 3).to(x.scalar_type());
+  return x.size(3) == rotary_size_ ? turned : at::cat({turned, x.slice(3, rotary_size_)}, 3);
 }
 
 }  // namespace slice

@@ -29,7 +29,7 @@ void check_basis(const Tensor& P, int64_t D, const std::string& name) {
 
 /// W diag(α) P in W's dtype.                                                             (out, D) →
 /// (out, k)
-Tensor read_through(const LinearRef& reader, const RmsNorm& norm, const Tensor& P) {
+Tensor read_through(const LinearRef& reader, const Norm& norm, const Tensor& P) {
   const Tensor& W = reader.weight;
   if (P.defined()) check_basis(P, W.size(1), reader.name);
   Tensor rotated = at::empty({W.size(0), P.defined() ? P.size(1) : W.size(1)}, W.options());
@@ -43,31 +43,43 @@ Tensor read_through(const LinearRef& reader, const RmsNorm& norm, const Tensor& 
   return rotated;
 }
 
-/// What is left of a norm whose α has moved into its readers: ones in the original basis, so that
-/// the model is still a stock one; nothing in a rotated basis, where α has no meaning.
-void spend_weight(RmsNorm& norm, const Tensor& P) {
+using Rewritten = std::vector<std::pair<Tensor, Tensor>>;  // (parameter, its new value)
+
+/// A reader of a norm, fused and rotated.                                 W diag(α) P,  b + W β
+void rewrite_reader(const LinearRef& reader, const Norm& norm, const Tensor& P,
+                    Rewritten& rewritten) {
+  rewritten.emplace_back(reader.weight, read_through(reader, norm, P));
+  const Tensor bias = fused_bias(reader, norm);
+  if (!bias.defined()) return;
+  const Tensor value = bias.to(reader.bias.scalar_type());
+  detail::check_finite(value, reader.name + " bias fused");
+  rewritten.emplace_back(reader.bias, value);
+}
+
+/// Puts the new values in place. What is left of the norm: ones and zeros in the original basis, so
+/// that the model is still a stock one; nothing in a rotated basis, where α has no meaning.
+void commit(Rewritten& rewritten, Norm& norm, const Tensor& P) {
+  for (auto& [parameter, value] : rewritten) parameter.set_data(value);
   if (P.defined()) {
-    norm->drop_weight();
-  } else if (norm->weighted()) {
-    norm->weight.set_data(at::ones_like(norm->weight));
+    norm->drop_weights();
+  } else {
+    norm->reset_weights();
   }
 }
 
 }  // namespace
 
 void rotate_readers(Sublayer& s, const Tensor& P) {
-  std::vector<std::pair<Tensor, Tensor>> rewritten;  // (weight, its new value)
+  Rewritten rewritten;
   for (Inner& part : s.inner) {
-    for (LinearRef& reader : part.readers)
-      rewritten.emplace_back(reader.weight, read_through(reader, s.norm, P));
+    for (LinearRef& reader : part.readers) rewrite_reader(reader, s.norm, P, rewritten);
   }
-  for (auto& [weight, value] : rewritten) weight.set_data(value);
-  spend_weight(s.norm, P);
+  commit(rewritten, s.norm, P);
 }
 
 void rotate_writers(Sublayer& s, const Tensor& P) {
   if (!P.defined()) return;
-  std::vector<std::pair<Tensor, Tensor>> rewritten;
+  Rewritten rewritten;
   for (Inner& part : s.inner) {
     LinearRef& writer = part.writer;
     check_basis(P, writer.weight.size(0), writer.name);
@@ -84,13 +96,14 @@ void rotate_writers(Sublayer& s, const Tensor& P) {
 
 void rotate_embeddings(ModelAdapter& model, const Tensor& P) {
   for (LinearRef& embedding : model.embeddings) {
-    embedding.weight.set_data(read_through(embedding, RmsNorm{nullptr}, P));
+    embedding.weight.set_data(read_through(embedding, Norm{nullptr}, P));
   }
 }
 
 void rotate_head(ModelAdapter& model, const Tensor& P) {
-  model.head.weight.set_data(read_through(model.head, model.final_norm, P));
-  spend_weight(model.final_norm, P);
+  Rewritten rewritten;
+  rewrite_reader(model.head, model.final_norm, P, rewritten);
+  commit(rewritten, model.final_norm, P);
 }
 
 }  // namespace slice

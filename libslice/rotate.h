@@ -9,13 +9,13 @@ namespace slice {
 /// Everything a sublayer needs is computed before anything is written. An undefined P stands for
 /// the identity: norms are fused and their α becomes ones, nothing is rotated.
 
-/// Readers of the site:  W ← W diag(α) P, and the norm loses its α.
+/// Readers of the site:  W ← W diag(α) P,  b ← b + W β, and the norm loses its α and β.
 void rotate_readers(Sublayer& s, const at::Tensor& P);
 /// Writers into the site:  W ← Pᵀ W,  b ← Pᵀ b.
 void rotate_writers(Sublayer& s, const at::Tensor& P);
 /// Embeddings:  E ← E P.
 void rotate_embeddings(ModelAdapter& model, const at::Tensor& P);
-/// Head:  W ← W diag(α) P, and the final norm loses its α.
+/// Head:  W ← W diag(α) P,  b ← b + W β, and the final norm loses its α and β.
 void rotate_head(ModelAdapter& model, const at::Tensor& P);
 
 }  // namespace slice

@@ -13,6 +13,7 @@
 #include "libslice/detail/stopwatch.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/device.h"
+#include "libslice/fuse.h"
 #include "libslice/model.h"
 #include "libslice/pca.h"
 #include "libslice/rotate.h"
@@ -141,11 +142,17 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
 
   // The principal directions of a site, and the basis that keeps the k largest:
   //                                                                            C = Q Λ Qᵀ,  P = Q_k
-  const auto basis = [&](const Tensor& C, int64_t site) {
+  // A LayerNorm sees the stream without its mean, so only that is kept:  C ← M C M,  P ← M P. Then
+  // everything that P rotates below is centred with it, and the norm is an RMSNorm. (mathematics
+  // §2)
+  const bool layer_norm = model.final_norm->kind() == NormKind::kLayer;
+  const auto basis = [&](Tensor C, int64_t site) {
     const detail::Charge charge(report.eigen_seconds);
+    if (layer_norm) C = centred_columns(centred_rows(C));
     const PcaBasis pca = directions(C, site_name(site));
     journal.site_done(site_name(site), sizes[site], pca.kept_variance(sizes[site]));
-    return pca.leading(sizes[site]);  // (D, k)
+    const Tensor P = pca.leading(sizes[site]);  // (D, k)
+    return layer_norm ? centred_columns(P) : P;
   };
 
   // Embeddings: the first site.                                                      E ← E P,  x̂ =
@@ -171,8 +178,9 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
     }
     if (site == last && head_kept) {  // it keeps the original basis: S = Pᵀ stays
       journal.site_done(site_name(site), D, 1.0);
+      if (layer_norm) rotate_writers(s, centred_rows(at::eye(D, P.options())));  // W_out ← M W_out
       rotate_head(model, Tensor());
-      model.final_norm->drop_weight();  // the norms of a sliced model have none
+      model.final_norm->drop_weights();  // the norms of a sliced model have none
       break;
     }
     {
@@ -225,7 +233,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   const ModelConfig dense = decoder.config();
   SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
   kept_size(dense.hidden_size, options.slice, options.round);  // refuses before anything changes
-  detail::name_memory("a head of its own", decoder.device(), [&] { decoder.untie_head(); });
+  detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
   ModelAdapter adapter = decoder.adapter();
   SliceReport report = slice_model(adapter, tokens, options, on_progress);
   decoder.set_stream_sizes(report.stream_sizes);

@@ -91,6 +91,13 @@ TEST_CASE("an adapter whose parts are missing or do not fit is refused by name")
          first(m).writer.weight = at::ones({D + 3, 5});
        }},
       {"block 0 out 0 bias", [&](ModelAdapter& m) { first(m).writer.bias = at::ones({D + 3}); }},
+      {"block 0 norm: want the same kind",
+       [&](ModelAdapter& m) { m.sublayers[0].norm = LayerNorm(D, 1e-5); }},
+      {"block 0 in 0: its norm has a bias",
+       [&](ModelAdapter& m) {
+         m.final_norm = m.sublayers[0].norm = LayerNorm(D, 1e-5);
+         first(m).readers[0].bias = Tensor();
+       }},
   };
   for (const Fault& fault : faults) {
     TwoBranchModel model;

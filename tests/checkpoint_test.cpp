@@ -218,7 +218,8 @@ TEST_CASE("a GGUF's sizes come from its metadata and its tensors have Hugging Fa
     CHECK(c.norm_eps == 0.03125);
     CHECK(c.rope_theta == 500.0);
     CHECK(c.tied_head == tied);
-    CHECK(c.attention_bias);
+    CHECK(c.qkv_bias);
+    CHECK(c.output_bias);
     CHECK_FALSE(c.mlp_bias);
     CHECK(c.bos_token == 1);
     CHECK(c.eos_tokens == std::vector<int64_t>{2, 5});

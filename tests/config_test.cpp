@@ -38,7 +38,8 @@ void check_same(const ModelConfig& a, const ModelConfig& b) {
   CHECK(a.rope_theta == b.rope_theta);
   CHECK(a.rope_scaling == b.rope_scaling);
   CHECK(a.tied_head == b.tied_head);
-  CHECK(a.attention_bias == b.attention_bias);
+  CHECK(a.qkv_bias == b.qkv_bias);
+  CHECK(a.output_bias == b.output_bias);
   CHECK(a.mlp_bias == b.mlp_bias);
   CHECK(a.bos_token == b.bos_token);
   CHECK(a.eos_tokens == b.eos_tokens);
@@ -61,7 +62,8 @@ TEST_CASE("keys that are missing or null take the values that Transformers gives
     CHECK(c.norm_eps == 1e-6);
     CHECK(c.rope_theta == 10000.0);
     CHECK_FALSE(c.tied_head);
-    CHECK_FALSE(c.attention_bias);
+    CHECK_FALSE(c.qkv_bias);
+    CHECK_FALSE(c.output_bias);
     CHECK_FALSE(c.mlp_bias);
     CHECK_FALSE(c.bos_token);
     CHECK(c.eos_tokens.empty());
@@ -88,7 +90,8 @@ TEST_CASE("every key of a LLaMA is read") {
   CHECK(c.norm_eps == 1e-5);
   CHECK(c.rope_theta == 500000.0);
   CHECK(c.tied_head);
-  CHECK(c.attention_bias);
+  CHECK(c.qkv_bias);
+  CHECK(c.output_bias);
   CHECK(c.mlp_bias);
   CHECK(c.bos_token == 1);
   CHECK(c.eos_tokens == std::vector<int64_t>{2, 7});
@@ -227,8 +230,8 @@ TEST_CASE("a configuration that cannot be run is refused, naming the file and th
       {{{"rope_parameters", {{"rope_type", "yarn"}}}}, "rope_parameters 'yarn'"},
       {{{"rope_parameters", {{"full_attention", {{"rope_type", "yarn"}}}}}},
        "rope_parameters: 'full_attention'"},
-      {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor 0.5"},
-      {{{"hidden_act", "gelu"}}, "hidden_act 'gelu' is not supported"},
+      {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor is not supported"},
+      {{{"hidden_act", "mish"}}, "activation 'mish' is not supported"},
       {{{"quantization_config", {{"bits", 4}}}}, "quantization_config is not supported"},
       {{{"sliding_window", 4096}}, "sliding_window 4096"},
       {{{"sliding_window", 4096}, {"use_sliding_window", true}}, "sliding_window 4096"},

@@ -58,13 +58,13 @@ TEST_CASE("registered names are the Hugging Face names of a LLaMA") {
 TEST_CASE("biases stand where the configuration says") {
   ModelConfig config = tiny_config();
   config.layers = 1;
-  config.attention_bias = true;
+  config.qkv_bias = config.output_bias = true;
   const auto attention = names_of(DecoderImpl(config));
   for (const char* part : {"q", "k", "v", "o"}) {
     CHECK(attention.contains(std::string("model.layers.0.self_attn.") + part + "_proj.bias"));
   }
   CHECK_FALSE(attention.contains("model.layers.0.mlp.up_proj.bias"));
-  config.attention_bias = false;
+  config.qkv_bias = config.output_bias = false;
   config.mlp_bias = true;
   const auto mlp = names_of(DecoderImpl(config));
   for (const char* part : {"gate", "up", "down"}) {
@@ -156,8 +156,8 @@ TEST_CASE("untying gives the head a copy of the embedding and changes no logit")
   const auto decoder = random_decoder(config, 2);
   const Tensor tokens = random_tokens(config, 1, 9), before = decoder->forward(tokens);
   CHECK_THROWS_NAMING(decoder->adapter(), Error, "tied");
-  decoder->untie_head();
-  decoder->untie_head();  // harmless the second time
+  decoder->prepare_head();
+  decoder->prepare_head();  // harmless the second time
   CHECK_FALSE(decoder->config().tied_head);
   CHECK(bit_difference(decoder->forward(tokens), before) == "");
   const ModelAdapter adapter = decoder->adapter();

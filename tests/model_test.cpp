@@ -94,7 +94,7 @@ TEST_CASE("a fused model is still one that can be saved and loaded") {
   for (const ModelConfig& config : tiny_configs()) {
     INFO(tests::describe(config));
     const Model model = random_model(config, 1, at::kFloat);
-    model.decoder().untie_head();
+    model.decoder().prepare_head();
     ModelAdapter adapter = model.decoder().adapter();
     fuse_norms(adapter);
     check_round_trip(model, at::kFloat);

@@ -35,11 +35,26 @@ TEST_CASE("dropping the weight unregisters it and leaves a plain norm") {
   RmsNorm norm(5, 1e-6);
   norm->weight.set_data(at::full({5}, 3.0, at::kDouble));
   const Tensor x = gaussian({2, 5}, 2);
-  norm->drop_weight();
-  norm->drop_weight();  // harmless the second time
+  norm->drop_weights();
+  norm->drop_weights();  // harmless the second time
   CHECK_FALSE(norm->weighted());
   CHECK(norm->named_parameters().is_empty());
   CHECK(violation(norm->forward(x), rms_norm_reference(x, 5, 1e-6), 1e-14) == "");
+}
+
+TEST_CASE("a LayerNorm is the loop with its weights, and a plain RMSNorm once they are dropped") {
+  LayerNorm norm(37, 1e-5);
+  norm->weight.set_data(gaussian({37}, 1));
+  norm->bias.set_data(gaussian({37}, 3));
+  const Tensor x = gaussian({2, 3, 37}, 2) + 1, centred = x - x.mean(-1, /*keepdim=*/true);
+  const Tensor want = rms_norm_reference(centred, 37, 1e-5) * norm->weight + norm->bias;
+  CHECK(violation(norm->forward(x), want, 1e-12) == "");
+  CHECK(norm->named_parameters().size() == 2);
+  norm->reset_weights();
+  CHECK(violation(norm->forward(x), rms_norm_reference(centred, 37, 1e-5), 1e-12) == "");
+  norm->drop_weights();
+  CHECK(norm->named_parameters().is_empty());
+  CHECK(violation(norm->forward(x), rms_norm_reference(x, 37, 1e-5), 1e-12) == "");
 }
 
 TEST_CASE("norms refuse sizes and streams that do not fit") {

@@ -18,6 +18,7 @@
 #include "libslice/detail/file.h"
 #include "libslice/model.h"
 #include "libslice/tokenizer.h"
+#include "tests/support/published_models.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_vocabulary.h"
@@ -173,6 +174,23 @@ TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") 
   const Outcome inspected = shop.run({"inspect", shop.path("sliced"), "--json"});
   CHECK(inspected.code == 0);
   CHECK(nlohmann::json::parse(inspected.out)["parameters"] == report["parameters"]["after"]);
+}
+
+TEST_CASE("inspect counts the parameters of published models from their config.json alone") {
+  const Workshop shop;
+  fs::create_directory(shop.file("published"));
+  for (const PublishedModel& model : published_models()) {
+    INFO(model.name);
+    shop.scratch().write("published/config.json", model.config.dump());
+    const Outcome inspected = shop.run({"inspect", shop.path("published"), "--json"});
+    INFO(inspected.err);
+    REQUIRE(inspected.code == 0);
+    const auto object = nlohmann::json::parse(inspected.out);
+    CHECK(object["parameters"] == model.dense);
+    for (size_t i = 0; i < model.sliced.size(); ++i)  // the first row is 10 %
+      CHECK(object["slices"][i + 1]["parameters"] == model.sliced[i]);
+  }
+  CHECK(shop.run({"inspect", shop.path("published/config.json")}).code == 0);
 }
 
 TEST_CASE("tokenize prints ids, counts them and decodes them") {

@@ -88,5 +88,12 @@ TEST_CASE("rotary positions refuse odd heads, bases that are not positive and ot
   CHECK_THROWS_AS(Rotary(8, 10000.0).apply(at::ones({2, 3, 8}), 0), ShapeError);
 }
 
+TEST_CASE("a partial rotation turns the first coordinates of a head and leaves the rest") {
+  const Tensor x = gaussian({2, 5, 3, 10}, 1);
+  const Tensor y = Rotary(4, 500.0).apply(x, 7);
+  CHECK(violation(y.slice(3, 0, 4), rotary_reference(x.slice(3, 0, 4), 7, 500.0), 1e-12) == "");
+  CHECK(bit_difference(y.slice(3, 4), x.slice(3, 4)) == "");
+}
+
 }  // namespace
 }  // namespace slice

@@ -34,7 +34,7 @@ Tensor logits(const Model& model, const Tensor& tokens) { return model.decoder()
 /// (rows, D or k).
 Tensor readers_of(const Model& model, int64_t site) {
   const ModelAdapter adapter = model.decoder().adapter();
-  const auto fused = [](const Tensor& W, const RmsNorm& norm) {
+  const auto fused = [](const Tensor& W, const Norm& norm) {
     return norm->weighted() ? W * norm->weight : W;
   };
   if (site == static_cast<int64_t>(adapter.sublayers.size()))

@@ -7,7 +7,7 @@
 namespace slice::models {
 
 const std::vector<const Family*>& families() {
-  static const std::vector<const Family*> all = {&llama()};
+  static const std::vector<const Family*> all = {&llama(), &mistral(), &opt(), &phi(), &qwen2()};
   return all;
 }
 

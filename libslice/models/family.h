@@ -11,9 +11,11 @@ namespace slice::models {
 
 /// Where a family keeps its parts: module paths as its checkpoints name them.
 struct Names {
-  std::string embedding, layers, final_norm, head;  ///< from the root
-  std::string attention_norm, q, k, v, o;           ///< within a layer
-  std::string mlp_norm, gate, up, down;             ///< within a layer
+  std::string embedding;                   ///< from the root
+  std::string positions;                   ///< from the root; empty without learned positions
+  std::string layers, final_norm, head;    ///< from the root
+  std::string attention_norm, q, k, v, o;  ///< within a layer; a parallel block has this norm only
+  std::string mlp_norm, gate, up, down;    ///< within a layer; gate is empty without one
 };
 
 /// Everything the library knows about a family; one file in this folder each.
@@ -21,7 +23,7 @@ struct Family {
   std::string name;               ///< ModelConfig::family
   std::string model_type;         ///< config.json
   std::string architecture;       ///< config.json, architectures[0]
-  std::string gguf_architecture;  ///< general.architecture
+  std::string gguf_architecture;  ///< general.architecture; empty: llama.cpp has none of its own
   Names names;
   /// Checkpoint keys that carry nothing (ends with one of these): read past, never an error.
   std::vector<std::string> ignored_suffixes;
@@ -31,16 +33,19 @@ struct Family {
   nlohmann::json (*write)(const ModelConfig& config);
   /// Sizes from GGUF metadata. @throws FormatError
   ModelConfig (*parse_gguf)(const GgufFile& file);
-  /// GGUF name (`blk.0.attn_q.weight`) to Hugging Face name; empty when it carries nothing
-  /// (`rope_freqs.weight`). @throws FormatError  no tensor of this family is called that.
-  std::string (*huggingface_name)(const std::string& gguf_name);
 };
 
-/// Descriptions of all families, and the one called `name` / of that model_type / GGUF
-/// architecture.
+/// Descriptions of all families, and the one called `name`.
 const std::vector<const Family*>& families();
 const Family& family(const std::string& name);
 
 const Family& llama();
+const Family& mistral();
+const Family& opt();
+const Family& phi();
+const Family& qwen2();
+
+/// Module paths that LLaMA and its relatives share.
+const Names& llama_names();
 
 }  // namespace slice::models

@@ -41,7 +41,7 @@ std::vector<ModelConfig> tiny_configs() {
   ModelConfig tied = base, biased = base, wide_heads = base, one_key_head = base, odd = base;
   tied.tied_head = true;
   tied.rope_theta = 500000.0;
-  biased.attention_bias = biased.mlp_bias = true;
+  biased.qkv_bias = biased.output_bias = biased.mlp_bias = true;
   biased.kv_heads = 4;
   wide_heads.head_size = 10;
   wide_heads.norm_eps = 1e-3;
@@ -55,10 +55,38 @@ std::vector<ModelConfig> tiny_configs() {
   return {base, tied, biased, wide_heads, one_key_head, odd};
 }
 
+std::vector<ModelConfig> tiny_families() {
+  ModelConfig mistral = tiny_config(), qwen2 = mistral, opt = mistral, phi = mistral;
+  mistral.family = "mistral";
+  mistral.sliding_window = 5;
+  qwen2.family = "qwen2";
+  qwen2.qkv_bias = true;
+  qwen2.sliding_window = 4;
+  qwen2.first_window_layer = 1;
+  opt.family = "opt";
+  opt.norm = NormKind::kLayer;
+  opt.kv_heads = opt.heads;
+  opt.learned_positions = opt.context_length + 2;
+  opt.position_offset = 2;
+  opt.activation = Activation::kRelu;
+  opt.gated_mlp = false;
+  opt.tied_head = true;
+  opt.qkv_bias = opt.output_bias = opt.mlp_bias = true;
+  phi.family = "phi";
+  phi.norm = NormKind::kLayer;
+  phi.parallel_block = true;
+  phi.layers = 3;
+  phi.rotary_size = 4;
+  phi.activation = Activation::kGeluTanh;
+  phi.gated_mlp = false;
+  phi.qkv_bias = phi.output_bias = phi.mlp_bias = phi.head_bias = true;
+  return {mistral, qwen2, opt, phi};
+}
+
 std::string describe(const ModelConfig& c) {
-  return fmt::format("D {} L {} h {} kv {} d {} F {} V {}{}{}{}", c.hidden_size, c.layers, c.heads,
-                     c.kv_heads, c.head_size, c.ffn_size, c.vocabulary_size,
-                     c.tied_head ? " tied" : "", c.attention_bias ? " attention_bias" : "",
+  return fmt::format("{}: D {} L {} h {} kv {} d {} F {} V {}{}{}{}", c.family, c.hidden_size,
+                     c.layers, c.heads, c.kv_heads, c.head_size, c.ffn_size, c.vocabulary_size,
+                     c.tied_head ? " tied" : "", c.qkv_bias ? " qkv_bias" : "",
                      c.mlp_bias ? " mlp_bias" : "");
 }
 

@@ -22,6 +22,9 @@ ModelConfig tiny_config();
 /// tiny_config and its relatives: tied, biased, wide heads, one key head, one layer, odd hidden
 /// size.
 std::vector<ModelConfig> tiny_configs();
+/// A small model of every other family: Mistral and Qwen2 with windows shorter than the tests'
+/// texts, OPT tied and Phi with grouped queries.
+std::vector<ModelConfig> tiny_families();
 /// The sizes in one line, to name a model in a failure.
 std::string describe(const ModelConfig& config);
 

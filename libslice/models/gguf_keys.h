@@ -1,0 +1,36 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "libslice/config.h"
+#include "libslice/gguf.h"
+#include "libslice/models/family.h"
+
+namespace slice::models {
+
+/// Sizes, special tokens, biases and tie that every architecture of llama.cpp keeps under the same
+/// keys, `<architecture>.embedding_length` and so on. Norm and rotary keys are the family's.
+/// @throws FormatError  a key is missing, contradicts another, or names what is not supported.
+ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family);
+
+/// `<architecture>.<key>` of this file.
+std::string gguf_key(const GgufFile& file, const std::string& key);
+
+/// Rotary base and scaling: none, linear, or Llama 3's as divisors of the frequencies
+/// (`rope_freqs.weight`). @throws FormatError  another scaling.
+void parse_gguf_rope(const GgufFile& file, ModelConfig& config);
+
+/// Where a tensor of a GGUF file belongs: all of it, or some of its rows.
+struct GgufPlace {
+  std::string name;    ///< Hugging Face name
+  int64_t begin, end;  ///< rows
+};
+
+/// Places of the tensor called `name`; several for a fused q, k, v; none for one that carries
+/// nothing by itself (`rope_freqs.weight`).
+/// @throws FormatError  no tensor of this family is called that.
+std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& config,
+                                   const std::string& name, int64_t rows);
+
+}  // namespace slice::models

@@ -1,0 +1,103 @@
+"""Writes the tiny checkpoints of the other families of this directory, with golden values from Transformers.
+
+Usage: python make_tiny_families.py        (torch, transformers, safetensors; CPU, a few seconds)
+
+The same files as make_tiny_llama.py writes. tiny_opt_bare holds tiny_opt's weights under the keys of the first
+OPT files: without their first step, and without the head.
+"""
+
+import shutil
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM, PhiConfig, PhiForCausalLM,
+                          Qwen2Config, Qwen2ForCausalLM)
+
+from make_tiny_llama import DISTINCT, GAP, HERE, greedy
+
+MODELS = {
+    # a window much shorter than the texts
+    "tiny_mistral_window": (MistralConfig, MistralForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=56, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, rms_norm_eps=1e-5, sliding_window=8, tie_word_embeddings=False)),
+    # biases on q, k and v, tied head
+    "tiny_qwen2": (Qwen2Config, Qwen2ForCausalLM, dict(
+        vocab_size=90, hidden_size=32, intermediate_size=60, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, use_sliding_window=False, tie_word_embeddings=True)),
+    # a window in the two upper layers of three
+    "tiny_qwen2_window": (Qwen2Config, Qwen2ForCausalLM, dict(
+        vocab_size=90, hidden_size=32, intermediate_size=60, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, use_sliding_window=True, sliding_window=8, max_window_layers=1,
+        tie_word_embeddings=False)),
+    # LayerNorm, learned positions, ReLU, biases, tied head
+    "tiny_opt": (OPTConfig, OPTForCausalLM, dict(
+        vocab_size=80, hidden_size=40, ffn_dim=72, num_hidden_layers=2, num_attention_heads=4,
+        word_embed_proj_dim=40, max_position_embeddings=128)),
+    # parallel block, half of each head turns, grouped queries, biases and the head's
+    "tiny_phi": (PhiConfig, PhiForCausalLM, dict(
+        vocab_size=90, hidden_size=48, intermediate_size=76, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, partial_rotary_factor=0.5, layer_norm_eps=1e-5)),
+}
+
+
+def random_model(config_type, model_type, settings, seed):
+    """Weights, biases and norms large enough that the loss of any one of them would be seen."""
+    generator = torch.Generator().manual_seed(seed)
+    settings = {"max_position_embeddings": 256, "pad_token_id": 0, **settings}
+    model = model_type(config_type(bos_token_id=1, eos_token_id=2, **settings))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if name.endswith("bias"):
+                value = 0.3 * noise
+            elif "norm" in name:
+                value = 1 + 0.3 * noise
+            elif "embed" in name:
+                value = noise
+            else:
+                value = 1.5 * noise / parameter.shape[1] ** 0.5
+            parameter.copy_(value)
+    return model.eval()
+
+
+def write(name, config_type, model_type, settings):
+    vocabulary = settings["vocab_size"]
+    for seed in range(200):
+        model = random_model(config_type, model_type, settings, seed)
+        generator = torch.Generator().manual_seed(1000 + seed)
+        tokens = torch.randint(vocabulary, (2, 24), generator=generator)
+        prompt = torch.randint(vocabulary, (8,), generator=generator)
+        written, gap = greedy(model, prompt.tolist())
+        if gap > GAP and len(set(written)) >= DISTINCT:
+            break
+    assert gap > GAP and len(set(written)) >= DISTINCT, f"{name}: no seed gives a sturdy greedy text"
+
+    directory = HERE / name
+    shutil.rmtree(directory, ignore_errors=True)
+    logits = model(tokens).logits
+    model.save_pretrained(directory)
+    read = model_type.from_pretrained(directory, dtype=torch.float32).eval()
+    assert torch.equal(read(tokens).logits, logits), f"{name}: the file is not the model"
+    if getattr(model.config, "sliding_window", None):
+        model.config.sliding_window = 10_000
+        assert (model(tokens).logits - logits).abs().max() > 0.1, f"{name}: the window makes no difference"
+    save_file({"tokens": tokens, "logits": logits.contiguous(), "prompt": prompt,
+               "greedy": torch.tensor(written)}, directory / "golden.safetensors")
+    print(f"{name}: seed {seed}, gap {gap:.4f}, {len(set(written))} distinct tokens")
+
+
+def write_bare(source, target):
+    shutil.rmtree(HERE / target, ignore_errors=True)
+    shutil.copytree(HERE / source, HERE / target)
+    weights = load_file(HERE / source / "model.safetensors")
+    save_file({key.removeprefix("model."): value for key, value in weights.items() if not key.startswith("lm_head")},
+              HERE / target / "model.safetensors", metadata={"format": "pt"})
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        for name, (config_type, model_type, settings) in MODELS.items():
+            write(name, config_type, model_type, settings)
+        write_bare("tiny_opt", "tiny_opt_bare")
