@@ -1,0 +1,86 @@
+// synthetic_checkpoint CONFIG --out DIR: random weights in the shape of a config.json, so that
+// speed and memory at a published model's size can be measured without its weights. One tensor is
+// in memory at a time.
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <cstdio>
+
+#include "examples/cli.h"
+#include "libslice/bpe.h"
+#include "libslice/checkpoint.h"
+#include "libslice/decoder.h"
+#include "libslice/detail/byte_alphabet.h"
+#include "libslice/detail/file.h"
+#include "libslice/detail/tensor_text.h"
+#include "libslice/detail/unicode.h"
+#include "libslice/device.h"
+#include "libslice/plan.h"
+
+namespace {
+
+using at::Tensor;
+
+/// The 256 bytes: any text can be read, and any vocabulary is at least as large.
+std::shared_ptr<const slice::Tokenizer> byte_tokenizer() {
+  slice::BpeDefinition definition;
+  definition.source = "bytes";
+  for (const char32_t character : slice::detail::byte_alphabet())
+    definition.tokens.push_back(slice::detail::to_utf8(character));
+  return slice::make_bpe_tokenizer(std::move(definition));
+}
+
+/// Values of the size that training gives: sublayers that change the stream, norms near one.
+Tensor random_parameter(const std::string& name, at::IntArrayRef shape, at::Device device) {
+  const Tensor noise = at::randn(shape, at::TensorOptions(device).dtype(at::kFloat));
+  if (name.ends_with("bias")) return 0.02 * noise;
+  if (name.ends_with("norm.weight")) return 1 + 0.1 * noise;
+  if (name.find("embed") != std::string::npos) return noise;
+  return noise / std::sqrt(static_cast<double>(shape.back()));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::string config_path, out, dtype = "fp16", device_name = "auto";
+  int64_t layers = 0;
+  uint64_t seed = 0;
+  CLI::App app("Writes a checkpoint of random weights.", "synthetic_checkpoint");
+  app.add_option("CONFIG", config_path, "config.json, or a directory that holds one")->required();
+  app.add_option("--out", out, "directory to write")->required();
+  app.add_option("--layers", layers, "instead of the configuration's");
+  app.add_option("--dtype", dtype, "fp16, bf16 or fp32")
+      ->check(CLI::IsMember({"fp16", "bf16", "fp32"}));
+  app.add_option("--seed", seed, "of the random numbers");
+  cli::add_device_option(app, device_name);
+  return cli::run(app, argc, argv, [&] {
+    slice::ModelConfig config = slice::read_config(config_path);
+    if (layers > 0) config.layers = layers;
+    slice::check_config(config, config_path);
+    const at::Device device = slice::choose_device(device_name);
+    const at::ScalarType stored = *cli::dtype_option(dtype);
+    at::manual_seed(seed);
+
+    const slice::DecoderImpl shapes(config);  // holds no memory
+    std::vector<slice::ShardWriter::Slot> slots;
+    for (const auto& parameter : shapes.named_parameters())
+      slots.push_back({parameter.key(), parameter.value().sizes().vec()});
+    slice::AtomicDirectory directory(out, /*replace=*/false);
+    slice::ShardWriter writer(directory.path(), slots, stored, int64_t{5} << 30);
+    for (const auto& slot : slots) {
+      cli::check_interrupted();
+      writer.write(slot.name, random_parameter(slot.name, slot.shape, device).to(at::kCPU, stored));
+    }
+    writer.finish();
+    const auto write = [&](const std::string& name, const std::string& text) {
+      slice::detail::write_file(directory.path() / name, text);
+    };
+    write("config.json", slice::config_json(config, slice::detail::dtype_name(stored)));
+    write("generation_config.json", slice::generation_config_json(config));
+    for (const auto& file : byte_tokenizer()->files()) write(file.name, file.bytes);
+    directory.commit();
+    std::printf("%s: %s parameters\n", out.c_str(),
+                cli::grouped(slice::count_parameters(config).total).c_str());
+  });
+}
