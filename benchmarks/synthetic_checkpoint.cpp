@@ -3,6 +3,7 @@
 // in memory at a time.
 
 #include <ATen/ATen.h>
+#include <fmt/core.h>
 
 #include <cmath>
 #include <cstdio>
@@ -22,21 +23,22 @@ namespace {
 
 using at::Tensor;
 
-/// The 256 bytes: any text can be read, and any vocabulary is at least as large.
-std::shared_ptr<const slice::Tokenizer> byte_tokenizer() {
+/// The 256 bytes, and names for the other ids: any text can be read, and any id written.
+std::shared_ptr<const slice::Tokenizer> byte_tokenizer(int64_t vocabulary_size) {
   slice::BpeDefinition definition;
   definition.source = "bytes";
   for (const char32_t character : slice::detail::byte_alphabet())
     definition.tokens.push_back(slice::detail::to_utf8(character));
+  while (static_cast<int64_t>(definition.tokens.size()) < vocabulary_size)
+    definition.tokens.push_back(fmt::format("<{}>", definition.tokens.size()));
   return slice::make_bpe_tokenizer(std::move(definition));
 }
 
-/// Values of the size that training gives: sublayers that change the stream, norms near one.
+/// Values of the size that training gives: streams and logits of the size of one, norms near one.
 Tensor random_parameter(const std::string& name, at::IntArrayRef shape, at::Device device) {
   const Tensor noise = at::randn(shape, at::TensorOptions(device).dtype(at::kFloat));
   if (name.ends_with("bias")) return 0.02 * noise;
   if (name.ends_with("norm.weight")) return 1 + 0.1 * noise;
-  if (name.find("embed") != std::string::npos) return noise;
   return noise / std::sqrt(static_cast<double>(shape.back()));
 }
 
@@ -57,6 +59,8 @@ int main(int argc, char** argv) {
   return cli::run(app, argc, argv, [&] {
     slice::ModelConfig config = slice::read_config(config_path);
     if (layers > 0) config.layers = layers;
+    config.bos_token.reset();  // bytes have none
+    config.eos_tokens.clear();
     slice::check_config(config, config_path);
     const at::Device device = slice::choose_device(device_name);
     const at::ScalarType stored = *cli::dtype_option(dtype);
@@ -78,7 +82,8 @@ int main(int argc, char** argv) {
     };
     write("config.json", slice::config_json(config, slice::detail::dtype_name(stored)));
     write("generation_config.json", slice::generation_config_json(config));
-    for (const auto& file : byte_tokenizer()->files()) write(file.name, file.bytes);
+    for (const auto& file : byte_tokenizer(config.vocabulary_size)->files())
+      write(file.name, file.bytes);
     directory.commit();
     std::printf("%s: %s parameters\n", out.c_str(),
                 cli::grouped(slice::count_parameters(config).total).c_str());

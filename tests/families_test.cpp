@@ -8,6 +8,7 @@
 
 #include "libslice/checkpoint.h"
 #include "libslice/decoder.h"
+#include "libslice/device.h"
 #include "libslice/error.h"
 #include "libslice/fuse.h"
 #include "libslice/generator.h"
@@ -120,6 +121,25 @@ TEST_CASE("a sliced model of every family is the dense one with projectors in fr
           logits_by_the_book(random_model(config), calibration, tokens, report.stream_sizes);
       CHECK(relative_difference(logits(sliced, tokens), want) < 1e-8);
       CHECK(static_cast<int64_t>(report.stream_sizes.size()) == config.sites());
+    }
+  }
+}
+
+TEST_CASE("a GPU slices and runs every family as the CPU does", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  const at::Device gpu(at::kCUDA, 0);
+  for (const ModelConfig& config : tiny_families()) {
+    for (const double slice : {0.0, 0.3}) {
+      INFO(tests::describe(config) << " slice " << slice);
+      const Tensor calibration = random_tokens(config, 6, 20, 3),
+                   tokens = random_tokens(config, 2, 18, 4);
+      Model on_cpu = random_model(config), on_gpu = random_model(config);
+      const Tensor dense = logits(on_cpu, tokens);
+      on_gpu.decoder().to(gpu);
+      slice_model(on_cpu, calibration, {.slice = slice, .round = 2});
+      slice_model(on_gpu, calibration, {.slice = slice, .round = 2});
+      CHECK(relative_difference(logits(on_gpu, tokens).cpu(), logits(on_cpu, tokens)) < 1e-8);
+      if (slice == 0) CHECK(relative_difference(logits(on_gpu, tokens).cpu(), dense) < 1e-9);
     }
   }
 }
