@@ -49,9 +49,9 @@ class MergeTable {
 /// A token that is looked for in the text before anything else happens to it.
 struct AddedToken {
   int64_t id = 0;
-  std::string content;
+  std::string content;      ///< what is looked for
   bool special = false;     ///< recognised only when asked for; decode leaves it out
-  bool normalized = false;  ///< looked for after the normalisation, and normalised itself
+  bool normalized = false;  ///< looked for after the normalisation
   bool left_strip = false, right_strip = false;  ///< swallows the white space on that side
 };
 
@@ -63,6 +63,8 @@ struct Rewrite {
     kPrepend,             ///< `to` in front of a text that is not empty
     kPrependUnlessThere,  ///< the same, unless the text begins with it
     kPrependAtStart,      ///< the same again, only at the start of the whole text
+    kSqueeze,             ///< `from` vanishes at the beginning; of several in a row one is left
+    kTrimEnd,             ///< `from` vanishes at the end
   };
   Kind kind;
   std::string from, to;

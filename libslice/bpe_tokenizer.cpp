@@ -52,12 +52,9 @@ BpeTokenizer::BpeTokenizer(BpeDefinition definition, std::vector<File> files)
   std::vector<bool> is_added(size);
   std::vector<AddedToken> as_written, normalized;
   is_special_.resize(size);
-  for (AddedToken token : definition_.added) {
+  for (const AddedToken& token : definition_.added) {
     is_added[token.id] = true;
     is_special_[token.id] = token.special;
-    if (token.normalized) {
-      token.content = detail::rewritten(token.content, definition_.normalizers, true);
-    }
     (token.normalized ? normalized : as_written).push_back(token);
   }
   added_ = detail::AddedTokenFinder(std::move(as_written));

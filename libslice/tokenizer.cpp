@@ -9,6 +9,7 @@
 #include "libslice/detail/file.h"
 #include "libslice/detail/tokenizer_json.h"
 #include "libslice/detail/tokenizer_sources.h"
+#include "libslice/detail/tokenizer_texts.h"
 #include "libslice/gguf.h"
 
 namespace slice {
@@ -16,39 +17,47 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Files that belong to a tokenizer in a Hugging Face directory.
-constexpr const char* kTokenizerFiles[] = {
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "tokenizer.model",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "chat_template.jinja",
+using detail::TokenizerTexts;
+
+// Files that belong to a tokenizer in a Hugging Face directory, and where their readers find them.
+constexpr std::pair<const char*, std::string TokenizerTexts::*> kTokenizerFiles[] = {
+    {"tokenizer.json", &TokenizerTexts::tokenizer},
+    {"tokenizer_config.json", &TokenizerTexts::configuration},
+    {"special_tokens_map.json", &TokenizerTexts::special_tokens},
+    {"tokenizer.model", &TokenizerTexts::sentencepiece},
+    {"vocab.json", &TokenizerTexts::vocabulary},
+    {"merges.txt", &TokenizerTexts::merges},
+    {"added_tokens.json", &TokenizerTexts::added_tokens},
+    {"chat_template.jinja", nullptr},
 };
 
+BpeDefinition read_directory_tokenizer(const TokenizerTexts& texts) {
+  if (!texts.tokenizer.empty()) return detail::read_tokenizer_json(texts);
+  if (!texts.sentencepiece.empty()) return detail::read_sentencepiece_tokenizer(texts);
+  return detail::read_vocab_merges_tokenizer(texts);
+}
+
 std::shared_ptr<const Tokenizer> load_from_directory(const fs::path& directory) {
-  SLICE_FORMAT_CHECK(fs::exists(directory / "tokenizer.json"),
-                     "{}: no tokenizer.json (other kinds are not supported)", directory.string());
+  const auto has = [&](const char* name) { return fs::exists(directory / name); };
+  SLICE_FORMAT_CHECK(
+      has("tokenizer.json") || has("tokenizer.model") || (has("vocab.json") && has("merges.txt")),
+      "{}: no tokenizer.json, no tokenizer.model, and no vocab.json with merges.txt",
+      directory.string());
   std::vector<Tokenizer::File> files;
-  for (const char* name : kTokenizerFiles) {
-    if (!fs::exists(directory / name)) continue;
-    files.push_back({name, detail::read_text_file(directory / name)});
-  }
-  detail::TokenizerJson texts;
+  TokenizerTexts texts;
   texts.directory = directory.string();
-  const auto text = [&](const std::string& name) {
-    const auto found = std::ranges::find(files, name, &Tokenizer::File::name);
-    return found == files.end() ? std::string() : found->bytes;
-  };
-  texts.tokenizer = text("tokenizer.json");
-  texts.tokenizer_config = text("tokenizer_config.json");
-  texts.special_tokens_map = text("special_tokens_map.json");
-  if (fs::exists(directory / "generation_config.json")) {
-    texts.generation_config = detail::read_text_file(directory / "generation_config.json");
+  for (const auto& [name, text] : kTokenizerFiles) {
+    if (!has(name)) continue;
+    files.push_back({name, detail::read_text_file(directory / name)});
+    SLICE_FORMAT_CHECK(!files.back().bytes.empty(), "{}/{}: empty", texts.directory, name);
+    if (text) texts.*text = files.back().bytes;
   }
-  return make_bpe_tokenizer(detail::read_tokenizer_json(texts), std::move(files));
+  for (const auto& [name, text] : {std::pair("generation_config.json", &TokenizerTexts::generation),
+                                   std::pair("config.json", &TokenizerTexts::model)}) {
+    if (has(name)) texts.*text = detail::read_text_file(directory / name);
+  }
+  BpeDefinition definition = read_directory_tokenizer(texts);
+  return make_bpe_tokenizer(std::move(definition), std::move(files));
 }
 
 // A model file does not name its tokenizer, but few other files parse as one of its vocabulary

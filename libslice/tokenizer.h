@@ -34,17 +34,24 @@ class Tokenizer {
   virtual int64_t vocabulary_size() const = 0;
   virtual std::optional<int64_t> bos_token() const = 0;
   virtual std::vector<int64_t> eos_tokens() const = 0;
-  /// True where the model expects bos_token() once in front of a text (LLaMA), false for SmolLM2.
+  /// True where the model expects bos_token() once in front of a text (LLaMA), false for SmolLM2
+  /// and OPT.
   virtual bool adds_bos() const = 0;
-  /// tokenizer.json, tokenizer_config.json, … to be written beside a saved model (copied from the
-  /// source where it had them, chat template included).
+  /// tokenizer.json, tokenizer.model, tokenizer_config.json, … to be written beside a saved model
+  /// (copied from the source where it had them, chat template included).
   virtual std::vector<File> files() const = 0;
 };
 
-/// The tokenizer of a model: from a Hugging Face directory (tokenizer.json +
-/// tokenizer_config.json), from a GGUF's metadata, or for a llama2.c `.bin` from the tokenizer file
-/// beside it (`tokenizer.bin`, else the one
-/// `*.bin` there that parses as a tokenizer with the model's vocabulary size).
+/// The tokenizer of a model, by where that is:
+///   Hugging Face directory   tokenizer.json (BPE), else tokenizer.model (SentencePiece of type
+///   BPE,
+///                            identity normalisation), else vocab.json + merges.txt (GPT-2, OPT);
+///                            tokenizer_config.json and its like say which tokens are special
+///   GGUF                     its metadata: `gpt2` with the pre-tokenizers default, gpt-2, phi-2,
+///                            smollm, llama-bpe (llama3, llama-v3), qwen2; or `llama`
+///   llama2.c `.bin`          `tokenizer.bin` beside it, else the one `*.bin` there that parses as
+///   a
+///                            tokenizer with the model's vocabulary size
 ///
 /// @throws FormatError  none found, malformed, or a kind that is not supported (names it).
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::filesystem::path& model);

@@ -3,6 +3,23 @@
 #include "libslice/detail/unicode.h"
 
 namespace slice::detail {
+namespace {
+
+void squeeze_inplace(std::string& text, std::string_view from) {
+  std::string result;
+  result.reserve(text.size());
+  bool after = true;
+  for (std::string_view rest = text; !rest.empty();) {
+    const bool here = rest.starts_with(from);
+    const size_t size = here ? from.size() : 1;
+    if (!here || !after) result += rest.substr(0, size);
+    after = here;
+    rest.remove_prefix(size);
+  }
+  text = std::move(result);
+}
+
+}  // namespace
 
 void replace_all_inplace(std::string& text, std::string_view from, std::string_view to) {
   size_t at = from.empty() ? std::string::npos : text.find(from);
@@ -34,6 +51,12 @@ std::string rewritten(std::string text, const std::vector<Rewrite>& rewrites, bo
         [[fallthrough]];
       case Rewrite::Kind::kPrependUnlessThere:
         if (!text.empty() && !text.starts_with(rewrite.to)) text.insert(0, rewrite.to);
+        break;
+      case Rewrite::Kind::kSqueeze:
+        squeeze_inplace(text, rewrite.from);
+        break;
+      case Rewrite::Kind::kTrimEnd:
+        while (text.ends_with(rewrite.from)) text.resize(text.size() - rewrite.from.size());
         break;
     }
   }

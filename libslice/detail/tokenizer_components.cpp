@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "libslice/detail/json.h"
+#include "libslice/detail/pre_tokenizer.h"
 #include "libslice/detail/tokenizer_json.h"
 #include "libslice/detail/unicode.h"
 

@@ -82,17 +82,28 @@ Json replace_json(const char* from, const char* to) {
   return {{"type", "Replace"}, {"pattern", {{"String", from}}}, {"content", to}};
 }
 
-Json llama_normalizer() {
-  const Json prepend = {{"type", "Prepend"}, {"prepend", kSpaceMark}};
-  return {{"type", "Sequence"},
-          {"normalizers", Json::array({prepend, replace_json(" ", kSpaceMark)})}};
+Json normalizer_json(const BpeDefinition& definition) {
+  Json parts = Json::array();
+  for (const Rewrite& rewrite : definition.normalizers) {
+    if (rewrite.kind == Rewrite::Kind::kNfc) parts.push_back({{"type", "NFC"}});
+    if (rewrite.kind == Rewrite::Kind::kPrepend) {
+      parts.push_back({{"type", "Prepend"}, {"prepend", kSpaceMark}});
+    }
+  }
+  if (definition.alphabet == Alphabet::kCharacters) {
+    parts.push_back(replace_json(" ", kSpaceMark));
+  }
+  if (parts.empty()) return nullptr;
+  return {{"type", "Sequence"}, {"normalizers", std::move(parts)}};
 }
 
-Json llama_decoder() {
-  const Json bytes = {{"type", "ByteFallback"}}, fuse = {{"type", "Fuse"}};
-  const Json strip = {{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}};
-  return {{"type", "Sequence"},
-          {"decoders", Json::array({replace_json(kSpaceMark, " "), bytes, fuse, strip})}};
+Json llama_decoder(const BpeDefinition& definition) {
+  Json parts = Json::array(
+      {replace_json(kSpaceMark, " "), Json{{"type", "ByteFallback"}}, Json{{"type", "Fuse"}}});
+  if (definition.strip_leading_space) {
+    parts.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
+  }
+  return {{"type", "Sequence"}, {"decoders", std::move(parts)}};
 }
 
 Json bos_template(const BpeDefinition& definition) {
@@ -121,10 +132,10 @@ std::string tokenizer_json(const BpeDefinition& definition) {
                      {"truncation", nullptr},
                      {"padding", nullptr},
                      {"added_tokens", added_tokens_json(definition)},
-                     {"normalizer", bytes ? Json() : llama_normalizer()},
+                     {"normalizer", normalizer_json(definition)},
                      {"pre_tokenizer", bytes ? byte_level_pre_tokenizer(definition) : Json()},
                      {"post_processor", definition.adds_bos ? bos_template(definition) : Json()},
-                     {"decoder", bytes ? byte_level : llama_decoder()},
+                     {"decoder", bytes ? byte_level : llama_decoder(definition)},
                      {"model", model_json(definition)}};
   return root.dump(1) + "\n";
 }

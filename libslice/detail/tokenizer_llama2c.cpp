@@ -1,13 +1,11 @@
-#include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <set>
 
 #include "libslice/detail/byte_alphabet.h"
 #include "libslice/detail/check.h"
 #include "libslice/detail/file.h"
+#include "libslice/detail/score_merges.h"
 #include "libslice/detail/tokenizer_sources.h"
-#include "libslice/detail/word_encoder.h"
 
 namespace slice::detail {
 namespace {
@@ -45,39 +43,6 @@ class Cursor {
 
 bool is_ordinary(const std::string& token, int64_t id) {
   return id > kEos && !byte_of_token(token);
-}
-
-// Every way in which two tokens make a third. Equal scores share a priority, so position decides
-// among them.
-std::vector<MergeTable::Merge> merges_from_scores(const std::vector<std::string>& tokens,
-                                                  const std::vector<float>& scores) {
-  TextMap<int32_t> ids;
-  std::set<size_t>
-      lengths;  // a half has the length of some token: keeps one huge token from costing its square
-  std::vector<int32_t> order;
-  for (size_t id = 0; id < tokens.size(); ++id) {
-    if (!is_ordinary(tokens[id], static_cast<int64_t>(id))) continue;
-    ids.emplace(tokens[id], static_cast<int32_t>(id));
-    lengths.insert(tokens[id].size());
-    order.push_back(static_cast<int32_t>(id));
-  }
-  std::ranges::stable_sort(order, [&](int32_t a, int32_t b) { return scores[a] > scores[b]; });
-  std::vector<MergeTable::Merge> merges;
-  int32_t priority = 0;
-  for (size_t i = 0; i < order.size(); ++i) {
-    if (i > 0 && scores[order[i]] != scores[order[i - 1]]) ++priority;
-    const std::string_view token = tokens[order[i]];
-    for (const size_t length : lengths) {
-      if (length >= token.size()) break;
-      if (!lengths.contains(token.size() - length)) continue;
-      const auto left = ids.find(token.substr(0, length));
-      const auto right = ids.find(token.substr(length));
-      if (left != ids.end() && right != ids.end()) {
-        merges.push_back({left->second, right->second, order[i], priority});
-      }
-    }
-  }
-  return merges;
 }
 
 bool has_byte_tokens(const std::vector<std::string>& tokens) {
@@ -127,7 +92,11 @@ BpeDefinition read_llama2c_tokenizer(const std::filesystem::path& path, int64_t 
   definition.alphabet = BpeDefinition::Alphabet::kCharacters;
   definition.space_mark = " ";
   definition.normalizers.push_back({Rewrite::Kind::kPrepend, "", " "});
-  definition.merges = merges_from_scores(definition.tokens, scores);
+  std::vector<bool> ordinary;
+  for (size_t id = 0; id < definition.tokens.size(); ++id) {
+    ordinary.push_back(is_ordinary(definition.tokens[id], static_cast<int64_t>(id)));
+  }
+  definition.merges = merges_from_scores(definition.tokens, scores, ordinary);
   definition.byte_fallback = has_byte_tokens(definition.tokens);
   definition.strip_leading_space = true;
   definition.fuse_unknown = true;

@@ -1,0 +1,50 @@
+#include "libslice/detail/pre_tokenizer.h"
+
+#include <algorithm>
+#include <vector>
+
+namespace slice::detail {
+namespace {
+
+struct PreTokenizer {
+  std::vector<const char*> names;
+  std::vector<const char*> patterns;  // applied one after the other
+  bool nfc = false, ignore_merges = false;
+};
+
+// Llama 3's and Qwen2's words differ in how many digits make one.
+constexpr char kLlama3Words[] =
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
+    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr char kQwen2Words[] = R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
+                               R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+constexpr char kPunctuation[] = R"([\p{P}\$\+<=>\^~\|]+)";
+
+const PreTokenizer* find_pre_tokenizer(const std::string& name) {
+  static const PreTokenizer known[] = {
+      {{"default"}, {kPunctuation, kGpt2Words, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
+      {{"gpt-2", "phi-2"}, {kGpt2Words}},
+      {{"smollm"}, {kNumber, kGpt2Words}},
+      {{"llama-bpe", "llama3", "llama-v3"}, {kLlama3Words}, false, true},
+      {{"qwen2"}, {kQwen2Words}, true, false},
+  };
+  for (const PreTokenizer& entry : known) {
+    if (std::ranges::find(entry.names, name) != entry.names.end()) return &entry;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+bool add_pre_tokenizer(const std::string& name, BpeDefinition& definition) {
+  const PreTokenizer* pre_tokenizer = find_pre_tokenizer(name);
+  if (!pre_tokenizer) return false;
+  for (const char* pattern : pre_tokenizer->patterns) {
+    definition.splits.push_back({pattern, Split::Matches::kIsolated, false});
+  }
+  if (pre_tokenizer->nfc) definition.normalizers.push_back({Rewrite::Kind::kNfc, "", ""});
+  definition.ignore_merges = pre_tokenizer->ignore_merges;
+  return true;
+}
+
+}  // namespace slice::detail
