@@ -40,9 +40,10 @@ class GgufWriter {
     raw(key, kArray, bytes);
   }
   void numbers(const std::string& key, const std::vector<int32_t>& values) {
-    std::string bytes = packed(uint32_t{kI32}) + packed(uint64_t{values.size()});
-    for (const int32_t entry : values) bytes += packed(entry);
-    raw(key, kArray, bytes);
+    array(key, kI32, values);
+  }
+  void reals(const std::string& key, const std::vector<float>& values) {
+    array(key, kF32, values);
   }
 
   /// A tensor and its bytes, where the next one has to be. @param shape  outermost first
@@ -75,6 +76,13 @@ class GgufWriter {
   static std::string sized(const std::string& text) { return packed(uint64_t{text.size()}) + text; }
 
  private:
+  template <typename T>
+  void array(const std::string& key, uint32_t type, const std::vector<T>& values) {
+    std::string bytes = packed(type) + packed(uint64_t{values.size()});
+    for (const T entry : values) bytes += packed(entry);
+    raw(key, kArray, bytes);
+  }
+
   std::string pairs_, infos_, data_;
   uint64_t pair_count_ = 0, tensor_count_ = 0;
 };

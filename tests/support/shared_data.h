@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 
@@ -16,6 +18,14 @@ inline std::optional<std::filesystem::path> shared_data(const std::string& relat
   const auto path = (root ? std::filesystem::path(root) : source / "../shared/data") / relative;
   if (!std::filesystem::exists(path)) return std::nullopt;
   return path;
+}
+
+/// The bytes of a shared file, when it is there.
+inline std::optional<std::string> shared_bytes(const std::string& relative) {
+  const auto path = shared_data(relative);
+  if (!path) return std::nullopt;
+  std::ifstream file(*path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
 }
 
 /// The text of a shared `.xz` file, by the xz program; nothing when either is missing.

@@ -1,0 +1,187 @@
+#include <ATen/ops/from_blob.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "libslice/bpe.h"
+#include "libslice/detail/sha256.h"
+#include "libslice/tokenizer.h"
+#include "tests/support/gguf_writer.h"
+#include "tests/support/pieces_file.h"
+#include "tests/support/shared_data.h"
+#include "tests/support/tiny_vocabulary.h"
+#include "tests/support/tokenizer_files.h"
+
+// Ids of whole texts against those of the reference tokenizers (data/make_token_goldens.py).
+
+namespace slice {
+namespace {
+
+using nlohmann::json;
+using tests::GgufWriter;
+using tests::shared_text;
+using tests::TemporaryDirectory;
+using tests::write_files;
+using TokenizerPointer = std::shared_ptr<const Tokenizer>;
+
+constexpr char kNeeds[] = "needs ../shared/data, the demo model and xz";
+
+std::string data_file(const std::string& name) {
+  std::ifstream file(SLICE_TEST_DATA_DIR "/" + name, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::string torture() { return data_file("torture.txt"); }
+
+void check_golden(const Tokenizer& tokenizer, const std::string& text, bool special,
+                  const json& golden) {
+  auto ids = tokenizer.encode(text, special);
+  CHECK(ids.size() == golden["count"].get<size_t>());
+  CHECK(detail::sha256(at::from_blob(ids.data(), {std::ssize(ids)}, at::kLong)) ==
+        golden["sha256"].get<std::string>());
+  if (golden["round_trip"]) CHECK((tokenizer.decode(ids, special) == text));
+}
+
+// Both texts, with and without their special tokens. @param special  the reference knows them.
+void check_goldens(const Tokenizer& tokenizer, const std::string& name, bool special = true) {
+  const json goldens = json::parse(data_file("token_goldens.json"))[name];
+  const auto wikitext = shared_text("wikitext-2/wiki.test.tokens.xz");
+  REQUIRE(wikitext);
+  for (const auto& [title, text] :
+       {std::pair("wikitext-2", *wikitext), std::pair("torture", torture())}) {
+    INFO(name << " on " << title);
+    check_golden(tokenizer, text, false, goldens[title]);
+    const std::string with = std::string(title) + ", special";
+    if (special) check_golden(tokenizer, text, true, goldens[goldens.contains(with) ? with : title]);
+  }
+}
+
+// A directory of files unpacked from the shared data; nothing where one is missing.
+TokenizerPointer load_shared(
+    std::initializer_list<std::pair<const char*, const char*>> files) {
+  const TemporaryDirectory directory;
+  for (const auto& [name, source] : files) {
+    const auto text = std::string_view(source).ends_with(".xz") ? shared_text(source)
+                                                                : tests::shared_bytes(source);
+    if (!text) return nullptr;
+    directory.write(name, *text);
+  }
+  return load_tokenizer(directory.path());
+}
+
+TEST_CASE("a SentencePiece model gives SentencePiece's ids", "[tokenizer]") {
+  for (const auto& [name, path] :
+       {std::pair("llama2", "tokenizers/llama2/tokenizer.model"),
+        std::pair("tok105", "models/babyllama-tok105/tok105.model")}) {
+    const auto tokenizer = load_shared({{"tokenizer.model", path}});
+    if (!tokenizer) SKIP(kNeeds);
+    check_goldens(*tokenizer, name, false);
+    CHECK(tokenizer->bos_token() == 1);
+    CHECK(tokenizer->eos_tokens() == std::vector<int64_t>{2});
+    CHECK(tokenizer->adds_bos());
+  }
+}
+
+TEST_CASE("vocab.json and merges.txt give the ids of Hugging Face's tokenizers", "[tokenizer]") {
+  const auto opt = load_shared({{"vocab.json", "tokenizers/opt/vocab.json.xz"},
+                                {"merges.txt", "tokenizers/opt/merges.txt.xz"}});
+  const auto gpt2 = load_shared({{"vocab.json", "tokenizers/gpt2/vocab.json.xz"},
+                                 {"merges.txt", "tokenizers/opt/merges.txt.xz"}});
+  if (!opt || !gpt2) SKIP(kNeeds);
+  check_goldens(*opt, "opt");
+  CHECK(opt->bos_token() == 2);
+  CHECK(opt->eos_tokens() == std::vector<int64_t>{2});
+  CHECK_FALSE(opt->adds_bos());
+  check_goldens(*gpt2, "gpt2");
+  CHECK(gpt2->bos_token() == 50256);
+  CHECK(gpt2->eos_tokens() == std::vector<int64_t>{50256});
+  CHECK_FALSE(gpt2->adds_bos());
+}
+
+TEST_CASE("published tokenizer.json files give the ids of Hugging Face's tokenizers",
+          "[tokenizer]") {
+  const auto neox = load_shared({{"tokenizer.json", "tokenizers/neox/20B_tokenizer.json.xz"}});
+  const auto phi = load_shared(
+      {{"tokenizer.json", "tokenizers/phi-2/tokenizer.json.xz"},
+       {"tokenizer_config.json", "tokenizers/phi-2/tokenizer_config.json"}});
+  if (!neox || !phi) SKIP(kNeeds);
+  check_goldens(*neox, "neox");
+  check_goldens(*phi, "phi-2");
+  CHECK(phi->bos_token() == 50256);
+  CHECK_FALSE(phi->adds_bos());
+}
+
+TEST_CASE("the demo model gives the ids of Hugging Face's tokenizers, written out too",
+          "[tokenizer]") {
+  const auto model = tests::demo_model();
+  if (!model || !tests::shared_data("wikitext-2")) SKIP(kNeeds);
+  const auto tokenizer = load_tokenizer(*model);
+  check_goldens(*tokenizer, "smollm2");
+  CHECK_FALSE(tokenizer->adds_bos());
+  const TemporaryDirectory directory;
+  write_files(*tokenizer, directory);
+  check_goldens(*load_tokenizer(directory.path()), "smollm2");
+}
+
+TEST_CASE("a GGUF of LLaMA-2's pieces gives SentencePiece's ids, written out too", "[tokenizer]") {
+  const auto bytes = tests::shared_bytes("tokenizers/llama2/tokenizer.model");
+  if (!bytes || !tests::shared_data("wikitext-2")) SKIP(kNeeds);
+  const tests::PiecesFile pieces = tests::read_pieces(*bytes);
+  GgufWriter file;
+  file.text("tokenizer.ggml.model", "llama");
+  file.texts("tokenizer.ggml.tokens", pieces.texts);
+  file.reals("tokenizer.ggml.scores", pieces.scores);
+  file.numbers("tokenizer.ggml.token_type", pieces.types);
+  const TemporaryDirectory directory, written;
+  const auto tokenizer = load_tokenizer(directory.write("model.gguf", file.bytes()));
+  check_goldens(*tokenizer, "llama2", false);
+  CHECK(tokenizer->bos_token() == 1);
+  CHECK(tokenizer->eos_tokens() == std::vector<int64_t>{2});
+  CHECK(tokenizer->adds_bos());
+  write_files(*tokenizer, written);
+  const auto second = load_tokenizer(written.path());
+  check_goldens(*second, "llama2", false);
+  CHECK(second->adds_bos());
+}
+
+// GPT-2's vocabulary in a GGUF that names another pre-tokenizer.
+TEST_CASE("the pre-tokenizers of GGUF files cut the words of Hugging Face's", "[tokenizer]") {
+  const auto vocabulary = shared_text("tokenizers/gpt2/vocab.json.xz");
+  const auto lines = shared_text("tokenizers/opt/merges.txt.xz");
+  if (!vocabulary || !lines) SKIP(kNeeds);
+  std::vector<std::string> tokens(50257), merges;
+  const json ids = json::parse(*vocabulary);
+  for (const auto& [token, id] : ids.items()) tokens.at(id) = token;
+  std::istringstream text(*lines);
+  for (std::string line; std::getline(text, line);) {
+    if (!line.starts_with("#version")) merges.push_back(line);
+  }
+  for (const char* pre : {"llama-bpe", "llama3", "qwen2", "default", "gpt-2", "phi-2"}) {
+    GgufWriter file;
+    file.text("tokenizer.ggml.model", "gpt2");
+    file.text("tokenizer.ggml.pre", pre);
+    file.texts("tokenizer.ggml.tokens", tokens);
+    file.texts("tokenizer.ggml.merges", merges);
+    file.number("tokenizer.ggml.bos_token_id", 50256);
+    const TemporaryDirectory directory, written;
+    const auto tokenizer = load_tokenizer(directory.write("model.gguf", file.bytes()));
+    const std::string words = pre == std::string("llama3") ? "llama-bpe" : pre;
+    const bool plain = words == "gpt-2" || words == "phi-2";
+    const std::string name = plain ? "gpt2" : "gpt2/" + words;
+    check_goldens(*tokenizer, name, false);
+    CHECK(tokenizer->adds_bos() == (words == "llama-bpe"));
+    write_files(*tokenizer, written);
+    check_goldens(*load_tokenizer(written.path()), name, false);
+  }
+}
+
+TEST_CASE("the torture text survives a vocabulary of bytes", "[tokenizer]") {
+  const auto tokenizer = make_bpe_tokenizer(tests::tiny_definition());
+  REQUIRE(torture().size() > 7000);
+  CHECK((tokenizer->decode(tokenizer->encode(torture())) == torture()));
+}
+
+}  // namespace
+}  // namespace slice
