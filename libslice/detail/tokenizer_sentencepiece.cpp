@@ -122,7 +122,7 @@ BpeDefinition read_sentencepiece_tokenizer(const TokenizerTexts& texts) {
   if (model.adds_space) definition.normalizers.push_back({Kind::kPrepend, "", kSpaceMark});
   definition.normalizers.push_back({Kind::kReplace, " ", kSpaceMark});
   if (model.removes_spaces) definition.normalizers.push_back({Kind::kTrimEnd, kSpaceMark, ""});
-  definition.strip_leading_space = model.adds_space;
+  definition.strip_leading_space = model.adds_space || model.removes_spaces;
   definition.bos = optional_id(model.bos);
   definition.padding = optional_id(model.padding);
   if (model.eos >= 0) definition.eos = {model.eos};

@@ -42,9 +42,7 @@ class GgufWriter {
   void numbers(const std::string& key, const std::vector<int32_t>& values) {
     array(key, kI32, values);
   }
-  void reals(const std::string& key, const std::vector<float>& values) {
-    array(key, kF32, values);
-  }
+  void reals(const std::string& key, const std::vector<float>& values) { array(key, kF32, values); }
 
   /// A tensor and its bytes, where the next one has to be. @param shape  outermost first
   void tensor(const std::string& name, const std::vector<int64_t>& shape, uint32_t type,
