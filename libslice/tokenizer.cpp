@@ -49,8 +49,9 @@ std::shared_ptr<const Tokenizer> load_from_directory(const fs::path& directory) 
   for (const auto& [name, text] : kTokenizerFiles) {
     if (!has(name)) continue;
     files.push_back({name, detail::read_text_file(directory / name)});
+    if (!text) continue;
     SLICE_FORMAT_CHECK(!files.back().bytes.empty(), "{}/{}: empty", texts.directory, name);
-    if (text) texts.*text = files.back().bytes;
+    texts.*text = files.back().bytes;
   }
   for (const auto& [name, text] : {std::pair("generation_config.json", &TokenizerTexts::generation),
                                    std::pair("config.json", &TokenizerTexts::model)}) {

@@ -143,6 +143,18 @@ TEST_CASE("an added token swallows white space where it says so", "[bpe]") {
   CHECK(ids == std::vector<int64_t>{2 + 'a', 0, 2 + 'a'});
 }
 
+TEST_CASE("white space squeezed and trimmed before a text is cut", "[bpe]") {
+  BpeDefinition definition = tiny_definition();
+  definition.normalizers = {{Rewrite::Kind::kSqueeze, " ", ""}, {Rewrite::Kind::kTrimEnd, "!", ""}};
+  const auto tokenizer = make_bpe_tokenizer(definition);
+  for (const auto& [text, rewritten] : {std::pair("  a   b !!", "a b "), std::pair("   ", ""),
+                                        std::pair("a!b", "a!b"), std::pair("!!", "")}) {
+    CHECK(tokenizer->decode(tokenizer->encode(text)) == rewritten);
+  }
+  for (Rewrite& rewrite : definition.normalizers) rewrite.from = "";
+  CHECK(make_bpe_tokenizer(definition)->encode(" a!").size() == 3);
+}
+
 TEST_CASE("text that is not UTF-8 is refused with the offset", "[bpe]") {
   const auto tokenizer = make_bpe_tokenizer(tiny_definition());
   const std::pair<const char*, const char*> table[] = {

@@ -9,7 +9,7 @@ namespace {
 struct PreTokenizer {
   std::vector<const char*> names;
   std::vector<const char*> patterns;  // applied one after the other
-  bool nfc = false, ignore_merges = false;
+  bool nfc = false, ignore_merges = false, adds_bos = false;
 };
 
 // Llama 3's and Qwen2's words differ in how many digits make one.
@@ -25,8 +25,8 @@ const PreTokenizer* find_pre_tokenizer(const std::string& name) {
       {{"default"}, {kPunctuation, kGpt2Words, R"(\p{N}+)", "[0-9][0-9][0-9]"}},
       {{"gpt-2", "phi-2"}, {kGpt2Words}},
       {{"smollm"}, {kNumber, kGpt2Words}},
-      {{"llama-bpe", "llama3", "llama-v3"}, {kLlama3Words}, false, true},
-      {{"qwen2"}, {kQwen2Words}, true, false},
+      {{"llama-bpe", "llama3", "llama-v3"}, {kLlama3Words}, false, true, true},
+      {{"qwen2"}, {kQwen2Words}, true},
   };
   for (const PreTokenizer& entry : known) {
     if (std::ranges::find(entry.names, name) != entry.names.end()) return &entry;
@@ -44,6 +44,7 @@ bool add_pre_tokenizer(const std::string& name, BpeDefinition& definition) {
   }
   if (pre_tokenizer->nfc) definition.normalizers.push_back({Rewrite::Kind::kNfc, "", ""});
   definition.ignore_merges = pre_tokenizer->ignore_merges;
+  definition.adds_bos = pre_tokenizer->adds_bos;
   return true;
 }
 

@@ -12,7 +12,8 @@ inline constexpr char kGpt2Words[] =
 inline constexpr char kNumber[] = R"(\p{N})";
 
 /// Cuts words as llama.cpp's pre-tokenizer of this name does, or the model's own tokenizer.json
-/// where the two differ: default, gpt-2, phi-2, smollm, llama-bpe (llama3, llama-v3), qwen2.
+/// where the two differ: default, gpt-2, phi-2, smollm, llama-bpe (llama3, llama-v3), qwen2. Sets
+/// ignore_merges and adds_bos, which go with the name: both are true for Llama 3 alone.
 /// @return false for a name that is not known; the definition is then as it was.
 bool add_pre_tokenizer(const std::string& name, BpeDefinition& definition);
 

@@ -10,7 +10,7 @@ void squeeze_inplace(std::string& text, std::string_view from) {
   result.reserve(text.size());
   bool after = true;
   for (std::string_view rest = text; !rest.empty();) {
-    const bool here = rest.starts_with(from);
+    const bool here = !from.empty() && rest.starts_with(from);
     const size_t size = here ? from.size() : 1;
     if (!here || !after) result += rest.substr(0, size);
     after = here;
@@ -56,7 +56,9 @@ std::string rewritten(std::string text, const std::vector<Rewrite>& rewrites, bo
         squeeze_inplace(text, rewrite.from);
         break;
       case Rewrite::Kind::kTrimEnd:
-        while (text.ends_with(rewrite.from)) text.resize(text.size() - rewrite.from.size());
+        while (!rewrite.from.empty() && text.ends_with(rewrite.from)) {
+          text.resize(text.size() - rewrite.from.size());
+        }
         break;
     }
   }

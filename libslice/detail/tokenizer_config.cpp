@@ -106,7 +106,11 @@ void add_token(const AddedToken& token, const std::string& where, BpeDefinition&
                      "{}: id {} is both '{}' and '{}'", where, token.id,
                      definition.tokens[token.id], token.content);
   const auto known = std::ranges::find(definition.added, token.id, &AddedToken::id);
-  if (known == definition.added.end()) definition.added.push_back(token);
+  if (known == definition.added.end()) {
+    definition.added.push_back(token);
+  } else if (token.special) {
+    known->special = true;
+  }
 }
 
 }  // namespace
@@ -147,8 +151,8 @@ void read_added_tokens(const TokenizerTexts& texts, BpeDefinition& definition) {
     AddedToken token;
     token.id = found->second;
     token.content = name;
+    token.special = true;
     add_token(token, configs.special.where, definition);
-    std::ranges::find(definition.added, token.id, &AddedToken::id)->special = true;
   }
 }
 

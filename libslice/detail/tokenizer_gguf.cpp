@@ -41,7 +41,7 @@ void read_merges(const GgufFile& file, BpeDefinition& definition) {
   }
 }
 
-// Byte-level BPE. Only Llama 3's puts a beginning token in front when the file does not say.
+// Byte-level BPE.
 void read_gpt2(const GgufFile& file, BpeDefinition& definition) {
   const auto pre = file.get<std::string>("tokenizer.ggml.pre", "default");
   SLICE_FORMAT_CHECK(add_pre_tokenizer(pre, definition),
@@ -58,7 +58,7 @@ void read_gpt2(const GgufFile& file, BpeDefinition& definition) {
   }
   read_merges(file, definition);
   definition.bos = optional_id(file, "tokenizer.ggml.bos_token_id");
-  definition.adds_bos = definition.ignore_merges && definition.bos;
+  definition.adds_bos = definition.adds_bos && definition.bos;
 }
 
 // SentencePiece's BPE, in llama.cpp's manner: a space goes in front of each stretch of text between

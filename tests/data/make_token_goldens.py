@@ -27,6 +27,7 @@ LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[
           r"\s+(?!\S)|\s+")
 QWEN2 = LLAMA3.replace("{1,3}", "")
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+DIGITS = [pre_tokenizers.Digits(individual_digits=True)]
 DEFAULT = [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"]
 
 
@@ -38,9 +39,9 @@ def split(pattern):
     return pre_tokenizers.Split(Regex(pattern), "isolated")
 
 
-def byte_level(vocabulary, merges, stages, special=(), **options):
+def byte_level(vocabulary, merges, stages=(), special=(), gpt2_words=False, **options):
     tokenizer = Tokenizer(models.BPE(vocabulary, [tuple(m.split(" ")) for m in merges], **options))
-    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not stages)
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=gpt2_words)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*stages, words])
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens(list(special))
@@ -51,9 +52,8 @@ def smollm2():
     fields = GGUFReader(SMOLLM2).fields
     tokens = fields["tokenizer.ggml.tokens"].contents()
     special = [t for t, kind in zip(tokens, fields["tokenizer.ggml.token_type"].contents()) if kind == 3]
-    stages = [pre_tokenizers.Digits(individual_digits=True), split(GPT2)]
     merges = fields["tokenizer.ggml.merges"].contents()
-    return byte_level({t: i for i, t in enumerate(tokens)}, merges, stages, special)
+    return byte_level({t: i for i, t in enumerate(tokens)}, merges, DIGITS, special, gpt2_words=True)
 
 
 def published(name):
@@ -83,10 +83,9 @@ def with_words(name, vocabulary, merges):
     """A byte-level vocabulary with the words of each pre-tokenizer."""
     qwen2 = byte_level(vocabulary, merges, [split(QWEN2)])
     qwen2.normalizer = normalizers.NFC()
-    digits = [pre_tokenizers.Digits(individual_digits=True), split(GPT2)]
     return {
-        f"{name}/gpt-2": HuggingFace(byte_level(vocabulary, merges, [])),
-        f"{name}/smollm": HuggingFace(byte_level(vocabulary, merges, digits)),
+        f"{name}/gpt-2": HuggingFace(byte_level(vocabulary, merges, gpt2_words=True)),
+        f"{name}/smollm": HuggingFace(byte_level(vocabulary, merges, DIGITS, gpt2_words=True)),
         f"{name}/llama-bpe": HuggingFace(byte_level(vocabulary, merges, [split(LLAMA3)], ignore_merges=True)),
         f"{name}/qwen2": HuggingFace(qwen2),
         f"{name}/default": HuggingFace(byte_level(vocabulary, merges, [split(pattern) for pattern in DEFAULT])),
@@ -100,8 +99,8 @@ tiny_merges = (TINY / "merges.txt").read_text().split("\n")[1:-1]
 tokenizers = {
     "llama2": SentencePiece(SHARED / "tokenizers/llama2/tokenizer.model"),
     "tok105": SentencePiece(SHARED / "models/babyllama-tok105/tok105.model"),
-    "gpt2": HuggingFace(byte_level(gpt2, merges, [], ["<|endoftext|>"])),
-    "opt": HuggingFace(byte_level(opt, merges, [], ["</s>", "<pad>"])),
+    "gpt2": HuggingFace(byte_level(gpt2, merges, special=["<|endoftext|>"], gpt2_words=True)),
+    "opt": HuggingFace(byte_level(opt, merges, special=["</s>", "<pad>"], gpt2_words=True)),
     "phi-2": HuggingFace(published("tokenizers/phi-2/tokenizer.json.xz")),
     "neox": HuggingFace(published("tokenizers/neox/20B_tokenizer.json.xz")),
     "smollm2": HuggingFace(smollm2()),
