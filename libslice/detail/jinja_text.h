@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace slice::detail::jinja {
+
+/// Python's string methods on valid UTF-8; a character is a code point.
+
+/// What str.isspace() says: Unicode's white space and the four separators of ASCII.
+bool is_space(char32_t character);
+
+/// The characters in order, as pieces of `text`.
+std::vector<std::string_view> characters(std::string_view text);
+int64_t character_count(std::string_view text);
+
+/// Without the leading or trailing characters that stand in `set`; white space without a set.
+std::string_view strip_left(std::string_view text, std::optional<std::string_view> set = {});
+std::string_view strip_right(std::string_view text, std::optional<std::string_view> set = {});
+
+/// At runs of white space, at most `limit` times unless it is negative.
+std::vector<std::string_view> split_at_spaces(std::string_view text, int64_t limit);
+/// At every `separator`, which is not empty.
+std::vector<std::string_view> split(std::string_view text, std::string_view separator,
+                                    int64_t limit);
+
+/// Every `from`, which is not empty, becomes `to`: the first `limit` of them unless it is negative.
+std::string replace(std::string_view text, std::string_view from, std::string_view to,
+                    int64_t limit);
+
+std::string upper(std::string_view text);
+std::string lower(std::string_view text);
+/// The first character in title case, the others in lower case.
+std::string capitalize(std::string_view text);
+
+}  // namespace slice::detail::jinja
