@@ -1,17 +1,42 @@
-// generate MODEL --prompt TEXT: continues a text, streamed to stdout.
+// generate MODEL --prompt TEXT: continues a text, streamed to stdout; with --chat, answers it.
 
 #include <cstdio>
+#include <optional>
 
 #include "cli.h"
 #include "libslice/slice.h"
 
+namespace {
+
+std::vector<int64_t> continued(const slice::Tokenizer& tokenizer, const std::string& prompt) {
+  std::vector<int64_t> ids = tokenizer.encode(prompt, /*special=*/true);
+  if (tokenizer.adds_bos() && tokenizer.bos_token()) {
+    ids.insert(ids.begin(), *tokenizer.bos_token());
+  }
+  return ids;
+}
+
+std::vector<int64_t> asked(const slice::Tokenizer& tokenizer, const std::string& prompt,
+                           const std::optional<std::string>& system) {
+  std::vector<slice::ChatMessage> messages;
+  if (system) messages.push_back({"system", *system});
+  messages.push_back({"user", prompt});
+  return slice::encode_chat(tokenizer, messages);
+}
+
+}  // namespace
+
 int main(int argc, char** argv) {
   std::string path, prompt, device = "auto", dtype = "keep";
   slice::GenerateOptions options;
-  bool quiet = false;
+  std::optional<std::string> system;
+  bool quiet = false, chat = false;
   CLI::App app("Lets a language model write.", "generate");
   app.add_option("MODEL", path, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
   app.add_option("--prompt", prompt, "text to continue; - is stdin")->required();
+  CLI::Option* chat_flag =
+      app.add_flag("--chat", chat, "the prompt is a message, put into the model's chat template");
+  app.add_option("--system", system, "a system message in front of it")->needs(chat_flag);
   app.add_option("--max-tokens", options.max_tokens)->capture_default_str();
   app.add_option("--temperature", options.sampling.temperature, "0 takes the most likely token")
       ->capture_default_str();
@@ -25,11 +50,13 @@ int main(int argc, char** argv) {
     if (prompt == "-") prompt = slice::read_text("-");
     const slice::Model model = cli::load(path, device, dtype);
     const slice::Tokenizer& tokenizer = model.tokenizer();
-    std::vector<int64_t> ids = tokenizer.encode(prompt, /*special=*/true);
-    if (tokenizer.adds_bos() && tokenizer.bos_token())
-      ids.insert(ids.begin(), *tokenizer.bos_token());
+    if (chat && tokenizer.chat_template().empty()) {
+      throw slice::FormatError(path + ": the model has no chat template");
+    }
+    const std::vector<int64_t> ids =
+        chat ? asked(tokenizer, prompt, system) : continued(tokenizer, prompt);
     options.stop_tokens = tokenizer.eos_tokens();
-    std::fputs(prompt.c_str(), stdout);
+    if (!chat) std::fputs(prompt.c_str(), stdout);
 
     // A token may end in the middle of a character, and how it reads can depend on its neighbours:
     // print what the whole continuation adds.

@@ -29,6 +29,7 @@ class BpeTokenizer final : public Tokenizer {
   std::optional<int64_t> bos_token() const override { return definition_.bos; }
   std::vector<int64_t> eos_tokens() const override { return definition_.eos; }
   bool adds_bos() const override { return definition_.adds_bos; }
+  std::string chat_template() const override { return definition_.chat_template; }
   std::vector<File> files() const override { return files_; }
 
  private:

@@ -4,6 +4,7 @@
 
 #include "libslice/adapter.h"
 #include "libslice/calibration.h"
+#include "libslice/chat.h"
 #include "libslice/checkpoint.h"
 #include "libslice/config.h"
 #include "libslice/device.h"

@@ -28,7 +28,7 @@ constexpr std::pair<const char*, std::string TokenizerTexts::*> kTokenizerFiles[
     {"vocab.json", &TokenizerTexts::vocabulary},
     {"merges.txt", &TokenizerTexts::merges},
     {"added_tokens.json", &TokenizerTexts::added_tokens},
-    {"chat_template.jinja", nullptr},
+    {"chat_template.jinja", &TokenizerTexts::chat_template},
 };
 
 BpeDefinition read_directory_tokenizer(const TokenizerTexts& texts) {
@@ -49,7 +49,6 @@ std::shared_ptr<const Tokenizer> load_from_directory(const fs::path& directory) 
   for (const auto& [name, text] : kTokenizerFiles) {
     if (!has(name)) continue;
     files.push_back({name, detail::read_text_file(directory / name)});
-    if (!text) continue;
     SLICE_FORMAT_CHECK(!files.back().bytes.empty(), "{}/{}: empty", texts.directory, name);
     texts.*text = files.back().bytes;
   }

@@ -37,6 +37,9 @@ class Tokenizer {
   /// True where the model expects bos_token() once in front of a text (LLaMA), false for SmolLM2
   /// and OPT.
   virtual bool adds_bos() const = 0;
+  /// The Jinja template that makes one text of a conversation; empty when the model has none. See
+  /// render_chat().
+  virtual std::string chat_template() const = 0;
   /// tokenizer.json, tokenizer.model, tokenizer_config.json, … to be written beside a saved model
   /// (copied from the source where it had them, chat template included).
   virtual std::vector<File> files() const = 0;

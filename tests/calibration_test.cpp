@@ -29,6 +29,7 @@ class ByteTokenizer final : public Tokenizer {
   }
   std::vector<int64_t> eos_tokens() const override { return {}; }
   bool adds_bos() const override { return adds_; }
+  std::string chat_template() const override { return {}; }
   std::vector<File> files() const override { return {}; }
 
  private:

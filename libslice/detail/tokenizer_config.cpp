@@ -4,6 +4,7 @@
 #include <charconv>
 #include <map>
 
+#include "libslice/detail/chat_template.h"
 #include "libslice/detail/json.h"
 #include "libslice/detail/word_encoder.h"
 
@@ -170,6 +171,10 @@ void read_tokenizer_config(const TokenizerTexts& texts, BpeDefinition& definitio
   } else if (!more.is_null()) {
     add_eos(definition, more, generation.where);
   }
+  definition.chat_template =
+      texts.chat_template.empty()
+          ? read_chat_template(configs.tokenizer.object, configs.tokenizer.where)
+          : texts.chat_template;
   const auto adds =
       find_field<bool>(configs.tokenizer.object, "add_bos_token", configs.tokenizer.where);
   definition.adds_bos = adds.value_or(definition.adds_bos);

@@ -15,6 +15,7 @@ struct TokenizerTexts {
   std::string added_tokens;    ///< added_tokens.json
   std::string configuration;   ///< tokenizer_config.json
   std::string special_tokens;  ///< special_tokens_map.json
+  std::string chat_template;   ///< chat_template.jinja
   std::string generation;      ///< generation_config.json
   std::string model;           ///< config.json
 };
