@@ -95,6 +95,15 @@ class Workshop {
     fs::copy(path("model"), path("truncated"));
     fs::resize_file(file("truncated") / "model.safetensors",
                     fs::file_size(file("truncated") / "model.safetensors") - 4);
+    for (const auto& [name, chat_template] :
+         {std::pair("silent", ""), std::pair("strict", "{{ raise_exception('no') }}")}) {
+      BpeDefinition definition = tiny_definition();
+      definition.chat_template = chat_template;
+      fs::copy(path("model"), path(name));
+      for (const Tokenizer::File& part : make_bpe_tokenizer(definition)->files()) {
+        detail::write_file(file(name) / part.name, part.bytes);
+      }
+    }
     fs::copy(path("model"), path("foreign"));
     detail::write_file(file("foreign") / "config.json", "{\"model_type\": \"mamba\"}");
   }
@@ -193,6 +202,16 @@ TEST_CASE("inspect counts the parameters of published models from their config.j
   CHECK(shop.run({"inspect", shop.path("published/config.json")}).code == 0);
 }
 
+TEST_CASE("generate --chat prints the answer alone") {
+  const Workshop shop;
+  const Outcome answer = shop.run({"generate", shop.path("model"), "--prompt", "hello", "--chat",
+                                   "--system", "be brief", "--max-tokens", "4"});
+  INFO(answer.err);
+  CHECK(answer.code == 0);
+  CHECK_FALSE(answer.out.starts_with("hello"));
+  CHECK(answer.out.find("role") == std::string::npos);  // the tiny template prints its messages
+}
+
 TEST_CASE("tokenize prints ids, counts them and decodes them") {
   const Workshop shop;
   const Outcome ids = shop.run({"tokenize", shop.path("model"), "hello world"});
@@ -280,6 +299,11 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {{"evaluate", model, "--perplexity", shop.path("short.txt")}, 1, "2048"},
       {{"generate", model}, 2, "--prompt"},
       {{"generate", model, "--prompt", ""}, 1, "prompt"},
+      {{"generate", model, "--prompt", "a", "--system", "b"}, 2, "--chat"},
+      {{"generate", shop.path("silent"), "--prompt", "a", "--chat"}, 1, "no chat template"},
+      {{"generate", shop.path("strict"), "--prompt", "a", "--chat"},
+       1,
+       "line 1: the template refuses"},
       {{"generate", model, "--prompt", "a", "--temperature", "-1"}, 1, "temperature"},
       {{"generate", model, "--prompt", "a", "--top-p", "2"}, 1, "top-p"},
       {{"generate", model, "--prompt", "\xff"}, 1, "UTF-8"},

@@ -162,6 +162,7 @@ std::vector<Value> Interpreter::loop_items(const For& loop) {
 Flow Interpreter::run(const For& loop, std::string& out) {
   const std::vector<Value> items = loop_items(loop);
   const int64_t count = std::ssize(items);
+  bool reached_end = false;  // Jinja's `else` asks whether any turn did
   for (int64_t i = 0; i < count; ++i) {
     meter_.charge(16 * Meter::kElement);
     const Inner inner(*this, *scope_);
@@ -176,9 +177,11 @@ Flow Interpreter::run(const For& loop, std::string& out) {
          {"length", count},
          {"previtem", i > 0 ? items[i - 1] : Value::undefined("'loop.previtem'")},
          {"nextitem", i + 1 < count ? items[i + 1] : Value::undefined("'loop.nextitem'")}});
-    if (execute(loop.body, out) == Flow::kBreak) break;
+    const Flow flow = execute(loop.body, out);
+    if (flow == Flow::kBreak) break;
+    reached_end = reached_end || flow == Flow::kNext;
   }
-  return items.empty() ? execute(loop.otherwise, out) : Flow::kNext;
+  return reached_end ? Flow::kNext : execute(loop.otherwise, out);
 }
 
 Flow Interpreter::run(const Set& set, std::string&) {

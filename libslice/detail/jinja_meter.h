@@ -34,7 +34,7 @@ class Meter {
   }
 
  private:
-  uint64_t left_ = 256 << 20;  // a second or two, at most as many bytes
+  uint64_t left_ = 64 << 20;  // half a second, and at most as many bytes
 };
 
 }  // namespace slice::detail::jinja

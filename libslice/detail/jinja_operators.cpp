@@ -16,14 +16,11 @@ namespace {
   throw Failure(fmt::format("'{}' between {} and {}", sign, left.kind(), right.kind()));
 }
 
-int64_t checked(bool overflows, int64_t result) {
-  if (overflows) throw Failure("an integer past 64 bits");
-  return result;
-}
+[[noreturn]] void refuse_size() { throw Failure("an integer past 64 bits"); }
 
 // Rounded towards minus infinity; the remainder has the divisor's sign.
 int64_t floor_quotient(int64_t left, int64_t right) {
-  checked(right == -1 && left == INT64_MIN, 0);
+  if (right == -1 && left == INT64_MIN) refuse_size();
   return left / right - (left % right != 0 && (left < 0) != (right < 0));
 }
 
@@ -35,13 +32,25 @@ double remainder_of(double left, double right) {
 
 Value integer_result(char sign, bool whole, int64_t left, int64_t right) {
   int64_t result = 0;
-  if (sign == '+') return checked(__builtin_add_overflow(left, right, &result), result);
-  if (sign == '-') return checked(__builtin_sub_overflow(left, right, &result), result);
-  if (sign == '*') return checked(__builtin_mul_overflow(left, right, &result), result);
-  if (right == 0) throw Failure("a division by zero");
-  if (sign == '%') return right == -1 ? int64_t{0} : left - floor_quotient(left, right) * right;
-  if (whole) return floor_quotient(left, right);
-  return static_cast<double>(left) / static_cast<double>(right);
+  bool overflows = false;
+  switch (sign) {
+    case '+':
+      overflows = __builtin_add_overflow(left, right, &result);
+      break;
+    case '-':
+      overflows = __builtin_sub_overflow(left, right, &result);
+      break;
+    case '*':
+      overflows = __builtin_mul_overflow(left, right, &result);
+      break;
+    default:
+      if (right == 0) throw Failure("a division by zero");
+      if (sign == '%') return right == -1 ? int64_t{0} : left - floor_quotient(left, right) * right;
+      if (whole) return floor_quotient(left, right);
+      return static_cast<double>(left) / static_cast<double>(right);
+  }
+  if (overflows) refuse_size();
+  return result;
 }
 
 Value real_result(char sign, bool whole, double left, double right) {
