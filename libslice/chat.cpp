@@ -1,7 +1,7 @@
 #include "libslice/chat.h"
 
 #include "libslice/detail/check.h"
-#include "libslice/detail/jinja.h"
+#include "libslice/detail/jinja/jinja.h"
 #include "libslice/detail/unicode.h"
 
 namespace slice {

@@ -16,7 +16,7 @@ struct ChatMessage {
 
 /// A conversation as the one text that the model was trained to continue: its chat template, given
 /// messages, add_generation_prompt, bos_token and eos_token, and no tools or documents. Writes what
-/// Transformers' apply_chat_template does.   (Jinja 3.1; the part of it in detail/jinja.h)
+/// Transformers' apply_chat_template does.   (Jinja 3.1; the part of it in detail/jinja/jinja.h)
 ///
 /// @param messages               UTF-8, in order.
 /// @param add_generation_prompt  ends with what begins an answer.

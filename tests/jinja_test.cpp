@@ -1,4 +1,4 @@
-#include "libslice/detail/jinja.h"
+#include "libslice/detail/jinja/jinja.h"
 
 #include <catch2/catch_test_macros.hpp>
 #include <chrono>

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "libslice/detail/jinja_value.h"
+#include "libslice/detail/jinja/value.h"
 
 namespace slice::detail::jinja {
 

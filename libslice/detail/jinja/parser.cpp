@@ -1,9 +1,9 @@
-#include "libslice/detail/jinja_parser.h"
+#include "libslice/detail/jinja/parser.h"
 
 #include <algorithm>
 #include <utility>
 
-#include "libslice/detail/jinja_expressions.h"
+#include "libslice/detail/jinja/expressions.h"
 
 namespace slice::detail::jinja {
 namespace {

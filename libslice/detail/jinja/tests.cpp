@@ -2,8 +2,8 @@
 
 #include <map>
 
-#include "libslice/detail/jinja_filters.h"
-#include "libslice/detail/jinja_operators.h"
+#include "libslice/detail/jinja/filters.h"
+#include "libslice/detail/jinja/operators.h"
 
 namespace slice::detail::jinja {
 namespace {

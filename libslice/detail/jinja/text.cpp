@@ -1,4 +1,4 @@
-#include "libslice/detail/jinja_text.h"
+#include "libslice/detail/jinja/text.h"
 
 #include <unicode/locid.h>
 #include <unicode/uchar.h>

@@ -1,11 +1,11 @@
-#include "libslice/detail/jinja_functions.h"
+#include "libslice/detail/jinja/functions.h"
 
 #include <fmt/core.h>
 
 #include <ctime>
 #include <map>
 
-#include "libslice/detail/jinja_print.h"
+#include "libslice/detail/jinja/print.h"
 
 namespace slice::detail::jinja {
 namespace {

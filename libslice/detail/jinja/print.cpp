@@ -1,4 +1,4 @@
-#include "libslice/detail/jinja_print.h"
+#include "libslice/detail/jinja/print.h"
 
 #include <fmt/core.h>
 #include <unicode/uchar.h>

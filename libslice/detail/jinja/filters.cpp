@@ -1,4 +1,4 @@
-#include "libslice/detail/jinja_filters.h"
+#include "libslice/detail/jinja/filters.h"
 
 #include <fmt/core.h>
 
@@ -7,10 +7,10 @@
 #include <cmath>
 #include <map>
 
-#include "libslice/detail/jinja_access.h"
-#include "libslice/detail/jinja_methods.h"
-#include "libslice/detail/jinja_print.h"
-#include "libslice/detail/jinja_text.h"
+#include "libslice/detail/jinja/access.h"
+#include "libslice/detail/jinja/methods.h"
+#include "libslice/detail/jinja/print.h"
+#include "libslice/detail/jinja/text.h"
 
 namespace slice::detail::jinja {
 namespace {

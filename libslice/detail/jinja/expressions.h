@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "libslice/detail/check.h"
-#include "libslice/detail/jinja_lexer.h"
-#include "libslice/detail/jinja_tree.h"
+#include "libslice/detail/jinja/lexer.h"
+#include "libslice/detail/jinja/tree.h"
 
 namespace slice::detail::jinja {
 

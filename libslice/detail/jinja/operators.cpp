@@ -1,11 +1,11 @@
-#include "libslice/detail/jinja_operators.h"
+#include "libslice/detail/jinja/operators.h"
 
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "libslice/detail/jinja_print.h"
+#include "libslice/detail/jinja/print.h"
 
 namespace slice::detail::jinja {
 namespace {

@@ -1,16 +1,16 @@
-#include "libslice/detail/jinja.h"
+#include "libslice/detail/jinja/jinja.h"
 
 #include <algorithm>
 #include <deque>
 
 #include "libslice/detail/check.h"
-#include "libslice/detail/jinja_access.h"
-#include "libslice/detail/jinja_filters.h"
-#include "libslice/detail/jinja_functions.h"
-#include "libslice/detail/jinja_methods.h"
-#include "libslice/detail/jinja_operators.h"
-#include "libslice/detail/jinja_parser.h"
-#include "libslice/detail/jinja_print.h"
+#include "libslice/detail/jinja/access.h"
+#include "libslice/detail/jinja/filters.h"
+#include "libslice/detail/jinja/functions.h"
+#include "libslice/detail/jinja/methods.h"
+#include "libslice/detail/jinja/operators.h"
+#include "libslice/detail/jinja/parser.h"
+#include "libslice/detail/jinja/print.h"
 
 namespace slice::detail::jinja {
 namespace {

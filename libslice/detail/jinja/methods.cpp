@@ -1,12 +1,12 @@
-#include "libslice/detail/jinja_methods.h"
+#include "libslice/detail/jinja/methods.h"
 
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <map>
 
-#include "libslice/detail/jinja_operators.h"
-#include "libslice/detail/jinja_text.h"
+#include "libslice/detail/jinja/operators.h"
+#include "libslice/detail/jinja/text.h"
 
 namespace slice::detail::jinja {
 namespace {

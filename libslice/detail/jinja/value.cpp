@@ -1,10 +1,10 @@
-#include "libslice/detail/jinja_value.h"
+#include "libslice/detail/jinja/value.h"
 
 #include <fmt/core.h>
 
 #include <algorithm>
 
-#include "libslice/detail/jinja_text.h"
+#include "libslice/detail/jinja/text.h"
 
 namespace slice::detail::jinja {
 namespace {

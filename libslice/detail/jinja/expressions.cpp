@@ -1,4 +1,4 @@
-#include "libslice/detail/jinja_expressions.h"
+#include "libslice/detail/jinja/expressions.h"
 
 #include <algorithm>
 #include <charconv>

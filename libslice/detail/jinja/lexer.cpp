@@ -1,4 +1,4 @@
-#include "libslice/detail/jinja_lexer.h"
+#include "libslice/detail/jinja/lexer.h"
 
 #include <unicode/utf8.h>
 
@@ -7,8 +7,8 @@
 #include <climits>
 
 #include "libslice/detail/check.h"
-#include "libslice/detail/jinja_meter.h"
-#include "libslice/detail/jinja_text.h"
+#include "libslice/detail/jinja/meter.h"
+#include "libslice/detail/jinja/text.h"
 #include "libslice/detail/unicode.h"
 
 namespace slice::detail::jinja {

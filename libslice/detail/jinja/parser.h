@@ -3,7 +3,7 @@
 #include <string>
 #include <string_view>
 
-#include "libslice/detail/jinja_tree.h"
+#include "libslice/detail/jinja/tree.h"
 
 namespace slice::detail::jinja {
 

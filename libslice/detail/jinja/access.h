@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "libslice/detail/jinja_value.h"
+#include "libslice/detail/jinja/value.h"
 
 namespace slice::detail::jinja {
 

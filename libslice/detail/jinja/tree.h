@@ -6,7 +6,7 @@
 #include <variant>
 #include <vector>
 
-#include "libslice/detail/jinja_value.h"
+#include "libslice/detail/jinja/value.h"
 
 namespace slice::detail::jinja {
 

@@ -1,11 +1,11 @@
-#include "libslice/detail/jinja_access.h"
+#include "libslice/detail/jinja/access.h"
 
 #include <fmt/core.h>
 
 #include <algorithm>
 
-#include "libslice/detail/jinja_methods.h"
-#include "libslice/detail/jinja_text.h"
+#include "libslice/detail/jinja/methods.h"
+#include "libslice/detail/jinja/text.h"
 
 namespace slice::detail::jinja {
 namespace {

@@ -3,7 +3,7 @@
 #include <optional>
 #include <string>
 
-#include "libslice/detail/jinja_value.h"
+#include "libslice/detail/jinja/value.h"
 
 namespace slice::detail::jinja {
 

@@ -10,7 +10,7 @@
 #include <variant>
 #include <vector>
 
-#include "libslice/detail/jinja_meter.h"
+#include "libslice/detail/jinja/meter.h"
 
 namespace slice::detail::jinja {
 
