@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Perplexities of small trained models, dense and sliced by 10, 20 and 30 %, as rows of docs/results/quality.csv.
+#
+#   benchmarks/small_models.sh BIN DATA        BIN: folder of the programs; DATA: folder of the shared data
+#
+# The LLaMAs of DATA/models know one kind of text only, so each is calibrated and measured on texts that it wrote itself
+# at temperature 1, from different seeds. The models of tests/data are calibrated on WikiText-2's training text and
+# measured on its test text.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=$1 data=$2
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+commit=$(git rev-parse --short HEAD) date=$(date +%F)
+
+field() { python3 -c 'import json, sys
+value = json.load(sys.stdin)
+for key in sys.argv[1].split("."): value = value[key]
+print(value)' "$1"; }
+
+# sample MODEL FILE FIRST_SEED COUNT: texts of the model, a blank line between them
+sample() {
+  local seed
+  for ((seed = $3; seed < $3 + $4; seed++)); do
+    "$bin/generate" "$1" --prompt "Once upon a time" --max-tokens 220 --temperature 1 --seed "$seed" --quiet
+    echo
+  done >"$2"
+}
+
+# row MODEL FORM PERPLEXITY DENSE SCORED NOTE
+row() {
+  local ratio
+  ratio=$(python3 -c "print(f'{$3 / $4:.4f}')")
+  echo "small_models,$1,$2,float32,1,$context,perplexity,$(printf %.4f "$3"),,,,dense,$(printf %.4f "$4"),$ratio,\"$5\",CPU,,,2.11.0,$commit,$date"
+}
+
+# measure NAME MODEL CALIBRATION TEST NOTE
+measure() {
+  local name=$1 model=$2 slice k dense sliced note
+  dense=$("$bin/evaluate" "$model" --perplexity "$4" --context $context --json --quiet)
+  note="$5; $(field tokens_scored <<<"$dense") tokens"
+  dense=$(field perplexity <<<"$dense")
+  row "$name" dense "$dense" "$dense" "$note"
+  for slice in 0.1 0.2 0.3; do
+    rm -rf "$work/sliced"
+    k=$("$bin/slice_model" "$model" --calibration "$3" --context $context --samples 512 --slice $slice \
+      --dtype fp32 --out "$work/sliced" --json --quiet | python3 -c 'import json, sys; print(json.load(sys.stdin)["plan"]["k"][0])')
+    sliced=$("$bin/evaluate" "$work/sliced" --perplexity "$4" --context $context --json --quiet | field perplexity)
+    row "$name" "slicegpt-k$k" "$sliced" "$dense" "$note"
+  done
+}
+
+context=256
+for model in models/stories260K/stories260K.bin models/babyllama-tok105/tok105_model5000.bin; do
+  sample "$data/$model" "$work/calibration.txt" 1000 60
+  sample "$data/$model" "$work/test.txt" 5000 30
+  measure "$(basename "${model%.bin}")" "$data/$model" "$work/calibration.txt" "$work/test.txt" "its own texts at temperature 1"
+done
+for split in train test; do xz -dkc "$data/wikitext-2/wiki.$split.tokens.xz" >"$work/$split.txt"; done
+for model in trained_opt trained_phi; do
+  measure $model tests/data/$model "$work/train.txt" "$work/test.txt" "WikiText-2 test; 512 train windows"
+done
