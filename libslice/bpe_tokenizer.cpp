@@ -33,7 +33,7 @@ class BpeTokenizer final : public Tokenizer {
   std::vector<File> files() const override { return files_; }
 
  private:
-  std::string bytes_of(int64_t id, bool added) const;
+  std::string bytes_of(int64_t id, const AddedToken* added) const;
 
   const BpeDefinition definition_;
   const std::vector<File> files_;
@@ -42,6 +42,7 @@ class BpeTokenizer final : public Tokenizer {
   detail::AddedTokenFinder added_, added_normalized_;
   std::vector<bool> is_special_;    // by id
   std::vector<std::string> bytes_;  // by id: what decode writes
+  bool text_begins_behind_bos_ = false;
 };
 
 BpeTokenizer::BpeTokenizer(BpeDefinition definition, std::vector<File> files)
@@ -50,25 +51,28 @@ BpeTokenizer::BpeTokenizer(BpeDefinition definition, std::vector<File> files)
       tables_(definition_),
       splitter_(definition_.splits, definition_.source) {
   const size_t size = definition_.tokens.size();
-  std::vector<bool> is_added(size);
+  std::vector<const AddedToken*> added(size);  // by id
   std::vector<AddedToken> as_written, normalized;
   is_special_.resize(size);
   for (const AddedToken& token : definition_.added) {
-    is_added[token.id] = true;
+    added[token.id] = &token;
     is_special_[token.id] = token.special;
     (token.normalized ? normalized : as_written).push_back(token);
   }
   added_ = detail::AddedTokenFinder(std::move(as_written));
   added_normalized_ = detail::AddedTokenFinder(std::move(normalized));
   bytes_.reserve(size);
-  for (size_t id = 0; id < size; ++id) bytes_.push_back(bytes_of(id, is_added[id]));
+  for (size_t id = 0; id < size; ++id) bytes_.push_back(bytes_of(id, added[id]));
+  text_begins_behind_bos_ =
+      definition_.bos && !(added[*definition_.bos] && added[*definition_.bos]->normalized);
 }
 
-std::string BpeTokenizer::bytes_of(int64_t id, bool added) const {
-  std::string token = definition_.tokens[id];
-  if (added) return token;
-  if (definition_.alphabet == Alphabet::kBytes) return detail::bytes_of_token(token);
-  if (definition_.byte_fallback) {
+std::string BpeTokenizer::bytes_of(int64_t id, const AddedToken* added) const {
+  if (added && !added->normalized) return definition_.tokens[id];
+  // An added token as it stands in the normalised text: LLaMA's have a space in front.
+  std::string token = added ? added->content : definition_.tokens[id];
+  if (!added && definition_.alphabet == Alphabet::kBytes) return detail::bytes_of_token(token);
+  if (!added && definition_.byte_fallback) {
     if (const auto byte = detail::byte_of_token(token)) {
       return std::string(1, static_cast<char>(*byte));
     }
@@ -118,7 +122,9 @@ std::string BpeTokenizer::decode(std::span<const int64_t> ids, bool special) con
       text.append(bytes, strip && bytes.starts_with(' ') ? 1 : 0);
       if (!bytes.empty()) strip = false;
     }
-    if (id == definition_.bos) strip = definition_.strip_leading_space;
+    if (id == definition_.bos && (text_begins_behind_bos_ || !special)) {
+      strip = definition_.strip_leading_space;
+    }
   }
   return text;
 }

@@ -155,6 +155,29 @@ TEST_CASE("text is normalised before tokens that ask for it are looked for", "[t
   CHECK(load_json(tokenizer)->encode("e\u0301\u00e9") == std::vector<int64_t>{id});
 }
 
+TEST_CASE("LLaMA's special tokens were decoded without the space in front of them", "[tokenizer]") {
+  json tokenizer = tiny_json();
+  tokenizer["model"]["vocab"] = {{"<|end|>", 0}, {"<|begin|>", 1}, {"▁", 2}, {"a", 3}, {"▁a", 4}};
+  tokenizer["model"]["merges"] = {"▁ a"};
+  tokenizer["normalizer"] = json::parse(R"({"type": "Sequence", "normalizers": [
+      {"type": "Prepend", "prepend": "▁"},
+      {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]})");
+  tokenizer["pre_tokenizer"] = nullptr;
+  tokenizer["decoder"] = json::parse(R"({"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "Fuse"},
+      {"type": "Strip", "content": " ", "start": 1, "stop": 0}]})");
+  for (json& token : tokenizer["added_tokens"]) token["normalized"] = true;
+  const auto loaded = load_json(tokenizer, {{"bos_token", "<|begin|>"}});
+  using Ids = std::vector<int64_t>;
+  for (const auto& [text, ids] :
+       {std::pair("a <|end|> a", Ids{4, 0, 4}), std::pair("<|begin|> a", Ids{1, 4}),
+        std::pair("<|begin|>a", Ids{1, 3})}) {
+    CHECK(loaded->encode(text, true) == ids);
+    CHECK(loaded->decode(ids, true) == text);
+  }
+  CHECK(loaded->decode(Ids{1, 4}) == "a");
+}
+
 TEST_CASE("a malformed or unsupported tokenizer.json is refused by name", "[tokenizer]") {
   const auto refused = [](const char* pointer, const json& value, const char* part) {
     json tokenizer = tiny_json();
