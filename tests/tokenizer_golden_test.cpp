@@ -46,22 +46,30 @@ void check_golden(const Tokenizer& tokenizer, const std::string& text, bool spec
   if (golden["round_trip"]) CHECK((tokenizer.decode(ids, special) == text));
 }
 
-// The texts that the reference has ids for, with and without special tokens. @param special  the
-// reference knows them.
+// The texts that the reference has ids for, with and without special tokens; and that bytes which
+// are no text, which the references take no string of, are refused. @param special  the reference
+// knows them.
 void check_goldens(const Tokenizer& tokenizer, const std::string& name, bool special = true) {
   const json all = json::parse(data_file("token_goldens.json"));
   const json& goldens = all.at(name);
-  for (const std::string title : {"wikitext-2", "torture"}) {
+  for (const std::string title : {"wikitext-2", "torture", "nothing"}) {
     if (!goldens.contains(title)) continue;
     INFO(name << " on " << title);
-    const auto text =
-        title == "torture" ? torture() : shared_text("wikitext-2/wiki.test.tokens.xz");
+    const auto text = title == "nothing"   ? std::string()
+                      : title == "torture" ? torture()
+                                           : shared_text("wikitext-2/wiki.test.tokens.xz");
     REQUIRE(text);
     check_golden(tokenizer, *text, false, goldens[title]);
     const std::string with = title + ", special";
     if (special) {
       check_golden(tokenizer, *text, true, goldens[goldens.contains(with) ? with : title]);
     }
+  }
+  INFO(name);
+  std::string broken = *torture();
+  broken.insert(7, "\xE2\x82");  // behind "Emoji: "
+  for (const bool with : {false, true}) {
+    tests::check_contains(tests::refusal([&] { tokenizer.encode(broken, with); }), "at byte 7");
   }
 }
 
@@ -111,7 +119,9 @@ TEST_CASE("published tokenizer.json files give the ids of Hugging Face's tokeniz
   const auto phi =
       load_shared({{"tokenizer.json", "tokenizers/phi-2/tokenizer.json.xz"},
                    {"tokenizer_config.json", "tokenizers/phi-2/tokenizer_config.json"}});
-  if (!neox || !phi) SKIP(kNeeds);
+  const auto llama2 = load_shared({{"tokenizer.json", "tokenizers/llama2/tokenizer.json.xz"}});
+  if (!neox || !phi || !llama2) SKIP(kNeeds);
+  check_goldens(*llama2, "llama2/json");
   check_goldens(*neox, "neox");
   check_goldens(*phi, "phi-2");
   CHECK(phi->bos_token() == 50256);

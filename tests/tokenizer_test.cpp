@@ -4,21 +4,9 @@
 #include <utility>
 
 #include "tests/support/shared_data.h"
-#include "tests/support/temporary_directory.h"
 
 namespace slice {
 namespace {
-
-using tests::TemporaryDirectory;
-
-TEST_CASE("LLaMA-2's tokenizer.json gives as many tokens as its tokenizer.model", "[tokenizer]") {
-  const auto text = tests::shared_text("wikitext-2/wiki.test.tokens.xz");
-  const auto tokenizer = tests::shared_text("tokenizers/llama2/tokenizer.json.xz");
-  if (!text || !tokenizer) SKIP("needs ../shared/data and xz");
-  const TemporaryDirectory directory;
-  directory.write("tokenizer.json", *tokenizer);
-  CHECK(load_tokenizer(directory.path())->encode(*text).size() == 339369);
-}
 
 TEST_CASE("the llama2.c models beside the project find their tokenizers", "[tokenizer]") {
   const std::pair<const char*, int64_t> table[] = {
