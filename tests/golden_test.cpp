@@ -14,6 +14,7 @@
 #include "tests/support/matchers.h"
 #include "tests/support/reference.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_model.h"
 
 namespace slice {
 namespace {
@@ -105,6 +106,29 @@ TEST_CASE("a checkpoint of Transformers, loaded and saved, holds the same tensor
     INFO(name);
     REQUIRE(after.tensors().contains(name));
     CHECK(bit_difference(after.read(name), before.read(name)) == "");
+  }
+}
+
+TEST_CASE("k = D keeps every checkpoint of Transformers, k = D - 1 those with a LayerNorm") {
+  for (const char* name : kNames) {
+    INFO(name);
+    const Golden golden(name);
+    const Model dense = load_model(golden.path, {.dtype = at::kDouble});
+    const Tensor logits = dense.decoder().forward(golden.tokens);  // (2, 24, V)
+    const int64_t D = dense.config().hidden_size;
+    for (const int64_t deleted : {0, 1}) {
+      Model model = load_model(golden.path, {.dtype = at::kDouble});
+      const double fraction = static_cast<double>(deleted) / static_cast<double>(D);
+      const SliceReport report =
+          slice_model(model, random_tokens(dense.config(), 8, 24), {.slice = fraction, .round = 1});
+      REQUIRE(report.stream_sizes[0] == D - deleted);
+      const double damage = relative_difference(model.decoder().forward(golden.tokens), logits);
+      if (deleted == 0 || dense.config().norm == NormKind::kLayer) {
+        CHECK(damage < 1e-9);
+      } else {
+        CHECK(damage > 1e-3);
+      }
+    }
   }
 }
 
