@@ -12,6 +12,7 @@ bin=$1 data=$2
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 commit=$(git rev-parse --short HEAD) date=$(date +%F)
+processor="none: $(nproc --all) vCPU $(lscpu | sed -n 's/^Model name: *//p')"
 
 field() { python3 -c 'import json, sys
 value = json.load(sys.stdin)
@@ -27,11 +28,11 @@ sample() {
   done >"$2"
 }
 
-# row MODEL FORM PERPLEXITY DENSE SCORED NOTE
+# row MODEL FORM PERPLEXITY NOTE [DENSE]
 row() {
-  local ratio
-  ratio=$(python3 -c "print(f'{$3 / $4:.4f}')")
-  echo "small_models,$1,$2,float32,1,$context,perplexity,$(printf %.4f "$3"),,,,dense,$(printf %.4f "$4"),$ratio,\"$5\",CPU,,,2.11.0,$commit,$date"
+  local dense=,,
+  if [ $# -gt 4 ]; then dense=dense,$(printf %.4f "$5"),$(python3 -c "print(f'{$5 / $3:.4f}')"); fi
+  echo "small_models,$1,$2,float32,1,$context,perplexity,$(printf %.4f "$3"),,,,$dense,\"$4\",$processor,,,2.11.0,$commit,$date"
 }
 
 # measure NAME MODEL CALIBRATION TEST NOTE
@@ -40,13 +41,13 @@ measure() {
   dense=$("$bin/evaluate" "$model" --perplexity "$4" --context $context --json --quiet)
   note="$5; $(field tokens_scored <<<"$dense") tokens"
   dense=$(field perplexity <<<"$dense")
-  row "$name" dense "$dense" "$dense" "$note"
+  row "$name" dense "$dense" "$note"
   for slice in 0.1 0.2 0.3; do
     rm -rf "$work/sliced"
     k=$("$bin/slice_model" "$model" --calibration "$3" --context $context --samples 512 --slice $slice \
       --dtype fp32 --out "$work/sliced" --json --quiet | python3 -c 'import json, sys; print(json.load(sys.stdin)["plan"]["k"][0])')
     sliced=$("$bin/evaluate" "$work/sliced" --perplexity "$4" --context $context --json --quiet | field perplexity)
-    row "$name" "slicegpt-k$k" "$sliced" "$dense" "$note"
+    row "$name" "slicegpt-k$k" "$sliced" "$note" "$dense"
   done
 }
 
