@@ -1,5 +1,6 @@
 #include "libslice/config.h"
 
+#include <algorithm>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -15,17 +16,41 @@ using nlohmann::json;
 namespace {
 
 const std::string kSlicedPrefix = "sliced_";
-const std::string kShortcut = "dense";
+constexpr std::pair<ShortcutForm, const char*> kShortcutNames[] = {
+    {ShortcutForm::kDense, "dense"},
+    {ShortcutForm::kDiagonal, "diagonal"},
+    {ShortcutForm::kLowRank, "lowrank"},
+    {ShortcutForm::kNone, "none"}};
 
-std::vector<int64_t> parse_stream_sizes(const json& object, const std::string& origin) {
+std::vector<int64_t> parse_sizes(const json& object, const char* key, const std::string& origin) {
   std::vector<int64_t> sizes;
-  for (const json& entry : detail::array_field(object, "stream_sizes", origin)) {
-    SLICE_FORMAT_CHECK(entry.is_number_integer(), "{}: stream_sizes: want integers, got {}", origin,
+  for (const json& entry : detail::array_field(object, key, origin)) {
+    SLICE_FORMAT_CHECK(entry.is_number_integer(), "{}: {}: want integers, got {}", origin, key,
                        entry.type_name());
     sizes.push_back(entry.get<int64_t>());
   }
-  SLICE_FORMAT_CHECK(!sizes.empty(), "{}: 'stream_sizes' is missing", origin);
   return sizes;
+}
+
+/// What this library adds to the family's configuration: sizes of sites, shortcuts, FFN widths.
+ModelConfig parse_sliced(const json& object, const ModelConfig& dense, const std::string& origin) {
+  ModelConfig c = dense;
+  const std::vector<int64_t> streams = parse_sizes(object, "stream_sizes", origin),
+                             widths = parse_sizes(object, "ffn_sizes", origin);
+  SLICE_FORMAT_CHECK(!streams.empty() || !widths.empty(), "{}: 'stream_sizes' is missing", origin);
+  if (!streams.empty()) {
+    c = sliced_config(dense, streams);
+    c.tied_head = dense.tied_head;  // refused below
+    const auto name = detail::find_field<std::string>(object, "shortcut", origin).value_or("dense");
+    const auto known = std::find_if(std::begin(kShortcutNames), std::end(kShortcutNames),
+                                    [&](const auto& entry) { return entry.second == name; });
+    SLICE_FORMAT_CHECK(known != std::end(kShortcutNames), "{}: shortcut '{}' is not supported",
+                       origin, name);
+    c.shortcut = known->first;
+    c.shortcut_rank = detail::find_field<int64_t>(object, "shortcut_rank", origin).value_or(0);
+  }
+  c.ffn_sizes = widths;
+  return c;
 }
 
 void check_stream_sizes(const ModelConfig& c, const std::string& origin) {
@@ -38,6 +63,27 @@ void check_stream_sizes(const ModelConfig& c, const std::string& origin) {
   }
   SLICE_FORMAT_CHECK(!c.tied_head, "{}: tie_word_embeddings: the head of a sliced model is its own",
                      origin);
+  if (c.shortcut == ShortcutForm::kLowRank) {
+    SLICE_FORMAT_CHECK(c.shortcut_rank >= 1 && c.shortcut_rank <= c.hidden_size,
+                       "{}: shortcut_rank: want 1 … {}, got {}", origin, c.hidden_size,
+                       c.shortcut_rank);
+  }
+  for (int64_t sublayer = 0; sublayer < c.sublayers(); ++sublayer) {
+    const int64_t from = c.stream_size(sublayer), to = c.stream_size(sublayer + 1);
+    const bool last = sublayer + 1 == c.sublayers();
+    SLICE_FORMAT_CHECK(c.shortcut == ShortcutForm::kDense || from == to || (last && from < to),
+                       "{}: stream_sizes: {} shortcuts want one size at all sites, got {} and {}",
+                       origin, shortcut_name(c.shortcut), from, to);
+  }
+}
+
+void check_ffn_sizes(const ModelConfig& c, const std::string& origin) {
+  SLICE_FORMAT_CHECK(std::ssize(c.ffn_sizes) == c.layers, "{}: ffn_sizes: want {} sizes, got {}",
+                     origin, c.layers, c.ffn_sizes.size());
+  for (const int64_t size : c.ffn_sizes) {
+    SLICE_FORMAT_CHECK(size >= 1 && size <= c.ffn_size, "{}: ffn_sizes: want 1 … {}, got {}",
+                       origin, c.ffn_size, size);
+  }
 }
 
 /// Special tokens as both files carry them; written out when absent, because a key that is missing
@@ -52,6 +98,35 @@ void write_special_tokens(const ModelConfig& c, json& object) {
 
 int64_t ModelConfig::stream_size(int64_t site) const {
   return stream_sizes.empty() ? hidden_size : stream_sizes.at(static_cast<size_t>(site));
+}
+
+int64_t ModelConfig::ffn_width(int64_t layer) const {
+  return ffn_sizes.empty() ? ffn_size : ffn_sizes.at(static_cast<size_t>(layer));
+}
+
+ShortcutForm ModelConfig::shortcut_of(int64_t sublayer) const {
+  if (!sliced()) return ShortcutForm::kNone;
+  const bool extends = stream_size(sublayer) < stream_size(sublayer + 1);
+  if (shortcut != ShortcutForm::kDense && extends) return ShortcutForm::kNone;
+  if (shortcut == ShortcutForm::kDiagonal && sublayer % 2 == 1) return ShortcutForm::kDense;
+  return shortcut;
+}
+
+std::string shortcut_name(ShortcutForm form) {
+  for (const auto& [known, name] : kShortcutNames)
+    if (known == form) return name;
+  return "";
+}
+
+ModelConfig narrowed_config(ModelConfig config, std::vector<int64_t> ffn_sizes) {
+  const bool equal = std::all_of(ffn_sizes.begin(), ffn_sizes.end(),
+                                 [&](int64_t size) { return size == ffn_sizes.front(); });
+  if (equal && !ffn_sizes.empty()) {
+    config.ffn_size = ffn_sizes.front();
+    ffn_sizes.clear();
+  }
+  config.ffn_sizes = std::move(ffn_sizes);
+  return config;
 }
 
 ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes) {
@@ -116,6 +191,7 @@ void check_config(const ModelConfig& c, const std::string& origin) {
   if (c.bos_token) is_token("bos_token_id", *c.bos_token);
   for (const int64_t id : c.eos_tokens) is_token("eos_token_id", id);
   if (c.sliced()) check_stream_sizes(c, origin);
+  if (!c.ffn_sizes.empty()) check_ffn_sizes(c, origin);
 }
 
 ModelConfig parse_config(std::string_view text, const std::string& origin) {
@@ -126,15 +202,7 @@ ModelConfig parse_config(std::string_view text, const std::string& origin) {
   for (const models::Family* family : models::families()) {
     if (family->model_type != type) continue;
     ModelConfig config = family->parse(object, origin);
-    if (sliced) {
-      const bool tied = config.tied_head;
-      config = sliced_config(config, parse_stream_sizes(object, origin));
-      config.tied_head = tied;  // refused below
-      const auto shortcut =
-          detail::find_field<std::string>(object, "shortcut", origin).value_or(kShortcut);
-      SLICE_FORMAT_CHECK(shortcut == kShortcut, "{}: shortcut '{}' is not supported", origin,
-                         shortcut);
-    }
+    if (sliced) config = parse_sliced(object, config, origin);
     check_config(config, origin);
     return config;
   }
@@ -152,12 +220,16 @@ std::string config_json(const ModelConfig& config, const std::string& dtype) {
   object["tie_word_embeddings"] = config.tied_head && !config.sliced();
   object["use_cache"] = true;
   write_special_tokens(config, object);
-  if (config.sliced()) {
+  if (config.sliced() || !config.ffn_sizes.empty()) {
     object["model_type"] = kSlicedPrefix + family.model_type;
     object["architectures"] = {"Sliced" + family.architecture};
-    object["stream_sizes"] = config.stream_sizes;
-    object["shortcut"] = kShortcut;
   }
+  if (config.sliced()) {
+    object["stream_sizes"] = config.stream_sizes;
+    object["shortcut"] = shortcut_name(config.shortcut);
+    if (config.shortcut == ShortcutForm::kLowRank) object["shortcut_rank"] = config.shortcut_rank;
+  }
+  if (!config.ffn_sizes.empty()) object["ffn_sizes"] = config.ffn_sizes;
   return object.dump(2) + "\n";
 }
 

@@ -38,6 +38,17 @@ enum class Activation {
   kGeluTanh,  ///< its tanh approximation, "gelu_new"
 };
 
+/// What leads the residual stream from one site's basis to the next one's. (mathematics §4, §5)
+enum class ShortcutForm {
+  kDense,     ///< S = P_aᵀ P_b, k_a·k_b parameters
+  kDiagonal,  ///< every second one is a vector, the others are dense
+  kLowRank,   ///< I + down·up
+  kNone,      ///< the identity; where the last site keeps all of D, zeros stand beside it
+};
+
+/// "dense", "diagonal", "lowrank", "none": the name in config.json and in reports.
+std::string shortcut_name(ShortcutForm form);
+
 /// Sizes and constants of a decoder, whatever file they came from. Letters of docs/notation.md.
 struct ModelConfig {
   std::string family;           ///< "llama": the description in libslice/models/ that builds it
@@ -76,17 +87,30 @@ struct ModelConfig {
   /// Kept hidden size at each site (mathematics: k); empty for a model that was never sliced. A
   /// sliced model is fused: its norms have no weight, and its head is its own.
   std::vector<int64_t> stream_sizes;
+  ShortcutForm shortcut = ShortcutForm::kDense;  ///< of a sliced model
+  int64_t shortcut_rank = 0;                     ///< R of a low-rank one
+  /// FFN width of each layer, where channels were removed; empty: ffn_size everywhere.
+  std::vector<int64_t> ffn_sizes;
 
   bool sliced() const { return !stream_sizes.empty(); }
   /// Points of the stream in front of a norm: 2·L + 1, of parallel blocks L + 1.
   int64_t sites() const { return (parallel_block ? 1 : 2) * layers + 1; }
   /// Kept hidden size at `site` (0 … sites() − 1); D everywhere in a dense model.
   int64_t stream_size(int64_t site) const;
+  /// FFN width of a layer.
+  int64_t ffn_width(int64_t layer) const;
+  /// Sublayers: two a layer, one of a parallel block.
+  int64_t sublayers() const { return sites() - 1; }
+  /// What stands around a sublayer of a sliced model. Forms other than kDense need nothing where
+  /// the last site keeps D: its basis extends the one before.
+  ShortcutForm shortcut_of(int64_t sublayer) const;
 };
 
 /// The configuration of a model once it is sliced to these sizes: the head untied, and with a bias
 /// where LayerNorms leave one.
 ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes);
+/// The configuration with these FFN widths, one a layer; equal ones become ffn_size.
+ModelConfig narrowed_config(ModelConfig config, std::vector<int64_t> ffn_sizes);
 
 /// Refuses sizes that are out of range or contradict each other. @throws FormatError  names
 /// `origin` and the key.
@@ -104,7 +128,8 @@ void check_config(const ModelConfig& config, const std::string& origin);
 ModelConfig parse_config(std::string_view text, const std::string& origin);
 
 /// The `config.json` of a model: the family's own keys for a dense model; for a sliced one
-/// model_type "sliced_<family>", D as hidden_size and the per-site sizes under "stream_sizes".
+/// model_type "sliced_<family>", D as hidden_size, the per-site sizes under "stream_sizes", the
+/// form of its shortcuts under "shortcut", FFN widths that differ under "ffn_sizes".
 ///
 /// @param dtype  "float32", "float16" or "bfloat16": what the weights are stored as
 std::string config_json(const ModelConfig& config, const std::string& dtype);

@@ -73,9 +73,8 @@ Norm DecoderImpl::add_norm(const std::string& path) {
 }
 
 Shortcut DecoderImpl::add_shortcut(const std::string& path, int64_t site) {
-  Shortcut shortcut = config_.sliced()
-                          ? Shortcut(config_.stream_size(site), config_.stream_size(site + 1))
-                          : Shortcut();
+  Shortcut shortcut(config_.shortcut_of(site), config_.stream_size(site),
+                    config_.stream_size(site + 1), config_.shortcut_rank);
   register_at(*this, path, shortcut.ptr());
   return shortcut;
 }
@@ -104,15 +103,16 @@ Inner DecoderImpl::add_mlp(int64_t layer, int64_t site) {
   const models::Names& names = models::family(c.family).names;
   const std::string root = fmt::format("{}.{}.", names.layers, layer);
   const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
+  const int64_t width = c.ffn_width(layer);
   Linear gate{nullptr};
   std::vector<LinearRef> readers;
   if (c.gated_mlp) {
-    gate = add_linear(root + names.gate, in, c.ffn_size, c.mlp_bias);
+    gate = add_linear(root + names.gate, in, width, c.mlp_bias);
     readers.push_back(view(root + names.gate, gate));
   }
-  Linear up = add_linear(root + names.up, in, c.ffn_size, c.mlp_bias);
+  Linear up = add_linear(root + names.up, in, width, c.mlp_bias);
   readers.push_back(view(root + names.up, up));
-  Linear down = add_linear(root + names.down, c.ffn_size, out, c.mlp_bias);
+  Linear down = add_linear(root + names.down, width, out, c.mlp_bias);
   const Mlp mlp(c.activation, gate, up);
   return {.readers = std::move(readers),
           .hidden = [mlp](const Tensor& n, KvCache*) { return mlp.hidden(n); },
@@ -192,10 +192,18 @@ ModelAdapter DecoderImpl::adapter() const {
           .head = view(names.head, head_)};
 }
 
-void DecoderImpl::set_stream_sizes(std::vector<int64_t> sizes) {
+void DecoderImpl::set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut, int64_t rank) {
   SLICE_CHECK(static_cast<int64_t>(sizes.size()) == config_.sites(),
               "stream sizes: want {}, got {}", config_.sites(), sizes.size());
   config_ = sliced_config(config_, std::move(sizes));
+  config_.shortcut = shortcut;
+  config_.shortcut_rank = rank;
+}
+
+void DecoderImpl::set_ffn_sizes(std::vector<int64_t> sizes) {
+  SLICE_CHECK(static_cast<int64_t>(sizes.size()) == config_.layers, "ffn sizes: want {}, got {}",
+              config_.layers, sizes.size());
+  config_ = narrowed_config(config_, std::move(sizes));
 }
 
 }  // namespace slice

@@ -38,8 +38,11 @@ class DecoderImpl : public torch::nn::Module {
   /// The view that the slicing loop works on. It must not outlive the decoder.
   /// @throws Error  the head is tied.
   ModelAdapter adapter() const;
-  /// Records that the model was sliced to these sizes, one a site.
-  void set_stream_sizes(std::vector<int64_t> sizes);
+  /// Records that the model was sliced to these sizes, one a site, with shortcuts of this form.
+  void set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut = ShortcutForm::kDense,
+                  int64_t rank = 0);
+  /// Records that FFN channels were removed: the widths left, one a layer.
+  void set_ffn_sizes(std::vector<int64_t> sizes);
 
   at::Device device() const { return embedding_->weight.device(); }
   at::ScalarType dtype() const { return embedding_->weight.scalar_type(); }

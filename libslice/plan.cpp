@@ -1,5 +1,6 @@
 #include "libslice/plan.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -29,6 +30,25 @@ std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOpti
   return sizes;
 }
 
+namespace {
+
+int64_t shortcut_parameters(const ModelConfig& c, int64_t sublayer) {
+  const int64_t from = c.stream_size(sublayer), to = c.stream_size(sublayer + 1);
+  switch (c.shortcut_of(sublayer)) {
+    case ShortcutForm::kDense:
+      return from * to;
+    case ShortcutForm::kDiagonal:
+      return std::min(from, to);
+    case ShortcutForm::kLowRank:
+      return c.shortcut_rank * (from + to);
+    case ShortcutForm::kNone:
+      break;
+  }
+  return 0;
+}
+
+}  // namespace
+
 ParameterCount count_parameters(const ModelConfig& c) {
   ParameterCount count;
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
@@ -40,12 +60,14 @@ ParameterCount count_parameters(const ModelConfig& c) {
     const int64_t a = c.stream_size(site), b = c.stream_size(site + 1);
     const int64_t m = c.parallel_block ? a : b;  // what the feed-forward network reads
     const int64_t n = c.parallel_block ? b : c.stream_size(site + 2);  // and writes
-    count.blocks += (q + 2 * kv) * a + b * q + gates * c.ffn_size * m + n * c.ffn_size;
-    if (c.sliced()) count.shortcuts += c.parallel_block ? a * b : a * b + b * n;
+    const int64_t F = c.ffn_width(layer);
+    count.blocks += (q + 2 * kv) * a + b * q + gates * F * m + n * F;
+    for (int64_t s = site; s < site + (c.parallel_block ? 1 : 2); ++s)
+      count.shortcuts += shortcut_parameters(c, s);
     others += c.parallel_block ? norm : 2 * norm;
     if (c.qkv_bias) others += q + 2 * kv;
     if (c.output_bias) others += b;
-    if (c.mlp_bias) others += gates * c.ffn_size + n;
+    if (c.mlp_bias) others += gates * F + n;
   }
   count.blocks += count.shortcuts;
   const int64_t embeddings = (c.vocabulary_size + c.learned_positions) * c.stream_size(0);

@@ -236,7 +236,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
   ModelAdapter adapter = decoder.adapter();
   SliceReport report = slice_model(adapter, tokens, options, on_progress);
-  decoder.set_stream_sizes(report.stream_sizes);
+  decoder.set_sliced(report.stream_sizes);
 
   report.family = dense.family;
   report.layers = dense.layers;

@@ -181,7 +181,7 @@ TEST_CASE("the adapter sees the decoder's own weights in the order of the stream
 
 TEST_CASE("stream sizes of another count than the sites are refused") {
   const auto decoder = random_decoder(tiny_config(), 2);
-  CHECK_THROWS_NAMING(decoder->set_stream_sizes({8, 8}), ShapeError, "want 5, got 2");
+  CHECK_THROWS_NAMING(decoder->set_sliced({8, 8}), ShapeError, "want 5, got 2");
 }
 
 }  // namespace

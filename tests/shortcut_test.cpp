@@ -45,7 +45,7 @@ TEST_CASE("setting a shortcut again keeps its registered name") {
 }
 
 TEST_CASE("a shortcut about to be loaded has its shape and no memory") {
-  Shortcut shortcut(1 << 16, 1 << 17);
+  Shortcut shortcut(ShortcutForm::kDense, 1 << 16, 1 << 17);
   CHECK(shortcut->weight.sizes() == at::IntArrayRef({1 << 17, 1 << 16}));
   CHECK(shortcut->weight.storage().nbytes() <= sizeof(float));
 }
