@@ -8,7 +8,6 @@
 #include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <set>
 #include <utility>
 
@@ -194,12 +193,6 @@ void sync_directory(const fs::path& path) {
   ::close(directory);
 }
 
-fs::path hidden_sibling(const fs::path& target, const std::string& suffix) {
-  static thread_local std::random_device random;
-  return target.parent_path() /
-         fmt::format(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
-}
-
 }  // namespace
 
 std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
@@ -241,7 +234,7 @@ AtomicDirectory::AtomicDirectory(fs::path target, bool replace)
   SLICE_CHECK_AS(Error, replace || !exists, "{}: exists already", target_.string());
   SLICE_CHECK_AS(Error, target_.has_filename() && (!exists || fs::is_directory(target_, error)),
                  "{}: is not a directory that can be replaced", target_.string());
-  temporary_ = hidden_sibling(target_, "tmp");
+  temporary_ = detail::hidden_sibling(target_, "tmp");
   SLICE_CHECK_AS(Error, fs::create_directory(temporary_, error), "{}: cannot create it: {}",
                  temporary_.string(), error.message());
 }
@@ -255,7 +248,7 @@ AtomicDirectory::~AtomicDirectory() {
 void AtomicDirectory::commit() {
   sync_directory(temporary_);
   std::error_code ignored;
-  const fs::path old = hidden_sibling(target_, "old");
+  const fs::path old = detail::hidden_sibling(target_, "old");
   const bool displaced = fs::exists(fs::symlink_status(target_, ignored));
   SLICE_CHECK_AS(Error, replace_ || !displaced, "{}: exists already",
                  target_.string());  // since a moment ago

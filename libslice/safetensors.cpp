@@ -2,7 +2,6 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/isinf.h>
 #include <c10/util/accumulate.h>
 
 #include <algorithm>
@@ -15,6 +14,7 @@
 
 #include "libslice/detail/check.h"
 #include "libslice/detail/json.h"
+#include "libslice/detail/tensor_pieces.h"
 #include "libslice/detail/tensor_text.h"
 
 namespace slice {
@@ -28,7 +28,6 @@ static_assert(std::endian::native == std::endian::little,
 
 constexpr uint64_t kLargestHeader = 100'000'000;  // the format's own limit
 constexpr size_t kMostDimensions = 8;
-constexpr int64_t kPieceElements = int64_t{2} << 20;  // converted at a time: at most 16 MB
 
 struct DtypeName {
   const char* name;
@@ -197,19 +196,6 @@ std::string header_text(const std::vector<SafetensorsWriter::Slot>& slots) {
   return text;
 }
 
-/// Calls `use` with pieces of at most kPieceElements, in row-major order; views of the tensor,
-/// whatever its strides.
-template <typename Use>
-void for_each_piece(const at::Tensor& tensor, const Use& use) {
-  if (tensor.numel() <= kPieceElements) return use(tensor);
-  const int64_t length = tensor.size(0);
-  if (length == 1) return for_each_piece(tensor[0], use);
-  const int64_t step = std::max<int64_t>(1, kPieceElements / (tensor.numel() / length));
-  for (int64_t begin = 0; begin < length; begin += step) {
-    for_each_piece(tensor.slice(0, begin, std::min(begin + step, length)), use);
-  }
-}
-
 }  // namespace
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots)
@@ -232,16 +218,7 @@ void SafetensorsWriter::write(const std::string& name, const at::Tensor& tensor)
                  !converts || (tensor.is_floating_point() && at::isFloatingType(slot.dtype)),
                  "{}: {}: want {}, got {}", path_.string(), name, detail::dtype_name(slot.dtype),
                  detail::describe(tensor));
-  for_each_piece(tensor.detach(), [&](const at::Tensor& from) {
-    const at::Tensor piece = from.to(slot.dtype);
-    if (converts) {
-      const at::Tensor overflow = at::isinf(piece).logical_and(at::isinf(from).logical_not());
-      SLICE_CHECK_AS(NumericError, !overflow.any().item<bool>(), "{}: {} overflows {}",
-                     path_.string(), name, detail::dtype_name(slot.dtype));
-    }
-    const at::Tensor bytes = piece.cpu().contiguous();
-    out_.write(bytes.const_data_ptr(), bytes.nbytes());
-  });
+  detail::write_tensor(out_, tensor, slot.dtype, fmt::format("{}: {}", path_.string(), name));
   ++next_;
 }
 

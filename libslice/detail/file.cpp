@@ -6,7 +6,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "libslice/detail/check.h"
@@ -108,6 +110,43 @@ void OutputFile::finish() {
   const int descriptor = std::exchange(descriptor_, -1);
   SLICE_CHECK_AS(Error, ::close(descriptor) == 0, "{}: cannot close: {}", path_.string(),
                  std::strerror(errno));
+}
+
+std::filesystem::path hidden_sibling(const std::filesystem::path& target,
+                                     const std::string& suffix) {
+  static thread_local std::random_device random;
+  return target.parent_path() /
+         fmt::format(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
+}
+
+AtomicFile::AtomicFile(std::filesystem::path target, bool replace)
+    : target_(std::move(target)), temporary_(hidden_sibling(target_, "tmp")), replace_(replace) {
+  check_target();
+  out_ = OutputFile(temporary_);
+}
+
+AtomicFile::~AtomicFile() {
+  if (done_) return;
+  std::error_code ignored;
+  std::filesystem::remove(temporary_, ignored);
+}
+
+void AtomicFile::check_target() const {
+  std::error_code ignored;
+  const auto status = std::filesystem::symlink_status(target_, ignored);
+  SLICE_CHECK_AS(Error, replace_ || !std::filesystem::exists(status), "{}: exists already",
+                 target_.string());
+  SLICE_CHECK_AS(Error, !std::filesystem::is_directory(status), "{}: is a directory",
+                 target_.string());
+}
+
+void AtomicFile::commit() {
+  out_.finish();
+  check_target();  // since a moment ago
+  SLICE_CHECK_AS(Error, std::rename(temporary_.c_str(), target_.c_str()) == 0,
+                 "{}: cannot rename {} to it: {}", target_.string(), temporary_.string(),
+                 std::strerror(errno));
+  done_ = true;
 }
 
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {

@@ -50,6 +50,31 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
+/// A name that nothing has yet, `.<name>.<random>.<suffix>` beside `target`.
+std::filesystem::path hidden_sibling(const std::filesystem::path& target,
+                                     const std::string& suffix);
+
+/// A file that appears whole or not at all: written under a hidden name beside `target`, renamed by
+/// `commit`. Destroying it before that removes every trace.
+class AtomicFile {
+ public:
+  /// @throws Error  target exists and `replace` is false, or is a directory; cannot create.
+  AtomicFile(std::filesystem::path target, bool replace);
+  AtomicFile(AtomicFile&&) = delete;
+  ~AtomicFile();
+
+  OutputFile& out() { return out_; }
+  /// fsyncs and renames. @throws Error
+  void commit();
+
+ private:
+  void check_target() const;
+
+  std::filesystem::path target_, temporary_;
+  bool replace_ = false, done_ = false;
+  OutputFile out_;
+};
+
 /// Reads a small text file whole. @throws FormatError  missing, unreadable, or longer than `limit`
 /// bytes.
 std::string read_text_file(const std::filesystem::path& path, size_t limit = size_t{1} << 30);
