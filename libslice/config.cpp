@@ -7,6 +7,7 @@
 
 #include "libslice/detail/check.h"
 #include "libslice/detail/json.h"
+#include "libslice/detail/modeling_sliced.h"
 #include "libslice/models/family.h"
 
 namespace slice {
@@ -221,8 +222,13 @@ std::string config_json(const ModelConfig& config, const std::string& dtype) {
   object["use_cache"] = true;
   write_special_tokens(config, object);
   if (config.sliced() || !config.ffn_sizes.empty()) {
+    const std::string module = detail::modeling_module(family.model_type),
+                      type = "Sliced" + family.architecture;
+    const std::string base = type.substr(0, type.find("ForCausalLM"));
     object["model_type"] = kSlicedPrefix + family.model_type;
-    object["architectures"] = {"Sliced" + family.architecture};
+    object["architectures"] = {type};
+    object["auto_map"] = {{"AutoConfig", module + "." + base + "Config"},
+                          {"AutoModelForCausalLM", module + "." + type}};
   }
   if (config.sliced()) {
     object["stream_sizes"] = config.stream_sizes;

@@ -11,11 +11,13 @@
 #include "libslice/detail/file.h"
 #include "libslice/detail/finite.h"
 #include "libslice/detail/memory.h"
+#include "libslice/detail/modeling_sliced.h"
 #include "libslice/detail/placeholder.h"
 #include "libslice/detail/stopwatch.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/device.h"
 #include "libslice/models/family.h"
+#include "libslice/stock.h"
 
 namespace slice {
 
@@ -121,15 +123,9 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
   return model;
 }
 
-namespace {
-
-using Parameters = torch::OrderedDict<std::string, Tensor>;
-
-/// A slicing that was cut off leaves weights that no configuration describes; a checkpoint of them
-/// could never be read again.
-void check_whole(const ModelConfig& config, const Parameters& parameters) {
-  const Parameters wanted = DecoderImpl(config).named_parameters();  // placeholders
-  for (const auto& want : wanted) {
+void check_whole(const Model& model) {
+  const auto parameters = model.decoder().named_parameters();
+  for (const auto& want : DecoderImpl(model.config()).named_parameters()) {  // placeholders
     const Tensor* got = parameters.find(want.key());
     SLICE_CHECK(got != nullptr && got->sizes() == want.value().sizes(),
                 "saving: {}: want {}, got {}: was slicing this model interrupted?", want.key(),
@@ -138,29 +134,31 @@ void check_whole(const ModelConfig& config, const Parameters& parameters) {
   }
 }
 
-}  // namespace
-
 void write_model(const Model& model, const std::filesystem::path& directory,
                  const SaveOptions& options, const OnProgress& on_progress) {
   const at::ScalarType dtype = options.dtype.value_or(model.stored_dtype());
-  const auto parameters = model.decoder().named_parameters();
-  check_whole(model.config(), parameters);
+  check_whole(model);
+  const std::optional<ModelConfig> stock = stock_config(model.config());
+  const ModelConfig& form = stock ? *stock : model.config();
+  const WrittenWeights weights(model.decoder(), form);
   std::vector<ShardWriter::Slot> slots;
-  for (const auto& parameter : parameters)
-    slots.push_back({parameter.key(), parameter.value().sizes().vec()});
+  for (const auto& [name, shape] : weights.entries()) slots.push_back({name, shape});
 
   const detail::Stopwatch clock;
   ShardWriter writer(directory, slots, dtype, options.shard_bytes);
   const auto count = static_cast<int64_t>(slots.size());
   for (int64_t i = 0; i < count; ++i) {
-    writer.write(slots[i].name, parameters[i].value());
+    writer.write(slots[i].name, weights.read(slots[i].name));
     if (on_progress)
       on_progress({.phase = "save", .step = i + 1, .steps = count, .seconds = clock.seconds()});
   }
   writer.finish();
-  detail::write_file(directory / "config.json",
-                     config_json(model.config(), detail::dtype_name(dtype)));
-  detail::write_file(directory / "generation_config.json", generation_config_json(model.config()));
+  detail::write_file(directory / "config.json", config_json(form, detail::dtype_name(dtype)));
+  detail::write_file(directory / "generation_config.json", generation_config_json(form));
+  if (!stock) {
+    const std::string module = detail::modeling_module(models::family(form.family).model_type);
+    detail::write_file(directory / (module + ".py"), detail::modeling_sliced());
+  }
   if (model.has_tokenizer()) {
     for (const Tokenizer::File& file : model.tokenizer().files())
       detail::write_file(directory / file.name, file.bytes);

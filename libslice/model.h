@@ -76,9 +76,15 @@ struct SaveOptions {
   int64_t shard_bytes = int64_t{5} << 30;  ///< largest safetensors file
 };
 
-/// Saves a model as a Hugging Face directory: safetensors shards with their index, config.json with
-/// the size of every site, generation_config.json, tokenizer files. Written beside `directory` and
-/// renamed at the end.
+/// Checks that a model's weights are those that its configuration describes.
+/// @throws ShapeError  they are not: slicing the model was cut off (names the first weight)
+void check_whole(const Model& model);
+
+/// Saves a model as a Hugging Face directory: safetensors shards with their index, config.json,
+/// generation_config.json, tokenizer files. Where stock_config() (stock.h) has a form for it, a
+/// dense model that unmodified Transformers loads; else a sliced one, with the size of every site
+/// in config.json and a modeling_sliced_<family>.py that Transformers loads with trust_remote_code.
+/// Written beside `directory` and renamed at the end.
 /// @throws ShapeError  weights that no configuration describes: slicing the model was cut off
 /// @throws Error  the directory exists, no permission, no space left (nothing is left behind)
 /// @throws NumericError  a weight overflows the dtype (named)

@@ -1,5 +1,6 @@
 // Parity with Hugging Face Transformers, on the tiny checkpoints that tests/data/make_tiny_llama.py
-// and make_tiny_families.py wrote.
+// and make_tiny_families.py wrote, and with our modeling file there on those of
+// make_tiny_sliced.py.
 
 #include <ATen/ATen.h>
 
@@ -40,7 +41,10 @@ constexpr const char* kNames[] = {"tiny_llama_gqa",          "tiny_llama_tied_bi
                                   "tiny_llama_sharded_bf16", "tiny_llama3_scaled",
                                   "tiny_mistral_window",     "tiny_qwen2",
                                   "tiny_qwen2_window",       "tiny_opt",
-                                  "tiny_opt_bare",           "tiny_phi"};
+                                  "tiny_opt_bare",           "tiny_phi",
+                                  "tiny_sliced_llama",       "tiny_sliced_mistral",
+                                  "tiny_sliced_qwen2",       "tiny_sliced_opt",
+                                  "tiny_sliced_phi"};
 
 TEST_CASE("logits equal those of Transformers, whole and in pieces through the cache") {
   for (const char* name : kNames) {

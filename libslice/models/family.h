@@ -33,6 +33,10 @@ struct Family {
   nlohmann::json (*write)(const ModelConfig& config);
   /// Sizes from GGUF metadata. @throws FormatError
   ModelConfig (*parse_gguf)(const GgufFile& file);
+  /// Transformers lets a head have another size than hidden size / heads.
+  bool free_head_size = true;
+  /// The head of a dense model has a bias.
+  bool head_bias = false;
 };
 
 /// Descriptions of all families, and the one called `name`.

@@ -85,7 +85,8 @@ const Family& opt() {
                                      .ignored_suffixes = {},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = nullptr,
+                                     .free_head_size = false};
   return description;
 }
 

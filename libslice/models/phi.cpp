@@ -45,6 +45,7 @@ ModelConfig parse(const json& object, const std::string& origin) {
 json write(const ModelConfig& c) {
   json object = sizes_json(c);
   object["num_key_value_heads"] = c.kv_heads;
+  if (c.heads * c.head_size != c.hidden_size) object["head_dim"] = c.head_size;
   object["intermediate_size"] = c.ffn_size;
   object["layer_norm_eps"] = c.norm_eps;
   object["hidden_act"] = activation_name(c.activation);
@@ -90,7 +91,8 @@ const Family& phi() {
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = parse_gguf};
+                                     .parse_gguf = parse_gguf,
+                                     .head_bias = true};
   return description;
 }
 

@@ -100,7 +100,7 @@ std::shared_ptr<DecoderImpl> random_decoder(const ModelConfig& config, uint64_t 
       value = 1 + 0.3 * value;
     } else if (name.ends_with("bias")) {
       value = 0.3 * value;
-    } else if (name.find("embed_tokens") == std::string::npos) {
+    } else if (value.dim() == 2 && name.find("embed_tokens") == std::string::npos) {
       value = value / std::sqrt(static_cast<double>(value.size(1)));
     }
     parameter.value().set_data(value.to(dtype));

@@ -1,0 +1,246 @@
+"""Sliced language models in Transformers, as libslice writes them.
+
+A sliced model is its family's own network with another width of the residual stream at every site (a point in front of
+a norm): two a layer and one in front of the head, of a parallel block one a layer. config.json adds to the family's keys
+
+  stream_sizes    width k at each site; absent where only FFN channels were removed. hidden_size stays the width D of the
+                  unsliced model: every norm is x / sqrt(sum(x^2) / D + eps), without weights
+  shortcut        what leads the stream from one site's basis to the next one's:
+                  "dense"     a matrix everywhere             "diagonal"  a vector in every second place, matrices between
+                  "lowrank"   identity + up down              "none"      nothing
+                  Forms other than dense have nothing in front of a wider last site: zeros stand beside the stream
+  shortcut_rank   of a low-rank one
+  ffn_sizes       FFN width of each layer, where they differ
+
+Attention, rotary positions, masks and caches are those of Transformers; residual dropout is left out. Load with
+
+  AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True)
+"""
+
+import inspect
+
+import torch
+from torch import nn
+from torch.nn import functional
+from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM,
+                          PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM)
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
+from transformers.models.opt.modeling_opt import OPTDecoderLayer
+from transformers.models.phi.modeling_phi import PhiDecoderLayer
+from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
+
+
+class SlicedNorm(nn.Module):
+    """x / rms(x) where deleted coordinates count as zero: the divisor is the unsliced width."""
+
+    def __init__(self, hidden_size, eps):
+        super().__init__()
+        self.hidden_size, self.eps = hidden_size, eps
+
+    def forward(self, x):  # (..., k)
+        wide = x if x.dtype == torch.float64 else x.float()
+        squares = wide.square().sum(-1, keepdim=True) / self.hidden_size
+        return (wide * torch.rsqrt(squares + self.eps)).to(x.dtype)
+
+
+class Shortcut(nn.Module):
+    """The residual connection around a sublayer: x (..., k_in), what the sublayer wrote r (..., k_out) -> (..., k_out)."""
+
+    def __init__(self, form, k_in, k_out, rank):
+        super().__init__()
+        self.form, self.widens = form, k_out - k_in
+        if form == "dense":
+            self.weight = nn.Parameter(torch.empty(k_out, k_in))
+        elif form == "diagonal":
+            self.weight = nn.Parameter(torch.empty(min(k_in, k_out)))
+        elif form == "lowrank":
+            self.down = nn.Parameter(torch.empty(rank, k_in))
+            self.up = nn.Parameter(torch.empty(k_out, rank))
+
+    def forward(self, x, r):
+        if self.form == "dense":
+            return functional.linear(x, self.weight) + r
+        if self.form == "diagonal":
+            return x * self.weight + r
+        if self.form == "lowrank":
+            r = r + functional.linear(functional.linear(x, self.down), self.up)
+        return (functional.pad(x, (0, self.widens)) if self.widens else x) + r
+
+
+def shortcut(config, sublayer, k_in, k_out):
+    """The residual connection around one of the model's sublayers."""
+    form = config.shortcut if config.stream_sizes else "none"
+    if form != "dense" and k_in < k_out:
+        form = "none"
+    if form == "diagonal" and sublayer % 2:
+        form = "dense"
+    return Shortcut(form, k_in, k_out, config.shortcut_rank)
+
+
+def sliced_norm(config, norm):
+    """What is left of a norm once its weights are in its readers, and its mean in what writes the stream."""
+    return SlicedNorm(config.hidden_size, norm.eps if isinstance(norm, nn.LayerNorm) else norm.variance_epsilon)
+
+
+def resize(module, name, k_in=None, k_out=None):
+    """Gives the linear layer module.name other widths."""
+    old = getattr(module, name)
+    setattr(module, name, nn.Linear(k_in or old.in_features, k_out or old.out_features, bias=old.bias is not None))
+
+
+class SlicedLayer:
+    """A family's decoder layer with the widths of its sites, and shortcuts in place of the residual additions."""
+
+    sublayers = 2
+    shortcuts = ("attention_shortcut", "mlp_shortcut")
+    norms = ("input_layernorm", "post_attention_layernorm")
+    output, mlp_input, mlp_output = "o_proj", ("gate_proj", "up_proj"), "down_proj"
+
+    def __init__(self, config, layer_idx):
+        super().__init__(config, layer_idx)
+        sizes = config.stream_sizes or [config.hidden_size] * (self.sublayers * config.num_hidden_layers + 1)
+        first = self.sublayers * layer_idx
+        last = first + self.sublayers - 1  # the feed-forward's; attention's too in a parallel block
+        for name in ("q_proj", "k_proj", "v_proj"):
+            resize(self.self_attn, name, k_in=sizes[first])
+        resize(self.self_attn, self.output, k_out=sizes[first + 1])
+        ffn = config.ffn_sizes[layer_idx] if config.ffn_sizes else None
+        for name in self.mlp_input:
+            resize(self.feed_forward, name, k_in=sizes[last], k_out=ffn)
+        resize(self.feed_forward, self.mlp_output, k_in=ffn, k_out=sizes[last + 1])
+        for name in self.norms if config.stream_sizes else ():
+            setattr(self, name, sliced_norm(config, getattr(self, name)))
+        for i, name in enumerate(self.shortcuts):
+            setattr(self, name, shortcut(config, first + i, sizes[first + i], sizes[first + i + 1]))
+
+    @property
+    def feed_forward(self):
+        return self.mlp
+
+    def run_mlp(self, x):
+        return self.mlp(x)
+
+    def forward(self, hidden_states, **kwargs):
+        attended = self.self_attn(hidden_states=getattr(self, self.norms[0])(hidden_states), **kwargs)
+        x = self.attention_shortcut(hidden_states, attended[0])
+        return self.outputs(self.mlp_shortcut(x, self.run_mlp(getattr(self, self.norms[1])(x))), attended, kwargs)
+
+    def outputs(self, x, attended, kwargs):
+        """What this Transformers expects of a layer: the stream, or in versions 4 a tuple that begins with it."""
+        if not self.returns_tuple:
+            return x
+        weights = attended[1:2] if kwargs.get("output_attentions") else ()
+        return (x, *weights, *attended[2:])
+
+
+class SlicedOPTLayer(SlicedLayer):
+    norms = ("self_attn_layer_norm", "final_layer_norm")
+    output, mlp_input, mlp_output = "out_proj", ("fc1",), "fc2"
+
+    @property
+    def feed_forward(self):
+        return self
+
+    def run_mlp(self, x):
+        return self.fc2(self.activation_fn(self.fc1(x)))
+
+
+class SlicedParallelLayer(SlicedLayer):
+    sublayers = 1
+    shortcuts = ("block_shortcut",)
+    norms = ("input_layernorm",)
+    output, mlp_input, mlp_output = "dense", ("fc1",), "fc2"
+
+    def forward(self, hidden_states, **kwargs):
+        normed = self.input_layernorm(hidden_states)
+        attended = self.self_attn(hidden_states=normed, **kwargs)
+        return self.outputs(self.block_shortcut(hidden_states, attended[0] + self.mlp(normed)), attended, kwargs)
+
+
+def decoder_layer(base, kind=SlicedLayer):
+    """The sliced layer of a family, from the family's own."""
+    returns_tuple = "return outputs" in inspect.getsource(base.forward)
+    return type("Sliced" + base.__name__, (kind, base), {"returns_tuple": returns_tuple, "__module__": __name__})
+
+
+class SlicedModel:
+    """A family's language model with sliced layers, embeddings and head."""
+
+    layer = None  # class of its layers
+    final_norm = "norm"
+
+    def __init__(self, config):
+        super().__init__(config)
+        stack = getattr(self.model, "decoder", self.model)
+        stack.layers = nn.ModuleList([self.layer(config, i) for i in range(config.num_hidden_layers)])
+        if config.stream_sizes:
+            first, last = config.stream_sizes[0], config.stream_sizes[-1]
+            stack.embed_tokens = nn.Embedding(config.vocab_size, first, config.pad_token_id)
+            if hasattr(stack, "embed_positions"):
+                stack.embed_positions = type(stack.embed_positions)(config.max_position_embeddings, first)
+            norm = getattr(stack, self.final_norm)
+            setattr(stack, self.final_norm, sliced_norm(config, norm))
+            # The bias of a last LayerNorm has become the head's.
+            has_bias = self.lm_head.bias is not None or isinstance(norm, nn.LayerNorm)
+            self.lm_head = nn.Linear(last, config.vocab_size, bias=has_bias)
+        self.post_init()
+
+
+class SlicedConfig:
+    stream_sizes = None
+    shortcut = "dense"
+    shortcut_rank = None
+    ffn_sizes = None
+
+
+class SlicedLlamaConfig(SlicedConfig, LlamaConfig):
+    model_type = "sliced_llama"
+
+
+class SlicedMistralConfig(SlicedConfig, MistralConfig):
+    model_type = "sliced_mistral"
+
+
+class SlicedQwen2Config(SlicedConfig, Qwen2Config):
+    model_type = "sliced_qwen2"
+
+
+class SlicedOPTConfig(SlicedConfig, OPTConfig):
+    model_type = "sliced_opt"
+
+
+class SlicedPhiConfig(SlicedConfig, PhiConfig):
+    model_type = "sliced_phi"
+
+
+class SlicedLlamaForCausalLM(SlicedModel, LlamaForCausalLM):
+    config_class = SlicedLlamaConfig
+    layer = decoder_layer(LlamaDecoderLayer)
+    _no_split_modules = [layer.__name__]
+
+
+class SlicedMistralForCausalLM(SlicedModel, MistralForCausalLM):
+    config_class = SlicedMistralConfig
+    layer = decoder_layer(MistralDecoderLayer)
+    _no_split_modules = [layer.__name__]
+
+
+class SlicedQwen2ForCausalLM(SlicedModel, Qwen2ForCausalLM):
+    config_class = SlicedQwen2Config
+    layer = decoder_layer(Qwen2DecoderLayer)
+    _no_split_modules = [layer.__name__]
+
+
+class SlicedOPTForCausalLM(SlicedModel, OPTForCausalLM):
+    config_class = SlicedOPTConfig
+    layer = decoder_layer(OPTDecoderLayer, SlicedOPTLayer)
+    final_norm = "final_layer_norm"
+    _no_split_modules = [layer.__name__]
+
+
+class SlicedPhiForCausalLM(SlicedModel, PhiForCausalLM):
+    config_class = SlicedPhiConfig
+    layer = decoder_layer(PhiDecoderLayer, SlicedParallelLayer)
+    final_norm = "final_layernorm"
+    _no_split_modules = [layer.__name__]

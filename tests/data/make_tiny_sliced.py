@@ -1,0 +1,101 @@
+"""Writes tiny sliced checkpoints of this directory, one a family, with golden values from the modeling file in Transformers.
+
+Usage: python make_tiny_sliced.py        (torch, transformers, safetensors; CPU, a few seconds)
+
+The same files as make_tiny_llama.py writes; together they hold every form of shortcut. What runs them here is
+libslice/python/modeling_sliced.py, which libslice writes beside its sliced models; the copies that save_pretrained makes are
+removed again.
+"""
+
+import json
+import pathlib
+import shutil
+import tempfile
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from make_tiny_llama import DISTINCT, GAP, HERE, greedy
+
+MODELING = HERE.parents[1] / "libslice" / "python" / "modeling_sliced.py"
+
+RMS = dict(intermediate_size=56, num_key_value_heads=2, head_dim=12, rms_norm_eps=1e-5)
+MODELS = {
+    # vectors and matrices by turns, the last site kept whole, FFN widths that differ
+    "tiny_sliced_llama": ("Llama", dict(
+        RMS, stream_sizes=[24, 24, 24, 24, 32], shortcut="diagonal", ffn_sizes=[56, 40])),
+    "tiny_sliced_mistral": ("Mistral", dict(
+        RMS, stream_sizes=[25] * 5, shortcut="lowrank", shortcut_rank=3, sliding_window=8)),
+    # matrices between sites of different sizes
+    "tiny_sliced_qwen2": ("Qwen2", dict(
+        RMS, stream_sizes=[24, 22, 26, 20, 32], shortcut="dense", use_sliding_window=True, sliding_window=8,
+        max_window_layers=1)),
+    # nothing between sites, a head that gained a bias
+    "tiny_sliced_opt": ("OPT", dict(
+        ffn_dim=56, word_embed_proj_dim=32, stream_sizes=[24] * 5, shortcut="none", ffn_sizes=[56, 40])),
+    "tiny_sliced_phi": ("Phi", dict(
+        intermediate_size=56, num_key_value_heads=2, partial_rotary_factor=0.5, layer_norm_eps=1e-5,
+        stream_sizes=[24, 20, 24], shortcut="dense")),
+}
+
+
+def random_model(directory, family, settings, seed):
+    """The model of a directory that holds config.json and the modeling file."""
+    name = family.lower()
+    module = f"modeling_sliced_{name}"
+    shutil.copy(MODELING, directory / f"{module}.py")
+    config = dict(
+        model_type=f"sliced_{name}", architectures=[f"Sliced{family}ForCausalLM"],
+        auto_map={"AutoConfig": f"{module}.Sliced{family}Config",
+                  "AutoModelForCausalLM": f"{module}.Sliced{family}ForCausalLM"},
+        vocab_size=90, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=128,
+        bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=False, **settings)
+    (directory / "config.json").write_text(json.dumps(config))
+    config = AutoConfig.from_pretrained(directory, trust_remote_code=True)
+    model = AutoModelForCausalLM.from_config(config, trust_remote_code=True)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter_name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.dim() == 1:
+                value = 0.3 * noise
+            elif "embed" in parameter_name:
+                value = noise
+            else:
+                value = 1.5 * noise / parameter.shape[1] ** 0.5
+            parameter.copy_(value)
+    return model.eval()
+
+
+def write(name, family, settings):
+    with tempfile.TemporaryDirectory() as temporary:
+        for seed in range(200):
+            model = random_model(pathlib.Path(temporary), family, settings, seed)
+            generator = torch.Generator().manual_seed(1000 + seed)
+            tokens = torch.randint(90, (2, 24), generator=generator)
+            prompt = torch.randint(90, (8,), generator=generator)
+            written, gap = greedy(model, prompt.tolist())
+            if gap > GAP and len(set(written)) >= DISTINCT:
+                break
+    assert gap > GAP and len(set(written)) >= DISTINCT, f"{name}: no seed gives a sturdy greedy text"
+
+    directory = HERE / name
+    shutil.rmtree(directory, ignore_errors=True)
+    logits = model(tokens).logits
+    model.save_pretrained(directory)
+    read = AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True, dtype=torch.float32).eval()
+    assert torch.equal(read(tokens).logits, logits), f"{name}: the file is not the model"
+    for module in directory.glob("*.py"):
+        module.unlink()
+    save_file({"tokens": tokens, "logits": logits.contiguous(), "prompt": prompt,
+               "greedy": torch.tensor(written)}, directory / "golden.safetensors")
+    print(f"{name}: seed {seed}, gap {gap:.4f}, {len(set(written))} distinct tokens")
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    with torch.no_grad():
+        for name, (family, settings) in MODELS.items():
+            write(name, family, settings)
