@@ -113,4 +113,8 @@ struct BpeDefinition {
 std::shared_ptr<const Tokenizer> make_bpe_tokenizer(BpeDefinition definition,
                                                     std::vector<Tokenizer::File> files = {});
 
+/// What a tokenizer of make_bpe_tokenizer was made of; nullptr for one of another kind. Lives as
+/// long as the tokenizer.
+const BpeDefinition* bpe_definition(const Tokenizer& tokenizer);
+
 }  // namespace slice

@@ -31,6 +31,7 @@ class BpeTokenizer final : public Tokenizer {
   bool adds_bos() const override { return definition_.adds_bos; }
   std::string chat_template() const override { return definition_.chat_template; }
   std::vector<File> files() const override { return files_; }
+  const BpeDefinition& definition() const { return definition_; }
 
  private:
   std::string bytes_of(int64_t id, const AddedToken* added) const;
@@ -174,6 +175,11 @@ std::shared_ptr<const Tokenizer> make_bpe_tokenizer(BpeDefinition definition,
                                                     std::vector<Tokenizer::File> files) {
   check_definition(definition);
   return std::make_shared<BpeTokenizer>(std::move(definition), std::move(files));
+}
+
+const BpeDefinition* bpe_definition(const Tokenizer& tokenizer) {
+  const auto* bpe = dynamic_cast<const BpeTokenizer*>(&tokenizer);
+  return bpe ? &bpe->definition() : nullptr;
 }
 
 }  // namespace slice

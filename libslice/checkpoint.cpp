@@ -104,11 +104,13 @@ class GgufCheckpoint : public Checkpoint {
     const auto architecture = file_.get<std::string>("general.architecture");
     const models::Family* family = nullptr;
     for (const models::Family* candidate : models::families()) {
-      if (candidate->parse_gguf && candidate->gguf_architecture == architecture) family = candidate;
+      if (candidate->parse_gguf &&
+          candidate->gguf_architecture == models::gguf_relative(architecture))
+        family = candidate;
     }
     SLICE_FORMAT_CHECK(family != nullptr, "{}: architecture '{}' is not supported", path.string(),
                        architecture);
-    interleaved_ = architecture == models::llama().gguf_architecture;
+    interleaved_ = models::gguf_interleaves(architecture);
     config_ = family->parse_gguf(file_);
     check_config(config_, path.string());
     const auto splits = file_.get<int64_t>("split.count", 1);

@@ -10,6 +10,7 @@
 #include "libslice/device.h"
 #include "libslice/error.h"
 #include "libslice/generator.h"
+#include "libslice/gguf_write.h"
 #include "libslice/model.h"
 #include "libslice/perplexity.h"
 #include "libslice/plan.h"

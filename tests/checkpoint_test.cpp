@@ -332,6 +332,28 @@ TEST_CASE("a GGUF without a word on head counts and rotary sizes takes the usual
   CHECK_FALSE(checkpoint->tensors().contains("rope_freqs.weight"));
 }
 
+TEST_CASE("a GGUF may list an FFN width for each layer") {
+  const TemporaryDirectory directory;
+  const auto open = [&](const std::vector<int32_t>& sizes) {
+    TinyGguf gguf(true, false);
+    W& m = gguf.metadata;
+    m.text("general.architecture", "llama");
+    m.number("llama.block_count", 1);
+    m.number("llama.embedding_length", 32);
+    m.numbers("llama.feed_forward_length", sizes);
+    m.number("llama.attention.head_count", 4);
+    m.number("llama.attention.head_count_kv", 2);
+    m.number("llama.context_length", 77);
+    m.real("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+    return open_checkpoint(gguf.write(directory))->config();
+  };
+  CHECK(open({10}).ffn_size == 10);
+  CHECK(open({10}).ffn_sizes.empty());
+  CHECK_THROWS_NAMING(open({}), FormatError, "want 1 sizes, got 0");
+  CHECK_THROWS_NAMING(open({10, 10}), FormatError, "want 1 sizes, got 2");
+  CHECK_THROWS_NAMING(open({-1}), FormatError, "intermediate_size: want 1");
+}
+
 TEST_CASE("rotary scaling of a GGUF is found in its metadata and in its divisors") {
   const TemporaryDirectory directory;
   TinyGguf linear;

@@ -8,22 +8,7 @@
 namespace slice::detail {
 namespace {
 
-// Value types of the specification.
-enum class Kind : uint32_t {
-  kU8,
-  kI8,
-  kU16,
-  kI16,
-  kU32,
-  kI32,
-  kF32,
-  kBool,
-  kString,
-  kArray,
-  kU64,
-  kI64,
-  kF64
-};
+using Kind = GgufKind;
 
 constexpr uint64_t kLongestKey = 65535;
 

@@ -15,6 +15,23 @@ namespace slice::detail {
 
 static_assert(std::endian::native == std::endian::little, "GGUF numbers are copied as they stand");
 
+/// Value types of the specification.
+enum class GgufKind : uint32_t {
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kString,
+  kArray,
+  kU64,
+  kI64,
+  kF64
+};
+
 /// Reads forwards through the header and never past its end.
 class GgufReader {
  public:

@@ -17,4 +17,7 @@ inline constexpr char kNumber[] = R"(\p{N})";
 /// @return false for a name that is not known; the definition is then as it was.
 bool add_pre_tokenizer(const std::string& name, BpeDefinition& definition);
 
+/// The name whose words are those of the definition; empty where none is.
+std::string pre_tokenizer_name(const BpeDefinition& definition);
+
 }  // namespace slice::detail

@@ -18,4 +18,14 @@ inline at::Tensor split_halves(const at::Tensor& rows, int64_t heads) {
       .reshape(rows.sizes());
 }
 
+/// The way back: rows in the order of the split-half form for the interleaved one.
+inline at::Tensor interleave_halves(const at::Tensor& rows, int64_t heads) {
+  const int64_t d = rows.size(0) / heads;
+  return rows
+      .reshape({heads, 2, d / 2, -1})  // (h, 2, d/2, in)
+      .transpose(1, 2)
+      .contiguous()
+      .reshape(rows.sizes());
+}
+
 }  // namespace slice::detail

@@ -30,6 +30,43 @@ int64_t parse_head_size(const GgufFile& file, const ModelConfig& c, const std::s
   return size;
 }
 
+/// Parts of the whole model and of a layer: llama.cpp's name and ours.
+using Parts = std::vector<std::pair<std::string, std::string>>;
+
+Parts model_parts(const Names& names) {
+  return {
+      {"token_embd", names.embedding}, {"output_norm", names.final_norm}, {"output", names.head}};
+}
+
+Parts layer_parts(const Names& names) {
+  return {{"attn_norm", names.attention_norm},
+          {"attn_q", names.q},
+          {"attn_k", names.k},
+          {"attn_v", names.v},
+          {"attn_output", names.o},
+          {"ffn_norm", names.mlp_norm},
+          {"ffn_gate", names.gate},
+          {"ffn_up", names.up},
+          {"ffn_down", names.down}};
+}
+
+/// One FFN width, or a list of them, one a layer.
+void parse_ffn_sizes(const GgufFile& file, ModelConfig& c) {
+  const std::string key = gguf_key(file, "feed_forward_length");
+  const auto found = file.metadata().find(key);
+  if (found == file.metadata().end() ||
+      !std::holds_alternative<std::vector<int64_t>>(found->second)) {
+    c.ffn_size = file.get<int64_t>(key);
+    return;
+  }
+  const auto sizes = file.get<std::vector<int64_t>>(key);
+  SLICE_FORMAT_CHECK(!sizes.empty() && std::ssize(sizes) == c.layers,
+                     "{}: {}: want {} sizes, got {}", file.path().string(), key, c.layers,
+                     sizes.size());
+  c.ffn_size = *std::max_element(sizes.begin(), sizes.end());
+  c = narrowed_config(c, sizes);
+}
+
 std::vector<int64_t> parse_eos_tokens(const GgufFile& file) {
   std::vector<int64_t> tokens;
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
@@ -85,6 +122,14 @@ std::optional<RopeScaling> parse_scaling(const GgufFile& file, const ModelConfig
 
 }  // namespace
 
+std::string gguf_relative(const std::string& architecture) {
+  return architecture == "deci" ? "llama" : architecture;
+}
+
+bool gguf_interleaves(const std::string& architecture) {
+  return gguf_relative(architecture) == "llama";
+}
+
 std::string gguf_key(const GgufFile& file, const std::string& key) {
   return file.get<std::string>("general.architecture") + "." + key;
 }
@@ -108,7 +153,7 @@ ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family) {
                      gguf_key(file, "attention.head_count"), c.heads);
   c.kv_heads = file.get<int64_t>(gguf_key(file, "attention.head_count_kv"), c.heads);
   c.head_size = parse_head_size(file, c, origin);
-  c.ffn_size = size("feed_forward_length");
+  parse_ffn_sizes(file, c);
   c.vocabulary_size = file.tensors().at(kEmbedding).shape[0];
   c.context_length = size("context_length");
   c.tied_head = !has("output.weight");
@@ -140,9 +185,9 @@ std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
   const auto whole = [&](const std::string& path) {
     return std::vector<GgufPlace>{{path + kind, 0, rows}};
   };
-  if (part == "token_embd") return whole(names.embedding);
-  if (part == "output_norm") return whole(names.final_norm);
-  if (part == "output") return whole(names.head);
+  for (const auto& [from, to] : model_parts(names)) {
+    if (part == from) return whole(to);
+  }
 
   const std::string prefix = "blk.";
   if (part.starts_with(prefix)) {
@@ -151,19 +196,9 @@ std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
     const auto [rest, error] = std::from_chars(part.data() + prefix.size(), end, layer);
     const std::string tail(rest, end);  // ".attn_q"
     const std::string root = fmt::format("{}.{}.", names.layers, layer);
-    const std::pair<const char*, const std::string&> parts[] = {
-        {".attn_norm", names.attention_norm},
-        {".attn_q", names.q},
-        {".attn_k", names.k},
-        {".attn_v", names.v},
-        {".attn_output", names.o},
-        {".ffn_norm", names.mlp_norm},
-        {".ffn_gate", names.gate},
-        {".ffn_up", names.up},
-        {".ffn_down", names.down}};
     const bool numbered = error == std::errc() && layer >= 0;
-    for (const auto& [from, to] : parts) {
-      if (numbered && tail == from && !to.empty()) return whole(root + to);
+    for (const auto& [from, to] : layer_parts(names)) {
+      if (numbered && tail == "." + from && !to.empty()) return whole(root + to);
     }
     const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
     if (numbered && tail == ".attn_qkv" && rows == q + 2 * kv) {
@@ -173,6 +208,23 @@ std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
     }
   }
   throw FormatError(fmt::format("tensor {} has no place in a model of family {}", name, c.family));
+}
+
+std::string gguf_name(const Names& names, const std::string& name) {
+  const size_t dot = name.rfind('.');
+  std::string part = name.substr(0, dot), root;
+  Parts parts = model_parts(names);
+  if (part.starts_with(names.layers + ".")) {
+    part.erase(0, names.layers.size() + 1);
+    const size_t step = part.find('.');
+    root = "blk." + part.substr(0, step + 1);
+    part.erase(0, step + 1);
+    parts = layer_parts(names);
+  }
+  for (const auto& [theirs, ours] : parts) {
+    if (part == ours) return root + theirs + name.substr(dot);
+  }
+  throw FormatError(fmt::format("tensor {} has no place in a GGUF file", name));
 }
 
 }  // namespace slice::models

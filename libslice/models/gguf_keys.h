@@ -14,6 +14,13 @@ namespace slice::models {
 /// @throws FormatError  a key is missing, contradicts another, or names what is not supported.
 ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family);
 
+/// The architecture whose description reads this one: llama.cpp's `deci` is a `llama` whose layers
+/// may differ, which it writes as lists; only FFN widths may differ here.
+std::string gguf_relative(const std::string& architecture);
+
+/// llama.cpp turns neighbouring coordinates of a head in this architecture, halves in the others.
+bool gguf_interleaves(const std::string& architecture);
+
 /// `<architecture>.<key>` of this file.
 std::string gguf_key(const GgufFile& file, const std::string& key);
 
@@ -32,5 +39,9 @@ struct GgufPlace {
 /// @throws FormatError  no tensor of this family is called that.
 std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& config,
                                    const std::string& name, int64_t rows);
+
+/// The other way: what a GGUF file calls the tensor whose Hugging Face name this is.
+/// @throws FormatError  llama.cpp has no such part.
+std::string gguf_name(const Names& names, const std::string& name);
 
 }  // namespace slice::models

@@ -50,17 +50,21 @@ json write(const ModelConfig& c) {
   return object;
 }
 
-/// llama.cpp calls Mistral a llama too: a sliding window tells them apart.
+/// llama.cpp calls Mistral a llama too: a sliding window tells them apart. A llama with biases on
+/// q, k and v alone is a Qwen2 whose head size is its own (gguf_write.h).
 ModelConfig parse_gguf(const GgufFile& file) {
   const std::string origin = file.path().string();
   ModelConfig c = parse_gguf_sizes(file, "llama");
-  c.output_bias = c.qkv_bias;  // all four or none, as in config.json
-  c.norm_eps = file.get<double>("llama.attention.layer_norm_rms_epsilon");
+  if (file.tensors().contains("blk.0.attn_v.bias") && !c.output_bias && !c.mlp_bias)
+    c.family = "qwen2";
+  c.output_bias = c.qkv_bias && c.family == "llama";  // all four or none, as in config.json
+  c.norm_eps = file.get<double>(gguf_key(file, "attention.layer_norm_rms_epsilon"));
   parse_gguf_rope(file, c);
-  SLICE_FORMAT_CHECK(!c.rotary_size,
-                     "{}: llama.rope.dimension_count: want the head size {}, got {}", origin,
-                     c.head_size, c.rotary_size.value_or(0));
-  if (const auto window = file.get<int64_t>("llama.attention.sliding_window", 0); window > 0) {
+  SLICE_FORMAT_CHECK(!c.rotary_size, "{}: {}: want the head size {}, got {}", origin,
+                     gguf_key(file, "rope.dimension_count"), c.head_size,
+                     c.rotary_size.value_or(0));
+  if (const auto window = file.get<int64_t>(gguf_key(file, "attention.sliding_window"), 0);
+      window > 0) {
     c.family = "mistral";
     c.sliding_window = window;
   }
