@@ -16,7 +16,7 @@ processor="none: $(nproc --all) vCPU $(lscpu | sed -n 's/^Model name: *//p')"
 
 field() { python3 -c 'import json, sys
 value = json.load(sys.stdin)
-for key in sys.argv[1].split("."): value = value[key]
+for key in sys.argv[1].split("."): value = value[int(key) if key.isdigit() else key]
 print(value)' "$1"; }
 
 # sample MODEL FILE FIRST_SEED COUNT: texts of the model, a blank line between them
@@ -35,19 +35,33 @@ row() {
   echo "small_models,$1,$2,float32,1,$context,perplexity,$(printf %.4f "$3"),,,,$dense,\"$4\",$processor,,,2.11.0,$commit,$date"
 }
 
-# measure NAME MODEL CALIBRATION TEST NOTE
+# sliced MODEL CALIBRATION TEST FLAGS...: "k blocks_before blocks_after perplexity"
+sliced() {
+  local model=$1 calibration=$2 test=$3 report
+  shift 3
+  rm -rf "$work/sliced"
+  report=$("$bin/slice_model" "$model" --calibration "$calibration" --context $context --samples 512 \
+    --dtype fp32 --out "$work/sliced" --json --quiet "$@")
+  echo "$(field plan.k.0 <<<"$report") $(field parameters.blocks_before <<<"$report")" \
+    "$(field parameters.blocks_after <<<"$report")" \
+    "$("$bin/evaluate" "$work/sliced" --perplexity "$test" --context $context --json --quiet | field perplexity)"
+}
+
+# measure NAME MODEL CALIBRATION TEST NOTE: the paper's method at 10, 20 and 30 %, and refit with as many block weights
+# removed, where the paper's removes any
 measure() {
-  local name=$1 model=$2 slice k dense sliced note
+  local name=$1 model=$2 slice dense note k before after perplexity removed
   dense=$("$bin/evaluate" "$model" --perplexity "$4" --context $context --json --quiet)
   note="$5; $(field tokens_scored <<<"$dense") tokens"
   dense=$(field perplexity <<<"$dense")
   row "$name" dense "$dense" "$note"
   for slice in 0.1 0.2 0.3; do
-    rm -rf "$work/sliced"
-    k=$("$bin/slice_model" "$model" --calibration "$3" --context $context --samples 512 --slice $slice \
-      --dtype fp32 --out "$work/sliced" --json --quiet | python3 -c 'import json, sys; print(json.load(sys.stdin)["plan"]["k"][0])')
-    sliced=$("$bin/evaluate" "$work/sliced" --perplexity "$4" --context $context --json --quiet | field perplexity)
-    row "$name" "slicegpt-k$k" "$sliced" "$note" "$dense"
+    read -r k before after perplexity <<<"$(sliced "$model" "$3" "$4" --method slicegpt --slice $slice)"
+    row "$name" "slicegpt-k$k" "$perplexity" "$note; $after of $before block weights" "$dense"
+    if [ "$after" -ge "$before" ]; then continue; fi
+    removed=$(python3 -c "print(1 - $after / $before)")
+    read -r k before after perplexity <<<"$(sliced "$model" "$3" "$4" --remove-blocks "$removed")"
+    row "$name" "refit-k$k" "$perplexity" "$note; $after of $before block weights" "$dense"
   done
 }
 

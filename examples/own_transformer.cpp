@@ -147,7 +147,10 @@ void show(const std::string& device_name, double fraction) {
     Transformer model = make(device);
     const int64_t before = parameters_of(model);
     slice::ModelAdapter adapter = model->adapter(device);
-    const slice::SliceReport report = slice::slice_model(adapter, calibration, {.slice = slice});
+    // The paper's method rotates even where it deletes nothing.
+    const auto method = slice == 0.0 ? slice::Method::kSliceGpt : slice::Method::kRefit;
+    const slice::SliceReport report =
+        slice::slice_model(adapter, calibration, {.method = method, .slice = slice});
     std::printf("k = %3ld: %s -> %s parameters, logits differ by %.2e of the largest\n",
                 report.stream_sizes.front(), cli::grouped(before).c_str(),
                 cli::grouped(parameters_of(model)).c_str(),

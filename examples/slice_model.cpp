@@ -1,37 +1,73 @@
 // slice_model MODEL --calibration TEXT --out DIR: makes a trained language model smaller without
 // training it.
 
+#include <ATen/ATen.h>
+
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "libslice/gguf_write.h"
 #include "libslice/slice.h"
+#include "slice_options.h"
 
 namespace {
 
 struct Arguments {
-  std::string model, calibration, out, report, perplexity_text, method = "slicegpt", dtype = "keep",
-                                                                device = "auto";
-  slice::SliceOptions slice;
+  std::string model, out, gguf, report, perplexity_text, dtype = "keep", device = "auto";
+  std::vector<std::string> calibration;
+  cli::SliceArguments slice;
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
   bool force = false, dry_run = false, json = false, quiet = false;
 };
 
+slice::SliceOptions options_for(const Arguments& a, const slice::ModelConfig& dense) {
+  slice::SliceOptions options = cli::slice_options(a.slice, dense);
+  options.fit_weight_bytes = a.dtype == "fp32" ? 4 : 2;
+  return options;
+}
+
+/// What a search would try, from headers alone.
+void print_candidates(const Arguments& a, const slice::ModelConfig& dense) {
+  const auto found = slice::candidates(dense, options_for(a, dense));
+  if (a.json) {
+    nlohmann::ordered_json json = {{"candidates", nlohmann::ordered_json::array()}};
+    for (const slice::Candidate& c : found) {
+      json["candidates"].push_back({{"k", c.kept},
+                                    {"ffn_channels", c.channels},
+                                    {"parameters", c.after.total},
+                                    {"blocks", c.after.blocks}});
+    }
+    std::printf("%s\n", json.dump(2).c_str());
+    return;
+  }
+  std::printf("    k   channels a layer     parameters         blocks\n");
+  for (const slice::Candidate& c : found) {
+    std::printf("%5ld   %16.1f   %12s   %12s\n", c.kept,
+                static_cast<double>(c.channels) / static_cast<double>(dense.layers),
+                cli::grouped(c.after.total).c_str(), cli::grouped(c.after.blocks).c_str());
+  }
+}
+
 /// What would happen, from headers alone.
 void print_plan(const Arguments& a) {
   const auto checkpoint = slice::open_checkpoint(a.model);
   const slice::ModelConfig& dense = checkpoint->config();
-  const auto sizes = slice::plan_stream_sizes(dense.hidden_size, dense.sites(), a.slice);
-  const slice::ModelConfig sliced = slice::sliced_config(dense, sizes);
+  if (a.slice.options.budgeted()) return print_candidates(a, dense);
+  const slice::SliceOptions options = options_for(a, dense);
+  const slice::ModelConfig sliced = slice::planned_config(dense, options);
+  std::vector<int64_t> sizes(dense.sites()), widths(dense.layers);
+  for (int64_t site = 0; site < dense.sites(); ++site) sizes[site] = sliced.stream_size(site);
+  for (int64_t layer = 0; layer < dense.layers; ++layer) widths[layer] = sliced.ffn_width(layer);
   const slice::ParameterCount before = slice::count_parameters(dense),
                               after = slice::count_parameters(sliced);
   const slice::ExpectedCost cost = slice::expected_cost(
-      dense, sizes, *a.windows.samples * a.windows.context, slice::kHostChunkTokens,
-      slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
+      dense, sliced, options.method, *a.windows.samples * a.windows.context,
+      slice::kHostChunkTokens, slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
   const double seconds = cost.flop / cli::measured_flop_per_second();
   if (a.json) {
-    const nlohmann::ordered_json json = {{"plan", {{"k", sizes}}},
+    const nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", widths}}},
                                          {"parameters",
                                           {{"before", before.total},
                                            {"after", after.total},
@@ -75,17 +111,35 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
   std::printf("\nseconds     %.1f\nwritten     %s\n", r.total_seconds, a.out.c_str());
 }
 
+/// The windows of all calibration texts, each with its share of the samples.
+at::Tensor calibration_windows(const Arguments& a, const slice::Tokenizer& tokenizer) {
+  const auto texts = static_cast<int64_t>(a.calibration.size());
+  std::vector<at::Tensor> windows;
+  for (int64_t i = 0; i < texts; ++i) {
+    slice::WindowOptions share = a.windows;
+    share.samples = *a.windows.samples / texts + (i < *a.windows.samples % texts ? 1 : 0);
+    if (*share.samples == 0 && i > 0) continue;  // the first says what is wrong with none at all
+    windows.push_back(slice::tokenize_text(tokenizer, slice::read_text(a.calibration[i]), share));
+    if (!a.quiet && windows.back().size(0) < *share.samples) {
+      std::fprintf(
+          stderr, "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
+          a.calibration[i].c_str(), windows.back().size(0), a.windows.context, *share.samples);
+    }
+  }
+  // In turn, so that whatever part of the windows is looked at holds some of every text.
+  std::vector<at::Tensor> mixed;
+  for (int64_t row = 0; row < *a.windows.samples; ++row) {
+    for (const at::Tensor& text : windows)
+      if (row < text.size(0)) mixed.push_back(text.slice(0, row, row + 1));
+  }
+  return at::cat(mixed);  // (N, T)
+}
+
 void slice_and_save(const Arguments& a) {
   slice::AtomicDirectory output(a.out, a.force);  // refused now rather than after an hour's work
   const auto on_progress = cli::progress(a.quiet);
   const auto tokenizer = slice::load_tokenizer(a.model);
-  const at::Tensor tokens =
-      slice::tokenize_text(*tokenizer, slice::read_text(a.calibration), a.windows);
-  if (!a.quiet && tokens.size(0) < *a.windows.samples) {
-    std::fprintf(stderr,
-                 "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
-                 a.calibration.c_str(), tokens.size(0), tokens.size(1), *a.windows.samples);
-  }
+  const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
   at::Tensor test;
   if (!a.perplexity_text.empty()) {
     test = slice::tokenize_text(*tokenizer, slice::read_text(a.perplexity_text),
@@ -109,7 +163,8 @@ void slice_and_save(const Arguments& a) {
   const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
   std::optional<double> before;
   if (test.defined()) before = score();
-  slice::SliceReport report = slice::slice_model(model, tokens, a.slice, on_progress);
+  slice::SliceReport report =
+      slice::slice_model(model, tokens, options_for(a, model.config()), on_progress);
   report.load_seconds = load_seconds;
   if (before) {
     report.perplexity_before = before;
@@ -122,6 +177,8 @@ void slice_and_save(const Arguments& a) {
   report.peak_host_bytes = slice::peak_host_bytes();
   report.peak_device_bytes = slice::peak_device_bytes(device);
   slice::save_report(report, output.path() / "slice_report.json");
+  if (!a.gguf.empty())
+    slice::save_gguf(model, a.gguf, {.dtype = cli::dtype_option(a.dtype), .replace = a.force});
   cli::check_interrupted();
   output.commit();
   if (!a.report.empty()) slice::save_report(report, a.report);
@@ -137,15 +194,13 @@ int main(int argc, char** argv) {
       "slice_model");
   app.add_option("MODEL", a.model, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
   app.add_option("--calibration", a.calibration,
-                 "text to calibrate on: UTF-8, .jsonl, .json of Alpaca; - is stdin");
+                 "text to calibrate on: UTF-8, .jsonl, .json of Alpaca; - is stdin; given several "
+                 "times, the windows are shared out among the texts")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--out", a.out, "directory to write; refused when it exists");
-  app.add_option("--slice", a.slice.slice, "fraction of the hidden size to delete, in [0, 1)")
-      ->capture_default_str();
-  app.add_option("--method", a.method)->check(CLI::IsMember({"slicegpt"}))->capture_default_str();
-  app.add_option("--head", a.slice.head, "keep the head whole, or slice it too")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, slice::HeadMode>{
-          {"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}}));
-  app.add_option("--round", a.slice.round, "kept sizes are multiples of it")->capture_default_str();
+  cli::add_slice_options(app, a.slice);
+  app.add_option("--gguf", a.gguf, "also write the result as one GGUF file, for llama.cpp");
   cli::add_window_options(app, a.windows, "samples");
   cli::add_device_option(app, a.device);
   cli::add_dtype_option(app, a.dtype, "what the weights are stored as, and on a GPU held in");
@@ -158,9 +213,7 @@ int main(int argc, char** argv) {
   app.add_flag("--quiet", a.quiet, "no progress");
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
-    if (!(a.slice.slice >= 0 && a.slice.slice < 1))
-      throw CLI::ValidationError("--slice", "want a fraction in [0, 1)");
-    if (a.slice.round < 1) throw CLI::ValidationError("--round", "want at least 1");
+    cli::check_slice_options(a.slice);
     if (a.dry_run) return print_plan(a);
     if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
     if (a.out.empty()) throw CLI::RequiredError("--out");

@@ -46,23 +46,23 @@ void check_norm(const Norm& norm, int64_t D, const std::string& name) {
 }
 
 /// A reader of a norm: it has to hold what the norm's β becomes.
-void check_reader(const LinearRef& reader, const Norm& norm, int64_t D) {
+void check_reader(const LinearRef& reader, const Norm& norm, int64_t D, bool rotates) {
   check_linear(reader, D, /*writes=*/false);
-  SLICE_CHECK(!norm->bias.defined() || reader.bias.defined(),
+  SLICE_CHECK(!rotates || !norm->bias.defined() || reader.bias.defined(),
               "{}: its norm has a bias, so it needs one too: give it zeros", reader.name);
 }
 
 }  // namespace
 
-void check_adapter(const ModelAdapter& model) {
+void check_adapter(const ModelAdapter& model, bool rotates) {
   const int64_t D = model.hidden_size;
   SLICE_CHECK(D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
               "model: want a hidden size, an embedding and at least one sublayer");
   check_norm(model.final_norm, D, "final norm");
-  check_reader(model.head, model.final_norm, D);
+  check_reader(model.head, model.final_norm, D, rotates);
   for (const LinearRef& embedding : model.embeddings) {
     check_linear(embedding, D, /*writes=*/false);
-    SLICE_CHECK(!model.head.weight.is_alias_of(embedding.weight),
+    SLICE_CHECK(!rotates || !model.head.weight.is_alias_of(embedding.weight),
                 "{} shares its memory with {}: untie it first", model.head.name, embedding.name);
   }
   for (const Sublayer& s : model.sublayers) {
@@ -77,7 +77,7 @@ void check_adapter(const ModelAdapter& model) {
     for (const Inner& part : s.inner) {
       SLICE_CHECK(part.hidden && !part.readers.empty(), "{}: want readers and a hidden function",
                   s.name);
-      for (const LinearRef& reader : part.readers) check_reader(reader, s.norm, D);
+      for (const LinearRef& reader : part.readers) check_reader(reader, s.norm, D, rotates);
       check_linear(part.writer, D, /*writes=*/true);
     }
   }

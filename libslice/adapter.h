@@ -26,6 +26,9 @@ struct Inner {
   /// slicing; a module without one ignores it. Must call the readers' own modules.
   std::function<at::Tensor(const at::Tensor& normed, KvCache* cache)> hidden;
   LinearRef writer;  ///< writes into the stream: W (D, …)
+  /// A feed-forward network: coordinate i of hidden comes from row i of every reader alone, so that
+  /// channels can be removed.
+  bool channels = false;
 };
 
 /// x ← shortcut(x) + Σᵢ writerᵢ(hiddenᵢ(norm(x))): attention or MLP of a sequential block, or a
@@ -59,6 +62,9 @@ struct ModelAdapter {
 ///         a reader of a LayerNorm without a bias; norms of two kinds; a head that shares the
 ///         embedding's memory.   @throws NumericError  a NaN or Inf in a
 ///         weight (named).
-void check_adapter(const ModelAdapter& model);
+///
+/// @param rotates  whether the stream changes its basis, so that norms are fused and the head is
+/// rewritten; otherwise the head may be tied and readers of a LayerNorm may lack a bias.
+void check_adapter(const ModelAdapter& model, bool rotates = true);
 
 }  // namespace slice

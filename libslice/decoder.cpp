@@ -116,7 +116,8 @@ Inner DecoderImpl::add_mlp(int64_t layer, int64_t site) {
   const Mlp mlp(c.activation, gate, up);
   return {.readers = std::move(readers),
           .hidden = [mlp](const Tensor& n, KvCache*) { return mlp.hidden(n); },
-          .writer = view(root + names.down, down)};
+          .writer = view(root + names.down, down),
+          .channels = true};
 }
 
 void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm, int64_t site,
@@ -179,17 +180,16 @@ void DecoderImpl::prepare_head() {
 }
 
 ModelAdapter DecoderImpl::adapter() const {
-  SLICE_CHECK_AS(Error, !config_.tied_head,
-                 "the head is tied to the embedding: prepare_head() first");
   const models::Names& names = models::family(config_.family).names;
-  std::vector<LinearRef> embeddings = {{names.embedding, embedding_->weight, {}}};
+  const LinearRef embeddings_view = {names.embedding, embedding_->weight, {}};
+  std::vector<LinearRef> embeddings = {embeddings_view};
   if (!positions_.is_empty()) embeddings.push_back({names.positions, positions_->weight, {}});
   return {.hidden_size = config_.hidden_size,
           .embeddings = std::move(embeddings),
           .embed = [this](const Tensor& tokens) { return embed(tokens, 0); },
           .sublayers = sublayers_,
           .final_norm = final_norm_,
-          .head = view(names.head, head_)};
+          .head = config_.tied_head ? embeddings_view : view(names.head, head_)};
 }
 
 void DecoderImpl::set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut, int64_t rank) {

@@ -35,8 +35,8 @@ class DecoderImpl : public torch::nn::Module {
   /// Gives the head a weight of its own, a copy of the embedding's, if it was tied, and behind a
   /// LayerNorm a bias, zeros, if it had none: what fusing and slicing write into.
   void prepare_head();
-  /// The view that the slicing loop works on. It must not outlive the decoder.
-  /// @throws Error  the head is tied.
+  /// The view that the slicing loop works on; a tied head shows the embedding. It must not outlive
+  /// the decoder.
   ModelAdapter adapter() const;
   /// Records that the model was sliced to these sizes, one a site, with shortcuts of this form.
   void set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut = ShortcutForm::kDense,

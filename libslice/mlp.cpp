@@ -24,7 +24,9 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
 at::Tensor Mlp::hidden(const at::Tensor& normed) const {
   const at::Tensor up = up_->forward(normed);
   if (gate_.is_empty()) return activate(activation_, up);
-  return activate(activation_, gate_->forward(normed)).mul_(up);
+  const at::Tensor gate = activate(activation_, gate_->forward(normed));
+  // Not in place where autograd may need what the activation gave.
+  return up.requires_grad() ? gate * up : gate.mul_(up);
 }
 
 }  // namespace slice

@@ -31,6 +31,12 @@ void NormImpl::reset_weights() {
   if (bias.defined()) bias.set_data(at::zeros_like(bias));
 }
 
+void NormImpl::restore_weights(const at::Tensor& alpha, const at::Tensor& beta) {
+  drop_weights();
+  if (alpha.defined()) weight = register_parameter("weight", alpha, false);
+  if (beta.defined()) bias = register_parameter("bias", beta, false);
+}
+
 void NormImpl::drop_weights() {
   if (weight.defined()) parameters_.erase("weight");
   if (bias.defined()) parameters_.erase("bias");

@@ -32,6 +32,8 @@ class NormImpl : public torch::nn::Module {
   void reset_weights();
   /// Unregisters α and β: from now on an RMSNorm without weights.
   void drop_weights();
+  /// Registers them again; undefined ones are left out.
+  void restore_weights(const at::Tensor& alpha, const at::Tensor& beta);
 
   at::Tensor weight;  ///< α (D), or undefined
   at::Tensor bias;    ///< β (D) of a LayerNorm, or undefined

@@ -8,6 +8,26 @@
 
 namespace slice {
 
+void check_options(const SliceOptions& o) {
+  SLICE_CHECK(o.method == Method::kRefit || o.shortcut_form() == ShortcutForm::kDense,
+              "method slicegpt: its shortcuts are dense, not {}", shortcut_name(o.shortcut_form()));
+  SLICE_CHECK(o.method == Method::kRefit || o.ffn_sizes.empty(),
+              "method slicegpt: it leaves the feed-forward networks as they are");
+  SLICE_CHECK(o.shortcut_form() != ShortcutForm::kLowRank || o.shortcut_rank >= 1,
+              "shortcut rank: want at least 1, got {}", o.shortcut_rank);
+  const int budgets = (o.remove ? 1 : 0) + (o.remove_blocks ? 1 : 0) + (o.fit_bytes ? 1 : 0);
+  SLICE_CHECK(budgets <= 1, "budget: want exactly one of remove, remove_blocks and fit, got {}",
+              budgets);
+  SLICE_CHECK(o.method == Method::kRefit || !o.budgeted(),
+              "method slicegpt: it has no search; want a fraction of the hidden size");
+  SLICE_CHECK(!o.gradient_samples || *o.gradient_samples >= 1,
+              "gradient samples: want at least 1, got {}", *o.gradient_samples);
+}
+
+bool SliceOptions::rotates(int64_t D) const {
+  return method == Method::kSliceGpt || kept_size(D, *this) < D;
+}
+
 int64_t kept_size(int64_t D, double slice, int64_t round) {
   SLICE_CHECK(slice >= 0.0 && slice < 1.0, "slice: want a fraction in [0, 1), got {}", slice);
   SLICE_CHECK(round >= 1, "round: want at least 1, got {}", round);
@@ -22,10 +42,17 @@ int64_t kept_size(int64_t D, double slice, int64_t round) {
   return k;
 }
 
+int64_t kept_size(int64_t D, const SliceOptions& options) {
+  if (options.kept == 0) return kept_size(D, options.slice, options.round);
+  SLICE_CHECK(options.kept > 0 && options.kept <= D, "kept size: want 1 … {}, got {}", D,
+              options.kept);
+  return options.kept;
+}
+
 std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOptions& options) {
   SLICE_CHECK(D > 0 && sites > 1, "plan: want a hidden size and at least two sites, got {} and {}",
               D, sites);
-  std::vector<int64_t> sizes(sites, kept_size(D, options.slice, options.round));
+  std::vector<int64_t> sizes(sites, kept_size(D, options));
   if (options.head == HeadMode::kKeep) sizes.back() = D;
   return sizes;
 }
@@ -77,22 +104,54 @@ ParameterCount count_parameters(const ModelConfig& c) {
   return count;
 }
 
-ExpectedCost expected_cost(const ModelConfig& dense, const std::vector<int64_t>& stream_sizes,
+ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options) {
+  check_options(options);
+  const std::vector<int64_t> sizes = plan_stream_sizes(dense.hidden_size, dense.sites(), options);
+  ModelConfig planned = dense;
+  if (options.rotates(dense.hidden_size)) {
+    planned = sliced_config(dense, sizes);
+    planned.shortcut = options.shortcut_form();
+    planned.shortcut_rank = std::min(options.shortcut_rank, sizes.front());
+  }
+  if (!options.ffn_sizes.empty()) {
+    SLICE_CHECK(std::ssize(options.ffn_sizes) == dense.layers,
+                "ffn sizes: want {}, one a layer, got {}", dense.layers, options.ffn_sizes.size());
+    planned = narrowed_config(planned, options.ffn_sizes);
+  }
+  return planned;
+}
+
+ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
                            int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes) {
-  constexpr int64_t kFloat = 4, kLibraries = int64_t{400} << 20;
+  constexpr int64_t kFloat = 4, kDouble = 8, kLibraries = int64_t{400} << 20;
   constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
   const ParameterCount before = count_parameters(dense);
-  const ParameterCount after = count_parameters(sliced_config(dense, stream_sizes));
-  const double D = static_cast<double>(dense.hidden_size),
-               sites = static_cast<double>(stream_sizes.size());
-  const int64_t untied = dense.tied_head ? dense.vocabulary_size * dense.hidden_size : 0;
+  const ParameterCount after = count_parameters(sliced);
+  const auto D = static_cast<double>(dense.hidden_size), sites = static_cast<double>(dense.sites()),
+             n = static_cast<double>(tokens);
+  const bool refit = method == Method::kRefit;
+  const bool untied = dense.tied_head && !sliced.tied_head;
   const int64_t chunk = chunk_tokens * (3 * dense.ffn_size + 8 * dense.hidden_size);
   ExpectedCost cost;
   cost.host_bytes =
-      kFloat * (before.total + untied + tokens * dense.hidden_size + chunk) + kLibraries;
+      kFloat * (before.total + (untied ? dense.vocabulary_size * dense.hidden_size : 0) +
+                (refit ? 2 : 1) * tokens * dense.hidden_size + chunk) +
+      kLibraries;
   cost.disk_bytes = after.total * stored_bytes;
-  cost.flop = 2.0 * static_cast<double>(tokens) * static_cast<double>(after.blocks) +
-              2.0 * sites * (static_cast<double>(tokens) * D * D + kEigenFlop * D * D * D);
+  cost.flop = 2.0 * n * static_cast<double>(after.blocks) +
+              2.0 * sites * (n * D * D + kEigenFlop * D * D * D);  // pass, covariances, eigensolves
+  if (refit) {
+    // Moments of [h | x | z] in float64; the dense pass, another sliced one, and for half of the
+    // tokens two forward and one backward pass; factorisations of the moments.
+    const double width = static_cast<double>(dense.ffn_size + 2 * dense.hidden_size),
+                 F = static_cast<double>(dense.ffn_size);
+    const int64_t gradients = dense.sites() * dense.hidden_size * dense.hidden_size;
+    cost.host_bytes += kDouble * (4 * (dense.ffn_size + 2 * dense.hidden_size) *
+                                      (dense.ffn_size + 2 * dense.hidden_size) +
+                                  gradients);
+    cost.flop += 2.0 * n * static_cast<double>(4 * before.blocks + after.blocks) +
+                 sites * (n * width * width + 20 * F * F * F);
+  }
   return cost;
 }
 

@@ -19,6 +19,24 @@ int64_t peak_host_bytes() {
   return static_cast<int64_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
 }
 
+namespace {
+
+/// What a search tried and did not take.
+ordered_json rejected_json(const SliceReport& r) {
+  ordered_json rejected = ordered_json::array();
+  for (size_t i = 1; i < r.candidates.size(); ++i) {
+    const Candidate& c = r.candidates[i];
+    rejected.push_back({{"k", c.kept},
+                        {"ffn_channels", c.channels},
+                        {"parameters", c.after.total},
+                        {"blocks", c.after.blocks},
+                        {"loss", c.loss ? ordered_json(*c.loss) : ordered_json()}});
+  }
+  return rejected;
+}
+
+}  // namespace
+
 std::string report_json(const SliceReport& r) {
   ordered_json sites = ordered_json::array();
   for (const SiteReport& site : r.sites) {
@@ -34,8 +52,8 @@ std::string report_json(const SliceReport& r) {
        {{"k", r.stream_sizes},
         {"ffn", r.ffn_sizes},
         {"heads", r.head_counts},
-        {"rejected", ordered_json::array()}}},
-      {"seed", nullptr},  // nothing in this method is random
+        {"rejected", rejected_json(r)}}},
+      {"seed", r.method == "refit" ? ordered_json(r.seed) : ordered_json()},  // slicegpt has none
       {"dtype", r.dtype},
       {"device", r.device},
       {"method", r.method},
@@ -55,12 +73,17 @@ std::string report_json(const SliceReport& r) {
         {"blocks_after", r.after.blocks},
         {"blocks_removed", r.before.blocks - r.after.blocks}}},
   };
+  if (!r.candidates.empty() && r.candidates[0].loss) {
+    json["plan"]["loss"] = *r.candidates[0].loss;
+  }
   if (r.perplexity_before && r.perplexity_after) {
     json["perplexity"] = {{"before", *r.perplexity_before}, {"after", *r.perplexity_after}};
   }
-  json["seconds"] = {{"load", r.load_seconds},   {"calibrate", r.calibrate_seconds},
-                     {"eigen", r.eigen_seconds}, {"rewrite", r.rewrite_seconds},
-                     {"save", r.save_seconds},   {"total", r.total_seconds}};
+  json["seconds"] = {{"load", r.load_seconds},          {"search", r.search_seconds},
+                     {"gradients", r.gradient_seconds}, {"calibrate", r.calibrate_seconds},
+                     {"eigen", r.eigen_seconds},        {"rewrite", r.rewrite_seconds},
+                     {"refit", r.refit_seconds},        {"save", r.save_seconds},
+                     {"total", r.total_seconds}};
   json["peak_bytes"] = {{"host", r.peak_host_bytes}, {"device", r.peak_device_bytes}};
   json["versions"] = {
       {"libslice", version()}, {"libtorch", TORCH_VERSION}, {"cuda", LIBSLICE_CUDA_VERSION}};

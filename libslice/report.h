@@ -28,10 +28,13 @@ struct SliceReport {
   int64_t chunk_tokens = 0;        ///< tokens that passed a sublayer together, at the end
   std::string calibration_sha256;  ///< of the token ids as little-endian int64, row by row
   std::vector<SiteReport> sites;
+  std::vector<Candidate> candidates;  ///< of a search: the chosen one first, the others by loss
+  uint64_t seed = 0;
   ParameterCount before, after;
   std::optional<double> perplexity_before, perplexity_after;
-  double load_seconds = 0, calibrate_seconds = 0, eigen_seconds = 0, rewrite_seconds = 0,
-         save_seconds = 0, total_seconds = 0;
+  double load_seconds = 0, search_seconds = 0, gradient_seconds = 0, calibrate_seconds = 0,
+         eigen_seconds = 0, rewrite_seconds = 0, refit_seconds = 0, save_seconds = 0,
+         total_seconds = 0;
   int64_t peak_host_bytes = 0, peak_device_bytes = 0;
 };
 

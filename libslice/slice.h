@@ -15,5 +15,6 @@
 #include "libslice/perplexity.h"
 #include "libslice/plan.h"
 #include "libslice/report.h"
+#include "libslice/search.h"
 #include "libslice/slice_model.h"
 #include "libslice/tokenizer.h"

@@ -2,74 +2,27 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
-
 #include "libslice/adapter.h"
 #include "libslice/covariance.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
+#include "libslice/detail/journal.h"
 #include "libslice/detail/memory.h"
-#include "libslice/detail/sha256.h"
 #include "libslice/detail/stopwatch.h"
-#include "libslice/detail/tensor_text.h"
 #include "libslice/device.h"
 #include "libslice/fuse.h"
 #include "libslice/model.h"
 #include "libslice/pca.h"
+#include "libslice/refit_model.h"
 #include "libslice/rotate.h"
+#include "libslice/search.h"
 #include "libslice/stream.h"
 
 namespace slice {
 
 using at::Tensor;
-using detail::Stopwatch;
 
 namespace {
-
-/// Tells the caller where the loop is, and counts its seconds.
-class Journal {
- public:
-  Journal(SliceReport& report, const OnProgress& on_progress, int64_t steps, int64_t tokens)
-      : report_(report), on_progress_(on_progress), steps_(steps), tokens_(tokens) {}
-
-  void chunk_done(int64_t chunk_tokens) {
-    passed_ += chunk_tokens;
-    if (!on_progress_) return;
-    const double seconds = clock_.seconds(),
-                 done = static_cast<double>(passed_) / (tokens_ * steps_);
-    on_progress_({.phase = "slice",
-                  .step = static_cast<int64_t>(report_.sites.size()),
-                  .steps = steps_,
-                  .kept_variance = report_.sites.empty() ? 0 : report_.sites.back().kept_variance,
-                  .tokens_per_second = seconds > 0 ? static_cast<double>(passed_) / seconds : 0,
-                  .seconds = seconds,
-                  .eta = done > 0 ? seconds * (1 - done) / done : 0});
-  }
-
-  void note(const std::string& words) {
-    if (on_progress_)
-      on_progress_({.phase = "slice",
-                    .step = static_cast<int64_t>(report_.sites.size()),
-                    .steps = steps_,
-                    .seconds = clock_.seconds(),
-                    .note = words});
-  }
-
-  void site_done(const std::string& name, int64_t k, double kept_variance) {
-    const double now = clock_.seconds();
-    report_.sites.push_back(
-        {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, now - last_});
-    last_ = now;
-    detail::release_free_memory();
-  }
-
- private:
-  SliceReport& report_;
-  const OnProgress& on_progress_;
-  int64_t steps_, tokens_, passed_ = 0;
-  Stopwatch clock_;
-  double last_ = 0;
-};
 
 /// The covariance of the signal in front of a site, whole; a signal that overflowed names the site.
 Tensor matrix_of(Covariance& signal, const std::string& site) {
@@ -88,26 +41,6 @@ PcaBasis directions(const Tensor& C, const std::string& site) {
   return pca;
 }
 
-/// Tokens that may pass a sublayer together on a device: half of what is free for the activations
-/// of the widest sublayer, counted generously. More than kMost gain nothing.
-int64_t fitting_chunk_tokens(const ModelAdapter& model) {
-  constexpr int64_t kMost = 32768;
-  const at::Device device = model.head.weight.device();
-  if (!device.is_cuda()) return kHostChunkTokens;
-  int64_t widest = 0;
-  for (const Sublayer& s : model.sublayers) {
-    int64_t width = 0;
-    for (const Inner& part : s.inner) {
-      for (const LinearRef& reader : part.readers) width += reader.weight.size(0);
-      width += part.writer.weight.size(1);
-    }
-    widest = std::max(widest, width);
-  }
-  const int64_t token_bytes =
-      (2 * widest + 6 * model.hidden_size) * std::max<int64_t>(4, model.head.weight.element_size());
-  return std::min(kMost, device_memory(device).free / 2 / token_bytes);
-}
-
 at::Device device_of(const ModelAdapter& model) {
   return model.head.weight.defined() ? model.head.weight.device() : at::Device(at::kCPU);
 }
@@ -120,22 +53,15 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
   const bool head_kept = sizes[last] == D;  // then nothing needs the last sublayer's output
   const at::ScalarType dtype = model.head.weight.scalar_type();
   SliceReport report;
-  report.hidden_size = D;
-  report.stream_sizes = sizes;
-  report.calibration_tokens = tokens.numel();
-  report.calibration_sequences = tokens.size(0);
-  report.calibration_context = tokens.size(1);
-  report.calibration_sha256 = detail::sha256(tokens);
-  report.dtype = detail::dtype_name(dtype);
-  report.device = model.head.weight.device().str();
-  Journal journal(report, on_progress, head_kept ? last - 1 : last, tokens.numel());
-  const Stopwatch total;
+  detail::describe_run(report, model, tokens, sizes);
+  detail::Journal journal(report, on_progress, head_kept ? last - 1 : last, tokens.numel());
+  const detail::Stopwatch total;
   Stream x(tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
            [&](int64_t chunk) {
              journal.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
                                       report.device, chunk));
            });  // refuses bad tokens before anything is written
-  if (options.chunk_tokens <= 0) x.set_chunk_tokens(fitting_chunk_tokens(model));
+  if (options.chunk_tokens <= 0) x.set_chunk_tokens(detail::fitting_chunk_tokens(model));
   const auto site_name = [&](int64_t site) {
     return site < last ? model.sublayers[site].name : "head";
   };
@@ -215,16 +141,32 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
 
 }  // namespace
 
-SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress) {
+namespace {
+
+SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
+                const OnProgress& on_progress, std::vector<Tensor> gammas) {
   const at::NoGradGuard no_grad;
   Stream::check_tokens(tokens);
   SliceReport report;
   detail::name_memory("slicing", device_of(model), [&] {
-    check_adapter(model);
-    report = slice_sublayers(model, tokens, options, on_progress);
+    check_options(options);
+    if (options.method == Method::kRefit) {
+      report = refit_model(model, tokens, options, on_progress, std::move(gammas));
+    } else {
+      check_adapter(model);
+      report = slice_sublayers(model, tokens, options, on_progress);
+    }
   });
   return report;
+}
+
+}  // namespace
+
+SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
+                        const OnProgress& on_progress) {
+  SLICE_CHECK(!options.budgeted(),
+              "budgets count a configuration's parameters, which somebody's own modules lack");
+  return run(model, tokens, options, on_progress, {});
 }
 
 SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& options,
@@ -232,15 +174,31 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   DecoderImpl& decoder = model.decoder();
   const ModelConfig dense = decoder.config();
   SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
-  kept_size(dense.hidden_size, options.slice, options.round);  // refuses before anything changes
-  detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
+  const detail::Stopwatch total;
+  SearchResult search;
+  search.options = options;
+  if (options.budgeted()) {
+    detail::name_memory("the search for a plan", decoder.device(),
+                        [&] { search = search_plan(model, tokens, options, on_progress); });
+  }
+  const SliceOptions& plan = search.options;
+  planned_config(dense, plan);  // refuses before anything changes
+  const double search_seconds = total.seconds();
+  const bool rotates = plan.rotates(dense.hidden_size);
+  if (rotates)
+    detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
   ModelAdapter adapter = decoder.adapter();
-  SliceReport report = slice_model(adapter, tokens, options, on_progress);
-  decoder.set_sliced(report.stream_sizes);
+  SliceReport report = run(adapter, tokens, plan, on_progress, std::move(search.gammas));
+  report.candidates = std::move(search.tried);
+  report.search_seconds = options.budgeted() ? search_seconds : 0;
+  if (rotates)
+    decoder.set_sliced(report.stream_sizes, plan.shortcut_form(),
+                       planned_config(dense, plan).shortcut_rank);
+  if (report.ffn_sizes.empty()) report.ffn_sizes.assign(dense.layers, dense.ffn_size);
+  decoder.set_ffn_sizes(report.ffn_sizes);
 
   report.family = dense.family;
   report.layers = dense.layers;
-  report.ffn_sizes.assign(dense.layers, dense.ffn_size);
   report.head_counts.assign(dense.layers, dense.heads);
   report.before = count_parameters(dense);
   report.after = count_parameters(decoder.config());

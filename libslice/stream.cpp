@@ -18,7 +18,7 @@ Stream::Stream(const Tensor& tokens, int64_t chunk_tokens, const Step& embed,
   check_tokens(tokens);
   const int64_t N = tokens.size(0), T = tokens.size(1);
   chunk_windows_ = std::max<int64_t>(1, chunk_tokens / T);
-  in_chunks(N, T, [&](int64_t begin, int64_t end) {
+  in_chunks(0, N, T, [&](int64_t begin, int64_t end) {
     const Tensor chunk = embed(tokens.slice(0, begin, end));  // (n, T, D)
     if (!buffer_.defined()) {
       detail::name_memory(fmt::format("the signal of {} calibration tokens", tokens.numel()),
@@ -38,7 +38,7 @@ void Stream::check_tokens(const Tensor& tokens) {
 
 void Stream::transform(const Step& step) {
   int64_t width = width_;
-  in_chunks(buffer_.size(0), buffer_.size(1), [&](int64_t begin, int64_t end) {
+  in_chunks(0, windows(), buffer_.size(1), [&](int64_t begin, int64_t end) {
     const Tensor rows = buffer_.slice(0, begin, end);   // (n, T, D)
     const Tensor out = step(rows.slice(2, 0, width_));  // (n, T, width)
     width = out.size(2);
@@ -53,19 +53,35 @@ void Stream::project(const Tensor& P) {
 }
 
 void Stream::visit(const std::function<void(const Tensor&)>& see) {
-  in_chunks(buffer_.size(0), buffer_.size(1), [&](int64_t begin, int64_t end) {
-    see(buffer_.slice(0, begin, end).slice(2, 0, width_));
-  });
+  in_chunks(0, windows(), buffer_.size(1),
+            [&](int64_t begin, int64_t end) { see(rows(begin, end)); });
+}
+
+void Stream::visit_beside(const Stream& other, int64_t first, int64_t last,
+                          const std::function<void(const Tensor&, const Tensor&)>& see) {
+  in_chunks(first, last, buffer_.size(1),
+            [&](int64_t begin, int64_t end) { see(rows(begin, end), other.rows(begin, end)); });
+}
+
+Tensor Stream::rows(int64_t begin, int64_t end) const {
+  return buffer_.slice(0, begin, end).slice(2, 0, width_);
+}
+
+Stream Stream::clone() const {
+  Stream copy = *this;
+  detail::name_memory(fmt::format("a second signal of {} calibration tokens", tokens()),
+                      buffer_.device(), [&] { copy.buffer_ = buffer_.clone(); });
+  return copy;
 }
 
 void Stream::set_chunk_tokens(int64_t chunk_tokens) {
   chunk_windows_ = std::max<int64_t>(1, chunk_tokens / buffer_.size(1));
 }
 
-void Stream::in_chunks(int64_t windows, int64_t window_tokens,
+void Stream::in_chunks(int64_t first, int64_t last, int64_t window_tokens,
                        const std::function<void(int64_t, int64_t)>& step) {
-  for (int64_t begin = 0; begin < windows;) {
-    const int64_t end = std::min(begin + chunk_windows_, windows);
+  for (int64_t begin = first; begin < last;) {
+    const int64_t end = std::min(begin + chunk_windows_, last);
     try {
       step(begin, end);
       begin = end;

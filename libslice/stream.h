@@ -35,7 +35,14 @@ class Stream {
   void project(const at::Tensor& P);
   /// Shows every chunk to `see`.
   void visit(const std::function<void(const at::Tensor& chunk)>& see);
+  /// Shows the chunks of windows begin … end to `see`, beside the same tokens' of another stream.
+  void visit_beside(
+      const Stream& other, int64_t begin, int64_t end,
+      const std::function<void(const at::Tensor& chunk, const at::Tensor& others)>& see);
+  /// A stream of its own with the same signal. @throws DeviceError  no memory for it.
+  Stream clone() const;
 
+  int64_t windows() const { return buffer_.size(0); }
   int64_t tokens() const { return buffer_.size(0) * buffer_.size(1); }
   int64_t width() const { return width_; }
   int64_t chunk_tokens() const { return chunk_windows_ * buffer_.size(1); }
@@ -43,9 +50,11 @@ class Stream {
   void set_chunk_tokens(int64_t chunk_tokens);
 
  private:
-  /// Calls step(begin, end) for chunks of windows until all went by.
-  void in_chunks(int64_t windows, int64_t window_tokens,
+  /// Calls step(begin, end) for chunks of the windows first … last until all went by.
+  void in_chunks(int64_t first, int64_t last, int64_t window_tokens,
                  const std::function<void(int64_t begin, int64_t end)>& step);
+  /// The signal of some windows, (n, T, width).
+  at::Tensor rows(int64_t begin, int64_t end) const;
 
   at::Tensor buffer_;  // (N, T, D)
   int64_t chunk_windows_, width_;

@@ -44,6 +44,9 @@ void check_same(const ModelConfig& a, const ModelConfig& b) {
   CHECK(a.bos_token == b.bos_token);
   CHECK(a.eos_tokens == b.eos_tokens);
   CHECK(a.stream_sizes == b.stream_sizes);
+  CHECK(a.shortcut == b.shortcut);
+  CHECK(a.shortcut_rank == b.shortcut_rank);
+  CHECK(a.ffn_sizes == b.ffn_sizes);
 }
 
 TEST_CASE("keys that are missing or null take the values that Transformers gives them") {
@@ -151,6 +154,96 @@ TEST_CASE("what is written is read again") {
   check_same(parse_config(config_json(c, "float16"), "x"), c);
 }
 
+TEST_CASE("forms of shortcuts and FFN widths are written and read again") {
+  const ModelConfig dense = parse_with({{"tie_word_embeddings", true}});
+  const auto check = [](const ModelConfig& c) {
+    const std::string text = config_json(c, "float16");
+    INFO(text);
+    check_same(parse_config(text, "x"), c);
+  };
+  for (const ShortcutForm form : {ShortcutForm::kDense, ShortcutForm::kDiagonal,
+                                  ShortcutForm::kLowRank, ShortcutForm::kNone}) {
+    ModelConfig c = sliced_config(dense, {16, 16, 16, 16, 24});
+    c.shortcut = form;
+    if (form == ShortcutForm::kLowRank) c.shortcut_rank = 3;
+    check(c);
+    const json object = json::parse(config_json(c, "float16"));
+    CHECK(object["shortcut"] == shortcut_name(form));
+    CHECK(object.contains("shortcut_rank") == (form == ShortcutForm::kLowRank));
+    CHECK_FALSE(object.contains("ffn_sizes"));
+    c.stream_sizes.back() = 16;
+    check(c);
+    c.ffn_sizes = {40, 7};
+    check(c);
+  }
+  ModelConfig narrow = dense;  // of whole streams: the head may stay tied
+  narrow.ffn_sizes = {1, 40};
+  check(narrow);
+  const json object = json::parse(config_json(narrow, "float16"));
+  CHECK(object["model_type"] == "sliced_llama");
+  CHECK(object["architectures"] == json{"SlicedLlamaForCausalLM"});
+  CHECK(object["ffn_sizes"] == narrow.ffn_sizes);
+  CHECK(object["tie_word_embeddings"] == true);
+  CHECK_FALSE(object.contains("stream_sizes"));
+  CHECK_FALSE(object.contains("shortcut"));
+  CHECK_FALSE(parse_config(object.dump(), "x").sliced());
+}
+
+TEST_CASE("shortcuts have names, and a file that names none has dense ones") {
+  CHECK(shortcut_name(ShortcutForm::kDense) == "dense");
+  CHECK(shortcut_name(ShortcutForm::kDiagonal) == "diagonal");
+  CHECK(shortcut_name(ShortcutForm::kLowRank) == "lowrank");
+  CHECK(shortcut_name(ShortcutForm::kNone) == "none");
+  CHECK(
+      parse_with({{"model_type", "sliced_llama"}, {"stream_sizes", {9, 10, 9, 8, 24}}}).shortcut ==
+      ShortcutForm::kDense);
+}
+
+TEST_CASE("every sublayer has the shortcut that its form and its sites ask for") {
+  using Form = ShortcutForm;
+  struct Row {
+    Form form;
+    std::vector<int64_t> sizes;
+    std::vector<Form> want;
+  };
+  const std::vector<int64_t> even(5, 16), wider = {16, 16, 16, 16, 24};
+  const Form dense = Form::kDense, diagonal = Form::kDiagonal, rank = Form::kLowRank,
+             none = Form::kNone;
+  for (const Row& row : std::vector<Row>{{dense, {}, {none, none, none, none}},
+                                         {dense, even, {dense, dense, dense, dense}},
+                                         {dense, wider, {dense, dense, dense, dense}},
+                                         {diagonal, even, {diagonal, dense, diagonal, dense}},
+                                         {diagonal, wider, {diagonal, dense, diagonal, none}},
+                                         {rank, even, {rank, rank, rank, rank}},
+                                         {rank, wider, {rank, rank, rank, none}},
+                                         {none, even, {none, none, none, none}},
+                                         {none, wider, {none, none, none, none}}}) {
+    ModelConfig c = parse(smallest_config());
+    c.stream_sizes = row.sizes;
+    c.shortcut = row.form;
+    for (int64_t sublayer = 0; sublayer < c.sublayers(); ++sublayer) {
+      CAPTURE(shortcut_name(row.form), c.stream_size(4), sublayer);
+      CHECK(shortcut_name(c.shortcut_of(sublayer)) == shortcut_name(row.want[sublayer]));
+    }
+  }
+}
+
+TEST_CASE("FFN widths that are equal are a smaller FFN, others a list") {
+  const ModelConfig c = parse(smallest_config());
+  CHECK(c.ffn_width(1) == 40);
+  const ModelConfig equal = narrowed_config(c, {12, 12});
+  CHECK(equal.ffn_size == 12);
+  CHECK(equal.ffn_sizes.empty());
+  CHECK(equal.ffn_width(0) == 12);
+  CHECK(json::parse(config_json(equal, "float16"))["model_type"] == "llama");
+  const ModelConfig several = narrowed_config(c, {12, 13});
+  CHECK(several.ffn_size == 40);
+  CHECK(several.ffn_sizes == std::vector<int64_t>{12, 13});
+  CHECK(several.ffn_width(1) == 13);
+  CHECK(narrowed_config(c, {}).ffn_sizes.empty());
+  CHECK(narrowed_config(c, {}).ffn_size == 40);
+}
+
 TEST_CASE("a dense model's file is a stock LLaMA's, a sliced model's says that it is not") {
   ModelConfig c = parse_with({{"bos_token_id", 1}});
   const json dense = json::parse(config_json(c, "bfloat16"));
@@ -252,7 +345,41 @@ TEST_CASE("a configuration that cannot be run is refused, naming the file and th
       {{{"model_type", "sliced_llama"}, {"stream_sizes", sizes}, {"tie_word_embeddings", true}},
        "tie_word_embeddings"},
       {{{"model_type", "sliced_llama"}, {"stream_sizes", sizes}, {"shortcut", "folded"}},
-       "shortcut 'folded'"},
+       "shortcut 'folded' is not supported"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", sizes}, {"shortcut", 3}},
+       "'shortcut': want a string"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", sizes}, {"shortcut", "lowrank"}},
+       "shortcut_rank: want 1 … 24, got 0"},
+      {{{"model_type", "sliced_llama"},
+        {"stream_sizes", sizes},
+        {"shortcut", "lowrank"},
+        {"shortcut_rank", 25}},
+       "shortcut_rank: want 1 … 24, got 25"},
+      {{{"model_type", "sliced_llama"},
+        {"stream_sizes", sizes},
+        {"shortcut", "lowrank"},
+        {"shortcut_rank", -1}},
+       "shortcut_rank: want 1 … 24, got -1"},
+      {{{"model_type", "sliced_llama"},
+        {"stream_sizes", {16, 17, 16, 16, 24}},
+        {"shortcut", "none"}},
+       "none shortcuts want one size at all sites, got 16 and 17"},
+      {{{"model_type", "sliced_llama"},
+        {"stream_sizes", {16, 16, 16, 16, 15}},
+        {"shortcut", "lowrank"},
+        {"shortcut_rank", 2}},
+       "lowrank shortcuts want one size at all sites, got 16 and 15"},
+      {{{"model_type", "sliced_llama"},
+        {"stream_sizes", {17, 16, 16, 16, 24}},
+        {"shortcut", "diagonal"}},
+       "diagonal shortcuts want one size at all sites, got 17 and 16"},
+      {{{"model_type", "sliced_llama"}, {"ffn_sizes", {40}}}, "ffn_sizes: want 2 sizes, got 1"},
+      {{{"model_type", "sliced_llama"}, {"ffn_sizes", {40, 41}}}, "ffn_sizes: want 1 … 40, got 41"},
+      {{{"model_type", "sliced_llama"}, {"ffn_sizes", {0, 40}}}, "ffn_sizes: want 1 … 40, got 0"},
+      {{{"model_type", "sliced_llama"}, {"ffn_sizes", {1.5, 40}}}, "ffn_sizes: want integers"},
+      {{{"model_type", "sliced_llama"}, {"ffn_sizes", 40}}, "'ffn_sizes': want an array"},
+      {{{"model_type", "sliced_llama"}, {"stream_sizes", sizes}, {"ffn_sizes", {1, 2, 3}}},
+       "ffn_sizes: want 2 sizes, got 3"},
   };
   for (const Row& row : rows) {
     INFO(row.changes.dump());

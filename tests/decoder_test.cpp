@@ -155,7 +155,9 @@ TEST_CASE("untying gives the head a copy of the embedding and changes no logit")
   config.tied_head = true;
   const auto decoder = random_decoder(config, 2);
   const Tensor tokens = random_tokens(config, 1, 9), before = decoder->forward(tokens);
-  CHECK_THROWS_NAMING(decoder->adapter(), Error, "tied");
+  const ModelAdapter tied = decoder->adapter();  // its head is the embedding
+  CHECK_THROWS_NAMING(check_adapter(tied), ShapeError, "untie it first");
+  CHECK_NOTHROW(check_adapter(tied, /*rotates=*/false));
   decoder->prepare_head();
   decoder->prepare_head();  // harmless the second time
   CHECK_FALSE(decoder->config().tied_head);

@@ -53,7 +53,8 @@ TEST_CASE("k = D is the identity for every family") {
       INFO(tests::describe(config));
       Model model = random_model(config);
       const Tensor tokens = random_tokens(config, 2, 19, 7), dense = logits(model, tokens);
-      slice_model(model, random_tokens(config, 4, 16), {.slice = 0.0, .head = head});
+      slice_model(model, random_tokens(config, 4, 16),
+                  {.method = Method::kSliceGpt, .slice = 0.0, .head = head});
       CHECK(relative_difference(logits(model, tokens), dense) < 1e-9);
       CHECK(model.config().sliced());
     }
@@ -67,8 +68,9 @@ TEST_CASE("k = D - 1 loses nothing behind a LayerNorm, and something behind an R
       Model model = random_model(config);
       const Tensor tokens = random_tokens(config, 2, 19, 7), dense = logits(model, tokens);
       const double one = 1.0 / static_cast<double>(config.hidden_size);
-      const SliceReport report = slice_model(model, random_tokens(config, 4, 16),
-                                             {.slice = one, .round = 1, .head = head});
+      const SliceReport report =
+          slice_model(model, random_tokens(config, 4, 16),
+                      {.method = Method::kSliceGpt, .slice = one, .round = 1, .head = head});
       REQUIRE(report.stream_sizes[0] == config.hidden_size - 1);
       const double damage = relative_difference(logits(model, tokens), dense);
       if (config.norm == NormKind::kLayer) {
@@ -114,7 +116,8 @@ TEST_CASE("a sliced model of every family is the dense one with projectors in fr
       INFO(tests::describe(config));
       const Tensor calibration = random_tokens(config, 6, 20, 3),
                    tokens = random_tokens(config, 1, 18, 4);
-      const SliceOptions options{.slice = 0.3, .round = 2, .head = head};
+      const SliceOptions options{
+          .method = Method::kSliceGpt, .slice = 0.3, .round = 2, .head = head};
       Model sliced = random_model(config);
       const SliceReport report = slice_model(sliced, calibration, options);
       const Tensor want =
@@ -136,8 +139,8 @@ TEST_CASE("a GPU slices and runs every family as the CPU does", "[cuda]") {
       Model on_cpu = random_model(config), on_gpu = random_model(config);
       const Tensor dense = logits(on_cpu, tokens);
       on_gpu.decoder().to(gpu);
-      slice_model(on_cpu, calibration, {.slice = slice, .round = 2});
-      slice_model(on_gpu, calibration, {.slice = slice, .round = 2});
+      slice_model(on_cpu, calibration, {.method = Method::kSliceGpt, .slice = slice, .round = 2});
+      slice_model(on_gpu, calibration, {.method = Method::kSliceGpt, .slice = slice, .round = 2});
       CHECK(relative_difference(logits(on_gpu, tokens).cpu(), logits(on_cpu, tokens)) < 1e-8);
       if (slice == 0) CHECK(relative_difference(logits(on_gpu, tokens).cpu(), dense) < 1e-9);
     }
@@ -149,7 +152,9 @@ TEST_CASE("models of every family, dense and sliced, are read back bit by bit") 
     for (const bool slicing : {false, true}) {
       INFO(tests::describe(config) << (slicing ? " sliced" : ""));
       Model model = random_model(config, 1, at::kFloat);
-      if (slicing) slice_model(model, random_tokens(config, 4, 16), {.slice = 0.3, .round = 1});
+      if (slicing)
+        slice_model(model, random_tokens(config, 4, 16),
+                    {.method = Method::kSliceGpt, .slice = 0.3, .round = 1});
       const TemporaryDirectory directory;
       save_model(model, directory.path() / "m");
       const Model again = load_model(directory.path() / "m");
@@ -173,7 +178,9 @@ TEST_CASE("decoding through the cache gives what the whole text gives, in every 
     for (const bool slicing : {false, true}) {
       INFO(tests::describe(config) << (slicing ? " sliced" : ""));
       Model model = random_model(config);
-      if (slicing) slice_model(model, random_tokens(config, 4, 16), {.slice = 0.3, .round = 1});
+      if (slicing)
+        slice_model(model, random_tokens(config, 4, 16),
+                    {.method = Method::kSliceGpt, .slice = 0.3, .round = 1});
       const Tensor tokens = random_tokens(config, 2, 20, 7), whole = logits(model, tokens);
       Generator generator(model, 20, 2);
       int64_t end = 0;
@@ -244,7 +251,8 @@ TEST_CASE("trained LayerNorm models lose nothing at k = D and k = D - 1") {
     for (const double slice : {0.0, 1.0 / 128, 0.1, 0.3}) {
       INFO(name << " slice " << slice);
       Model model = load_model(kData / name, {.dtype = at::kDouble});
-      slice_model(model, random_tokens(model.config(), 8, 64), {.slice = slice, .round = 1});
+      slice_model(model, random_tokens(model.config(), 8, 64),
+                  {.method = Method::kSliceGpt, .slice = slice, .round = 1});
       const double damage = relative_difference(logits(model, tokens), dense);
       if (slice < 0.01) {
         CHECK(damage < 1e-9);

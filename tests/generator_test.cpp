@@ -93,7 +93,7 @@ TEST_CASE("greedy texts equal recomputation, of dense and sliced models") {
   Model model = random_model(config);
   const std::vector<int64_t> prompt = {1, 17, 5};
   CHECK(generate(model, prompt, {.max_tokens = 20}) == greedy_reference(model, prompt, 20));
-  slice_model(model, random_tokens(config, 4, 16), {.slice = 0.25});
+  slice_model(model, random_tokens(config, 4, 16), {.method = Method::kSliceGpt, .slice = 0.25});
   CHECK(generate(model, prompt, {.max_tokens = 20}) == greedy_reference(model, prompt, 20));
 }
 

@@ -125,7 +125,8 @@ TEST_CASE("k = D keeps every checkpoint of Transformers, k = D - 1 those with a 
       Model model = load_model(golden.path, {.dtype = at::kDouble});
       const double fraction = static_cast<double>(deleted) / static_cast<double>(D);
       const SliceReport report =
-          slice_model(model, random_tokens(dense.config(), 8, 24), {.slice = fraction, .round = 1});
+          slice_model(model, random_tokens(dense.config(), 8, 24),
+                      {.method = Method::kSliceGpt, .slice = fraction, .round = 1});
       REQUIRE(report.stream_sizes[0] == D - deleted);
       const double damage = relative_difference(model.decoder().forward(golden.tokens), logits);
       if (deleted == 0 || dense.config().norm == NormKind::kLayer) {
@@ -144,7 +145,7 @@ TEST_CASE("slicing a checkpoint of Transformers hurts less the less is deleted")
   double last = 0;
   for (const double fraction : {0.0, 0.25, 0.5, 0.75}) {
     Model model = load_model(golden.path);
-    slice_model(model, golden.tokens, {.slice = fraction});
+    slice_model(model, golden.tokens, {.method = Method::kSliceGpt, .slice = fraction});
     const double damage =
         relative_difference(model.decoder().forward(golden.tokens), golden.logits);
     if (fraction == 0) CHECK(damage < 1e-4);

@@ -84,7 +84,8 @@ TEST_CASE("saved and reloaded models give the same bits, dense and sliced, in ev
       INFO(tests::describe(config) << ' ' << c10::toString(dtype));
       Model model = random_model(config, 1, dtype);
       check_round_trip(model, dtype);
-      slice_model(model, random_tokens(config, 4, 16), {.slice = 0.25, .round = 2});
+      slice_model(model, random_tokens(config, 4, 16),
+                  {.method = Method::kSliceGpt, .slice = 0.25, .round = 2});
       check_round_trip(model, dtype);
     }
   }
@@ -107,7 +108,8 @@ TEST_CASE("a model whose slicing was cut off is not saved") {
   const auto stop = [](const Progress& p) {
     if (p.step == 2) throw Interrupted("enough");
   };
-  CHECK_THROWS_AS(slice_model(model, random_tokens(config, 4, 10), {.slice = 0.25}, stop),
+  CHECK_THROWS_AS(slice_model(model, random_tokens(config, 4, 10),
+                              {.method = Method::kSliceGpt, .slice = 0.25}, stop),
                   Interrupted);
   const TemporaryDirectory directory;
   CHECK_THROWS_NAMING(save_model(model, directory.path() / "model"), ShapeError,
@@ -131,9 +133,9 @@ TEST_CASE("a saved model is a Hugging Face directory, of a sliced kind when it w
   const TemporaryDirectory directory;
   const auto saved = [&](const std::string& name) {
     save_model(model, directory.path() / name, {.dtype = at::kHalf});
-    std::set<std::string> names = {"config.json", "generation_config.json", "model.safetensors"};
-    if (name == "sliced") names.insert("modeling_sliced_llama.py");
-    CHECK(names_in(directory.path() / name) == names);
+    std::set<std::string> files = {"config.json", "generation_config.json", "model.safetensors"};
+    if (model.config().sliced()) files.insert("modeling_sliced_llama.py");
+    CHECK(names_in(directory.path() / name) == files);
     std::ifstream file(directory.path() / name / "config.json");
     return nlohmann::json::parse(file);
   };
@@ -142,7 +144,7 @@ TEST_CASE("a saved model is a Hugging Face directory, of a sliced kind when it w
   CHECK(dense["hidden_size"] == 24);
   CHECK(dense["torch_dtype"] == "float16");
   CHECK_FALSE(dense.contains("stream_sizes"));
-  slice_model(model, random_tokens(config, 4, 16), {.slice = 0.25});
+  slice_model(model, random_tokens(config, 4, 16), {.method = Method::kSliceGpt, .slice = 0.25});
   const auto sliced = saved("sliced");
   CHECK(sliced["model_type"] == "sliced_llama");
   CHECK(sliced["hidden_size"] == 24);

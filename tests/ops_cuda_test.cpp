@@ -149,7 +149,8 @@ TEST_CASE("a GPU short of memory gets smaller chunks, and shorter still a clear 
   const auto slice = [&](const Tensor& windows, std::vector<std::string>& notes) {
     Model model = random_model(config);
     model.decoder().to(at::Device(at::kCUDA, 0));
-    slice_model(model, windows, {.slice = 0.25, .chunk_tokens = windows.numel()},
+    slice_model(model, windows,
+                {.method = Method::kSliceGpt, .slice = 0.25, .chunk_tokens = windows.numel()},
                 [&](const Progress& progress) {
                   if (!progress.note.empty()) notes.push_back(progress.note);
                 });

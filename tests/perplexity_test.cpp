@@ -74,7 +74,7 @@ TEST_CASE("a sliced model and half precision are scored") {
   const Tensor tokens = random_tokens(config, 2, 12);
   Model model = low_rank_model(config, 16);
   const double dense = perplexity(model, tokens);
-  slice_model(model, random_tokens(config, 4, 16), {.slice = 0.25});
+  slice_model(model, random_tokens(config, 4, 16), {.method = Method::kSliceGpt, .slice = 0.25});
   CHECK(perplexity(model, tokens) == Catch::Approx(dense).epsilon(1e-9));
   model.decoder().to(at::kBFloat16);
   CHECK(perplexity(model, tokens) == Catch::Approx(dense).epsilon(60 * roundoff(at::kBFloat16)));

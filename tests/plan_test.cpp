@@ -130,14 +130,143 @@ TEST_CASE("a sliced configuration has a head of its own") {
 TEST_CASE("expected costs cover the weights and grow with the calibration") {
   const ModelConfig dense = smollm2_135m();
   const std::vector<int64_t> sizes(61, 432);
-  const ExpectedCost few = expected_cost(dense, sizes, 2048, 2048, 2),
-                     many = expected_cost(dense, sizes, 128 * 2048, 2048, 2);
+  const ModelConfig sliced = sliced_config(dense, sizes);
+  const ExpectedCost few = expected_cost(dense, sliced, Method::kSliceGpt, 2048, 2048, 2),
+                     many = expected_cost(dense, sliced, Method::kSliceGpt, 128 * 2048, 2048, 2);
   const int64_t untied = count_parameters(dense).total + dense.vocabulary_size * dense.hidden_size;
   CHECK(few.host_bytes > 4 * untied);
-  CHECK(few.disk_bytes == 2 * count_parameters(sliced_config(dense, sizes)).total);
+  CHECK(few.disk_bytes == 2 * count_parameters(sliced).total);
   CHECK(many.disk_bytes == few.disk_bytes);
   CHECK(many.host_bytes - few.host_bytes == 4 * 127 * 2048 * dense.hidden_size);  // the stream
   CHECK(many.flop > few.flop);
+  const ExpectedCost refit = expected_cost(dense, sliced, Method::kRefit, 2048, 2048, 2);
+  CHECK(refit.host_bytes > few.host_bytes);  // a second stream, moments
+  CHECK(refit.flop > few.flop);
+  CHECK(refit.disk_bytes == few.disk_bytes);
+}
+
+/// What named_parameters() of the model holds.
+ParameterCount parameters_of(const ModelConfig& config) {
+  ParameterCount count;
+  const DecoderImpl decoder(config);
+  for (const auto& parameter : decoder.named_parameters()) {
+    const std::string& name = parameter.key();
+    const int64_t numel = parameter.value().numel();
+    const bool shortcut = name.find("shortcut") != std::string::npos;
+    count.total += numel;
+    if (shortcut) count.shortcuts += numel;  // a diagonal's too
+    if (name.find(".layers.") != std::string::npos && (shortcut || parameter.value().dim() == 2)) {
+      count.blocks += numel;
+    }
+  }
+  return count;
+}
+
+TEST_CASE("counts equal the module's for every form of shortcut and every FFN width") {
+  std::vector<ModelConfig> configs = tiny_configs();
+  for (const ModelConfig& family : tiny_families()) configs.push_back(family);
+  for (const ModelConfig& dense : configs) {
+    std::vector<int64_t> widths;
+    for (int64_t layer = 0; layer < dense.layers; ++layer) widths.push_back(dense.ffn_size - layer);
+    std::vector<ModelConfig> variants = {narrowed_config(dense, widths)};
+    for (const ShortcutForm form : {ShortcutForm::kDense, ShortcutForm::kDiagonal,
+                                    ShortcutForm::kLowRank, ShortcutForm::kNone}) {
+      for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+        const ModelConfig c = planned_config(
+            dense, {.slice = 0.3, .round = 1, .head = head, .shortcut = form, .shortcut_rank = 3});
+        variants.push_back(c);
+        variants.push_back(narrowed_config(c, widths));
+      }
+    }
+    for (const ModelConfig& config : variants) {
+      INFO(tests::describe(config) << " shortcut " << shortcut_name(config.shortcut) << " last "
+                                   << config.stream_size(config.sites() - 1)
+                                   << (config.ffn_sizes.empty() ? "" : " narrow"));
+      const ParameterCount count = count_parameters(config), want = parameters_of(config);
+      CHECK(count.total == want.total);
+      CHECK(count.blocks == want.blocks);
+      CHECK(count.shortcuts == want.shortcuts);
+    }
+  }
+}
+
+TEST_CASE("kept sizes may be given as they are") {
+  CHECK(kept_size(64, SliceOptions{.slice = 0.25}) == 48);
+  CHECK(kept_size(64, SliceOptions{.slice = 0.25, .kept = 37}) == 37);
+  CHECK(kept_size(64, SliceOptions{.kept = 64}) == 64);
+  CHECK_THROWS_NAMING(kept_size(64, SliceOptions{.kept = 65}), ShapeError, "want 1 … 64, got 65");
+  CHECK_THROWS_NAMING(kept_size(64, SliceOptions{.kept = -1}), ShapeError, "want 1 … 64, got -1");
+}
+
+TEST_CASE("the paper's method always rotates, a refit only where it deletes") {
+  CHECK(SliceOptions{.method = Method::kSliceGpt, .slice = 0}.rotates(64));
+  CHECK(SliceOptions{.method = Method::kSliceGpt, .slice = 0.25}.rotates(64));
+  CHECK(SliceOptions{.method = Method::kRefit, .slice = 0.25}.rotates(64));
+  CHECK(SliceOptions{.method = Method::kRefit, .kept = 63}.rotates(64));
+  CHECK_FALSE(SliceOptions{.method = Method::kRefit, .slice = 0}.rotates(64));
+  CHECK_FALSE(SliceOptions{.method = Method::kRefit, .kept = 64}.rotates(64));
+}
+
+TEST_CASE("shortcuts are dense in the paper's method and absent in a refit unless told otherwise") {
+  CHECK(SliceOptions{.method = Method::kSliceGpt}.shortcut_form() == ShortcutForm::kDense);
+  CHECK(SliceOptions{.method = Method::kRefit}.shortcut_form() == ShortcutForm::kNone);
+  CHECK(SliceOptions{.shortcut = ShortcutForm::kDiagonal}.shortcut_form() ==
+        ShortcutForm::kDiagonal);
+}
+
+TEST_CASE("a planned configuration is the sliced model's") {
+  const ModelConfig dense = smollm2_135m();
+  const ModelConfig refit = planned_config(dense, {.slice = 0.25});
+  CHECK(refit.sliced());
+  CHECK(refit.shortcut == ShortcutForm::kNone);
+  CHECK(refit.stream_size(0) == 432);
+  CHECK(refit.stream_size(60) == 576);
+  CHECK_FALSE(refit.tied_head);
+  const ModelConfig paper = planned_config(dense, {.method = Method::kSliceGpt, .slice = 0});
+  CHECK(paper.sliced());
+  CHECK(paper.shortcut == ShortcutForm::kDense);
+  const ModelConfig low = planned_config(
+      dense, {.kept = 100, .shortcut = ShortcutForm::kLowRank, .shortcut_rank = 200});
+  CHECK(low.shortcut_rank == 100);  // no more than the stream is wide
+  const ModelConfig narrow =
+      planned_config(dense, {.slice = 0, .ffn_sizes = std::vector<int64_t>(30, 848)});
+  CHECK_FALSE(narrow.sliced());
+  CHECK(narrow.tied_head);
+  CHECK(narrow.ffn_size == 848);
+  CHECK(narrow.ffn_sizes.empty());
+  std::vector<int64_t> widths(30, 848);
+  widths[7] = 849;
+  CHECK(planned_config(dense, {.slice = 0, .ffn_sizes = widths}).ffn_sizes == widths);
+  CHECK(planned_config(dense, {.slice = 0.25, .ffn_sizes = widths}).sliced());
+  CHECK_THROWS_NAMING(planned_config(dense, {.ffn_sizes = {848, 848}}), ShapeError,
+                      "want 30, one a layer, got 2");
+}
+
+TEST_CASE("options that contradict each other are refused") {
+  struct Row {
+    SliceOptions options;
+    std::string message;
+  };
+  const Method paper = Method::kSliceGpt;
+  for (const Row& row : std::vector<Row>{
+           {{.method = paper, .shortcut = ShortcutForm::kNone}, "shortcuts are dense, not none"},
+           {{.method = paper, .shortcut = ShortcutForm::kLowRank, .shortcut_rank = 3},
+            "shortcuts are dense, not lowrank"},
+           {{.method = paper, .ffn_sizes = {1, 2}}, "feed-forward networks"},
+           {{.shortcut = ShortcutForm::kLowRank}, "shortcut rank: want at least 1, got 0"},
+           {{.shortcut = ShortcutForm::kLowRank, .shortcut_rank = -2}, "got -2"},
+           {{.gradient_samples = 0}, "gradient samples: want at least 1, got 0"},
+           {{.method = paper, .remove = 0.2}, "method slicegpt: it has no search"},
+           {{.method = paper, .remove_blocks = 0.2}, "method slicegpt: it has no search"},
+           {{.method = paper, .fit_bytes = 1000}, "method slicegpt: it has no search"}}) {
+    INFO(row.message);
+    CHECK_THROWS_NAMING(check_options(row.options), ShapeError, row.message);
+  }
+  CHECK_NOTHROW(check_options({}));
+  CHECK_NOTHROW(check_options({.method = paper}));
+  CHECK_NOTHROW(check_options({.method = paper, .shortcut = ShortcutForm::kDense}));
+  CHECK_NOTHROW(check_options({.shortcut = ShortcutForm::kLowRank, .shortcut_rank = 1}));
+  CHECK_NOTHROW(check_options({.remove = 0.2}));
 }
 
 }  // namespace

@@ -131,6 +131,27 @@ class Workshop {
 
 }  // namespace
 
+TEST_CASE("slice_model searches a plan for a budget and writes what was asked") {
+  const Workshop shop;
+  const Outcome sliced = shop.run({"slice_model", shop.path("model"), "--calibration",
+                                   shop.path("text.txt"), "--calibration", shop.path("text.txt"),
+                                   "--out", shop.path("smaller"), "--remove-blocks", "0.2",
+                                   "--round", "2", "--context", "32", "--samples", "17", "--json"});
+  INFO(sliced.err);
+  REQUIRE(sliced.code == 0);
+  const auto report = nlohmann::json::parse(sliced.out);
+  CHECK(report["method"] == "refit");
+  CHECK(report["calibration"]["sequences"] == 17);
+  CHECK(report["parameters"]["blocks_after"].get<double>() <=
+        0.8 * report["parameters"]["blocks_before"].get<double>());
+  CHECK(!report["plan"]["rejected"].empty());
+  CHECK(
+      shop.run({"generate", shop.path("smaller"), "--prompt", "hello", "--max-tokens", "2"}).code ==
+      0);
+  const Outcome inspected = shop.run({"inspect", shop.path("smaller"), "--json"});
+  CHECK(nlohmann::json::parse(inspected.out)["parameters"] == report["parameters"]["after"]);
+}
+
 TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") {
   const Workshop shop;
   const Outcome sliced = shop.run({"slice_model",
@@ -139,6 +160,8 @@ TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") 
                                    shop.path("text.txt"),
                                    "--out",
                                    shop.path("sliced"),
+                                   "--method",
+                                   "slicegpt",
                                    "--slice",
                                    "0.25",
                                    "--round",
@@ -231,6 +254,11 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   INFO(plan.err);
   CHECK(plan.code == 0);
   CHECK(nlohmann::json::parse(plan.out)["expected"]["host_bytes"].get<int64_t>() > 0);
+  const Outcome choice = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json",
+                                   "--remove", "0.1", "--round", "2"});
+  INFO(choice.err);
+  CHECK(choice.code == 0);
+  CHECK(!nlohmann::json::parse(choice.out)["candidates"].empty());
   CHECK(shop.listing() == before);
 }
 
@@ -258,6 +286,15 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {{"slice_model", model, "--out", out}, 2, "--calibration"},
       {{"slice_model", model, "--calibration", text}, 2, "--out"},
       {slice({"--slice", "1"}), 2, "--slice"},
+      {slice({"--slice", "0.1", "--remove", "0.1"}), 2, "--remove"},
+      {slice({"--remove", "0.1", "--fit", "1GiB"}), 2, "--fit"},
+      {slice({"--fit", "plenty"}), 2, "--fit"},
+      {slice({"--fit", "1MiB"}), 1, "no plan"},
+      {slice({"--remove", "1.5"}), 1, "1.5"},
+      {slice({"--shortcut", "lowrank"}), 2, "lowrank"},
+      {slice({"--shortcut", "wide"}), 2, "wide"},
+      {slice({"--method", "slicegpt", "--shortcut", "none"}), 1, "slicegpt"},
+      {slice({"--ffn", "1,2,3,4,5"}), 1, "ffn sizes"},
       {slice({"--slice", "-0.1"}), 2, "--slice"},
       {slice({"--slice", "nan"}), 2, "--slice"},
       {slice({"--slice", "much"}), 2, "--slice"},

@@ -37,7 +37,8 @@ TEST_CASE("every long call reports its phase, going forward, and ends with its l
     return [&words](const Progress& p) { words.push_back(p); };
   };
 
-  const SliceOptions options{.slice = 0.25, .head = HeadMode::kSlice, .chunk_tokens = 20};
+  const SliceOptions options{
+      .method = Method::kSliceGpt, .slice = 0.25, .head = HeadMode::kSlice, .chunk_tokens = 20};
   slice_model(model, random_tokens(config, 6, 10), options, into(slicing));
   check_forward(slicing);
   CHECK(slicing[0].phase == "slice");
@@ -50,7 +51,8 @@ TEST_CASE("every long call reports its phase, going forward, and ends with its l
 
   std::vector<Progress> head_kept;  // whose last sublayer need not run
   Model dense = random_model(config);
-  slice_model(dense, random_tokens(config, 6, 10), {.slice = 0.25}, into(head_kept));
+  slice_model(dense, random_tokens(config, 6, 10), {.method = Method::kSliceGpt, .slice = 0.25},
+              into(head_kept));
   check_forward(head_kept);
   CHECK(head_kept.back().step == head_kept.back().steps);
 

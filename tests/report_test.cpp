@@ -73,8 +73,9 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                      {"blocks_before", 800},
                                      {"blocks_after", 650},
                                      {"blocks_removed", 150}});
-  CHECK(keys(report["seconds"]) ==
-        std::set<std::string>{"load", "calibrate", "eigen", "rewrite", "save", "total"});
+  CHECK(keys(report["seconds"]) == std::set<std::string>{"load", "search", "gradients", "calibrate",
+                                                         "eigen", "rewrite", "refit", "save",
+                                                         "total"});
   CHECK(report["peak_bytes"] == json{{"host", 12345}, {"device", 0}});
   CHECK(keys(report["versions"]) == std::set<std::string>{"libslice", "libtorch", "cuda"});
   CHECK(report["versions"]["libslice"] == version());

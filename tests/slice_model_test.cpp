@@ -57,7 +57,8 @@ TEST_CASE("k = D is the identity for every shape of LLaMA") {
       const Tensor tokens = random_tokens(config, 2, 19, 7), dense = logits(model, tokens);
       Model rotated = model;
       const SliceReport report =
-          slice_model(rotated, random_tokens(config, 4, 16), {.slice = 0.0, .head = head});
+          slice_model(rotated, random_tokens(config, 4, 16),
+                      {.method = Method::kSliceGpt, .slice = 0.0, .head = head});
       CHECK(relative_difference(logits(rotated, tokens), dense) < 1e-9);
       CHECK(report.stream_sizes == std::vector<int64_t>(2 * config.layers + 1, config.hidden_size));
       for (const SiteReport& site : report.sites) CHECK(std::abs(site.kept_variance - 1) < 1e-12);
@@ -69,8 +70,8 @@ TEST_CASE(
     "k = D is the identity for somebody's own parallel model with learned positions and biases") {
   TwoBranchModel model;
   const Tensor tokens = TwoBranchModel::tokens(2, 9), dense = model.logits(tokens);
-  const SliceReport report =
-      slice_model(model.adapter, TwoBranchModel::tokens(6, 12), {.slice = 0.0});
+  const SliceReport report = slice_model(model.adapter, TwoBranchModel::tokens(6, 12),
+                                         {.method = Method::kSliceGpt, .slice = 0.0});
   CHECK(relative_difference(model.logits(tokens), dense) < 1e-9);
   CHECK(report.sites.size() == TwoBranchModel::kBlocks + 1);
 }
@@ -83,7 +84,8 @@ TEST_CASE("k = D is the identity for trained models") {
     INFO(file);
     Model model = load_model(*path, {.dtype = at::kDouble});
     const Tensor tokens = random_tokens(model.config(), 2, 64, 7), dense = logits(model, tokens);
-    slice_model(model, random_tokens(model.config(), 8, 64), {.slice = 0.0});
+    slice_model(model, random_tokens(model.config(), 8, 64),
+                {.method = Method::kSliceGpt, .slice = 0.0});
     CHECK(relative_difference(logits(model, tokens), dense) < 1e-9);
   }
 }
@@ -94,7 +96,8 @@ TEST_CASE("deleting directions that the stream never takes loses nothing") {
     Model model = low_rank_model(config, 15);
     const Tensor tokens = random_tokens(config, 2, 19, 7), dense = logits(model, tokens);
     const SliceReport report =
-        slice_model(model, random_tokens(config, 8, 16), {.slice = 0.3, .round = 1, .head = head});
+        slice_model(model, random_tokens(config, 8, 16),
+                    {.method = Method::kSliceGpt, .slice = 0.3, .round = 1, .head = head});
     REQUIRE(report.stream_sizes[0] == 16);
     CHECK(relative_difference(logits(model, tokens), dense) < 1e-9);
   }
@@ -113,7 +116,8 @@ TEST_CASE("sliced models equal dense ones with explicit projectors, sites, bases
                      tokens = random_tokens(config, 1, 18, 4);
         const Model dense = random_model(config);
         const Weights weights = weights_of(dense.decoder());
-        const SliceOptions options{.slice = fraction, .round = 2, .head = head};
+        const SliceOptions options{
+            .method = Method::kSliceGpt, .slice = fraction, .round = 2, .head = head};
         const auto sizes = plan_stream_sizes(config.hidden_size, 2 * config.layers + 1, options);
         const BookSlicing book = slice_by_the_book(config, weights, calibration, sizes);
         const double bound = projector_bound(book, config, calibration);
@@ -139,7 +143,8 @@ TEST_CASE("readers and shortcuts of a sliced model are those of the principal ba
   const Tensor calibration = random_tokens(config, 6, 20, 3);
   const Model dense = random_model(config);
   Model sliced = random_model(config);
-  const SliceOptions options{.slice = 0.25, .round = 2, .head = HeadMode::kSlice};
+  const SliceOptions options{
+      .method = Method::kSliceGpt, .slice = 0.25, .round = 2, .head = HeadMode::kSlice};
   slice_model(sliced, calibration, options);
   const auto& sizes = sliced.config().stream_sizes;
   const BookSlicing book =
@@ -164,14 +169,16 @@ TEST_CASE("chunk sizes change memory, not results") {
   const ModelConfig config = tiny_config();
   const Tensor calibration = random_tokens(config, 9, 20, 3),
                tokens = random_tokens(config, 1, 18, 4);
-  const auto sizes = plan_stream_sizes(config.hidden_size, 5, {.slice = 0.25});
+  const auto sizes =
+      plan_stream_sizes(config.hidden_size, 5, {.method = Method::kSliceGpt, .slice = 0.25});
   const BookSlicing book =
       slice_by_the_book(config, weights_of(random_model(config).decoder()), calibration, sizes);
   Tensor want;
   for (const int64_t chunk_tokens : {4096, 1, 40, 61}) {
     CAPTURE(chunk_tokens);
     Model model = random_model(config);
-    slice_model(model, calibration, {.slice = 0.25, .chunk_tokens = chunk_tokens});
+    slice_model(model, calibration,
+                {.method = Method::kSliceGpt, .slice = 0.25, .chunk_tokens = chunk_tokens});
     const Tensor got = logits(model, tokens);
     if (!want.defined()) want = got;
     CHECK(relative_difference(got, want) < projector_bound(book, config, calibration));
@@ -180,7 +187,7 @@ TEST_CASE("chunk sizes change memory, not results") {
 
 TEST_CASE("a device that runs out of memory gets smaller chunks, and the result is the same") {
   const Tensor tokens = TwoBranchModel::tokens(12, 9), test = TwoBranchModel::tokens(2, 9);
-  const SliceOptions options{.slice = 0.3, .round = 1};
+  const SliceOptions options{.method = Method::kSliceGpt, .slice = 0.3, .round = 1};
   TwoBranchModel roomy, narrow;
   slice_model(roomy.adapter, tokens, options);
   const auto hidden = narrow.adapter.sublayers[0].inner[1].hidden;
@@ -208,7 +215,8 @@ TEST_CASE("a GPU slices as the CPU does, and twice to the same bits", "[cuda]") 
     const auto on_device = [&](at::Device device, at::ScalarType dtype) {
       Model model = random_model(config, 1, dtype);
       model.decoder().to(device);
-      const SliceReport report = slice_model(model, calibration, {.slice = 0.25});
+      const SliceReport report =
+          slice_model(model, calibration, {.method = Method::kSliceGpt, .slice = 0.25});
       CHECK(report.device == device.str());
       CHECK((report.peak_device_bytes > 0) == device.is_cuda());
       return model;
@@ -237,7 +245,7 @@ TEST_CASE("on a GPU k = D is the identity", "[cuda]") {
     Model model = random_model(config);
     model.decoder().to(at::Device(at::kCUDA, 0));
     const Tensor tokens = random_tokens(config, 2, 19, 7), dense = logits(model, tokens);
-    slice_model(model, random_tokens(config, 4, 16), {.slice = 0.0});
+    slice_model(model, random_tokens(config, 4, 16), {.method = Method::kSliceGpt, .slice = 0.0});
     CHECK(relative_difference(logits(model, tokens), dense) < 1e-9);
   }
 }
@@ -256,7 +264,8 @@ TEST_CASE("a tied head is untied and sliced apart from the embedding") {
   ModelConfig config = tiny_config();
   config.tied_head = true;
   Model model = random_model(config);
-  const SliceReport report = slice_model(model, random_tokens(config, 4, 20), {.slice = 0.25});
+  const SliceReport report = slice_model(model, random_tokens(config, 4, 20),
+                                         {.method = Method::kSliceGpt, .slice = 0.25});
   CHECK_FALSE(model.config().tied_head);
   const auto parameters = model.decoder().named_parameters();
   CHECK(parameters["model.embed_tokens.weight"].size(1) == 16);
@@ -272,8 +281,9 @@ TEST_CASE("half-precision models are sliced in their own dtype") {
                  calibration = random_tokens(config, 6, 20, 3);
     Model exact = low_rank_model(config, 15), model = low_rank_model(config, 15);
     model.decoder().to(dtype);
-    slice_model(exact, calibration, {.slice = 0.25, .round = 1});
-    const SliceReport report = slice_model(model, calibration, {.slice = 0.25, .round = 1});
+    slice_model(exact, calibration, {.method = Method::kSliceGpt, .slice = 0.25, .round = 1});
+    const SliceReport report =
+        slice_model(model, calibration, {.method = Method::kSliceGpt, .slice = 0.25, .round = 1});
     for (const auto& parameter : model.decoder().named_parameters()) {
       CHECK(parameter.value().scalar_type() == dtype);
       CHECK(parameter.value().is_contiguous());
@@ -289,7 +299,8 @@ TEST_CASE("half-precision models are sliced in their own dtype") {
 TEST_CASE("fewer calibration tokens than the hidden size still give a basis") {
   const ModelConfig config = tiny_config();
   Model model = random_model(config);
-  const SliceReport report = slice_model(model, random_tokens(config, 1, 5), {.slice = 0.25});
+  const SliceReport report =
+      slice_model(model, random_tokens(config, 1, 5), {.method = Method::kSliceGpt, .slice = 0.25});
   CHECK(report.sites[0].kept_variance == Catch::Approx(1.0));
   CHECK(logits(model, random_tokens(config, 1, 9)).isfinite().all().item<bool>());
 }
@@ -297,8 +308,8 @@ TEST_CASE("fewer calibration tokens than the hidden size still give a basis") {
 TEST_CASE("the report says what was done") {
   const ModelConfig config = tiny_config();
   Model model = random_model(config, 1, at::kFloat);
-  const SliceReport report =
-      slice_model(model, at::arange(6, at::kLong).view({2, 3}), {.slice = 0.25});
+  const SliceReport report = slice_model(model, at::arange(6, at::kLong).view({2, 3}),
+                                         {.method = Method::kSliceGpt, .slice = 0.25});
   CHECK(report.family == "llama");
   CHECK(report.dtype == "float32");
   CHECK(report.device == "cpu");
@@ -342,10 +353,15 @@ TEST_CASE("options and tokens out of range are refused and leave the model as it
   const auto ids = [](std::vector<int64_t> values) {
     return at::tensor(values, at::kLong).unsqueeze(0);
   };
-  CHECK_THROWS_NAMING(slice_model(model, good, {.slice = 1.0}), ShapeError, "slice");
-  CHECK_THROWS_NAMING(slice_model(model, good, {.slice = -0.25}), ShapeError, "slice");
-  CHECK_THROWS_NAMING(slice_model(model, good, {.slice = 0.25, .round = 0}), ShapeError, "round");
-  CHECK_THROWS_NAMING(slice_model(model, good, {.slice = 0.9}), ShapeError, "leaves nothing");
+  CHECK_THROWS_NAMING(slice_model(model, good, {.method = Method::kSliceGpt, .slice = 1.0}),
+                      ShapeError, "slice");
+  CHECK_THROWS_NAMING(slice_model(model, good, {.method = Method::kSliceGpt, .slice = -0.25}),
+                      ShapeError, "slice");
+  CHECK_THROWS_NAMING(
+      slice_model(model, good, {.method = Method::kSliceGpt, .slice = 0.25, .round = 0}),
+      ShapeError, "round");
+  CHECK_THROWS_NAMING(slice_model(model, good, {.method = Method::kSliceGpt, .slice = 0.9}),
+                      ShapeError, "leaves nothing");
   CHECK_THROWS_NAMING(slice_model(model, good[0]), ShapeError, "(10) Long");
   CHECK_THROWS_NAMING(slice_model(model, good.to(at::kFloat)), ShapeError, "float32");
   CHECK_THROWS_NAMING(slice_model(model, good.slice(0, 0, 0)), ShapeError, "(0, 10)");
@@ -359,11 +375,13 @@ TEST_CASE("a sliced model is not sliced again") {
   const ModelConfig config = tiny_config();
   Model model = random_model(config);
   const Tensor tokens = random_tokens(config, 4, 10);
-  slice_model(model, tokens, {.slice = 0.25});
+  slice_model(model, tokens, {.method = Method::kSliceGpt, .slice = 0.25});
   const Tensor sliced = logits(model, tokens);
-  CHECK_THROWS_NAMING(slice_model(model, tokens, {.slice = 0.25}), ShapeError, "sliced before");
+  CHECK_THROWS_NAMING(slice_model(model, tokens, {.method = Method::kSliceGpt, .slice = 0.25}),
+                      ShapeError, "sliced before");
   ModelAdapter adapter = model.decoder().adapter();
-  CHECK_THROWS_NAMING(slice_model(adapter, tokens, {.slice = 0.25}), ShapeError, "embed_tokens");
+  CHECK_THROWS_NAMING(slice_model(adapter, tokens, {.method = Method::kSliceGpt, .slice = 0.25}),
+                      ShapeError, "embed_tokens");
   CHECK(bit_difference(logits(model, tokens), sliced) == "");
 }
 
@@ -404,8 +422,10 @@ TEST_CASE("an interrupted run unwinds, stops listening and leaves every sublayer
     const auto stop = [&](const Progress&) {
       if (++calls == last_call) throw Interrupted("enough");
     };
-    CHECK_THROWS_AS(slice_model(model, tokens, {.slice = 0.25, .chunk_tokens = 10}, stop),
-                    Interrupted);
+    CHECK_THROWS_AS(
+        slice_model(model, tokens, {.method = Method::kSliceGpt, .slice = 0.25, .chunk_tokens = 10},
+                    stop),
+        Interrupted);
     CHECK(calls == last_call);
     for (const Sublayer& s : model.decoder().adapter().sublayers) CHECK_FALSE(s.tap->observed());
     // Sublayers in front of the stop are new, those behind it old; the one in between leads from

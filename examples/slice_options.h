@@ -1,0 +1,30 @@
+#pragma once
+
+// What slice_model's command line says about how to slice.
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "libslice/config.h"
+#include "libslice/plan.h"
+
+namespace cli {
+
+struct SliceArguments {
+  slice::SliceOptions options;
+  std::string shortcut = "auto";
+  std::vector<int64_t> ffn;
+};
+
+/// --slice, --remove, --remove-blocks, --fit…, --method, --shortcut, --ffn, --samples-gradient,
+/// --seed, --head, --round.
+void add_slice_options(CLI::App& app, SliceArguments& arguments);
+
+/// Once they are parsed. @throws CLI::ValidationError  a value that no model could have
+void check_slice_options(SliceArguments& arguments);
+
+/// The options for a model: one number after --ffn means every layer.
+slice::SliceOptions slice_options(const SliceArguments& arguments, const slice::ModelConfig& dense);
+
+}  // namespace cli

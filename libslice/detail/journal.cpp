@@ -1,0 +1,78 @@
+#include "libslice/detail/journal.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "libslice/detail/memory.h"
+#include "libslice/detail/sha256.h"
+#include "libslice/detail/tensor_text.h"
+#include "libslice/device.h"
+
+namespace slice::detail {
+
+Progress Journal::progress() const {
+  return {.phase = "slice",
+          .step = static_cast<int64_t>(report_.sites.size()),
+          .steps = steps_,
+          .seconds = clock_.seconds()};
+}
+
+void Journal::chunk_done(int64_t chunk_tokens) {
+  passed_ += chunk_tokens;
+  if (!on_progress_) return;
+  Progress p = progress();
+  const auto passed = static_cast<double>(passed_);
+  const double done = passed / static_cast<double>(tokens_ * steps_);
+  if (!report_.sites.empty()) p.kept_variance = report_.sites.back().kept_variance;
+  p.tokens_per_second = p.seconds > 0 ? passed / p.seconds : 0;
+  p.eta = done > 0 ? p.seconds * (1 - done) / done : 0;
+  on_progress_(p);
+}
+
+void Journal::note(const std::string& words) {
+  if (!on_progress_) return;
+  Progress p = progress();
+  p.note = words;
+  on_progress_(p);
+}
+
+void Journal::site_done(const std::string& name, int64_t k, double kept_variance) {
+  const double now = clock_.seconds();
+  report_.sites.push_back(
+      {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, now - last_});
+  last_ = now;
+  release_free_memory();
+}
+
+int64_t fitting_chunk_tokens(const ModelAdapter& model) {
+  constexpr int64_t kMost = 32768;  // more gain nothing
+  const at::Device device = model.head.weight.device();
+  if (!device.is_cuda()) return kHostChunkTokens;
+  int64_t widest = 0;
+  for (const Sublayer& s : model.sublayers) {
+    int64_t width = 0;
+    for (const Inner& part : s.inner) {
+      for (const LinearRef& reader : part.readers) width += reader.weight.size(0);
+      width += part.writer.weight.size(1);
+    }
+    widest = std::max(widest, width);
+  }
+  const int64_t token_bytes =
+      (2 * widest + 6 * model.hidden_size) * std::max<int64_t>(4, model.head.weight.element_size());
+  return std::min(kMost, device_memory(device).free / 2 / token_bytes);
+}
+
+void describe_run(SliceReport& report, const ModelAdapter& model, const at::Tensor& tokens,
+                  const std::vector<int64_t>& stream_sizes) {
+  report.hidden_size = model.hidden_size;
+  report.stream_sizes = stream_sizes;
+  report.calibration_tokens = tokens.numel();
+  report.calibration_sequences = tokens.size(0);
+  report.calibration_context = tokens.size(1);
+  report.calibration_sha256 = sha256(tokens);
+  report.dtype = dtype_name(model.head.weight.scalar_type());
+  report.device = model.head.weight.device().str();
+}
+
+}  // namespace slice::detail

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "libslice/adapter.h"
+#include "libslice/progress.h"
+
+namespace slice {
+
+/// Gradient covariances of a dense model: how much the loss feels each direction of the stream.
+///
+///   Γ_s = E[g gᵀ],  g = ∂/∂x_s of −log p(y)                               (mathematics §5b.1)
+///
+/// at every site s, over all tokens, for targets y that are sampled from the model's own output
+/// distribution: an empirical Fisher matrix. The model is run forwards once; then every sublayer is
+/// run again with autograd, last one first, so that only one sublayer's activations live at a time.
+///
+/// @param model   dense, unsliced; not modified
+/// @param tokens  (N, T) int64 calibration windows
+/// @param seed    of the targets; one seed, one device: the same bits
+/// @return        for every site (D, D) float64 on the CPU, symmetric, per token
+/// @throws NumericError  a gradient overflowed (names the site)    @throws DeviceError  no memory
+/// for one window. Cost: two forward and one backward pass; holds the stream of one window, on a
+/// device of a few, at every site, and D² doubles a site.
+std::vector<at::Tensor> gradient_covariances(const ModelAdapter& model, const at::Tensor& tokens,
+                                             uint64_t seed = 0, const OnProgress& on_progress = {});
+
+}  // namespace slice

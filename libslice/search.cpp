@@ -1,0 +1,156 @@
+#include "libslice/search.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "libslice/channels.h"
+#include "libslice/decoder.h"
+#include "libslice/detail/check.h"
+#include "libslice/gradient.h"
+#include "libslice/model.h"
+#include "libslice/refit_model.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+/// Kept sizes that are looked at, as shares of D. Beyond them FFN channels are the cheaper thing to
+/// remove at every budget measured (docs/results/quality.md).
+constexpr double kKeptShares[] = {1.0, 0.9722, 0.9445, 0.9167, 0.8889, 0.8334};
+constexpr int64_t kTrialWindows = 32;
+
+/// The configuration of a candidate, channels spread evenly: what its counts need.
+ModelConfig candidate_config(const ModelConfig& dense, SliceOptions options, int64_t kept,
+                             int64_t channels) {
+  options.kept = kept;
+  options.ffn_sizes.assign(dense.layers, channels / dense.layers);
+  for (int64_t layer = 0; layer < channels % dense.layers; ++layer) ++options.ffn_sizes[layer];
+  return planned_config(dense, options);
+}
+
+/// What a budget bounds, of a configuration: bytes, or parameters.
+double measure(const ModelConfig& config, const SliceOptions& budget) {
+  if (budget.fit_bytes) {
+    return static_cast<double>(
+        inference_bytes(config, budget.fit_weight_bytes, budget.fit_context, budget.fit_batch));
+  }
+  const ParameterCount count = count_parameters(config);
+  return static_cast<double>(budget.remove ? count.total : count.blocks);
+}
+
+double bound(const ModelConfig& dense, const SliceOptions& budget) {
+  SLICE_CHECK(budget.budgeted(), "budget: want one of remove, remove_blocks and fit");
+  if (budget.fit_bytes) return static_cast<double>(*budget.fit_bytes);
+  const double fraction = budget.remove ? *budget.remove : *budget.remove_blocks;
+  SLICE_CHECK(fraction > 0 && fraction < 1, "budget: want a fraction in (0, 1), got {}", fraction);
+  return measure(dense, budget) * (1 - fraction);
+}
+
+}  // namespace
+
+std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options) {
+  check_options(options);
+  const double most = bound(dense, options);
+  const int64_t step = options.head == HeadMode::kSlice ? dense.layers : 1;
+  const int64_t all = dense.layers * dense.ffn_size / step,
+                least = dense.layers * ((dense.ffn_size + 5) / 6) / step;
+  std::vector<Candidate> found;
+  int64_t last = 0;
+  for (const double share : kKeptShares) {
+    const int64_t kept = share == 1.0 ? dense.hidden_size
+                                      : static_cast<int64_t>(share * dense.hidden_size) /
+                                            options.round * options.round;
+    if (kept < 1 || kept == last) continue;
+    last = kept;
+    const auto fits = [&](int64_t channels) {
+      return measure(candidate_config(dense, options, kept, channels * step), options) <= most;
+    };
+    if (!fits(least)) continue;
+    int64_t low = least, high = all;  // the most channels that fit
+    while (low < high) {
+      const int64_t middle = (low + high + 1) / 2;
+      if (fits(middle)) {
+        low = middle;
+      } else {
+        high = middle - 1;
+      }
+    }
+    const ModelConfig config = candidate_config(dense, options, kept, low * step);
+    found.push_back({kept, low * step, count_parameters(config), std::nullopt});
+    if (low == all) break;  // smaller ones would remove more than was asked
+  }
+  SLICE_CHECK(!found.empty(),
+              "budget: no plan reaches it: the smallest that is tried keeps {} of "
+              "{} FFN channels",
+              least * step, all * step);
+  return found;
+}
+
+SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions& options,
+                         const OnProgress& on_progress) {
+  const at::NoGradGuard no_grad;
+  SLICE_CHECK(options.method == Method::kRefit, "budget: the slicegpt method has no search");
+  DecoderImpl& decoder = model.decoder();
+  SearchResult result;
+  result.tried = candidates(decoder.config(), options);
+  ModelAdapter adapter = decoder.adapter();
+  result.gammas =
+      gradient_covariances(adapter, gradient_windows(tokens, options), options.seed, on_progress);
+  const int64_t N = tokens.size(0), some = std::min(N, kTrialWindows);
+  const Tensor chosen = (at::arange(some, tokens.options()) * N).floor_divide(some);
+  const Tensor windows = tokens.index_select(0, chosen);  // (some, T)
+  const std::vector<Tensor> scores = channel_scores(adapter, windows, result.gammas);
+  const ModelConfig dense = decoder.config();
+  const double most = bound(dense, options);
+  const int64_t networks = std::ssize(scores);
+  // A channel of the last layer may cost more than others: what was counted with channels spread
+  // evenly is counted again.
+  const auto plan = [&](Candidate& candidate) {
+    SliceOptions planned = options;
+    planned.remove = planned.remove_blocks = std::nullopt;
+    planned.fit_bytes = std::nullopt;
+    planned.kept = candidate.kept;
+    for (;; --candidate.channels) {
+      if (options.head == HeadMode::kSlice) {
+        planned.ffn_sizes.assign(networks, candidate.channels / networks);
+      } else {
+        planned.ffn_sizes = allocate_channels(scores, candidate.channels);
+      }
+      const ModelConfig config = planned_config(dense, planned);
+      candidate.after = count_parameters(config);
+      if (measure(config, options) <= most) return planned;
+    }
+  };
+  const auto trials = std::ssize(result.tried);
+  for (int64_t i = 0; i < trials; ++i) {
+    Candidate& candidate = result.tried[i];
+    if (trials > 1) candidate.loss = refit_trial(adapter, windows, plan(candidate), result.gammas);
+    if (on_progress) on_progress({.phase = "search", .step = i + 1, .steps = trials});
+  }
+  std::stable_sort(result.tried.begin(), result.tried.end(),
+                   [](const Candidate& a, const Candidate& b) {
+                     return a.loss.value_or(0) < b.loss.value_or(0);
+                   });
+  result.options = plan(result.tried.front());
+  return result;
+}
+
+int64_t inference_bytes(const ModelConfig& c, int64_t weight_bytes, int64_t context,
+                        int64_t batch) {
+  constexpr int64_t kContext = int64_t{620} << 20;  // CUDA's context, cuBLAS and its workspace
+  constexpr int64_t kFloat = 4;
+  const int64_t cached = 2 * c.layers * c.kv_heads * c.head_size * context * batch;
+  // A prefill's widest moment: the FFN's activations beside the stream, or the last logits.
+  int64_t width = 0;
+  for (int64_t layer = 0; layer < c.layers; ++layer) width = std::max(width, c.ffn_width(layer));
+  const int64_t tokens = context * batch;
+  const int64_t passing = tokens * ((c.gated_mlp ? 3 : 2) * width + 4 * c.hidden_size);
+  const int64_t logits = batch * c.vocabulary_size;
+  return weight_bytes * (count_parameters(c).total + cached + passing) + kFloat * logits + kContext;
+}
+
+}  // namespace slice
