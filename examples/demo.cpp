@@ -11,7 +11,8 @@
 
 namespace {
 
-constexpr int64_t kContext = 1024, kCalibrationWindows = 20, kTestWindows = 6, kSampleTokens = 48;
+constexpr int64_t kContext = 1024, kCalibrationWindows = 12, kGradientWindows = 4, kTestWindows = 6,
+                  kSampleTokens = 48;
 // A fixed plan: FFN channels alone, as many in every layer, so that the tie between embedding and
 // head stays and the result is a stock checkpoint.
 constexpr double kKeptChannels = 1096.0 / 1536.0;
@@ -116,9 +117,12 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
   slice::Model sliced = model;  // the same weights: from here on the dense model is gone
   const slice::ModelConfig dense = model.config();
   const auto width = static_cast<int64_t>(kKeptChannels * static_cast<double>(dense.ffn_size));
-  slice::SliceReport report = slice::slice_model(
-      sliced, calibration, {.slice = 0.0, .ffn_sizes = std::vector<int64_t>(dense.layers, width)},
-      on_progress);
+  slice::SliceReport report =
+      slice::slice_model(sliced, calibration,
+                         {.slice = 0.0,
+                          .ffn_sizes = std::vector<int64_t>(dense.layers, width),
+                          .gradient_samples = kGradientWindows},
+                         on_progress);
   const Portrait after = look_at(sliced, test, on_progress);
   report.perplexity_before = before.perplexity;
   report.perplexity_after = after.perplexity;
