@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
@@ -135,6 +136,18 @@ at::Tensor calibration_windows(const Arguments& a, const slice::Tokenizer& token
   return at::cat(mixed);  // (N, T)
 }
 
+/// Refuses a GGUF file that could not be written before the work begins, where that is known: a
+/// search may find a plan that llama.cpp runs or one that it does not.
+void check_gguf(const Arguments& a, const slice::ModelConfig& dense,
+                const slice::SliceOptions& options) {
+  if (a.gguf.empty()) return;
+  if (!a.force && std::filesystem::exists(a.gguf))
+    throw slice::Error(a.gguf + ": exists already, and --force was not given");
+  if (options.budgeted()) return;
+  if (const auto obstacle = slice::gguf_obstacle(slice::planned_config(dense, options)))
+    throw slice::FormatError(a.gguf + ": " + *obstacle);
+}
+
 void slice_and_save(const Arguments& a) {
   slice::AtomicDirectory output(a.out, a.force);  // refused now rather than after an hour's work
   const auto on_progress = cli::progress(a.quiet);
@@ -160,11 +173,12 @@ void slice_and_save(const Arguments& a) {
         "rank-deficient\n",
         tokens.numel(), model.config().hidden_size);
   }
+  const slice::SliceOptions options = options_for(a, model.config());
+  check_gguf(a, model.config(), options);
   const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
   std::optional<double> before;
   if (test.defined()) before = score();
-  slice::SliceReport report =
-      slice::slice_model(model, tokens, options_for(a, model.config()), on_progress);
+  slice::SliceReport report = slice::slice_model(model, tokens, options, on_progress);
   report.load_seconds = load_seconds;
   if (before) {
     report.perplexity_before = before;
@@ -177,10 +191,10 @@ void slice_and_save(const Arguments& a) {
   report.peak_host_bytes = slice::peak_host_bytes();
   report.peak_device_bytes = slice::peak_device_bytes(device);
   slice::save_report(report, output.path() / "slice_report.json");
-  if (!a.gguf.empty())
-    slice::save_gguf(model, a.gguf, {.dtype = cli::dtype_option(a.dtype), .replace = a.force});
   cli::check_interrupted();
   output.commit();
+  if (!a.gguf.empty())
+    slice::save_gguf(model, a.gguf, {.dtype = cli::dtype_option(a.dtype), .replace = a.force});
   if (!a.report.empty()) slice::save_report(report, a.report);
   print_summary(a, report);
 }

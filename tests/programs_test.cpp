@@ -295,6 +295,8 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--shortcut", "wide"}), 2, "wide"},
       {slice({"--method", "slicegpt", "--shortcut", "none"}), 1, "slicegpt"},
       {slice({"--ffn", "1,2,3,4,5"}), 1, "ffn sizes"},
+      {slice({"--method", "slicegpt", "--gguf", shop.path("out.gguf")}), 1, "shortcuts"},
+      {slice({"--slice", "0", "--gguf", shop.path("text.txt")}), 1, "exists already"},
       {slice({"--slice", "-0.1"}), 2, "--slice"},
       {slice({"--slice", "nan"}), 2, "--slice"},
       {slice({"--slice", "much"}), 2, "--slice"},
