@@ -102,7 +102,7 @@ at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& option
   for (int64_t i = 0; i < count; ++i) {
     chosen.mutable_data_ptr<int64_t>()[i] = i * available / count;
   }
-  return windows.index_select(0, chosen);  // (count, T)
+  return windows.index_select(0, chosen.to(windows.device()));  // (count, T)
 }
 
 }  // namespace slice

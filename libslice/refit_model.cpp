@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "libslice/basis.h"
+#include "libslice/calibration.h"
 #include "libslice/channels.h"
 #include "libslice/covariance.h"
 #include "libslice/detail/check.h"
@@ -259,20 +260,21 @@ class Refitter {
     Sublayer& s = model_.sublayers[site - 1];
     rotate_readers(s, U);
     x_.project(U);
-    if (site > 1) {
-      Sublayer& before = model_.sublayers[site - 2];
-      if (!trial_) rotate_writers(before, U);
-      if (!trial_)
-        before.shortcut->set_dense(U.t().mm(before.shortcut->weight.to(at::kDouble)), dtype_);
-    } else if (!trial_) {
-      rotate_embeddings(model_, U);
-    }
+    if (!trial_) turn_what_writes(site - 1, U);
     fit = fit.turned(U);
     if (held.tokens > 0) held = held.turned(U);
     P_ = P_.mm(U);
     P_next = P_next.mm(R.t().mm(U));
     s.shortcut->set_diagonal(eigen.values, dtype_);
     return at::diag(eigen.values);
+  }
+
+  /// What writes into a site already rewritten: the sublayer in front of it, or the embeddings.
+  void turn_what_writes(int64_t site, const Tensor& U) {
+    if (site == 0) return rotate_embeddings(model_, U);
+    Sublayer& before = model_.sublayers[site - 1];
+    rotate_writers(before, U);
+    before.shortcut->set_dense(U.t().mm(before.shortcut->weight.to(at::kDouble)), dtype_);
   }
 
   /// P'ᵀ W,  P'ᵀ b
@@ -303,7 +305,7 @@ class Refitter {
 
   void narrow(Inner& part, int64_t site, int64_t column, int64_t width, int64_t keep,
               Writer& writer, Moments& fit, Moments& held) {
-    const Tensor all = (fit + held).hh;  // (F, F)
+    const Tensor all = held.tokens > 0 ? fit.hh + held.hh : fit.hh;  // (F, F)
     const auto own = [&](const Tensor& X, int64_t dimension) {
       return X.slice(dimension, column, column + width);
     };
@@ -381,13 +383,16 @@ void check_refit(const ModelAdapter& model, const Tensor& tokens, const SliceOpt
 }  // namespace
 
 Tensor gradient_windows(const Tensor& tokens, const SliceOptions& options) {
-  const int64_t N = tokens.size(0);
-  const int64_t wanted = std::min(options.gradient_samples.value_or((N + 1) / 2), N);
-  const Tensor windows = (at::arange(wanted, tokens.options()) * N).floor_divide(wanted);
-  return tokens.index_select(0, windows.to(at::kLong));
+  return select_windows(tokens,
+                        {.samples = options.gradient_samples.value_or((tokens.size(0) + 1) / 2)});
 }
 
 int64_t held_out_windows(int64_t n) { return n / 8; }
+
+void check_trial_windows(const Tensor& tokens) {
+  SLICE_CHECK(held_out_windows(tokens.size(0)) > 0, "trial: want at least eight windows, got {}",
+              tokens.size(0));
+}
 
 SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
                         const OnProgress& on_progress, std::vector<Tensor> gammas) {
@@ -416,8 +421,7 @@ double refit_trial(ModelAdapter& model, const Tensor& tokens, const SliceOptions
                    const std::vector<Tensor>& gammas) {
   const at::NoGradGuard no_grad;
   check_refit(model, tokens, options, /*trial=*/true);
-  SLICE_CHECK(held_out_windows(tokens.size(0)) > 0, "trial: want at least eight windows, got {}",
-              tokens.size(0));
+  check_trial_windows(tokens);
   SliceReport report;
   Refitter refitter(model, tokens, options, gammas, report, {}, /*trial=*/true);
   refitter.run();

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "libslice/calibration.h"
 #include "libslice/channels.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
@@ -97,12 +98,11 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
   DecoderImpl& decoder = model.decoder();
   SearchResult result;
   result.tried = candidates(decoder.config(), options);
+  if (result.tried.size() > 1) check_trial_windows(tokens);  // before the gradients' work
   ModelAdapter adapter = decoder.adapter();
   result.gammas =
       gradient_covariances(adapter, gradient_windows(tokens, options), options.seed, on_progress);
-  const int64_t N = tokens.size(0), some = std::min(N, kTrialWindows);
-  const Tensor chosen = (at::arange(some, tokens.options()) * N).floor_divide(some);
-  const Tensor windows = tokens.index_select(0, chosen);  // (some, T)
+  const Tensor windows = select_windows(tokens, {.samples = kTrialWindows});
   const std::vector<Tensor> scores = channel_scores(adapter, windows, result.gammas);
   const ModelConfig dense = decoder.config();
   const double most = bound(dense, options);
