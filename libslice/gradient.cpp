@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
@@ -51,6 +52,44 @@ Tensor gradient_at_head(const ModelAdapter& model, const Tensor& x, at::Generato
   return at::cat(gradients);
 }
 
+/// Mixed precision for a float32 model on a GPU while it lives: bfloat16 inside the sublayers, TF32
+/// at the head. What rounding adds is far below what drawing one target a token does.
+class MixedPrecision {
+ public:
+  explicit MixedPrecision(const Tensor& weight)
+      : on_(weight.is_cuda() && weight.scalar_type() == at::kFloat) {
+    if (on_) at::globalContext().setAllowTF32CuBLAS(true);
+  }
+  MixedPrecision(const MixedPrecision&) = delete;
+  MixedPrecision& operator=(const MixedPrecision&) = delete;
+  ~MixedPrecision() {
+    if (on_) at::globalContext().setAllowTF32CuBLAS(tf32_);
+  }
+
+  Tensor forward(const Sublayer& s, const Tensor& x) const {
+    if (!on_) return s.forward(x);
+    const bool enabled = at::autocast::is_autocast_enabled(at::kCUDA);
+    const at::ScalarType dtype = at::autocast::get_autocast_dtype(at::kCUDA);
+    const auto set = [](bool on, at::ScalarType to) {
+      at::autocast::set_autocast_enabled(at::kCUDA, on);
+      at::autocast::set_autocast_dtype(at::kCUDA, to);
+    };
+    set(true, at::kBFloat16);
+    Tensor z;
+    try {
+      z = s.forward(x);
+    } catch (...) {
+      set(enabled, dtype);
+      throw;
+    }
+    set(enabled, dtype);
+    return z;
+  }
+
+ private:
+  bool on_, tf32_ = at::globalContext().allowTF32CuBLAS();
+};
+
 at::Generator seeded(at::Device device, uint64_t seed) {
   at::Generator random = at::globalContext().defaultGenerator(device).clone();
   random.set_current_seed(seed);
@@ -60,7 +99,7 @@ at::Generator seeded(at::Device device, uint64_t seed) {
 /// Windows that pass together: on a device as many as a third of its free memory holds with their
 /// stream at every site and one sublayer's graph, up to kMostTokens; one on the CPU.
 int64_t batch_windows(const ModelAdapter& model, int64_t window_tokens) {
-  constexpr int64_t kMostTokens = 8192, kGraph = 30;  // streams' worth of one sublayer's graph
+  constexpr int64_t kMostTokens = 32768, kGraph = 30;  // streams' worth of one sublayer's graph
   const at::Device device = model.head.weight.device();
   if (!device.is_cuda()) return 1;
   const int64_t token_bytes =
@@ -69,11 +108,12 @@ int64_t batch_windows(const ModelAdapter& model, int64_t window_tokens) {
   return std::max<int64_t>(1, tokens / window_tokens);
 }
 
-/// A power of two by which gradients are multiplied so that half precision holds them: what comes
-/// out of the head becomes about one.
-double loss_scale(const Tensor& gradient) {
+/// A power of two that brings a gradient to about kTarget, which half precision holds with room on
+/// both sides.
+double balance(const Tensor& gradient) {
+  constexpr double kTarget = 1.0 / 16;
   const double rms = gradient.to(at::kDouble).square().mean().sqrt().item<double>();
-  return rms > 0 && std::isfinite(rms) ? std::exp2(-std::round(std::log2(rms))) : 1.0;
+  return rms > 0 && std::isfinite(rms) ? std::exp2(std::round(std::log2(kTarget / rms))) : 1.0;
 }
 
 }  // namespace
@@ -87,16 +127,20 @@ std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor
   const detail::Stopwatch clock;
   at::Generator random = seeded(model.head.weight.device(), seed);
   std::vector<Covariance> sums(sites, Covariance(model.hidden_size));
-  double scale = 0;
+  const MixedPrecision mixed(model.head.weight);
+  std::vector<double> scales(sites, 0);  // of each site's gradients; the first batch says which
   const int64_t batch = batch_windows(model, tokens.size(1));
   for (int64_t window = 0; window < windows; window += batch) {
     const Tensor ids = tokens.slice(0, window, std::min(window + batch, windows));
     std::vector<Tensor> stream = {model.embed(ids)};  // (n, T, D)
-    for (const Sublayer& s : model.sublayers) stream.push_back(s.forward(stream.back()));
+    for (const Sublayer& s : model.sublayers) stream.push_back(mixed.forward(s, stream.back()));
     Tensor g = gradient_at_head(model, stream.back().flatten(0, 1), random);  // (n·T, D)
-    if (scale == 0) scale = loss_scale(g);
-    g = (g * scale).to(stream.back().scalar_type()).view_as(stream.back());  // (n, T, D)
+    g = g.view_as(stream.back());                                             // (n, T, D)
+    double scale = 1;
     for (int64_t site = sites - 1;; --site) {
+      if (scales[site] == 0) scales[site] = scale * balance(g);
+      g = (g * (scales[site] / scale)).to(stream.back().scalar_type());
+      scale = scales[site];
       sums[site].accumulate(g);
       if (site == 0) break;
       stream.pop_back();
@@ -104,7 +148,7 @@ std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor
       Tensor z;
       {
         const at::AutoGradMode grad(true);
-        z = model.sublayers[site - 1].forward(x);
+        z = mixed.forward(model.sublayers[site - 1], x);
       }
       g = gradient_of(z, x, g);
     }
@@ -121,8 +165,9 @@ std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor
     }
   }
   std::vector<Tensor> result;
-  const double per_token = 1 / (scale * scale * static_cast<double>(tokens.numel()));
   for (int64_t site = 0; site < sites; ++site) {
+    const double per_token =
+        1 / (scales[site] * scales[site] * static_cast<double>(tokens.numel()));
     try {
       result.push_back((sums[site].matrix() * per_token).cpu());
       sums[site] = Covariance(model.hidden_size);  // its memory is free for what follows

@@ -8,6 +8,7 @@
 #include "libslice/covariance.h"
 #include "libslice/detail/check.h"
 #include "libslice/detail/finite.h"
+#include "libslice/detail/hidden_signal.h"
 #include "libslice/detail/joint_writer.h"
 #include "libslice/detail/journal.h"
 #include "libslice/detail/snapshot.h"
@@ -54,7 +55,8 @@ class Refitter {
              journal_.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
                                        report_.device, chunk));
            }),
-        dense_(x_.clone()) {
+        dense_(x_.clone()),
+        hidden_(x_.windows()) {
     detail::describe_run(report, model, tokens, sizes_);
     if (options.chunk_tokens <= 0) {
       x_.set_chunk_tokens(detail::fitting_chunk_tokens(model));
@@ -162,7 +164,13 @@ class Refitter {
       detail::set_writer(s, refit.writer);
     }
     const detail::Charge charge(report_.calibrate_seconds);
-    x_.transform([&](const Tensor& x) { return passed(s.forward(x)); });  // x̂' = x̂ S + h W'ᵀ
+    int64_t window = 0;
+    x_.transform([&](const Tensor& x) {
+      const Tensor h = hidden_.of(window, s, x);
+      window += x.size(0);
+      return passed(detail::written(s, h, x));  // x̂' = x̂ S + h W'ᵀ
+    });
+    hidden_.forget();
     P_ = P_next;
   }
 
@@ -180,8 +188,12 @@ class Refitter {
     if (begin == end) return {};
     const Sublayer& s = model_.sublayers[site - 1];
     MomentSums sums(detail::hidden_width(s), x_.width(), D_);
+    int64_t window = begin;
     x_.visit_beside(dense_, begin, end, [&](const Tensor& x, const Tensor& z) {
-      sums.accumulate(detail::hidden_of(s, x), x, z);
+      const Tensor h = detail::hidden_of(s, x);  // (n, T, F)
+      hidden_.keep(window, h);
+      sums.accumulate(h, x, z);
+      window += x.size(0);
       passed(x);
     });
     try {
@@ -319,6 +331,7 @@ class Refitter {
     writer.weight =
         ridge_solve(rows.index_select(1, stay), rows.mm(writer.weight.t()), kChannelRidge).t();
     remove_channels(part, kept);
+    hidden_.select(stay);
     fit = fit.with_channels(stay);
     if (held.tokens > 0) held = held.with_channels(stay);
   }
@@ -354,7 +367,8 @@ class Refitter {
   detail::Journal journal_;
   const int64_t fit_windows_;
   Stream x_, dense_;  // the sliced model's stream in basis P_, the dense one's in the original
-  Tensor P_;          // (D, k) basis in front of the next sublayer
+  detail::HiddenSignal hidden_;
+  Tensor P_;  // (D, k) basis in front of the next sublayer
   OutputAwareBasis output_aware_;
   int64_t networks_ = 0;
 };

@@ -141,14 +141,17 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
 
 int64_t inference_bytes(const ModelConfig& c, int64_t weight_bytes, int64_t context,
                         int64_t batch) {
-  constexpr int64_t kContext = int64_t{620} << 20;  // CUDA's context, cuBLAS and its workspace
+  constexpr int64_t kContext = int64_t{700} << 20;  // CUDA's context, its modules, cuBLAS
   constexpr int64_t kFloat = 4;
-  const int64_t cached = 2 * c.layers * c.kv_heads * c.head_size * context * batch;
-  // A prefill's widest moment: the FFN's activations beside the stream, or the last logits.
+  const int64_t tokens = context * batch;
+  const int64_t cached = 2 * c.layers * c.kv_heads * c.head_size * tokens;
+  // A prefill's activations, FFN and attention together: LibTorch's cache keeps the blocks of both,
+  // since neither's fit the other's sizes. Rotation of the queries is in float32; keys and values
+  // of grouped heads are repeated.
   int64_t width = 0;
   for (int64_t layer = 0; layer < c.layers; ++layer) width = std::max(width, c.ffn_width(layer));
-  const int64_t tokens = context * batch;
-  const int64_t passing = tokens * ((c.gated_mlp ? 3 : 2) * width + 4 * c.hidden_size);
+  const int64_t repeated = c.kv_heads < c.heads ? 2 * c.heads * c.head_size : 0;
+  const int64_t passing = tokens * ((c.gated_mlp ? 3 : 2) * width + 13 * c.hidden_size + repeated);
   const int64_t logits = batch * c.vocabulary_size;
   return weight_bytes * (count_parameters(c).total + cached + passing) + kFloat * logits + kContext;
 }

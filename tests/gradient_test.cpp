@@ -138,6 +138,25 @@ TEST_CASE("half precision gives gradients of the same size as float64") {
   }
 }
 
+TEST_CASE("half precision holds gradients that grow towards the embedding") {
+  ModelConfig config = tiny_config();
+  config.norm_eps = 1e-12;
+  const Tensor tokens = random_tokens(config, 4, 60);
+  const auto with_small_embedding = [&](at::ScalarType dtype) {
+    auto decoder = random_decoder(config, 3, dtype);
+    Tensor embedding = decoder->adapter().embeddings[0].weight;
+    embedding.set_data((embedding.to(at::kDouble) / 1024).to(dtype));
+    return decoder;
+  };
+  const auto exact = gradient_covariances(with_small_embedding(at::kDouble)->adapter(), tokens);
+  const auto rounded = gradient_covariances(with_small_embedding(at::kHalf)->adapter(), tokens);
+  CHECK((exact[0].trace() / exact.back().trace()).item<double>() > 1e4);
+  for (size_t site = 0; site < exact.size(); ++site) {
+    CAPTURE(site);
+    CHECK(std::abs((rounded[site].trace() / exact[site].trace()).item<double>() - 1) < 0.3);
+  }
+}
+
 TEST_CASE("gradients refuse tokens that are no windows") {
   const auto decoder = random_decoder(tiny_config(), 3);
   CHECK_THROWS_AS(gradient_covariances(decoder->adapter(), at::zeros({4}, at::kLong)), ShapeError);

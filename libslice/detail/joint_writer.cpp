@@ -19,6 +19,19 @@ Tensor hidden_of(const Sublayer& s, const Tensor& x) {
   return at::cat(parts, -1);
 }
 
+Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
+  Tensor sum;
+  int64_t column = 0;
+  for (const Inner& part : s.inner) {
+    const int64_t width = part.writer.weight.size(1);
+    const Tensor y =
+        at::linear(h.slice(-1, column, column + width), part.writer.weight, part.writer.bias);
+    sum = sum.defined() ? sum + y : y;
+    column += width;
+  }
+  return s.shortcut->forward(x, sum);
+}
+
 Writer writer_of(const Sublayer& s) {
   std::vector<Tensor> weights;
   Writer writer;

@@ -10,7 +10,9 @@ namespace slice::detail {
 
 /// What the writers of a sublayer read, side by side: x (…, k) → (…, F).
 at::Tensor hidden_of(const Sublayer& s, const at::Tensor& x);
-/// F: the width of that.
+/// The stream behind a sublayer whose writers read h (…, F):  x S + h Wᵀ + b.
+at::Tensor written(const Sublayer& s, const at::Tensor& h, const at::Tensor& x);
+/// F: the width of h.
 int64_t hidden_width(const Sublayer& s);
 /// The writers of a sublayer as one, float64: W (D, F), Σ b.
 Writer writer_of(const Sublayer& s);
