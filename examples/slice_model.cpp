@@ -36,6 +36,7 @@ void print_candidates(const Arguments& a, const slice::ModelConfig& dense) {
     nlohmann::ordered_json json = {{"candidates", nlohmann::ordered_json::array()}};
     for (const slice::Candidate& c : found) {
       json["candidates"].push_back({{"k", c.kept},
+                                    {"tied", c.tied},
                                     {"ffn_channels", c.channels},
                                     {"parameters", c.after.total},
                                     {"blocks", c.after.blocks}});

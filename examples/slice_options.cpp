@@ -72,6 +72,8 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
   app.add_option("--head", a.options.head, "keep the head whole, or slice it too")
       ->transform(CLI::CheckedTransformer(std::map<std::string, slice::HeadMode>{
           {"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}}));
+  app.add_flag("--keep-tie", a.options.keep_tie,
+               "a tied head stays the embedding, behind a k x k map, where slicing would untie it");
   app.add_option("--round", a.options.round, "kept sizes are multiples of it")
       ->capture_default_str();
 }

@@ -18,7 +18,7 @@ struct SliceArguments {
 };
 
 /// --slice, --remove, --remove-blocks, --fit…, --method, --shortcut, --ffn, --samples-gradient,
-/// --seed, --head, --round.
+/// --seed, --head, --keep-tie, --round.
 void add_slice_options(CLI::App& app, SliceArguments& arguments);
 
 /// Once they are parsed. @throws CLI::ValidationError  a value that no model could have

@@ -54,15 +54,15 @@ void check_reader(const LinearRef& reader, const Norm& norm, int64_t D, bool rot
 
 }  // namespace
 
-void check_adapter(const ModelAdapter& model, bool rotates) {
+void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
   const int64_t D = model.hidden_size;
   SLICE_CHECK(D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
               "model: want a hidden size, an embedding and at least one sublayer");
   check_norm(model.final_norm, D, "final norm");
-  check_reader(model.head, model.final_norm, D, rotates);
+  check_reader(model.head, model.final_norm, D, rotates && !keep_tie);
   for (const LinearRef& embedding : model.embeddings) {
     check_linear(embedding, D, /*writes=*/false);
-    SLICE_CHECK(!rotates || !model.head.weight.is_alias_of(embedding.weight),
+    SLICE_CHECK(!rotates || keep_tie || !model.head.weight.is_alias_of(embedding.weight),
                 "{} shares its memory with {}: untie it first", model.head.name, embedding.name);
   }
   for (const Sublayer& s : model.sublayers) {

@@ -53,7 +53,10 @@ struct ModelAdapter {
   std::function<at::Tensor(const at::Tensor& tokens)> embed;  ///< (B, T) int64 → (B, T, k)
   std::vector<Sublayer> sublayers;  ///< in the order in which the stream meets them
   Norm final_norm{nullptr};
-  LinearRef head;  ///< W (V, D); must not share memory with an embedding
+  LinearRef head;  ///< W (V, D); must not share memory with an embedding that is rotated, unless
+                   ///< it keeps its tie
+  /// What a slicing that keeps the tie puts in front of the head: W (k_0, k_last), b (k_0).
+  LinearRef head_map = {};
 };
 
 /// Checks that the parts of an adapter fit each other before anything is rewritten.
@@ -65,6 +68,7 @@ struct ModelAdapter {
 ///
 /// @param rotates  whether the stream changes its basis, so that norms are fused and the head is
 /// rewritten; otherwise the head may be tied and readers of a LayerNorm may lack a bias.
-void check_adapter(const ModelAdapter& model, bool rotates = true);
+/// @param keep_tie  whether the head may be tied all the same, and lack a bias
+void check_adapter(const ModelAdapter& model, bool rotates = true, bool keep_tie = false);
 
 }  // namespace slice

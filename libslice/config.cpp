@@ -40,8 +40,7 @@ ModelConfig parse_sliced(const json& object, const ModelConfig& dense, const std
                              widths = parse_sizes(object, "ffn_sizes", origin);
   SLICE_FORMAT_CHECK(!streams.empty() || !widths.empty(), "{}: 'stream_sizes' is missing", origin);
   if (!streams.empty()) {
-    c = sliced_config(dense, streams);
-    c.tied_head = dense.tied_head;  // refused below
+    c = sliced_config(dense, streams, /*keep_tie=*/true);
     const auto name = detail::find_field<std::string>(object, "shortcut", origin).value_or("dense");
     const auto known = std::find_if(std::begin(kShortcutNames), std::end(kShortcutNames),
                                     [&](const auto& entry) { return entry.second == name; });
@@ -62,8 +61,6 @@ void check_stream_sizes(const ModelConfig& c, const std::string& origin) {
     SLICE_FORMAT_CHECK(size >= 1 && size <= c.hidden_size, "{}: stream_sizes: want 1 … {}, got {}",
                        origin, c.hidden_size, size);
   }
-  SLICE_FORMAT_CHECK(!c.tied_head, "{}: tie_word_embeddings: the head of a sliced model is its own",
-                     origin);
   if (c.shortcut == ShortcutForm::kLowRank) {
     SLICE_FORMAT_CHECK(c.shortcut_rank >= 1 && c.shortcut_rank <= c.hidden_size,
                        "{}: shortcut_rank: want 1 … {}, got {}", origin, c.hidden_size,
@@ -130,11 +127,13 @@ ModelConfig narrowed_config(ModelConfig config, std::vector<int64_t> ffn_sizes) 
   return config;
 }
 
-ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes) {
+ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes,
+                          bool keep_tie) {
   ModelConfig sliced = dense;
   sliced.stream_sizes = std::move(stream_sizes);
-  sliced.tied_head = false;
-  if (dense.norm == NormKind::kLayer) sliced.head_bias = true;  // W β of the last norm
+  sliced.tied_head = dense.tied_head && keep_tie;
+  if (dense.norm == NormKind::kLayer && !sliced.tied_head)
+    sliced.head_bias = true;  // W β of the last norm; the map of a tied head has a bias for it
   return sliced;
 }
 
@@ -218,7 +217,7 @@ std::string config_json(const ModelConfig& config, const std::string& dtype) {
   object["torch_dtype"] = dtype;
   object["dtype"] = dtype;
   object["vocab_size"] = config.vocabulary_size;
-  object["tie_word_embeddings"] = config.tied_head && !config.sliced();
+  object["tie_word_embeddings"] = config.tied_head;
   object["use_cache"] = true;
   write_special_tokens(config, object);
   if (config.sliced() || !config.ffn_sizes.empty()) {

@@ -75,8 +75,10 @@ struct ModelConfig {
   int64_t first_window_layer = 0;         ///< layers from this one on have the window
 
   Activation activation = Activation::kSilu;
-  bool gated_mlp = true;     ///< activation(gate) · up; else activation(up)
-  bool tied_head = false;    ///< the head is the token embedding
+  bool gated_mlp = true;  ///< activation(gate) · up; else activation(up)
+  /// The head is the token embedding; in a sliced model behind a map from the last site's basis to
+  /// the first one's.
+  bool tied_head = false;
   bool qkv_bias = false;     ///< q, k and v carry biases
   bool output_bias = false;  ///< the output projection of attention does
   bool mlp_bias = false;     ///< gate, up and down do
@@ -93,6 +95,8 @@ struct ModelConfig {
   std::vector<int64_t> ffn_sizes;
 
   bool sliced() const { return !stream_sizes.empty(); }
+  /// Whether a map stands in front of a tied head.
+  bool maps_head() const { return sliced() && tied_head; }
   /// Points of the stream in front of a norm: 2·L + 1, of parallel blocks L + 1.
   int64_t sites() const { return (parallel_block ? 1 : 2) * layers + 1; }
   /// Kept hidden size at `site` (0 … sites() − 1); D everywhere in a dense model.
@@ -106,9 +110,10 @@ struct ModelConfig {
   ShortcutForm shortcut_of(int64_t sublayer) const;
 };
 
-/// The configuration of a model once it is sliced to these sizes: the head untied, and with a bias
-/// where LayerNorms leave one.
-ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes);
+/// The configuration of a model once it is sliced to these sizes: the head untied unless it keeps
+/// its tie, and with a bias where LayerNorms leave one.
+ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes,
+                          bool keep_tie = false);
 /// The configuration with these FFN widths, one a layer; equal ones become ffn_size.
 ModelConfig narrowed_config(ModelConfig config, std::vector<int64_t> ffn_sizes);
 

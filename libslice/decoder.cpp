@@ -57,7 +57,14 @@ DecoderImpl::DecoderImpl(const ModelConfig& config) : config_(config) {
   if (!config.tied_head) {
     head_ = add_linear(names.head, config.stream_size(config.sites() - 1), config.vocabulary_size,
                        config.head_bias);
+  } else if (config.sliced()) {
+    add_head_map(config.norm == NormKind::kLayer);
   }
+}
+
+void DecoderImpl::add_head_map(bool bias) {
+  head_map_ = add_linear(models::family(config_.family).names.head + ".map",
+                         config_.stream_size(config_.sites() - 1), config_.stream_size(0), bias);
 }
 
 Linear DecoderImpl::add_linear(const std::string& path, int64_t in, int64_t out, bool bias) {
@@ -163,7 +170,8 @@ Tensor DecoderImpl::stream(const Tensor& tokens, KvCache* cache) const {
 
 Tensor DecoderImpl::logits(const Tensor& stream) const {
   const Tensor normed = final_norm_->forward(stream);
-  return head_.is_empty() ? at::linear(normed, embedding_->weight) : head_->forward(normed);
+  if (!head_.is_empty()) return head_->forward(normed);
+  return at::linear(head_map_.is_empty() ? normed : head_map_->forward(normed), embedding_->weight);
 }
 
 void DecoderImpl::prepare_head() {
@@ -177,6 +185,12 @@ void DecoderImpl::prepare_head() {
     head_->add_bias();
     config_.head_bias = true;
   }
+}
+
+void DecoderImpl::set_head_map(const Tensor& weight, const Tensor& bias) {
+  if (head_map_.is_empty()) add_head_map(bias.defined());
+  head_map_->weight.set_data(weight);
+  if (bias.defined()) head_map_->bias.set_data(bias);
 }
 
 ModelAdapter DecoderImpl::adapter() const {
@@ -195,7 +209,7 @@ ModelAdapter DecoderImpl::adapter() const {
 void DecoderImpl::set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut, int64_t rank) {
   SLICE_CHECK(static_cast<int64_t>(sizes.size()) == config_.sites(),
               "stream sizes: want {}, got {}", config_.sites(), sizes.size());
-  config_ = sliced_config(config_, std::move(sizes));
+  config_ = sliced_config(config_, std::move(sizes), /*keep_tie=*/true);  // if it has one still
   config_.shortcut = shortcut;
   config_.shortcut_rank = rank;
 }

@@ -35,6 +35,8 @@ class DecoderImpl : public torch::nn::Module {
   /// Gives the head a weight of its own, a copy of the embedding's, if it was tied, and behind a
   /// LayerNorm a bias, zeros, if it had none: what fusing and slicing write into.
   void prepare_head();
+  /// Puts a map (k_last, …) → (k_0, …) in front of a tied head, b (k_0) or undefined.
+  void set_head_map(const at::Tensor& weight, const at::Tensor& bias);
   /// The view that the slicing loop works on; a tied head shows the embedding. It must not outlive
   /// the decoder.
   ModelAdapter adapter() const;
@@ -49,6 +51,7 @@ class DecoderImpl : public torch::nn::Module {
 
  private:
   Linear add_linear(const std::string& path, int64_t in, int64_t out, bool bias);
+  void add_head_map(bool bias);
   Norm add_norm(const std::string& path);
   Shortcut add_shortcut(const std::string& path, int64_t site);
   Inner add_attention(int64_t layer, int64_t site);
@@ -63,7 +66,8 @@ class DecoderImpl : public torch::nn::Module {
   std::vector<Sublayer> sublayers_;
   std::vector<std::unique_ptr<Tap>> taps_;
   Norm final_norm_{nullptr};
-  Linear head_{nullptr};  // empty while tied
+  Linear head_{nullptr};      // empty while tied
+  Linear head_map_{nullptr};  // in front of a tied head of a sliced model
 };
 TORCH_MODULE(Decoder);
 

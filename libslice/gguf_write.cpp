@@ -145,7 +145,8 @@ std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
     return fmt::format("llama.cpp has no {}", config.family);
   const std::optional<ModelConfig> dense = dense_config(config);
   if (!dense)
-    return "llama.cpp runs a sliced model only without shortcuts and with every site of one size";
+    return "llama.cpp runs a sliced model only without shortcuts, with every site of one size and "
+           "a head of its own";
   const std::string kind = architecture(*dense);
   if (kind.empty())
     return fmt::format(

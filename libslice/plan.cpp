@@ -15,6 +15,7 @@ void check_options(const SliceOptions& o) {
               "method slicegpt: it leaves the feed-forward networks as they are");
   SLICE_CHECK(o.shortcut_form() != ShortcutForm::kLowRank || o.shortcut_rank >= 1,
               "shortcut rank: want at least 1, got {}", o.shortcut_rank);
+  SLICE_CHECK(o.method == Method::kRefit || !o.keep_tie, "method slicegpt: it unties the head");
   const int budgets = (o.remove ? 1 : 0) + (o.remove_blocks ? 1 : 0) + (o.fit_bytes ? 1 : 0);
   SLICE_CHECK(budgets <= 1, "budget: want exactly one of remove, remove_blocks and fit, got {}",
               budgets);
@@ -97,8 +98,10 @@ ParameterCount count_parameters(const ModelConfig& c) {
     if (c.mlp_bias) others += gates * F + n;
   }
   count.blocks += count.shortcuts;
-  const int64_t embeddings = (c.vocabulary_size + c.learned_positions) * c.stream_size(0);
-  if (!c.tied_head) others += c.vocabulary_size * c.stream_size(c.sites() - 1);
+  const int64_t first = c.stream_size(0), last = c.stream_size(c.sites() - 1);
+  const int64_t embeddings = (c.vocabulary_size + c.learned_positions) * first;
+  if (!c.tied_head) others += c.vocabulary_size * last;
+  if (c.maps_head()) others += first * last + (c.norm == NormKind::kLayer ? first : 0);
   if (c.head_bias) others += c.vocabulary_size;
   count.total = embeddings + count.blocks + others;
   return count;
@@ -109,7 +112,9 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options
   const std::vector<int64_t> sizes = plan_stream_sizes(dense.hidden_size, dense.sites(), options);
   ModelConfig planned = dense;
   if (options.rotates(dense.hidden_size)) {
-    planned = sliced_config(dense, sizes);
+    SLICE_CHECK(!options.keep_tie || dense.tied_head,
+                "keep tie: the head of this model is its own");
+    planned = sliced_config(dense, sizes, options.keep_tie);
     planned.shortcut = options.shortcut_form();
     planned.shortcut_rank = std::min(options.shortcut_rank, sizes.front());
   }

@@ -29,6 +29,8 @@ struct SliceOptions {
   int64_t kept = 0;     ///< k itself, in place of s; 0: from s
   int64_t round = 8;    ///< kept sizes are rounded down to a multiple of it
   HeadMode head = HeadMode::kKeep;
+  /// kRefit: a tied head stays tied, behind a map between the bases; else slicing unties it.
+  bool keep_tie = false;
   /// Between the sites; absent: dense for kSliceGpt, which has no other, none for kRefit.
   std::optional<ShortcutForm> shortcut = std::nullopt;
   int64_t shortcut_rank = 0;  ///< R of kLowRank
@@ -93,6 +95,7 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options
 struct Candidate {
   int64_t kept = 0;      ///< k
   int64_t channels = 0;  ///< of all layers together
+  bool tied = false;     ///< the head stays the embedding
   ParameterCount after;
   std::optional<double> loss;  ///< of held-out tokens, nats, where it was tried
 };

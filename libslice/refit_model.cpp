@@ -28,6 +28,8 @@ namespace {
 
 /// Share of the mean diagonal that keeps channels' moments invertible.
 constexpr double kChannelRidge = 1e-4;
+/// The same of the embedding's Gram matrix.
+constexpr double kTieRidge = 1e-10;
 
 /// The state of the loop and its steps. `slice_sublayer` is the method; the others serve one line
 /// of it.
@@ -86,9 +88,23 @@ class Refitter {
     rotate_head(model_, head_map().t());
   }
 
+  /// The head stays the rotated embedding E P₀, behind the map that comes nearest to the dense
+  /// logits:
+  ///   K = argmin ‖(n̂ K P₀ᵀ − n) Eᵀ‖² = M diag(α) G P₀ (P₀ᵀ G P₀)⁻¹,  G = EᵀE  (mathematics §5b)
+  void map_head() {
+    const detail::Charge charge(report_.rewrite_seconds);
+    const Writer map = tie_map();
+    const Tensor weight = map.weight.to(dtype_).contiguous();
+    detail::check_finite(weight, "head map");
+    model_.head_map = {"head map", weight, map.bias.defined() ? map.bias.to(dtype_) : Tensor()};
+    model_.final_norm->drop_weights();
+  }
+
   /// Mean negative log-likelihood of the held-out tokens behind the sliced sublayers.
   double held_out_loss(const Tensor& tokens) {
-    const Tensor M = rotates_ ? head_map().to(dtype_) : Tensor();  // (k, D)
+    const Writer M = rotates_ ? head_reader() : Writer();  // n̂ ↦ the dense model's n: (D, k)
+    const Tensor W = rotates_ ? M.weight.to(dtype_) : Tensor(),
+                 b = M.bias.defined() ? M.bias.to(dtype_) : Tensor();
     double total = 0;
     int64_t window = fit_windows_, scored = 0;
     x_.visit_beside(dense_, fit_windows_, x_.windows(), [&](const Tensor& x, const Tensor&) {
@@ -96,9 +112,7 @@ class Refitter {
       for (int64_t i = 0; i < x.size(0); ++i) {
         Tensor n = x[i];  // (T, k)
         if (rotates_) {
-          n = at::matmul(ops::rms_norm(n, D_, model_.final_norm->eps()), M);
-          if (model_.final_norm->weight.defined()) n = n * model_.final_norm->weight;
-          if (model_.final_norm->bias.defined()) n = n + model_.final_norm->bias;
+          n = at::linear(ops::rms_norm(n, D_, model_.final_norm->eps()), W, b);
         } else {
           n = model_.final_norm->forward(n);
         }
@@ -126,6 +140,11 @@ class Refitter {
       x_.visit([&](const Tensor& z) { embedded.accumulate(z); });
     }
     P_ = basis(embedded.matrix(), 0);
+    first_ = P_;
+    if (options_.keep_tie) {
+      const Tensor E = model_.head.weight.to(at::kDouble);  // (V, D), not rotated yet
+      gram_ = E.t().mm(E);
+    }
     if (!trial_) rotate_embeddings(model_, P_);
     x_.project(P_);
   }
@@ -273,6 +292,7 @@ class Refitter {
     rotate_readers(s, U);
     x_.project(U);
     if (!trial_) turn_what_writes(site - 1, U);
+    if (site == 1) first_ = first_.mm(U);
     fit = fit.turned(U);
     if (held.tokens > 0) held = held.turned(U);
     P_ = P_.mm(U);
@@ -336,6 +356,36 @@ class Refitter {
     if (held.tokens > 0) held = held.with_channels(stay);
   }
 
+  /// What a head of its own reads behind a trial or the run: n = n̂ M diag(α) + β, or through the
+  /// map of a tied one.
+  Writer head_reader() {
+    if (options_.keep_tie) {
+      const Writer map = tie_map();
+      return {first_.mm(map.weight), map.bias.defined() ? first_.mv(map.bias) : Tensor()};
+    }
+    return dense_reader();
+  }
+
+  /// n̂ ↦ n̂ M diag(α) + β: W (D, k), b (D).
+  Writer dense_reader() {
+    Tensor M = head_map();  // (k, D)
+    const auto& norm = model_.final_norm;
+    if (norm->weight.defined()) M = M * norm->weight.to(at::kDouble);
+    return {M.t(), norm->bias.defined() ? norm->bias.to(at::kDouble) : Tensor()};
+  }
+
+  /// K of map_head: W (k_0, k_last), b (k_0).
+  Writer tie_map() {
+    const Writer read = dense_reader();
+    const Tensor GP = gram_.mm(first_);  // (D, k_0)
+    const Tensor A = first_.t().mm(GP);  // (k_0, k_0)
+    const auto nearest = [&](const Tensor& X) {
+      return ridge_solve(A.clone(), GP.t().mm(X), kTieRidge);
+    };
+    return {nearest(read.weight),
+            read.bias.defined() ? nearest(read.bias.unsqueeze(1)).squeeze(1) : Tensor()};
+  }
+
   /// M (k, D) of refit_head.
   Tensor head_map() {
     const double eps = model_.final_norm->eps();
@@ -368,7 +418,8 @@ class Refitter {
   const int64_t fit_windows_;
   Stream x_, dense_;  // the sliced model's stream in basis P_, the dense one's in the original
   detail::HiddenSignal hidden_;
-  Tensor P_;  // (D, k) basis in front of the next sublayer
+  Tensor first_, gram_;  // of a tied head: the embedding's basis (D, k_0), EᵀE (D, D)
+  Tensor P_;             // (D, k) basis in front of the next sublayer
   OutputAwareBasis output_aware_;
   int64_t networks_ = 0;
 };
@@ -377,7 +428,7 @@ void check_refit(const ModelAdapter& model, const Tensor& tokens, const SliceOpt
                  bool trial) {
   Stream::check_tokens(tokens);
   check_options(options);
-  check_adapter(model, !trial && options.rotates(model.hidden_size));
+  check_adapter(model, !trial && options.rotates(model.hidden_size), options.keep_tie);
   if (options.ffn_sizes.empty()) return;
   std::vector<const Inner*> networks;
   for (const Sublayer& s : model.sublayers) {
@@ -421,7 +472,13 @@ SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
   }
   Refitter refitter(model, tokens, options, gammas, report, on_progress, /*trial=*/false);
   refitter.run();
-  if (refitter.rotates()) refitter.refit_head();
+  if (refitter.rotates()) {
+    if (options.keep_tie) {
+      refitter.map_head();
+    } else {
+      refitter.refit_head();
+    }
+  }
   report.method = "refit";
   report.seed = options.seed;
   report.shortcut = shortcut_name(options.shortcut_form());

@@ -27,6 +27,7 @@ ordered_json rejected_json(const SliceReport& r) {
   for (size_t i = 1; i < r.candidates.size(); ++i) {
     const Candidate& c = r.candidates[i];
     rejected.push_back({{"k", c.kept},
+                        {"tied", c.tied},
                         {"ffn_channels", c.channels},
                         {"parameters", c.after.total},
                         {"blocks", c.after.blocks},
@@ -52,6 +53,7 @@ std::string report_json(const SliceReport& r) {
        {{"k", r.stream_sizes},
         {"ffn", r.ffn_sizes},
         {"heads", r.head_counts},
+        {"tied", r.tied},
         {"rejected", rejected_json(r)}}},
       {"seed", r.method == "refit" ? ordered_json(r.seed) : ordered_json()},  // slicegpt has none
       {"dtype", r.dtype},

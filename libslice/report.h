@@ -24,6 +24,7 @@ struct SliceReport {
   std::string family, dtype, device, method = "slicegpt", shortcut = "dense";
   int64_t hidden_size = 0, layers = 0;
   std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
+  bool tied = false;                                          ///< the head is the embedding
   int64_t calibration_tokens = 0, calibration_sequences = 0, calibration_context = 0;
   int64_t chunk_tokens = 0;        ///< tokens that passed a sublayer together, at the end
   std::string calibration_sha256;  ///< of the token ids as little-endian int64, row by row

@@ -26,8 +26,9 @@ constexpr int64_t kTrialWindows = 32;
 
 /// The configuration of a candidate, channels spread evenly: what its counts need.
 ModelConfig candidate_config(const ModelConfig& dense, SliceOptions options, int64_t kept,
-                             int64_t channels) {
+                             int64_t channels, bool tied) {
   options.kept = kept;
+  options.keep_tie = tied;
   options.ffn_sizes.assign(dense.layers, channels / dense.layers);
   for (int64_t layer = 0; layer < channels % dense.layers; ++layer) ++options.ffn_sizes[layer];
   return planned_config(dense, options);
@@ -41,6 +42,30 @@ double measure(const ModelConfig& config, const SliceOptions& budget) {
   }
   const ParameterCount count = count_parameters(config);
   return static_cast<double>(budget.remove ? count.total : count.blocks);
+}
+
+/// Whether a tied head is untied, keeps its tie, or both are looked at: block weights are the same
+/// either way, and one of its own is then the better.
+std::vector<bool> ties(const ModelConfig& dense, const SliceOptions& options) {
+  if (options.keep_tie) return {true};
+  if (!dense.tied_head || options.remove_blocks) return {false};
+  return {false, true};
+}
+
+/// The largest number in [least, all] that fits, where smaller ones fit too; least − 1 if none
+/// does.
+template <typename Fits>
+int64_t most_channels(int64_t least, int64_t all, Fits&& fits) {
+  int64_t low = least - 1, high = all;
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (fits(middle)) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
 }
 
 double bound(const ModelConfig& dense, const SliceOptions& budget) {
@@ -60,29 +85,27 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   const int64_t all = dense.layers * dense.ffn_size / step,
                 least = dense.layers * ((dense.ffn_size + 5) / 6) / step;
   std::vector<Candidate> found;
-  int64_t last = 0;
-  for (const double share : kKeptShares) {
-    const int64_t kept = share == 1.0 ? dense.hidden_size
-                                      : static_cast<int64_t>(share * dense.hidden_size) /
-                                            options.round * options.round;
-    if (kept < 1 || kept == last) continue;
-    last = kept;
-    const auto fits = [&](int64_t channels) {
-      return measure(candidate_config(dense, options, kept, channels * step), options) <= most;
-    };
-    if (!fits(least)) continue;
-    int64_t low = least, high = all;  // the most channels that fit
-    while (low < high) {
-      const int64_t middle = (low + high + 1) / 2;
-      if (fits(middle)) {
-        low = middle;
-      } else {
-        high = middle - 1;
-      }
+  for (const bool tied : ties(dense, options)) {
+    int64_t last = 0;
+    for (const double share : kKeptShares) {
+      const int64_t kept = share == 1.0 ? dense.hidden_size
+                                        : static_cast<int64_t>(share * dense.hidden_size) /
+                                              options.round * options.round;
+      if (kept < 1 || kept == last) continue;
+      last = kept;
+      const auto config = [&](int64_t channels) {
+        return candidate_config(dense, options, kept, channels * step, tied);
+      };
+      const int64_t channels = most_channels(
+          least, all, [&](int64_t some) { return measure(config(some), options) <= most; });
+      if (channels < least) continue;
+      const ModelConfig widest = config(channels);
+      const bool whole = kept == dense.hidden_size;  // has its tie either way: listed once
+      if (!whole || found.empty() || found.front().kept != kept)
+        found.push_back(
+            {kept, channels * step, widest.tied_head, count_parameters(widest), std::nullopt});
+      if (channels == all) break;  // smaller ones would remove more than was asked
     }
-    const ModelConfig config = candidate_config(dense, options, kept, low * step);
-    found.push_back({kept, low * step, count_parameters(config), std::nullopt});
-    if (low == all) break;  // smaller ones would remove more than was asked
   }
   SLICE_CHECK(!found.empty(),
               "budget: no plan reaches it: the smallest that is tried keeps {} of "
@@ -114,6 +137,7 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
     planned.remove = planned.remove_blocks = std::nullopt;
     planned.fit_bytes = std::nullopt;
     planned.kept = candidate.kept;
+    planned.keep_tie = candidate.tied;
     for (;; --candidate.channels) {
       if (options.head == HeadMode::kSlice) {
         planned.ffn_sizes.assign(networks, candidate.channels / networks);

@@ -32,7 +32,7 @@ struct SearchResult {
 
 /// @param tokens  (N, T) int64; fewer than eight windows leave nothing to hold out: refused
 /// @throws ShapeError  as candidates; a method other than kRefit
-/// Cost: the gradients, a dense pass, and at most eight trials on 32 windows.
+/// Cost: the gradients, a dense pass, and at most eleven trials on 32 windows.
 SearchResult search_plan(Model& model, const at::Tensor& tokens, const SliceOptions& options,
                          const OnProgress& on_progress = {});
 

@@ -185,7 +185,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   planned_config(dense, plan);  // refuses before anything changes
   const double search_seconds = total.seconds();
   const bool rotates = plan.rotates(dense.hidden_size);
-  if (rotates)
+  if (rotates && !plan.keep_tie)
     detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
   ModelAdapter adapter = decoder.adapter();
   SliceReport report = run(adapter, tokens, plan, on_progress, std::move(search.gammas));
@@ -194,6 +194,9 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   if (rotates)
     decoder.set_sliced(report.stream_sizes, plan.shortcut_form(),
                        planned_config(dense, plan).shortcut_rank);
+  if (adapter.head_map.weight.defined())
+    decoder.set_head_map(adapter.head_map.weight, adapter.head_map.bias);
+  report.tied = decoder.config().tied_head;
   if (report.ffn_sizes.empty()) report.ffn_sizes.assign(dense.layers, dense.ffn_size);
   decoder.set_ffn_sizes(report.ffn_sizes);
 

@@ -33,8 +33,8 @@ std::optional<ModelConfig> dense_config(const ModelConfig& config) {
   const bool equal = std::all_of(config.stream_sizes.begin(), config.stream_sizes.end(),
                                  [&](int64_t size) { return size == k; });
   const models::Family& family = models::family(config.family);
-  if (config.shortcut != ShortcutForm::kNone || !equal || !family.free_head_size ||
-      (config.head_bias && !family.head_bias))
+  if (config.shortcut != ShortcutForm::kNone || !equal || config.tied_head ||
+      !family.free_head_size || (config.head_bias && !family.head_bias))
     return std::nullopt;
   ModelConfig dense = config;
   dense.stream_sizes.clear();

@@ -44,7 +44,7 @@ constexpr const char* kNames[] = {"tiny_llama_gqa",          "tiny_llama_tied_bi
                                   "tiny_opt_bare",           "tiny_phi",
                                   "tiny_sliced_llama",       "tiny_sliced_mistral",
                                   "tiny_sliced_qwen2",       "tiny_sliced_opt",
-                                  "tiny_sliced_phi"};
+                                  "tiny_sliced_phi",         "tiny_sliced_tied"};
 
 TEST_CASE("logits equal those of Transformers, whole and in pieces through the cache") {
   for (const char* name : kNames) {

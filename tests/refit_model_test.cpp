@@ -116,6 +116,48 @@ TEST_CASE("slicing to the rank of the stream loses nothing") {
   }
 }
 
+TEST_CASE("a head that keeps its tie loses nothing where the bases hold embedding and stream") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  const int64_t rank = 16;
+  Model model = low_rank_model(config, rank);
+  const Tensor tokens = random_tokens(config, 2, 12, 7);
+  const at::NoGradGuard no_grad;
+  const Tensor dense = model.decoder().forward(tokens);
+  SliceOptions options{.keep_tie = true};
+  options.kept = rank;
+  slice_model(model, random_tokens(config, 16, 32), options);
+  CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-4);
+}
+
+TEST_CASE("a head that keeps its tie is stored once, behind a map") {
+  for (ModelConfig config : {tiny_config(), tiny_families().front()}) {
+    config.tied_head = true;
+    config.head_bias = false;
+    INFO(describe(config));
+    for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+      for (const ShortcutForm form : {ShortcutForm::kNone, ShortcutForm::kDiagonal}) {
+        const SliceOptions options{
+            .slice = 0.3, .round = 2, .head = head, .keep_tie = true, .shortcut = form};
+        Model model = random_model(config);
+        const SliceReport report = slice_model(model, random_tokens(config, 9, 16), options);
+        CHECK(report.tied);
+        CHECK(model.config().maps_head());
+        CHECK(shapes(model.decoder()) == shapes(DecoderImpl(model.config())));
+        int64_t stored = 0;
+        for (const auto& [name, shape] : shapes(model.decoder()))
+          stored += c10::multiply_integers(shape);
+        CHECK(report.after.total == stored);
+        const at::NoGradGuard no_grad;
+        CHECK(model.decoder().forward(random_tokens(config, 1, 8)).isfinite().all().item<bool>());
+      }
+    }
+  }
+  Model untied = random_model(tiny_config());
+  CHECK_THROWS_NAMING(slice_model(untied, random_tokens(tiny_config(), 9, 16), {.keep_tie = true}),
+                      ShapeError, "its own");
+}
+
 TEST_CASE("refit follows the dense stream more closely than the sliced writer it starts from") {
   // Half of the feed-forward channels copy the other half: deleting them, the rest can do all.
   const ModelConfig config = tiny_config();

@@ -31,13 +31,14 @@ TEST_CASE("every candidate meets its budget, and with one channel more would not
       const double most = 0.8 * static_cast<double>(size(dense));
       const std::vector<Candidate> found = candidates(config, options);
       REQUIRE(!found.empty());
-      CHECK(found.size() <= 8);
+      CHECK(found.size() <= 11);
       for (const Candidate& candidate : found) {
         CHECK(static_cast<double>(size(candidate.after)) <= most);
         if (candidate.channels == config.layers * config.ffn_size) continue;
         SliceOptions more;
         more.round = 2;
         more.kept = candidate.kept;
+        more.keep_tie = candidate.tied && candidate.kept < config.hidden_size;
         more.ffn_sizes.assign(config.layers, candidate.channels / config.layers);
         for (int64_t i = 0; i < candidate.channels % config.layers + 1; ++i)
           ++more.ffn_sizes[i % config.layers];
@@ -47,14 +48,34 @@ TEST_CASE("every candidate meets its budget, and with one channel more would not
   }
 }
 
-TEST_CASE(
-    "a tied model is sliced by its feed-forward networks alone where a head would cost more") {
+TEST_CASE("a tied model keeps its tie where a head of its own would cost more than slicing gives") {
   ModelConfig config = tiny_config();
   config.tied_head = true;
   config.vocabulary_size = 5000;
   const std::vector<Candidate> found = candidates(config, {.round = 2, .remove = 0.02});
-  REQUIRE(found.size() == 1);
+  REQUIRE(!found.empty());
   CHECK(found[0].kept == config.hidden_size);
+  for (const Candidate& candidate : found) CHECK(candidate.tied);
+}
+
+TEST_CASE("of a tied model a budget of all parameters looks at plans with and without the tie") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  const auto tied = [&](const SliceOptions& options) {
+    std::vector<bool> ties;
+    for (const Candidate& candidate : candidates(config, options)) {
+      CHECK((candidate.kept < config.hidden_size || candidate.tied));
+      if (candidate.kept < config.hidden_size) ties.push_back(candidate.tied);
+    }
+    return ties;
+  };
+  const std::vector<bool> all = tied({.round = 2, .remove = 0.3});
+  CHECK(std::count(all.begin(), all.end(), true) > 0);
+  CHECK(std::count(all.begin(), all.end(), false) > 0);
+  const std::vector<bool> blocks = tied({.round = 2, .remove_blocks = 0.3});
+  CHECK(std::count(blocks.begin(), blocks.end(), true) == 0);
+  const std::vector<bool> kept = tied({.round = 2, .keep_tie = true, .remove = 0.3});
+  CHECK(std::count(kept.begin(), kept.end(), false) == 0);
 }
 
 TEST_CASE("a search removes what it was asked to, and reports what it did not take") {

@@ -12,6 +12,9 @@ a norm): two a layer and one in front of the head, of a parallel block one a lay
   shortcut_rank   of a low-rank one
   ffn_sizes       FFN width of each layer, where they differ
 
+A tied head (tie_word_embeddings) of a sliced model has a linear map in front of it, lm_head.map: from the last site's basis to
+the first one's, in which the embedding is.
+
 Attention, rotary positions, masks and caches are those of Transformers; residual dropout is left out. Load with
 
   AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True)
@@ -164,6 +167,17 @@ def decoder_layer(base, kind=SlicedLayer):
     return type("Sliced" + base.__name__, (kind, base), {"returns_tuple": returns_tuple, "__module__": __name__})
 
 
+class MappedHead(nn.Linear):
+    """A tied head behind the map from the last site's basis to the embedding's."""
+
+    def __init__(self, last, first, vocabulary, bias, map_bias):
+        super().__init__(first, vocabulary, bias=bias)
+        self.map = nn.Linear(last, first, bias=map_bias)
+
+    def forward(self, normed):  # (..., last)
+        return super().forward(self.map(normed))
+
+
 class SlicedModel:
     """A family's language model with sliced layers, embeddings and head."""
 
@@ -181,9 +195,12 @@ class SlicedModel:
                 stack.embed_positions = type(stack.embed_positions)(config.max_position_embeddings, first)
             norm = getattr(stack, self.final_norm)
             setattr(stack, self.final_norm, sliced_norm(config, norm))
-            # The bias of a last LayerNorm has become the head's.
-            has_bias = self.lm_head.bias is not None or isinstance(norm, nn.LayerNorm)
-            self.lm_head = nn.Linear(last, config.vocab_size, bias=has_bias)
+            # The bias of a last LayerNorm has become the head's, or that of its map.
+            has_bias, moved = self.lm_head.bias is not None, isinstance(norm, nn.LayerNorm)
+            if config.tie_word_embeddings:
+                self.lm_head = MappedHead(last, first, config.vocab_size, has_bias, moved)
+            else:
+                self.lm_head = nn.Linear(last, config.vocab_size, bias=has_bias or moved)
         self.post_init()
 
 

@@ -37,6 +37,9 @@ MODELS = {
     "tiny_sliced_phi": ("Phi", dict(
         intermediate_size=56, num_key_value_heads=2, partial_rotary_factor=0.5, layer_norm_eps=1e-5,
         stream_sizes=[24, 20, 24], shortcut="dense")),
+    # a head that kept its tie, a map between the last site and the embedding
+    "tiny_sliced_tied": ("Llama", dict(
+        RMS, stream_sizes=[24] * 4 + [32], shortcut="none", tie_word_embeddings=True)),
 }
 
 
@@ -50,7 +53,7 @@ def random_model(directory, family, settings, seed):
         auto_map={"AutoConfig": f"{module}.Sliced{family}Config",
                   "AutoModelForCausalLM": f"{module}.Sliced{family}ForCausalLM"},
         vocab_size=90, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=128,
-        bos_token_id=1, eos_token_id=2, pad_token_id=0, tie_word_embeddings=False, **settings)
+        bos_token_id=1, eos_token_id=2, pad_token_id=0, **{"tie_word_embeddings": False, **settings})
     (directory / "config.json").write_text(json.dumps(config))
     config = AutoConfig.from_pretrained(directory, trust_remote_code=True)
     model = AutoModelForCausalLM.from_config(config, trust_remote_code=True)
