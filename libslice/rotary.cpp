@@ -49,7 +49,15 @@ Tensor Rotary::apply(const Tensor& x, int64_t first) const {
   const Tensor angle = at::outer(position, frequency).unsqueeze(1);                 // (T, 1, r/2)
   const Tensor cosine = angle.cos().to(wide), sine = angle.sin().to(wide);
   const int64_t half = rotary_size_ / 2;
-  const Tensor u = x.slice(3, 0, half).to(wide), v = x.slice(3, half, rotary_size_).to(wide);
+  const Tensor u = x.slice(3, 0, half), v = x.slice(3, half, rotary_size_);
+  if (!x.requires_grad()) {  // autograd cannot follow a result into memory that is there
+    Tensor turned = at::empty_like(x, at::MemoryFormat::Contiguous);
+    Tensor first_half = turned.slice(3, 0, half), second = turned.slice(3, half, rotary_size_);
+    at::sub_out(first_half, u * cosine, v * sine);  // in `wide`, rounded as it is stored
+    at::add_out(second, v * cosine, u * sine);
+    if (x.size(3) > rotary_size_) turned.slice(3, rotary_size_).copy_(x.slice(3, rotary_size_));
+    return turned;
+  }
   const Tensor turned =
       at::cat({u * cosine - v * sine, v * cosine + u * sine}, 3).to(x.scalar_type());
   return x.size(3) == rotary_size_ ? turned : at::cat({turned, x.slice(3, rotary_size_)}, 3);

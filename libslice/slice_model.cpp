@@ -91,8 +91,15 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
     C = matrix_of(embedded, site_name(0));
   }
   Tensor P = basis(C, 0);
-  rotate_embeddings(model, P);
-  x.project(P);
+  const auto project = [&](const Tensor& onto) {  // x̂ = z P
+    const detail::Charge charge(report.calibrate_seconds, onto.device());
+    x.project(onto);
+  };
+  {
+    const detail::Charge charge(report.rewrite_seconds);
+    rotate_embeddings(model, P);
+  }
+  project(P);
 
   for (int64_t site = 1; site <= last; ++site) {
     Sublayer& s = model.sublayers[site - 1];
@@ -122,14 +129,13 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
       C = matrix_of(behind, site_name(site));  // waits for the device
     }
     const Tensor P_next = basis(C, site);
-    const detail::Charge charge(report.rewrite_seconds);
-    rotate_writers(s, P_next);                       // W_out ← P'ᵀ W_out,  b ← P'ᵀ b
-    s.shortcut->set_dense(P_next.t().mm(P), dtype);  // S = Pᵀ P', stored as Sᵀ
-    if (site == last) {
-      rotate_head(model, P_next);  // W_head ← W_head diag(α) P'
-    } else {
-      x.project(P_next);  // x̂' = z P'
+    {
+      const detail::Charge charge(report.rewrite_seconds, P.device());
+      rotate_writers(s, P_next);                       // W_out ← P'ᵀ W_out,  b ← P'ᵀ b
+      s.shortcut->set_dense(P_next.t().mm(P), dtype);  // S = Pᵀ P', stored as Sᵀ
+      if (site == last) rotate_head(model, P_next);    // W_head ← W_head diag(α) P'
     }
+    if (site < last) project(P_next);  // x̂' = z P'
     P = P_next;
   }
   report.total_seconds = total.seconds();

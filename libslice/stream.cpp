@@ -6,6 +6,7 @@
 
 #include "libslice/detail/check.h"
 #include "libslice/detail/memory.h"
+#include "libslice/detail/split_basis.h"
 #include "libslice/detail/tensor_text.h"
 
 namespace slice {
@@ -48,7 +49,13 @@ void Stream::transform(const Step& step) {
 }
 
 void Stream::project(const Tensor& P) {
-  const Tensor basis = P.to(buffer_.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  const at::ScalarType dtype = buffer_.scalar_type();
+  if (buffer_.is_cuda() && (dtype == at::kHalf || dtype == at::kBFloat16)) {
+    const detail::SplitBasis split(P, dtype);
+    transform([&split](const Tensor& z) { return split.product(z); });
+    return;
+  }
+  const Tensor basis = P.to(dtype == at::kDouble ? at::kDouble : at::kFloat);
   transform([&basis](const Tensor& z) { return at::matmul(z.to(basis.scalar_type()), basis); });
 }
 

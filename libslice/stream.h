@@ -31,7 +31,8 @@ class Stream {
   /// Replaces every chunk (n, T, width) by step(chunk) (n, T, any width ≤ D).
   void transform(const Step& step);
   /// Replaces the signal z by z P, P (width, k) float64. Products in float32, in float64 for a
-  /// float64 signal.
+  /// float64 signal; on a GPU a half-precision one meets P split in two terms of its type, with
+  /// float32 sums.
   void project(const at::Tensor& P);
   /// Shows every chunk to `see`.
   void visit(const std::function<void(const at::Tensor& chunk)>& see);

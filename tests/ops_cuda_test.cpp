@@ -10,6 +10,7 @@
 
 #include "benchmarks/shapes.h"
 #include "libslice/covariance.h"
+#include "libslice/detail/split_basis.h"
 #include "libslice/error.h"
 #include "libslice/model.h"
 #include "libslice/ops.h"
@@ -39,6 +40,23 @@ double accumulator(at::ScalarType dtype) {
 }
 
 Tensor on_gpu(const Tensor& tensor) { return tensor.to(at::kCUDA); }
+
+TEST_CASE("on a GPU a split basis gives the product to within its rounding", "[cuda]") {
+  require_gpu();
+  for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
+    for (const int64_t rows : {int64_t{1}, int64_t{99}, int64_t{989}}) {
+      CAPTURE(c10::toString(dtype), rows);
+      const Tensor P = orthonormal(576, 432, 3), z = gaussian({rows, 576}, 4, dtype);
+      const Tensor want = at::matmul(z.to(at::kDouble), P);
+      const Tensor got = detail::SplitBasis(on_gpu(P), dtype).product(on_gpu(z)).cpu();
+      const Tensor terms = at::matmul(z.to(at::kDouble).abs(), P.abs());
+      const double left_out = dtype == at::kHalf ? 0x1p-22 : 0x1p-16;  // by two terms
+      CHECK(violation(got, want,
+                      roundoff(dtype) * want.abs() +
+                          terms * (left_out + 2 * 576 * roundoff(at::kFloat))) == "");
+    }
+  }
+}
 
 TEST_CASE("on a GPU rms_norm equals the loop, on a stream of its own", "[cuda]") {
   require_gpu();

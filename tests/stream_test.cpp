@@ -4,6 +4,7 @@
 
 #include <catch2/catch_all.hpp>
 
+#include "libslice/detail/split_basis.h"
 #include "libslice/error.h"
 #include "tests/support/matchers.h"
 #include "tests/support/tiny_model.h"
@@ -40,6 +41,23 @@ TEST_CASE("passes run over whole windows in order, as many as a chunk holds") {
       seen += chunk.size(0);
     });
     CHECK(bit_difference(whole(stream), embed(tokens)) == "");
+  }
+}
+
+TEST_CASE("a basis split in two half-precision terms gives the product to within its rounding") {
+  for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
+    for (const double size : {1.0, 1e-3, 300.0}) {
+      CAPTURE(c10::toString(dtype), size);
+      const Tensor P = orthonormal(96, 40, 3) * size;
+      const Tensor z = gaussian({2, 7, 96}, 4, dtype), wide = z.to(at::kDouble);
+      const Tensor want = at::matmul(wide, P), got = detail::SplitBasis(P, dtype).product(z);
+      REQUIRE(got.scalar_type() == dtype);
+      const Tensor terms = at::matmul(wide.abs(), P.abs());
+      const double left_out = dtype == at::kHalf ? 0x1p-22 : 0x1p-16;  // by two terms
+      CHECK(violation(got, want,
+                      roundoff(dtype) * want.abs() +
+                          terms * (left_out + 2 * 96 * roundoff(at::kFloat))) == "");
+    }
   }
 }
 

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <c10/core/Device.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
 #include <chrono>
 
 namespace slice::detail {
@@ -14,16 +17,29 @@ class Stopwatch {
   Clock::time_point start_ = Clock::now();
 };
 
-/// Adds the seconds of its lifetime to an account.
+/// Adds the seconds of its lifetime to an account, those of what it left to a device included.
 class Charge {
  public:
-  explicit Charge(double& account) : account_(account) {}
+  explicit Charge(double& account, c10::Device device = c10::kCPU)
+      : account_(account), device_(device) {}
   Charge(const Charge&) = delete;
   Charge& operator=(const Charge&) = delete;
-  ~Charge() { account_ += clock_.seconds(); }
+  ~Charge() {
+    if (device_.is_cuda()) wait();
+    account_ += clock_.seconds();
+  }
 
  private:
+  /// An error of the device comes again with the next call.
+  void wait() noexcept {
+    try {
+      c10::impl::VirtualGuardImpl(device_.type()).synchronizeDevice(device_.index());
+    } catch (const c10::Error&) {
+    }
+  }
+
   double& account_;
+  c10::Device device_;
   Stopwatch clock_;
 };
 
