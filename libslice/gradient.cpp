@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/autograd.h>
 
 #include <algorithm>
@@ -52,42 +51,17 @@ Tensor gradient_at_head(const ModelAdapter& model, const Tensor& x, at::Generato
   return at::cat(gradients);
 }
 
-/// Mixed precision for a float32 model on a GPU while it lives: bfloat16 inside the sublayers, TF32
-/// at the head. What rounding adds is far below what drawing one target a token does.
-class MixedPrecision {
+/// float32 products on a GPU's tensor cores (TF32) while it lives: what rounding adds is far below
+/// what drawing one target a token does.
+class TensorCores {
  public:
-  explicit MixedPrecision(const Tensor& weight)
-      : on_(weight.is_cuda() && weight.scalar_type() == at::kFloat) {
-    if (on_) at::globalContext().setAllowTF32CuBLAS(true);
-  }
-  MixedPrecision(const MixedPrecision&) = delete;
-  MixedPrecision& operator=(const MixedPrecision&) = delete;
-  ~MixedPrecision() {
-    if (on_) at::globalContext().setAllowTF32CuBLAS(tf32_);
-  }
-
-  Tensor forward(const Sublayer& s, const Tensor& x) const {
-    if (!on_) return s.forward(x);
-    const bool enabled = at::autocast::is_autocast_enabled(at::kCUDA);
-    const at::ScalarType dtype = at::autocast::get_autocast_dtype(at::kCUDA);
-    const auto set = [](bool on, at::ScalarType to) {
-      at::autocast::set_autocast_enabled(at::kCUDA, on);
-      at::autocast::set_autocast_dtype(at::kCUDA, to);
-    };
-    set(true, at::kBFloat16);
-    Tensor z;
-    try {
-      z = s.forward(x);
-    } catch (...) {
-      set(enabled, dtype);
-      throw;
-    }
-    set(enabled, dtype);
-    return z;
-  }
+  TensorCores() { at::globalContext().setAllowTF32CuBLAS(true); }
+  TensorCores(const TensorCores&) = delete;
+  TensorCores& operator=(const TensorCores&) = delete;
+  ~TensorCores() { at::globalContext().setAllowTF32CuBLAS(before_); }
 
  private:
-  bool on_, tf32_ = at::globalContext().allowTF32CuBLAS();
+  bool before_ = at::globalContext().allowTF32CuBLAS();
 };
 
 at::Generator seeded(at::Device device, uint64_t seed) {
@@ -127,13 +101,13 @@ std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor
   const detail::Stopwatch clock;
   at::Generator random = seeded(model.head.weight.device(), seed);
   std::vector<Covariance> sums(sites, Covariance(model.hidden_size));
-  const MixedPrecision mixed(model.head.weight);
+  const TensorCores tensor_cores;
   std::vector<double> scales(sites, 0);  // of each site's gradients; the first batch says which
   const int64_t batch = batch_windows(model, tokens.size(1));
   for (int64_t window = 0; window < windows; window += batch) {
     const Tensor ids = tokens.slice(0, window, std::min(window + batch, windows));
     std::vector<Tensor> stream = {model.embed(ids)};  // (n, T, D)
-    for (const Sublayer& s : model.sublayers) stream.push_back(mixed.forward(s, stream.back()));
+    for (const Sublayer& s : model.sublayers) stream.push_back(s.forward(stream.back()));
     Tensor g = gradient_at_head(model, stream.back().flatten(0, 1), random);  // (n·T, D)
     g = g.view_as(stream.back());                                             // (n, T, D)
     double scale = 1;
@@ -148,7 +122,7 @@ std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor
       Tensor z;
       {
         const at::AutoGradMode grad(true);
-        z = mixed.forward(model.sublayers[site - 1], x);
+        z = model.sublayers[site - 1].forward(x);
       }
       g = gradient_of(z, x, g);
     }

@@ -16,9 +16,8 @@ namespace slice {
 /// at every site s, over all tokens, for targets y that are sampled from the model's own output
 /// distribution: an empirical Fisher matrix. The model is run forwards once; then every sublayer is
 /// run again with autograd, last one first, so that only one sublayer's activations live at a time.
-/// A float32 model on a GPU is run in bfloat16 inside its sublayers and in TF32 at its head
-/// (LibTorch's global switch, put back at the end). In half precision every site's gradients have a
-/// power of two of their own, taken out of Γ again.
+/// Products of a float32 model on a GPU are TF32 (LibTorch's global switch, put back at the end).
+/// In half precision every site's gradients have a power of two of their own, taken out of Γ again.
 ///
 /// @param model   dense, unsliced; not modified
 /// @param tokens  (N, T) int64 calibration windows

@@ -136,7 +136,7 @@ class Refitter {
     if (!rotates_) return journal_.site_done(site_name(0), D_, 1.0);
     Covariance embedded(D_);
     {
-      const detail::Charge charge(report_.calibrate_seconds);
+      const detail::Charge charge(report_.calibrate_seconds, model_.head.weight.device());
       x_.visit([&](const Tensor& z) { embedded.accumulate(z); });
     }
     P_ = basis(embedded.matrix(), 0);
@@ -152,7 +152,7 @@ class Refitter {
   void slice_sublayer(int64_t site) {
     Sublayer& s = model_.sublayers[site - 1];
     {
-      const detail::Charge charge(report_.calibrate_seconds);
+      const detail::Charge charge(report_.calibrate_seconds, model_.head.weight.device());
       dense_.transform([&](const Tensor& z) { return passed(s.forward(z)); });  // the dense model
     }
     if (rotates_) {
@@ -161,7 +161,7 @@ class Refitter {
     }
     Moments fit, held;
     {
-      const detail::Charge charge(report_.calibrate_seconds);
+      const detail::Charge charge(report_.calibrate_seconds, model_.head.weight.device());
       fit = observe(site, 0, fit_windows_);
       held = observe(site, fit_windows_, x_.windows());
     }
@@ -182,7 +182,7 @@ class Refitter {
       const Refit refit = refit_writer(fit, held, writer, P_next, S, /*both=*/!trial_);
       detail::set_writer(s, refit.writer);
     }
-    const detail::Charge charge(report_.calibrate_seconds);
+    const detail::Charge charge(report_.calibrate_seconds, model_.head.weight.device());
     int64_t window = 0;
     x_.transform([&](const Tensor& x) {
       const Tensor h = hidden_.of(window, s, x);
