@@ -1,6 +1,7 @@
-// bench_slicing SHAPE [LAYERS [WINDOWS [CSV]]]: slices a published shape by 25 % with the paper's
-// method, random float16 weights made on the device, and appends the seconds of every phase beside
-// their floors, and the peak memory, to a CSV file. A process a shape: peaks are the process's.
+// bench_slicing SHAPE [LAYERS [WINDOWS [CSV [METHOD]]]]: slices a published shape by 25 %, random
+// float16 weights made on the device, and appends the seconds of every phase, and the peak memory,
+// to a CSV file; those of the paper's method (slicegpt, the default; else refit) beside their
+// floors. A process a shape: peaks are the process's.
 
 #include <ATen/ATen.h>
 #include <cublas_v2.h>
@@ -143,7 +144,8 @@ bench::Ceilings ceilings_here() {
   return ceilings;
 }
 
-void run(const std::string& name, int64_t layers, int64_t windows, const std::string& path) {
+void run(const std::string& name, int64_t layers, int64_t windows, const std::string& path,
+         Method method) {
   const at::Device device(at::kCUDA, 0);
   ModelConfig config = shape_of(name);
   const bool whole = layers <= 0 || layers == config.layers;
@@ -151,20 +153,22 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
   check_config(config, name);
   bench::Csv csv(path);
   const bench::Ceilings ceilings = ceilings_here();
-  const Floors floors =
-      floors_of(config, windows * kContext, ceilings, solve_seconds(config.hidden_size, device));
+  const bool refit = method == Method::kRefit;
+  const Floors floors = refit ? Floors()
+                              : floors_of(config, windows * kContext, ceilings,
+                                          solve_seconds(config.hidden_size, device));
 
   auto decoder = std::make_shared<DecoderImpl>(config);
   fill(*decoder, device);
   Model model(std::move(decoder), nullptr, at::kHalf);
   const Tensor tokens = at::randint(config.vocabulary_size, {windows, kContext}, at::kLong);
-  const SliceReport report =
-      slice_model(model, tokens, {.method = Method::kSliceGpt, .slice = 0.25});
+  const SliceReport report = slice_model(model, tokens, {.method = method, .slice = 0.25});
 
   const std::string label = whole ? name : name + "-" + std::to_string(layers) + "-layers";
   const auto write = [&](const char* metric, double value, const char* unit, double floor) {
-    csv.write({"slicing", label, "slicegpt25", "float16", std::to_string(windows),
-               std::to_string(kContext), metric, value, unit, floor, "", 0, "measured"});
+    csv.write({"slicing", label, refit ? "refit25" : "slicegpt25", "float16",
+               std::to_string(windows), std::to_string(kContext), metric, value, unit, floor, "", 0,
+               "measured"});
     std::printf("%-26s %-18s %9.3f %-4s", label.c_str(), metric, value, unit);
     if (floor > 0) std::printf("  floor %8.3f  %3.0f %%", floor, 100 * floor / value);
     std::printf("\n");
@@ -173,14 +177,19 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
   write("calibrate_s", report.calibrate_seconds, "s", floors.calibrate);
   write("eigen_s", report.eigen_seconds, "s", floors.eigen);
   write("rewrite_s", report.rewrite_seconds, "s", floors.rewrite);
+  if (refit) {
+    write("gradients_s", report.gradient_seconds, "s", 0);
+    write("refit_s", report.refit_seconds, "s", 0);
+  }
   write("peak_device_gib", static_cast<double>(report.peak_device_bytes) / 0x1p30, "GiB", 0);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 2 || argc > 5) {
-    std::fprintf(stderr, "usage: bench_slicing SHAPE [LAYERS [WINDOWS [CSV]]]\n");
+  const std::string method = argc > 5 ? argv[5] : "slicegpt";
+  if (argc < 2 || argc > 6 || (method != "slicegpt" && method != "refit")) {
+    std::fprintf(stderr, "usage: bench_slicing SHAPE [LAYERS [WINDOWS [CSV [slicegpt|refit]]]]\n");
     return 2;
   }
   try {
@@ -189,7 +198,7 @@ int main(int argc, char** argv) {
       return 4;
     }
     run(argv[1], argc > 2 ? std::atol(argv[2]) : 0, argc > 3 ? std::atol(argv[3]) : 128,
-        argc > 4 ? argv[4] : "slicing.csv");
+        argc > 4 ? argv[4] : "slicing.csv", method == "refit" ? Method::kRefit : Method::kSliceGpt);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_slicing: %s\n", error.what());
