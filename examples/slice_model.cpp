@@ -20,7 +20,7 @@ struct Arguments {
   cli::SliceArguments slice;
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
-  bool force = false, dry_run = false, json = false, quiet = false;
+  bool force = false, dry_run = false, json = false, quiet = false, stream = false;
 };
 
 slice::SliceOptions options_for(const Arguments& a, const slice::ModelConfig& dense) {
@@ -149,6 +149,36 @@ void check_gguf(const Arguments& a, const slice::ModelConfig& dense,
     throw slice::FormatError(a.gguf + ": " + *obstacle);
 }
 
+void warn_of_few_tokens(const Arguments& a, const at::Tensor& tokens, int64_t hidden_size) {
+  if (a.quiet || tokens.numel() >= hidden_size) return;
+  std::fprintf(
+      stderr,
+      "warning: %ld calibration tokens are fewer than the hidden size %ld: the covariance is "
+      "rank-deficient\n",
+      tokens.numel(), hidden_size);
+}
+
+/// Layer by layer: neither the device nor the memory has to hold the model.
+void slice_layer_by_layer(const Arguments& a) {
+  slice::AtomicDirectory output(a.out, a.force);
+  const auto tokenizer = slice::load_tokenizer(a.model);
+  const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
+  const auto checkpoint = slice::open_checkpoint(a.model);
+  warn_of_few_tokens(a, tokens, checkpoint->config().hidden_size);
+  slice::PassOptions pass{.device = slice::choose_device(a.device),
+                          .written = cli::dtype_option(a.dtype)};
+  if (pass.device.is_cuda()) pass.dtype = pass.written;
+  slice::SliceReport report =
+      slice::slice_checkpoint(*checkpoint, tokens, options_for(a, checkpoint->config()),
+                              output.path(), pass, tokenizer.get(), cli::progress(a.quiet));
+  report.total_seconds = cli::seconds();
+  slice::save_report(report, output.path() / "slice_report.json");
+  cli::check_interrupted();
+  output.commit();
+  if (!a.report.empty()) slice::save_report(report, a.report);
+  print_summary(a, report);
+}
+
 void slice_and_save(const Arguments& a) {
   slice::AtomicDirectory output(a.out, a.force);  // refused now rather than after an hour's work
   const auto on_progress = cli::progress(a.quiet);
@@ -167,13 +197,7 @@ void slice_and_save(const Arguments& a) {
   const at::Device device = slice::choose_device(a.device);
   slice::Model model = cli::load(a.model, a.device, device.is_cpu() ? "fp32" : a.dtype);
   const double load_seconds = cli::seconds();
-  if (!a.quiet && tokens.numel() < model.config().hidden_size) {
-    std::fprintf(
-        stderr,
-        "warning: %ld calibration tokens are fewer than the hidden size %ld: the covariance is "
-        "rank-deficient\n",
-        tokens.numel(), model.config().hidden_size);
-  }
+  warn_of_few_tokens(a, tokens, model.config().hidden_size);
   const slice::SliceOptions options = options_for(a, model.config());
   check_gguf(a, model.config(), options);
   const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
@@ -222,6 +246,11 @@ int main(int argc, char** argv) {
   app.add_option("--perplexity", a.perplexity_text, "text to measure before and after");
   app.add_option("--windows", a.perplexity_windows, "windows of it at most")->capture_default_str();
   app.add_option("--report", a.report, "also write the report there");
+  app.add_flag("--stream", a.stream,
+               "read, slice and write layer by layer: for models larger than the device or the "
+               "memory; slicegpt only")
+      ->excludes("--gguf")
+      ->excludes("--perplexity");
   app.add_flag("--force", a.force, "replace an existing directory");
   app.add_flag("--dry-run", a.dry_run, "print the plan and what it costs; reads headers only");
   app.add_flag("--json", a.json, "print results as one JSON object");
@@ -232,6 +261,6 @@ int main(int argc, char** argv) {
     if (a.dry_run) return print_plan(a);
     if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
     if (a.out.empty()) throw CLI::RequiredError("--out");
-    slice_and_save(a);
+    a.stream ? slice_layer_by_layer(a) : slice_and_save(a);
   });
 }

@@ -4,6 +4,7 @@
 
 #include "libslice/detail/check.h"
 #include "libslice/detail/finite.h"
+#include "libslice/detail/placeholder.h"
 #include "libslice/detail/tensor_text.h"
 
 namespace slice {
@@ -24,6 +25,11 @@ Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {
 
 namespace {
 
+/// A weight that is still to come is checked by whoever brings it.
+void check_value(const Tensor& weight, const std::string& name) {
+  if (!detail::is_placeholder(weight)) detail::check_finite(weight, name);
+}
+
 void check_linear(const LinearRef& linear, int64_t D, bool writes) {
   const Tensor& W = linear.weight;
   SLICE_CHECK(W.defined() && W.dim() == 2, "{}: want a weight matrix, got {}", linear.name,
@@ -34,15 +40,15 @@ void check_linear(const LinearRef& linear, int64_t D, bool writes) {
     SLICE_CHECK(linear.bias.dim() == 1 && linear.bias.size(0) == W.size(0),
                 "{} bias: want ({}), got {}", linear.name, W.size(0),
                 detail::describe(linear.bias));
-    detail::check_finite(linear.bias, linear.name + " bias");
+    check_value(linear.bias, linear.name + " bias");
   }
-  detail::check_finite(W, linear.name);
+  check_value(W, linear.name);
 }
 
 void check_norm(const Norm& norm, int64_t D, const std::string& name) {
   SLICE_CHECK(!norm.is_empty() && norm->hidden_size() == D, "{}: want a norm of width {}", name, D);
-  if (norm->weight.defined()) detail::check_finite(norm->weight, name + " weight");
-  if (norm->bias.defined()) detail::check_finite(norm->bias, name + " bias");
+  if (norm->weight.defined()) check_value(norm->weight, name + " weight");
+  if (norm->bias.defined()) check_value(norm->bias, name + " bias");
 }
 
 /// A reader of a norm: it has to hold what the norm's β becomes.

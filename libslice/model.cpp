@@ -53,13 +53,11 @@ class Overflow : public NumericError {
 
 }  // namespace
 
-void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at::Device device,
-                     at::ScalarType dtype) {
-  const at::NoGradGuard no_grad;
+void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint) {
   const std::string file = checkpoint.path().string();
   const auto parameters = module.named_parameters();
 
-  for (const auto& [name, entry] : checkpoint.tensors()) {  // before anything is read
+  for (const auto& [name, entry] : checkpoint.tensors()) {
     const auto& ignored = models::family(checkpoint.config().family).ignored_suffixes;
     const bool carries_nothing =
         std::any_of(ignored.begin(), ignored.end(),
@@ -78,6 +76,13 @@ void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at
                        detail::describe(parameter.value().sizes()),
                        detail::describe(found->second.shape));
   }
+}
+
+void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at::Device device,
+                     at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  const std::string file = checkpoint.path().string();
+  check_entries(module, checkpoint);
   for (auto& parameter : module.named_parameters()) {
     const Tensor read = checkpoint.read(parameter.key());
     detail::check_finite(read, file + ": " + parameter.key());
@@ -134,6 +139,19 @@ void check_whole(const Model& model) {
   }
 }
 
+void write_description(const ModelConfig& form, at::ScalarType dtype, const Tokenizer* tokenizer,
+                       const std::filesystem::path& directory) {
+  detail::write_file(directory / "config.json", config_json(form, detail::dtype_name(dtype)));
+  detail::write_file(directory / "generation_config.json", generation_config_json(form));
+  if (!stock_config(form)) {
+    const std::string module = detail::modeling_module(models::family(form.family).model_type);
+    detail::write_file(directory / (module + ".py"), detail::modeling_sliced());
+  }
+  if (tokenizer == nullptr) return;
+  for (const Tokenizer::File& file : tokenizer->files())
+    detail::write_file(directory / file.name, file.bytes);
+}
+
 void write_model(const Model& model, const std::filesystem::path& directory,
                  const SaveOptions& options, const OnProgress& on_progress) {
   const at::ScalarType dtype = options.dtype.value_or(model.stored_dtype());
@@ -153,16 +171,7 @@ void write_model(const Model& model, const std::filesystem::path& directory,
       on_progress({.phase = "save", .step = i + 1, .steps = count, .seconds = clock.seconds()});
   }
   writer.finish();
-  detail::write_file(directory / "config.json", config_json(form, detail::dtype_name(dtype)));
-  detail::write_file(directory / "generation_config.json", generation_config_json(form));
-  if (!stock) {
-    const std::string module = detail::modeling_module(models::family(form.family).model_type);
-    detail::write_file(directory / (module + ".py"), detail::modeling_sliced());
-  }
-  if (model.has_tokenizer()) {
-    for (const Tokenizer::File& file : model.tokenizer().files())
-      detail::write_file(directory / file.name, file.bytes);
-  }
+  write_description(form, dtype, model.has_tokenizer() ? &model.tokenizer() : nullptr, directory);
 }
 
 void save_model(const Model& model, const std::filesystem::path& directory,

@@ -70,6 +70,10 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options =
 void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at::Device device,
                      at::ScalarType dtype);
 
+/// Checks a checkpoint's keys and shapes against a module's, before anything is read.
+/// @throws FormatError  a key that is missing, unused or misshapen (named)
+void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint);
+
 struct SaveOptions {
   std::optional<at::ScalarType> dtype = std::nullopt;  ///< Model::stored_dtype() when absent
   bool replace = false;                    ///< an existing directory is replaced, else refused
@@ -90,6 +94,11 @@ void check_whole(const Model& model);
 /// @throws NumericError  a weight overflows the dtype (named)
 void save_model(const Model& model, const std::filesystem::path& directory,
                 const SaveOptions& options = {}, const OnProgress& on_progress = {});
+
+/// All but the weights: config.json, generation_config.json, the modeling file where the form is
+/// no stock one, the tokenizer's files where there is one.
+void write_description(const ModelConfig& form, at::ScalarType dtype, const Tokenizer* tokenizer,
+                       const std::filesystem::path& directory);
 
 /// The same files into a directory that exists: for callers that add files of their own before an
 /// AtomicDirectory appears.

@@ -16,5 +16,6 @@
 #include "libslice/plan.h"
 #include "libslice/report.h"
 #include "libslice/search.h"
+#include "libslice/slice_checkpoint.h"
 #include "libslice/slice_model.h"
 #include "libslice/tokenizer.h"

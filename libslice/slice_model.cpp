@@ -8,6 +8,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/journal.h"
 #include "libslice/detail/memory.h"
+#include "libslice/detail/slice_sublayers.h"
 #include "libslice/detail/stopwatch.h"
 #include "libslice/device.h"
 #include "libslice/fuse.h"
@@ -45,8 +46,11 @@ at::Device device_of(const ModelAdapter& model) {
   return model.head.weight.defined() ? model.head.weight.device() : at::Device(at::kCPU);
 }
 
-SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                            const OnProgress& on_progress) {
+}  // namespace
+
+SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
+                                    const SliceOptions& options, const OnProgress& on_progress,
+                                    const Passage& passage) {
   const int64_t D = model.hidden_size;
   const int64_t last = static_cast<int64_t>(model.sublayers.size());
   const std::vector<int64_t> sizes = plan_stream_sizes(D, last + 1, options);
@@ -56,6 +60,13 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
   detail::describe_run(report, model, tokens, sizes);
   detail::Journal journal(report, on_progress, head_kept ? last - 1 : last, tokens.numel());
   const detail::Stopwatch total;
+  const auto enter = [&](int64_t part) {
+    if (passage.enter) passage.enter(part);
+  };
+  const auto leave = [&](int64_t part) {
+    if (passage.leave) passage.leave(part);
+  };
+  enter(0);
   Stream x(tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
            [&](int64_t chunk) {
              journal.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
@@ -99,10 +110,12 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
     const detail::Charge charge(report.rewrite_seconds);
     rotate_embeddings(model, P);
   }
+  leave(0);
   project(P);
 
   for (int64_t site = 1; site <= last; ++site) {
     Sublayer& s = model.sublayers[site - 1];
+    enter(site);
     {
       const detail::Charge charge(report.rewrite_seconds);
       rotate_readers(s, P);  // W_in ← W_in diag(α) P
@@ -110,8 +123,15 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
           P, dtype);  // until the next basis is known, the shortcut leads back to the original one
     }
     if (site == last && head_kept) {  // it keeps the original basis: S = Pᵀ stays
-      journal.site_done(site_name(site), D, 1.0);
-      if (layer_norm) rotate_writers(s, centred_rows(at::eye(D, P.options())));  // W_out ← M W_out
+      {
+        const detail::Charge charge(report.rewrite_seconds, P.device());
+        journal.site_done(site_name(site), D, 1.0);
+        if (layer_norm)
+          rotate_writers(s, centred_rows(at::eye(D, P.options())));  // W_out ← M W_out
+      }
+      leave(site);
+      enter(last + 1);
+      const detail::Charge charge(report.rewrite_seconds, P.device());
       rotate_head(model, Tensor());
       model.final_norm->drop_weights();  // the norms of a sliced model have none
       break;
@@ -133,19 +153,23 @@ SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const Sli
       const detail::Charge charge(report.rewrite_seconds, P.device());
       rotate_writers(s, P_next);                       // W_out ← P'ᵀ W_out,  b ← P'ᵀ b
       s.shortcut->set_dense(P_next.t().mm(P), dtype);  // S = Pᵀ P', stored as Sᵀ
-      if (site == last) rotate_head(model, P_next);    // W_head ← W_head diag(α) P'
+    }
+    leave(site);
+    if (site == last) {
+      enter(last + 1);
+      const detail::Charge charge(report.rewrite_seconds, P.device());
+      rotate_head(model, P_next);  // W_head ← W_head diag(α) P'
     }
     if (site < last) project(P_next);  // x̂' = z P'
     P = P_next;
   }
+  leave(last + 1);
   report.total_seconds = total.seconds();
   report.chunk_tokens = x.chunk_tokens();
   report.peak_host_bytes = peak_host_bytes();
   report.peak_device_bytes = peak_device_bytes(model.head.weight.device());
   return report;
 }
-
-}  // namespace
 
 namespace {
 
@@ -160,7 +184,7 @@ SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& o
       report = refit_model(model, tokens, options, on_progress, std::move(gammas));
     } else {
       check_adapter(model);
-      report = slice_sublayers(model, tokens, options, on_progress);
+      report = detail::slice_sublayers(model, tokens, options, on_progress);
     }
   });
   return report;

@@ -152,6 +152,37 @@ TEST_CASE("slice_model searches a plan for a budget and writes what was asked") 
   CHECK(nlohmann::json::parse(inspected.out)["parameters"] == report["parameters"]["after"]);
 }
 
+TEST_CASE("slice_model --stream writes the weights that slice_model writes") {
+  const Workshop shop;
+  const auto slice_to = [&](const std::string& out, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
+                                          "--calibration", shop.path("text.txt"),
+                                          "--out",         shop.path(out),
+                                          "--method",      "slicegpt",
+                                          "--slice",       "0.25",
+                                          "--context",     "64",
+                                          "--samples",     "8",
+                                          "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return shop.run(arguments);
+  };
+  REQUIRE(slice_to("whole", {}).code == 0);
+  const Outcome streamed = slice_to("streamed", {"--stream"});
+  INFO(streamed.err);
+  REQUIRE(streamed.code == 0);
+  CHECK(nlohmann::json::parse(streamed.out)["parameters"]["after"] > 0);
+  const auto bytes_of = [&](const std::string& out, const char* name) {
+    return detail::read_text_file(fs::path(shop.path(out)) / name);
+  };
+  for (const char* name : {"model.safetensors", "config.json", "tokenizer.json"}) {
+    CAPTURE(name);
+    CHECK(bytes_of("streamed", name) == bytes_of("whole", name));
+  }
+  CHECK(slice_to("refit", {"--stream", "--method", "refit"}).code != 0);
+  CHECK(slice_to("scored", {"--stream", "--perplexity", shop.path("text.txt")}).code == 2);
+  CHECK_FALSE(fs::exists(shop.path("refit")));
+}
+
 TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") {
   const Workshop shop;
   const Outcome sliced = shop.run({"slice_model",

@@ -1,0 +1,69 @@
+#include "libslice/slice_checkpoint.h"
+
+#include <ATen/ATen.h>
+
+#include "libslice/decoder.h"
+#include "libslice/detail/check.h"
+#include "libslice/detail/layer_passage.h"
+#include "libslice/detail/memory.h"
+#include "libslice/detail/stopwatch.h"
+#include "libslice/device.h"
+#include "libslice/model.h"
+#include "libslice/stream.h"
+
+namespace slice {
+
+using at::Tensor;
+
+SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
+                             const SliceOptions& options, const std::filesystem::path& directory,
+                             const PassOptions& pass, const Tokenizer* tokenizer,
+                             const OnProgress& on_progress) {
+  const at::NoGradGuard no_grad;
+  const detail::Stopwatch total;
+  const ModelConfig& dense = checkpoint.config();
+  const std::string file = checkpoint.path().string();
+  SLICE_CHECK(options.method == Method::kSliceGpt && !options.budgeted(),
+              "layer by layer: slicegpt with a kept size works so, refit and budgets do not");
+  SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
+  Stream::check_tokens(tokens);
+  const at::Device device = choose_device(pass.device.str());
+  const std::optional<at::ScalarType> stored = stored_dtype(checkpoint);
+  SLICE_FORMAT_CHECK(stored || (pass.written && (device.is_cpu() || pass.dtype)),
+                     "{}: a quantised file does not say what to hold and write its weights as: "
+                     "give a dtype",
+                     file);
+  const at::ScalarType held =
+      pass.dtype.value_or(device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
+  const at::ScalarType written = pass.written ? *pass.written : *stored;
+  const ModelConfig sliced = planned_config(dense, options);
+
+  DecoderImpl decoder(dense);
+  check_entries(decoder, checkpoint);
+  decoder.prepare_head();
+  SliceReport report;
+  detail::name_memory("slicing layer by layer", device, [&] {
+    detail::LayerPassage weights(decoder, checkpoint, sliced, directory, device, held, written,
+                                 pass.shard_bytes);
+    ModelAdapter adapter = decoder.adapter();
+    check_adapter(adapter);
+    report = detail::slice_sublayers(adapter, tokens, options, on_progress, weights.passage());
+    weights.finish();
+    report.load_seconds = weights.enter_seconds();
+    report.save_seconds = weights.leave_seconds();
+  });
+  write_description(sliced, written, tokenizer, directory);
+
+  report.family = dense.family;
+  report.layers = dense.layers;
+  report.head_counts.assign(dense.layers, dense.heads);
+  report.ffn_sizes.assign(dense.layers, dense.ffn_size);
+  report.before = count_parameters(dense);
+  report.after = count_parameters(sliced);
+  report.total_seconds = total.seconds();
+  report.peak_host_bytes = peak_host_bytes();
+  report.peak_device_bytes = peak_device_bytes(device);
+  return report;
+}
+
+}  // namespace slice

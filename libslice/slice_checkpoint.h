@@ -1,0 +1,46 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+
+#include "libslice/checkpoint.h"
+#include "libslice/plan.h"
+#include "libslice/progress.h"
+#include "libslice/report.h"
+#include "libslice/tokenizer.h"
+
+namespace slice {
+
+/// Where a checkpoint is sliced, and what is written.
+struct PassOptions {
+  at::Device device = at::kCPU;
+  /// What weights are held and computed in: float32 on the CPU when absent, on a GPU the stored
+  /// dtype.
+  std::optional<at::ScalarType> dtype = std::nullopt;
+  /// What is written: the stored dtype when absent.
+  std::optional<at::ScalarType> written = std::nullopt;
+  int64_t shard_bytes = int64_t{5} << 30;  ///< largest safetensors file
+};
+
+/// Slices a model that need not fit on the device, or into memory: layers come from the checkpoint
+/// one by one, the next one read while this one is sliced, and go into the output's shards while
+/// the next one is sliced. The files are those that load_model, slice_model and write_model give,
+/// byte for byte.
+///
+/// On the device at a time: the embedding or the head, or two layers, beside the stream of all
+/// calibration tokens and what slicing a layer takes. On the host: a layer read ahead.
+///
+/// @param tokens     (N, T) int64     @param options  of Method::kSliceGpt
+/// @param directory  exists; files of a Hugging Face model are written into it
+/// @param tokenizer  written beside them; may be nullptr
+/// @throws FormatError, NumericError, DeviceError, Error  as load_model, slice_model and
+/// write_model; FormatError for a quantised checkpoint without `written`, and on a GPU without
+/// `dtype`: which half type holds it is known only when all of it was read
+/// @throws ShapeError  the method is another one
+SliceReport slice_checkpoint(const Checkpoint& checkpoint, const at::Tensor& tokens,
+                             const SliceOptions& options, const std::filesystem::path& directory,
+                             const PassOptions& pass, const Tokenizer* tokenizer,
+                             const OnProgress& on_progress = {});
+
+}  // namespace slice
