@@ -10,7 +10,10 @@ namespace detail {
 at::Tensor placeholder(at::IntArrayRef shape) { return at::zeros({1}, at::kFloat).expand(shape); }
 
 bool is_placeholder(const at::Tensor& tensor) {
-  return tensor.numel() > 1 && !tensor.is_non_overlapping_and_dense();
+  if (tensor.numel() <= 1) return false;
+  for (int64_t i = 0; i < tensor.dim(); ++i)
+    if (tensor.size(i) > 1 && tensor.stride(i) != 0) return false;
+  return true;
 }
 
 }  // namespace detail

@@ -50,6 +50,8 @@ TEST_CASE("layers hold no memory before they are loaded") {
     CHECK(detail::is_placeholder(tensor));
   }
   CHECK_FALSE(detail::is_placeholder(at::ones({2, 2})));
+  CHECK_FALSE(
+      detail::is_placeholder(at::ones({4, 2}).slice(0, 0, 4, 2)));  // a view of every other row
 }
 
 }  // namespace
