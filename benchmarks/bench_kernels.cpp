@@ -1,7 +1,6 @@
 // The kernels of cuda/ beside cuBLAS, in one run with the card's measured ceilings.
 //
-//   bench_kernels [rows.csv] [rms_norm | covariance | rotated_add]     SLICE_COMMIT names the
-//   commit in the rows
+//   bench_kernels [rows.csv] [rms_norm | covariance]     SLICE_COMMIT names the commit in the rows
 
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
@@ -21,7 +20,6 @@
 #include "benchmarks/shapes.h"
 #include "cuda/covariance.h"
 #include "cuda/rms_norm.h"
-#include "cuda/rotated_add.h"
 
 namespace {
 
@@ -194,42 +192,6 @@ void bench_covariance(const Context& context, const shapes::ModelShape& model, D
             "cublas-full", ours, theirs);
 }
 
-// Baseline: cuBLAS adding into a Y that already holds R.
-void bench_rotated_add(const Context& context, const shapes::ModelShape& model, DataType type,
-                       int64_t n) {
-  const int64_t k = model.kept;
-  const DeviceBuffer X = random_buffer(type, n * k, 1, context);
-  const DeviceBuffer W = random_buffer(type, k * k, 2, context);
-  const DeviceBuffer R = random_buffer(type, n * k, 3, context);
-  const DeviceBuffer Y(R.bytes());
-  const DeviceBuffer Z = random_buffer(type, n * k, 3, context);  // R again
-  const float one = 1;
-  const auto ours = [&] {
-    return kernels::rotated_add(Y.data(), X.data(), W.data(), R.data(), type, n, k, k, k,
-                                context.stream) == cudaSuccess;
-  };
-  const auto theirs = [&] {
-    const auto size = static_cast<int>(k);
-    return cublasGemmEx(context.cublas, CUBLAS_OP_T, CUBLAS_OP_N, size, static_cast<int>(n), size,
-                        &one, W.data(), cuda_type(type), size, X.data(), cuda_type(type), size,
-                        &one, Z.data(), cuda_type(type), size, CUBLAS_COMPUTE_32F,
-                        CUBLAS_GEMM_DEFAULT) == CUBLAS_STATUS_SUCCESS;
-  };
-  if (!ours() || !theirs()) throw std::runtime_error("rotated_add: failed to start");
-  require_agreement(values_of(Y, type), values_of(Z, type),
-                    type == DataType::kFloat32 ? 1e-5 : 5e-3, "rotated_add");
-  const auto kk = static_cast<double>(k);
-  const double flops = 2 * kk * kk * static_cast<double>(n);
-  const auto bytes = static_cast<double>(W.bytes() + 3 * X.bytes());
-  const double tflops =
-      type == DataType::kFloat32 ? context.ceilings.fp32_tflops : context.ceilings.bf16_tflops;
-  time_pair(
-      context,
-      {"rotated_add", "k" + std::to_string(k), name_of(type), std::to_string(n), "",
-       std::max(flops / tflops * 1e-6, bytes / context.ceilings.read_gbs * 1e-3), bytes, flops},
-      "cublas", ours, theirs);
-}
-
 void run(const std::string& path, const std::string& subject) {
   const bench::Stream stream;
   const DeviceBuffer workspace(32 << 20);  // as LibTorch gives it on Hopper
@@ -252,9 +214,6 @@ void run(const std::string& path, const std::string& subject) {
         if (wanted("rms_norm")) bench_rms_norm(context, model, type, n);
       }
       if (wanted("covariance")) bench_covariance(context, model, type);
-      for (const int64_t n : {int64_t{1}, int64_t{64}, int64_t{512}, int64_t{2048}}) {
-        if (wanted("rotated_add")) bench_rotated_add(context, model, type, n);
-      }
     }
   }
   cublasDestroy(cublas);

@@ -106,29 +106,6 @@ inline std::vector<double> rms_norm_reference(const std::vector<double>& x, int6
   return y;
 }
 
-/// One entry of X·Wᵀ + R.
-inline double rotated_add_entry(const std::vector<double>& X, const std::vector<double>& W,
-                                const std::vector<double>& R, int64_t row, int64_t column,
-                                int64_t d_in, int64_t d_out, int64_t x_row_stride) {
-  double sum = 0;
-  for (int64_t k = 0; k < d_in; ++k) sum += X[row * x_row_stride + k] * W[column * d_in + k];
-  return sum + R[row * d_out + column];
-}
-
-inline std::vector<double> rotated_add_reference(const std::vector<double>& X,
-                                                 const std::vector<double>& W,
-                                                 const std::vector<double>& R, int64_t n,
-                                                 int64_t d_in, int64_t d_out,
-                                                 int64_t x_row_stride) {
-  std::vector<double> Y(static_cast<size_t>(n * d_out));
-  for (int64_t row = 0; row < n; ++row) {
-    for (int64_t column = 0; column < d_out; ++column) {
-      Y[row * d_out + column] = rotated_add_entry(X, W, R, row, column, d_in, d_out, x_row_stride);
-    }
-  }
-  return Y;
-}
-
 /// zᵀ z (d, d), both triangles, z (tokens, d) with a row stride.
 inline std::vector<double> covariance_reference(const std::vector<double>& z, int64_t tokens,
                                                 int64_t d, int64_t row_stride) {
