@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+
+#include "cuda/data_type.h"
+
+namespace slice::kernels {
+
+/// What happens to a sum before the residual is added and it is written.
+enum class Epilogue {
+  kNone,
+  kRelu,
+  kGelu,       ///< x · Φ(x)
+  kGeluTanh,   ///< its approximation by tanh
+  kGatedSilu,  ///< rows 2i and 2i + 1 of W are gate and up of channel i: Y has N / 2 columns
+};
+
+/// Rows that one call takes: past them a product is no longer bound by reading its weights alone.
+inline constexpr int64_t kSkinnyRows = 16;
+
+/// A linear layer of a decoder for few tokens: all that lies between two points of the stream, in
+/// one pass over its weights.
+///
+///   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R                       (mathematics §4)
+///   s(X) = 1/sqrt(Σx²/norm_hidden + eps) of each row, or 1
+///
+/// A reader: X the stream, W the readers one below the other. A writer: X the hidden signal,
+/// W = W_out; of its shortcut's forms a dense one is Z = x, V = Sᵀ, the identity R = x, a diagonal
+/// R = x with d, a low-rank one R = x, Z = down·x, V = up.
+///
+/// Columns are contiguous, rows as far apart as the strides say. All operands have one type.
+struct SkinnyLinear {
+  void* Y = nullptr;        // (M, N), kGatedSilu: (M, N / 2); may be R, overlaps nothing else
+  const void* X = nullptr;  // (M, K)
+  const void* W = nullptr;  // (N, K), contiguous like a Linear's weight
+  const void* Z = nullptr;  // (M, K2), optional, not together with a norm
+  const void* V = nullptr;  // (N, K2), contiguous; with Z
+  const void* bias = nullptr;         // (N), optional
+  const void* R = nullptr;            // (M, residual_columns), optional; columns beyond get none
+  const void* diagonal = nullptr;     // (residual_columns), optional: ones
+  const void* norm_weight = nullptr;  // (K), optional: α of a model that is not fused
+  int64_t norm_hidden = 0;            // D of the norm; 0: no norm
+  double eps = 0;
+  Epilogue epilogue = Epilogue::kNone;
+  DataType type = DataType::kFloat16;
+  int64_t M = 0;  // 0 … kSkinnyRows
+  int64_t N = 0;
+  int64_t K = 0;
+  int64_t K2 = 0;
+  int64_t residual_columns = 0;
+  int64_t x_row_stride = 0;
+  int64_t y_row_stride = 0;
+  int64_t z_row_stride = 0;
+  int64_t r_row_stride = 0;
+  /// Reads the first of W and V while the kernel in front of this one on the stream still runs
+  /// (compute capability 9.0; everything else waits for it). False when that kernel writes them.
+  bool prefetch = true;
+};
+
+/// @return   cudaErrorInvalidValue for a bad size, stride, alignment or overlap; else the launch's.
+///
+/// Half types are multiplied on the tensor cores; sums in float32 (float64 for float64; float32
+/// never as TF32), one rounding of Y, one more of x·α where there is a norm_weight. A row has the
+/// same bits whatever rows are beside it and at any alignment. 16-byte accesses where X, W, Z and V
+/// and the lengths of their rows allow; elsewhere element by element, several times slower.
+/// Cost: reads W and V once; docs/performance.md has the measured share of the bandwidth.
+cudaError_t skinny_linear(const SkinnyLinear& layer, cudaStream_t stream);
+
+}  // namespace slice::kernels
