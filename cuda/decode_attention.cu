@@ -13,8 +13,9 @@
 //   qkv (B, (h + 2·kv)·d)   K, V (B, kv, capacity, d)   out (B, h·d)     row-major, contiguous
 // grid    splits · kv · ⌈h / kv / kHeads⌉ · B; a block takes a range of positions for up to kHeads
 //         query heads of one key head; ranges that are empty leave at once
-// block   128 threads in teams of 8 … 32 lanes; a team has a row of K and of V in its registers
-// shared  turned queries, the new row, one sum a team and head: at most 43 KiB
+// block   256 threads in teams of 8 … 32 lanes; a team has rows of K and of V in its registers,
+//         the first of them before the kernel in front has ended
+// shared  the new row; turned queries, then one sum a team and head: at most 36 KiB for half types
 // numerics  products, softmax (base 2, running maximum) and sums in float32; one rounding to T; the
 //         new key is rounded to T before it is used, as the cached ones are; the last block to
 //         finish adds the splits in their order, so results repeat bit by bit
@@ -26,11 +27,11 @@ namespace {
 
 using detail::Pack;
 
-constexpr int kThreads = 128;
+constexpr int kThreads = 256;
 constexpr int kWarp = 32;
 constexpr int kMaxHeadSize = static_cast<int>(kDecodeHeadSize);
-constexpr int kMaxHeads = 8;       // query heads a block
-constexpr int kMinSplitRows = 64;  // fewer are not worth a second block and its combination
+constexpr int kMaxHeads = 4;        // query heads a block: what shared memory holds
+constexpr int kMinSplitRows = 128;  // fewer are not worth a second block and its combination
 constexpr int kVectorBytes = 16;
 constexpr int kPartialHeader = 2;  // maximum and sum, in front of a partial result's d numbers
 
@@ -66,14 +67,20 @@ __device__ __forceinline__ Range range_of(const Arguments<T>& a, int batch, int 
   return {begin, min(begin + rows, all), (window + rows - 1) / rows, position};
 }
 
-/// Coordinate i of a head's row turned to `position`.
+/// Cosines and sines of one position, a pair of coordinates each.
+struct Angles {
+  float cosine[kMaxHeadSize / 2];
+  float sine[kMaxHeadSize / 2];
+};
+
+/// Coordinate i of a head's row, turned.
 template <typename T>
-__device__ __forceinline__ float turned(const Arguments<T>& a, const T* row, int i, int position) {
-  if (i >= a.rotary_size) return detail::widen(row[i]);
-  const int half = a.rotary_size / 2, pair = i < half ? i : i - half;
-  const int64_t angle = int64_t{position} * half + pair;
+__device__ __forceinline__ float turned(const T* row, int i, int rotary_size,
+                                        const Angles& angles) {
+  if (i >= rotary_size) return detail::widen(row[i]);
+  const int half = rotary_size / 2, pair = i < half ? i : i - half;
   const float u = detail::widen(row[pair]), v = detail::widen(row[pair + half]);
-  const float c = a.cosine[angle], s = a.sine[angle];
+  const float c = angles.cosine[pair], s = angles.sine[pair];
   return i < half ? u * c - v * s : v * c + u * s;
 }
 
@@ -100,60 +107,84 @@ struct Sums {
   float values[kHeads][kOwn];
 };
 
-/// Adds kRows positions, `rows_apart` between them, to a team's sums.
-template <int kTeam, int kHeads, int kRows, int kWidth, int kPacks, typename T>
-__device__ __forceinline__ void add_rows(Sums<kHeads, kWidth * kPacks>& sums,
-                                         const float (&q)[kHeads][kWidth * kPacks], const T* keys,
-                                         const T* values, const T* new_key, const T* new_value,
-                                         const Range& range, int first, int rows_apart,
-                                         int head_size, int lane) {
+/// kRows rows of K and of V in a team's registers, kTeams apart.
+template <typename T, int kWidth, int kPacks, int kTeam, int kRows>
+struct Rows {
   using P = Pack<T, kWidth>;
+  static constexpr int kApart = kThreads / kTeam;
   P k[kRows][kPacks], v[kRows][kPacks];
-#pragma unroll
-  for (int r = 0; r < kRows; ++r) {
-    const int row = first + r * rows_apart;
-    const bool is_new = row == range.position;
-    const T* key = is_new ? new_key : keys + int64_t{row} * head_size;
-    const T* value = is_new ? new_value : values + int64_t{row} * head_size;
-#pragma unroll
-    for (int i = 0; i < kPacks; ++i) {
-      const int at = (i * kTeam + lane) * kWidth;
-      const bool valid = row < range.end && at < head_size;
-      k[r][i] = valid ? *reinterpret_cast<const P*>(key + at) : P{};
-      v[r][i] = valid ? *reinterpret_cast<const P*>(value + at) : P{};
-    }
+
+  static __device__ __forceinline__ int column(int pack, int lane) {
+    return (pack * kTeam + lane) * kWidth;
   }
-#pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
-    float scores[kRows];
-    float maximum = sums.maximum[h];
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) {
-      float product = 0;
-#pragma unroll
-      for (int i = 0; i < kWidth * kPacks; ++i) {
-        product += q[h][i] * detail::widen(k[r][i / kWidth].values[i % kWidth]);
-      }
-      product = team_sum<kTeam>(product);
-      scores[r] = first + r * rows_apart < range.end ? product : -INFINITY;
-      maximum = fmaxf(maximum, scores[r]);
-    }
-    const float shrink = weight_of(sums.maximum[h], maximum);
-    sums.maximum[h] = maximum;
-    sums.total[h] *= shrink;
-#pragma unroll
-    for (int i = 0; i < kWidth * kPacks; ++i) sums.values[h][i] *= shrink;
+
+  /// From the cache, without the new row, which is not there.
+  __device__ __forceinline__ void load(const T* keys, const T* values, const Range& range,
+                                       int first, int head_size, int lane) {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-      const float weight = weight_of(scores[r], maximum);
-      sums.total[h] += weight;
+      const int row = first + r * kApart;
 #pragma unroll
-      for (int i = 0; i < kWidth * kPacks; ++i) {
-        sums.values[h][i] += weight * detail::widen(v[r][i / kWidth].values[i % kWidth]);
+      for (int i = 0; i < kPacks; ++i) {
+        const int at = column(i, lane);
+        const bool valid = row < range.end && row != range.position && at < head_size;
+        const int64_t offset = int64_t{row} * head_size + at;
+        k[r][i] = valid ? *reinterpret_cast<const P*>(keys + offset) : P{};
+        v[r][i] = valid ? *reinterpret_cast<const P*>(values + offset) : P{};
       }
     }
   }
-}
+
+  /// Puts the new row where it belongs.
+  __device__ __forceinline__ void insert(const T* key, const T* value, const Range& range,
+                                         int first, int lane) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      if (first + r * kApart != range.position) continue;
+#pragma unroll
+      for (int i = 0; i < kPacks; ++i) {
+        k[r][i] = *reinterpret_cast<const P*>(key + column(i, lane));
+        v[r][i] = *reinterpret_cast<const P*>(value + column(i, lane));
+      }
+    }
+  }
+
+  template <int kHeads>
+  __device__ __forceinline__ void add_to(Sums<kHeads, kWidth * kPacks>& sums,
+                                         const float (&q)[kHeads][kWidth * kPacks],
+                                         const Range& range, int first) const {
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      float scores[kRows];
+      float maximum = sums.maximum[h];
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        float product = 0;
+#pragma unroll
+        for (int i = 0; i < kWidth * kPacks; ++i) {
+          product += q[h][i] * detail::widen(k[r][i / kWidth].values[i % kWidth]);
+        }
+        product = team_sum<kTeam>(product);
+        scores[r] = first + r * kApart < range.end ? product : -INFINITY;
+        maximum = fmaxf(maximum, scores[r]);
+      }
+      const float shrink = weight_of(sums.maximum[h], maximum);
+      sums.maximum[h] = maximum;
+      sums.total[h] *= shrink;
+#pragma unroll
+      for (int i = 0; i < kWidth * kPacks; ++i) sums.values[h][i] *= shrink;
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) {
+        const float weight = weight_of(scores[r], maximum);
+        sums.total[h] += weight;
+#pragma unroll
+        for (int i = 0; i < kWidth * kPacks; ++i) {
+          sums.values[h][i] += weight * detail::widen(v[r][i / kWidth].values[i % kWidth]);
+        }
+      }
+    }
+  }
+};
 
 /// Puts `count` partial softmaxes together, in their order: maximum and total of each `stride`
 /// apart. Partials may come from other blocks, so they are read past the L1.
@@ -174,17 +205,17 @@ __device__ __forceinline__ float combined(const float* partials, int stride, int
 template <typename T, int kWidth, int kPacks, int kTeam, int kHeads>
 __global__ void __launch_bounds__(kThreads) decode_attention_kernel(const Arguments<T> a) {
   constexpr int kOwn = kWidth * kPacks, kTeams = kThreads / kTeam;
-  constexpr int kRows = kHeads > 4 ? 2 : 4;  // in registers at a time
+  constexpr int kRows = kPacks > 1 ? 2 : 4;  // a team's at a time
   constexpr int kRowSize = kOwn * kTeam;
   __shared__ __align__(16) T new_key[kRowSize];
   __shared__ __align__(16) T new_value[kRowSize];
-  __shared__ __align__(16) float queries[kHeads][kRowSize];
   __shared__ float maxima[kTeams][kHeads], totals[kTeams][kHeads];
-  __shared__ float team_values[kTeams][kHeads][kRowSize];
   __shared__ bool is_last;
+  __shared__ float team_values[kTeams][kHeads][kRowSize];  // and before: queries and angles
+  auto& queries = team_values[0];
+  auto& angles = *reinterpret_cast<Angles*>(&team_values[1]);
+  static_assert(sizeof team_values >= sizeof(float) * kHeads * kRowSize + sizeof(Angles));
 
-  detail::wait_for_previous_kernel();
-  detail::start_next_kernel();
   const int group = a.heads / a.kv_heads, chunks = (group + kHeads - 1) / kHeads;
   const int d = a.head_size;
   const int split = static_cast<int>(blockIdx.x) % a.splits;
@@ -193,26 +224,42 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(const Argume
   const int batch = sharing / chunks / a.kv_heads;
   const int first_head = kv_head * group + chunk * kHeads;
   const int heads = min(kHeads, group - chunk * kHeads);
+  const int team = static_cast<int>(threadIdx.x) / kTeam;
+  const int lane = static_cast<int>(threadIdx.x) % kTeam;
+  const int64_t cache_offset = (int64_t{batch} * a.kv_heads + kv_head) * a.capacity * d;
+  const T *keys = a.keys + cache_offset, *values = a.values + cache_offset;
+
+  // What the kernel in front does not write is on its way while that one still runs.
   const Range range = range_of(a, batch, split);
-  if (range.begin >= range.end) return;
+  const bool is_idle = range.begin >= range.end;
+  Rows<T, kWidth, kPacks, kTeam, kRows> rows;
+  if (!is_idle) {
+    rows.load(keys, values, range, range.begin + team, d, lane);
+    const int half = a.rotary_size / 2;
+    for (int i = static_cast<int>(threadIdx.x); i < half; i += kThreads) {
+      angles.cosine[i] = a.cosine[int64_t{range.position} * half + i];
+      angles.sine[i] = a.sine[int64_t{range.position} * half + i];
+    }
+  }
+  detail::wait_for_previous_kernel();
+  detail::start_next_kernel();
+  if (is_idle) return;
+  __syncthreads();
 
   const T* projected = a.qkv + int64_t{batch} * (a.heads + 2 * a.kv_heads) * d;
-  const int64_t cache_offset = (int64_t{batch} * a.kv_heads + kv_head) * a.capacity * d;
   for (int e = static_cast<int>(threadIdx.x); e < kHeads * kRowSize; e += kThreads) {
     const int h = e / kRowSize, i = e % kRowSize;
-    const bool valid = h < heads && i < d;
-    queries[h][i] =
-        valid ? a.scale * turned(a, projected + int64_t{first_head + h} * d, i, range.position)
-              : 0.0f;
+    const T* query = projected + int64_t{first_head + h} * d;
+    queries[h][i] = h < heads && i < d ? a.scale * turned(query, i, a.rotary_size, angles) : 0.0f;
   }
   if (range.end == range.position + 1) {
     const T* key = projected + int64_t{a.heads + kv_head} * d;
     const T* value = key + int64_t{a.kv_heads} * d;
     const int64_t target = cache_offset + int64_t{range.position} * d;
-    for (int i = static_cast<int>(threadIdx.x); i < d; i += kThreads) {
-      new_key[i] = detail::narrow<T>(turned(a, key, i, range.position));
-      new_value[i] = value[i];
-      if (chunk == 0) {
+    for (int i = static_cast<int>(threadIdx.x); i < kRowSize; i += kThreads) {
+      new_key[i] = detail::narrow<T>(i < d ? turned(key, i, a.rotary_size, angles) : 0.0f);
+      new_value[i] = i < d ? value[i] : detail::narrow<T>(0.0f);
+      if (chunk == 0 && i < d) {
         a.keys[target + i] = new_key[i];
         a.values[target + i] = new_value[i];
       }
@@ -220,8 +267,6 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(const Argume
   }
   __syncthreads();
 
-  const int team = static_cast<int>(threadIdx.x) / kTeam;
-  const int lane = static_cast<int>(threadIdx.x) % kTeam;
   float q[kHeads][kOwn];
   Sums<kHeads, kOwn> sums;
 #pragma unroll
@@ -234,11 +279,14 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(const Argume
       sums.values[h][i] = 0;
     }
   }
+  __syncthreads();  // the queries' memory is written again below
   // All lanes go round equally often: the sums over a team are shuffles of whole warps.
   for (int first = range.begin; first < range.end; first += kTeams * kRows) {
-    add_rows<kTeam, kHeads, kRows, kWidth, kPacks>(sums, q, a.keys + cache_offset,
-                                                   a.values + cache_offset, new_key, new_value,
-                                                   range, first + team, kTeams, d, lane);
+    Rows<T, kWidth, kPacks, kTeam, kRows> next;
+    next.load(keys, values, range, first + kTeams * kRows + team, d, lane);
+    rows.insert(new_key, new_value, range, first + team, lane);
+    rows.add_to(sums, q, range, first + team);
+    rows = next;
   }
 #pragma unroll
   for (int h = 0; h < kHeads; ++h) {
@@ -306,7 +354,6 @@ cudaError_t launch(const Arguments<T>& a, const DecodeAttention& p, bool early,
   };
   const int64_t group = p.heads / p.kv_heads;
   if (group == 1) return start(decode_attention_kernel<T, kWidth, kPacks, kTeam, 1>, 1);
-  if (group <= 4) return start(decode_attention_kernel<T, kWidth, kPacks, kTeam, 4>, 4);
   return start(decode_attention_kernel<T, kWidth, kPacks, kTeam, kMaxHeads>, kMaxHeads);
 }
 

@@ -208,8 +208,8 @@ TEST_CASE("decode_attention matches the oracle around the bounds of its splits",
   const Stream stream;
   for (const DataType type : kTypes) {
     for (const int64_t splits : {1, 2, 7}) {
-      for (const int32_t p : {0, 1, 62, 63, 64, 65, 127, 128, 447, 448, 449, 500}) {
-        check_against_oracle({3, 1, 64, 64, 501, 0, splits, {p, 500 - p}}, type, stream);
+      for (const int32_t p : {0, 1, 126, 127, 128, 129, 255, 256, 895, 896, 897, 1000}) {
+        check_against_oracle({3, 1, 64, 64, 1001, 0, splits, {p, 1000 - p}}, type, stream);
       }
     }
     check_against_oracle({4, 4, 128, 128, 5001, 0, 9, {4999, 0}}, type, stream);
@@ -221,8 +221,9 @@ TEST_CASE("decode_attention sees the window and no more", "[cuda][decode_attenti
   require_gpu();
   const Stream stream;
   for (const DataType type : kTypes) {
-    for (const int64_t window : {1, 5, 64, 65, 200, 1000}) {
-      check_against_oracle({4, 2, 80, 32, 400, window, 4, {0, 4, 63, 64, 199, 399}}, type, stream);
+    for (const int64_t window : {1, 5, 128, 129, 200, 1000}) {
+      check_against_oracle({4, 2, 80, 32, 400, window, 4, {0, 4, 127, 128, 199, 399}}, type,
+                           stream);
     }
   }
 }
