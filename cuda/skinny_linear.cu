@@ -26,10 +26,6 @@ using detail::SkinnyOperands;
 using detail::SkinnyShape;
 
 constexpr int kVectorBytes = 16;
-#ifndef SKINNY_OCTETS
-#define SKINNY_OCTETS 4
-#endif
-constexpr int kMaxOctets = SKINNY_OCTETS;
 
 struct Device {
   int multiprocessors = 0;
@@ -52,39 +48,56 @@ cudaError_t current_device(Device& device) {
 }
 
 template <typename Shape, typename T>
-cudaError_t launch_mma(const SkinnyOperands<T>& p, int64_t blocks, bool early,
-                       cudaStream_t stream) {
+cudaError_t launch_mma(const SkinnyOperands<T>& p, bool early, cudaStream_t stream) {
   const auto kernel = detail::skinny_linear_mma_kernel<T, Shape>;
-  const cudaError_t status = cudaFuncSetAttribute(
-      kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Shape::kSharedBytes);
+  const int shared_bytes = Shape::shared_bytes(p.M);
+  const cudaError_t status =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
   if (status != cudaSuccess) return status;
+  const int64_t columns = p.N / p.rows_per_column();
+  const int64_t blocks = detail::ceil_div(columns, Shape::kRows / p.rows_per_column());
   return detail::launch_dependent(
-      kernel, {static_cast<unsigned>(blocks), Shape::kThreads, Shape::kSharedBytes}, early, stream,
-      p);
+      kernel,
+      {static_cast<unsigned>(blocks), Shape::kThreads, static_cast<size_t>(shared_bytes)}, early,
+      stream, p);
 }
 
-// The fewest passes over X, and then the smallest tile that makes them.
-template <int kGroups, typename T>
-cudaError_t launch_vectors(const SkinnyOperands<T>& p, int64_t blocks, bool early,
-                           cudaStream_t stream) {
-  const int64_t columns = detail::ceil_div(p.N / p.rows_per_column(), blocks);
-  const int64_t octets = detail::ceil_div(columns * p.rows_per_column(), 8);
-  const int64_t passes = detail::ceil_div(octets, kMaxOctets);
-  switch (detail::ceil_div(octets, passes)) {
-    case 1:
-      return launch_mma<SkinnyShape<1, kGroups, true>>(p, blocks, early, stream);
-    case 2:
-      return launch_mma<SkinnyShape<2, kGroups, true>>(p, blocks, early, stream);
-    case 3:
-      return launch_mma<SkinnyShape<3, kGroups, true>>(p, blocks, early, stream);
-#if SKINNY_OCTETS >= 6
-    case 5: case 6:
-      return launch_mma<SkinnyShape<6, kGroups, true>>(p, blocks, early, stream);
-#endif
-    default:
-      return launch_mma<SkinnyShape<4, kGroups, true>>(p, blocks, early, stream);
+#ifdef SKINNY_TUNE
+}
+int g_octets = 1, g_stages = 6;
+namespace {
+template <int kOctets, int kGroups, typename T>
+cudaError_t launch_stages(const SkinnyOperands<T>& p, bool early, cudaStream_t stream) {
+  constexpr int kChunk = kGroups == 1 ? 1024 : 512;
+  if constexpr (!std::is_same_v<T, __half>) return cudaErrorInvalidValue; else
+  switch (g_stages) {
+    case 2: return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, 2, true>>(p, early, stream);
+    case 3: return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, 3, true>>(p, early, stream);
+    case 4: return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, 4, true>>(p, early, stream);
+    default: return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, 5, true>>(p, early, stream);
   }
 }
+template <int kGroups, typename T>
+cudaError_t launch_vectors(const SkinnyOperands<T>& p, bool early, cudaStream_t stream) {
+  switch (g_octets) {
+    case 1: return launch_stages<1, kGroups>(p, early, stream);
+    case 2: return launch_stages<2, kGroups>(p, early, stream);
+    case 3: return launch_stages<3, kGroups>(p, early, stream);
+    case 4: return launch_stages<4, kGroups>(p, early, stream);
+    case 5: return launch_stages<5, kGroups>(p, early, stream);
+    default: return launch_stages<6, kGroups>(p, early, stream);
+  }
+}
+#else
+template <int kGroups, typename T>
+cudaError_t launch_vectors(const SkinnyOperands<T>& p, bool early, cudaStream_t stream) {
+  if constexpr (kGroups == 1) {
+    return launch_mma<SkinnyShape<3, kGroups, 1024, 3, true>>(p, early, stream);
+  } else {
+    return launch_mma<SkinnyShape<3, kGroups, 512, 3, true>>(p, early, stream);
+  }
+}
+#endif
 
 template <typename T>
 cudaError_t launch(const SkinnyOperands<T>& p, bool vectors, bool prefetch, cudaStream_t stream) {
@@ -94,14 +107,13 @@ cudaError_t launch(const SkinnyOperands<T>& p, bool vectors, bool prefetch, cuda
   const bool early = prefetch && device.starts_early;
   const int64_t columns = p.N / p.rows_per_column();
   if constexpr (sizeof(T) == 2) {
-    const int64_t blocks = std::min<int64_t>(columns, device.multiprocessors);
     const bool one_group = p.M <= 8;
     if (!vectors) {
-      return one_group ? launch_mma<SkinnyShape<1, 1, false>>(p, blocks, early, stream)
-                       : launch_mma<SkinnyShape<1, 2, false>>(p, blocks, early, stream);
+      return one_group ? launch_mma<SkinnyShape<1, 1, 512, 3, false>>(p, early, stream)
+                       : launch_mma<SkinnyShape<1, 2, 512, 3, false>>(p, early, stream);
     }
-    return one_group ? launch_vectors<1>(p, blocks, early, stream)
-                     : launch_vectors<2>(p, blocks, early, stream);
+    return one_group ? launch_vectors<1>(p, early, stream)
+                     : launch_vectors<2>(p, early, stream);
   } else {
     const int64_t blocks = detail::ceil_div(columns, detail::kSkinnyFmaWarps);
     return detail::launch_dependent(
