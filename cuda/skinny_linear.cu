@@ -62,42 +62,52 @@ cudaError_t launch_mma(const SkinnyOperands<T>& p, bool early, cudaStream_t stre
       stream, p);
 }
 
-#ifdef SKINNY_TUNE
-}
-int g_octets = 1, g_stages = 6;
-namespace {
-template <int kOctets, int kGroups, typename T>
-cudaError_t launch_stages(const SkinnyOperands<T>& p, bool early, cudaStream_t stream) {
-  constexpr int kChunk = kGroups == 1 ? 1024 : 512;
-  if constexpr (!std::is_same_v<T, __half>) return cudaErrorInvalidValue; else
-  switch (g_stages) {
-    case 2: return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, 2, true>>(p, early, stream);
-    case 3: return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, 3, true>>(p, early, stream);
-    case 4: return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, 4, true>>(p, early, stream);
-    default: return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, 5, true>>(p, early, stream);
-  }
-}
-template <int kGroups, typename T>
+template <int kOctets, int kGroups, int kChunk, int kStages, typename T>
 cudaError_t launch_vectors(const SkinnyOperands<T>& p, bool early, cudaStream_t stream) {
-  switch (g_octets) {
-    case 1: return launch_stages<1, kGroups>(p, early, stream);
-    case 2: return launch_stages<2, kGroups>(p, early, stream);
-    case 3: return launch_stages<3, kGroups>(p, early, stream);
-    case 4: return launch_stages<4, kGroups>(p, early, stream);
-    case 5: return launch_stages<5, kGroups>(p, early, stream);
-    default: return launch_stages<6, kGroups>(p, early, stream);
+  return launch_mma<SkinnyShape<kOctets, kGroups, kChunk, kStages, true>>(p, early, stream);
+}
+
+// By measurement (docs/performance.md): one block a multiprocessor with as long a queue as it
+// holds, while that covers N; else several small ones, whose ends and beginnings overlap.
+template <typename T>
+cudaError_t launch_few(const SkinnyOperands<T>& p, int64_t octets, bool early,
+                       cudaStream_t stream) {
+  switch (octets) {
+    case 1:
+      return launch_vectors<1, 1, 1024, 4>(p, early, stream);
+    case 2:
+      return launch_vectors<2, 1, 1024, 4>(p, early, stream);
+    case 3:
+      return p.M <= 4 ? launch_vectors<3, 1, 1024, 4>(p, early, stream)
+                      : launch_vectors<3, 1, 1024, 3>(p, early, stream);
+    case 4:
+      return launch_vectors<4, 1, 512, 5>(p, early, stream);
+    case 5:
+      return launch_vectors<5, 1, 512, 4>(p, early, stream);
+    case 6:
+      return launch_vectors<6, 1, 512, 4>(p, early, stream);
+    default:
+      return launch_vectors<2, 1, 512, 3>(p, early, stream);
   }
 }
-#else
-template <int kGroups, typename T>
-cudaError_t launch_vectors(const SkinnyOperands<T>& p, bool early, cudaStream_t stream) {
-  if constexpr (kGroups == 1) {
-    return launch_mma<SkinnyShape<3, kGroups, 1024, 3, true>>(p, early, stream);
-  } else {
-    return launch_mma<SkinnyShape<3, kGroups, 512, 3, true>>(p, early, stream);
+
+// X's rows are read once a block, so that the blocks are as tall as they can be.
+template <typename T>
+cudaError_t launch_many(const SkinnyOperands<T>& p, int64_t octets, bool early,
+                        cudaStream_t stream) {
+  switch (octets) {
+    case 1:
+      return launch_vectors<1, 2, 512, 3>(p, early, stream);
+    case 2:
+      return launch_vectors<2, 2, 512, 3>(p, early, stream);
+    case 3:
+      return launch_vectors<3, 2, 512, 3>(p, early, stream);
+    case 4:
+      return launch_vectors<4, 2, 512, 3>(p, early, stream);
+    default:
+      return launch_vectors<6, 2, 512, 3>(p, early, stream);
   }
 }
-#endif
 
 template <typename T>
 cudaError_t launch(const SkinnyOperands<T>& p, bool vectors, bool prefetch, cudaStream_t stream) {
@@ -105,17 +115,19 @@ cudaError_t launch(const SkinnyOperands<T>& p, bool vectors, bool prefetch, cuda
   const cudaError_t status = current_device(device);
   if (status != cudaSuccess) return status;
   const bool early = prefetch && device.starts_early;
-  const int64_t columns = p.N / p.rows_per_column();
   if constexpr (sizeof(T) == 2) {
     const bool one_group = p.M <= 8;
     if (!vectors) {
       return one_group ? launch_mma<SkinnyShape<1, 1, 512, 3, false>>(p, early, stream)
                        : launch_mma<SkinnyShape<1, 2, 512, 3, false>>(p, early, stream);
     }
-    return one_group ? launch_vectors<1>(p, early, stream)
-                     : launch_vectors<2>(p, early, stream);
+    const int64_t octets =
+        detail::ceil_div(p.N, 8 * static_cast<int64_t>(device.multiprocessors));
+    return one_group ? launch_few(p, octets, early, stream)
+                     : launch_many(p, octets, early, stream);
   } else {
-    const int64_t blocks = detail::ceil_div(columns, detail::kSkinnyFmaWarps);
+    const int64_t blocks =
+        detail::ceil_div(p.N / p.rows_per_column(), detail::kSkinnyFmaWarps);
     return detail::launch_dependent(
         detail::skinny_linear_fma_kernel<T>,
         {static_cast<unsigned>(blocks), detail::kSkinnyFmaWarps * 32, 0}, early, stream, p);

@@ -8,9 +8,6 @@
 // Tensor-core building blocks of compute capability 8.0: PTX ISA, "Matrix fragments for
 // mma.m16n8k16".
 
-#ifndef SKINNY_HINT
-#define SKINNY_HINT
-#endif
 namespace slice::kernels::detail {
 
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
@@ -20,7 +17,7 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
 /// Copies 16 bytes to shared memory behind the program's back, or zeros when `valid` is false (then
 /// nothing is read).
 __device__ __forceinline__ void copy_16_async(void* shared, const void* global, bool valid) {
-  asm volatile("cp.async.cg.shared.global" SKINNY_HINT " [%0], [%1], 16, %2;\n" ::"r"(shared_address(shared)),
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(shared)),
                "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)
                : "memory");
 }

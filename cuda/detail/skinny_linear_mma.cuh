@@ -10,12 +10,6 @@
 // 2t + 8 and 2t + 9 of row g, and a sum may run over k in any order that is the same on both sides:
 // here the lane's columns of two products are 8t … 8t + 7, one access of 16 bytes to either matrix.
 
-#ifdef SKINNY_TUNE
-__constant__ int c_trigger;
-#else
-constexpr int c_trigger = 1 << 20;
-#endif
-
 namespace slice::kernels::detail {
 
 /// kOctets × 8 rows of W a block, kGroups × 8 rows of X; kStages chunks of kChunk columns under way.
@@ -257,11 +251,11 @@ __global__ void __launch_bounds__(Shape::kThreads)
     block.fetch_weights(chunk, chunk);
   }
   wait_for_previous_kernel();
+  if (threadIdx.x == 0) start_next_kernel();
   for (int chunk = 0; chunk < kAhead; ++chunk) {
     if (chunk < block.chunks) block.fetch_signals(chunk, chunk);
     commit_copies();
   }
-  if (block.chunks <= kAhead + c_trigger && threadIdx.x == 0) start_next_kernel();
 
   float sums[Shape::kOctets][4] = {};
   float squares[Shape::kGroups] = {};
@@ -276,8 +270,6 @@ __global__ void __launch_bounds__(Shape::kThreads)
       const int next_stage = stage == 0 ? kAhead : stage - 1;
       block.fetch_weights(next_stage, next);
       block.fetch_signals(next_stage, next);
-      // The last loads are under way: the next kernel's can follow them.
-      if (next + 1 + c_trigger == block.chunks && threadIdx.x == 0) start_next_kernel();
     }
     commit_copies();  // an empty group past the end keeps the count of groups in step
     block.multiply(stage, chunk, sums, squares);
