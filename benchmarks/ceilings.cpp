@@ -34,19 +34,26 @@ double gemm_tflops(Timer& timer, cublasHandle_t cublas, cudaStream_t stream, Dat
 
 }  // namespace
 
+double measure_read_gbs(Timer& timer, cudaStream_t stream) {
+  const DeviceBuffer from(kBytes);
+  const DeviceBuffer sink(4);
+  check_cuda(fill_uniform(from.data(), DataType::kFloat32, kBytes / 4, 3, stream), "fill");
+  const Timing read =
+      timer.hot([&] { return read_pass(sink.data(), from.data(), kBytes, stream) == cudaSuccess; });
+  return static_cast<double>(kBytes) / read.median_us * 1e-3;
+}
+
 Ceilings measure_ceilings(Timer& timer, cublasHandle_t cublas, cudaStream_t stream) {
   Ceilings ceilings;
+  ceilings.read_gbs = measure_read_gbs(timer, stream);
   {
     const DeviceBuffer from(kBytes);
     const DeviceBuffer to(kBytes);
     check_cuda(fill_uniform(from.data(), DataType::kFloat32, kBytes / 4, 3, stream), "fill");
-    const Timing read =
-        timer.hot([&] { return read_pass(to.data(), from.data(), kBytes, stream) == cudaSuccess; });
     const Timing copy = timer.hot([&] {
       return cudaMemcpyAsync(to.data(), from.data(), kBytes, cudaMemcpyDeviceToDevice, stream) ==
              cudaSuccess;
     });
-    ceilings.read_gbs = static_cast<double>(kBytes) / read.median_us * 1e-3;
     ceilings.copy_gbs = 2.0 * static_cast<double>(kBytes) / copy.median_us * 1e-3;
   }
   ceilings.bf16_tflops = gemm_tflops(timer, cublas, stream, DataType::kBFloat16, CUDA_R_16BF,

@@ -16,6 +16,9 @@ struct Ceilings {
   double fp64_tflops = 0;  // 4096³
 };
 
+/// One pass that only reads, 2 GiB, GB/s.
+double measure_read_gbs(Timer& timer, cudaStream_t stream);
+
 Ceilings measure_ceilings(Timer& timer, cublasHandle_t cublas, cudaStream_t stream);
 
 }  // namespace slice::bench

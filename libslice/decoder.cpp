@@ -29,15 +29,6 @@ void register_at(torch::nn::Module& root, const std::string& path,
   parent->register_module(path.substr(begin), std::move(module));
 }
 
-/// @throws ShapeError  not (B, T) ids of the vocabulary.
-void check_tokens(const Tensor& tokens, int64_t vocabulary_size) {
-  SLICE_CHECK(tokens.dim() == 2 && tokens.numel() > 0 && tokens.scalar_type() == at::kLong,
-              "tokens: want (B, T) int64, got {}", detail::describe(tokens));
-  const int64_t least = tokens.min().item<int64_t>(), most = tokens.max().item<int64_t>();
-  SLICE_CHECK(least >= 0 && most < vocabulary_size, "tokens: want ids in [0, {}), got {} … {}",
-              vocabulary_size, least, most);
-}
-
 LinearRef view(const std::string& name, const Linear& linear) {
   return {name, linear->weight, linear->bias};
 }
@@ -150,15 +141,32 @@ void DecoderImpl::add_layer(int64_t layer) {
   add_sublayer(root + "mlp", root + names.mlp_norm, site + 1, {add_mlp(layer, site + 1)});
 }
 
+void DecoderImpl::check_tokens(const Tensor& tokens, int64_t first) const {
+  SLICE_CHECK(tokens.dim() == 2 && tokens.numel() > 0 && tokens.scalar_type() == at::kLong,
+              "tokens: want (B, T) int64, got {}", detail::describe(tokens));
+  const int64_t least = tokens.min().item<int64_t>(), most = tokens.max().item<int64_t>();
+  SLICE_CHECK(least >= 0 && most < config_.vocabulary_size,
+              "tokens: want ids in [0, {}), got {} … {}", config_.vocabulary_size, least, most);
+  check_positions(first + tokens.size(1));
+}
+
+void DecoderImpl::check_positions(int64_t count) const {
+  const int64_t most = config_.learned_positions - config_.position_offset;
+  SLICE_CHECK(positions_.is_empty() || count <= most, "positions: this model has {}, asked for {}",
+              most, count);
+}
+
 /// tokens (B, T) whose first stands at position `first` → (B, T, k_0)
 Tensor DecoderImpl::embed(const Tensor& tokens, int64_t first) const {
-  check_tokens(tokens, config_.vocabulary_size);
+  check_tokens(tokens, first);
   const Tensor words = embedding_->forward(tokens.to(device()));
   if (positions_.is_empty()) return words;
-  const int64_t row = first + config_.position_offset, end = row + tokens.size(1);
-  SLICE_CHECK(end <= config_.learned_positions, "positions: this model has {}, asked for {}",
-              config_.learned_positions - config_.position_offset, end - config_.position_offset);
-  return words + positions_->weight.slice(0, row, end);
+  const int64_t row = first + config_.position_offset;
+  return words + positions_->weight.slice(0, row, row + tokens.size(1));
+}
+
+Tensor DecoderImpl::position_rows() const {
+  return positions_.is_empty() ? Tensor() : positions_->weight;
 }
 
 Tensor DecoderImpl::stream(const Tensor& tokens, KvCache* cache) const {

@@ -24,6 +24,14 @@ class DecoderImpl : public torch::nn::Module {
   /// @throws ShapeError  an empty batch, an id outside the vocabulary, more positions than a
   /// learned table has.
   at::Tensor stream(const at::Tensor& tokens, KvCache* cache = nullptr) const;
+  /// @throws ShapeError  tokens (B, T) of which the first stands at position `first` are none of
+  /// the vocabulary, or too many for a learned position table. Waits for a device that holds them.
+  void check_tokens(const at::Tensor& tokens, int64_t first) const;
+  /// @throws ShapeError  a learned position table has fewer positions than `count`.
+  void check_positions(int64_t count) const;
+  /// Rows that are added to the embedding of position_offset and the positions behind it, (…, k_0);
+  /// undefined where positions turn.
+  at::Tensor position_rows() const;
   /// Stream (…, k_last) → logits (…, V).
   at::Tensor logits(const at::Tensor& stream) const;
   /// tokens (B, T) → logits (B, T, V).

@@ -6,6 +6,8 @@
 
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
+#include "libslice/detail/decode_plan.h"
+#include "libslice/detail/finite.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/kv_cache.h"
 #include "libslice/model.h"
@@ -23,20 +25,79 @@ Generator::Generator(const Model& model, int64_t capacity, int64_t batch)
 Generator::~Generator() = default;
 Generator::Generator(Generator&&) noexcept = default;
 
+bool Generator::runs_captured() {
+  if (!planned_) plan_ = detail::make_decode_plan(model_->decoder(), *cache_);
+  planned_ = true;
+  return plan_ != nullptr;
+}
+
+void Generator::check_room(int64_t T) const {
+  SLICE_CHECK(length() + T <= cache_->capacity(), "generator: {} positions do not fit into {}",
+              length() + T, cache_->capacity());
+}
+
 Tensor Generator::feed(const Tensor& tokens) {
   SLICE_CHECK(tokens.dim() == 2 && tokens.size(0) == cache_->batch() && tokens.size(1) > 0,
               "generator: want ({}, T) tokens, got {}", cache_->batch(), detail::describe(tokens));
-  SLICE_CHECK(length() + tokens.size(1) <= cache_->capacity(),
-              "generator: {} positions do not fit into {}", length() + tokens.size(1),
-              cache_->capacity());
+  check_room(tokens.size(1));
   const at::NoGradGuard no_grad;
-  const Tensor stream = model_->decoder().stream(tokens, cache_.get());  // (B, T, k)
-  return model_->decoder().logits(stream.select(1, -1));                 // (B, V)
+  const DecoderImpl& decoder = model_->decoder();
+  if (tokens.size(1) == 1 && runs_captured()) {
+    decoder.check_tokens(tokens, length());
+    logits_ = plan_->feed(tokens.select(1, 0), length()).clone();  // (B, V)
+    cache_->advance(1);
+  } else {
+    const Tensor stream = decoder.stream(tokens, cache_.get());  // (B, T, k)
+    logits_ = decoder.logits(stream.select(1, -1));              // (B, V)
+  }
+  return logits_;
+}
+
+Tensor Generator::continue_greedy(int64_t n) {
+  SLICE_CHECK(n >= 0, "generator: want at least 0 tokens, got {}", n);
+  SLICE_CHECK(logits_.defined(), "generator: nothing to continue, feed a prompt first");
+  check_room(n);
+  model_->decoder().check_positions(length() + n);
+  const int64_t begin = length();
+  if (runs_captured()) {
+    const Tensor ids = plan_->continue_greedy(logits_, n, begin);  // (B, n)
+    cache_->advance(n);
+    logits_ = plan_->logits().clone();  // (B, V)
+    if ((ids < 0).any().item<bool>()) {
+      truncate(begin);
+      throw NumericError("logits: NaN");
+    }
+    return ids;
+  }
+  std::vector<Tensor> ids;
+  for (int64_t i = 0; i < n; ++i) {
+    detail::check_finite(logits_, "logits");
+    ids.push_back(logits_.argmax(1, /*keepdim=*/true));  // (B, 1)
+    feed(ids.back());
+  }
+  return n == 0 ? at::empty({cache_->batch(), 0}, logits_.options().dtype(at::kLong))
+                : at::cat(ids, 1);
 }
 
 int64_t Generator::length() const { return cache_->length(); }
 
-void Generator::truncate(int64_t length) { cache_->truncate(length); }
+void Generator::truncate(int64_t length) {
+  if (length != cache_->length()) logits_ = Tensor();
+  cache_->truncate(length);
+}
+
+namespace {
+
+// Tokens that a chain on the device is ahead of the callback at most.
+constexpr int64_t kAhead = 16;
+
+std::vector<int64_t> to_vector(const Tensor& ids) {
+  const Tensor host = ids.cpu().contiguous();
+  const int64_t* first = host.const_data_ptr<int64_t>();
+  return {first, first + host.numel()};
+}
+
+}  // namespace
 
 std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& prompt,
                               const GenerateOptions& options,
@@ -48,18 +109,28 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
   if (options.max_tokens == 0) return written;
   Generator generator(model, static_cast<int64_t>(prompt.size()) + options.max_tokens);
   std::mt19937_64 random(options.seed);
-  Tensor logits = generator.feed(at::tensor(prompt, at::kLong).unsqueeze(0));
-  while (true) {
-    const int64_t id = sample_token(logits[0], options.sampling, random);
+  /// Writes an id down; false when the text ends.
+  const auto write = [&](int64_t id) {
     if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), id) !=
         options.stop_tokens.end())
-      break;
+      return false;
     written.push_back(id);
-    if (on_token && !on_token(id)) break;
-    if (static_cast<int64_t>(written.size()) == options.max_tokens) break;
-    logits = generator.feed(at::tensor({id}, at::kLong).unsqueeze(0));
+    if (on_token && !on_token(id)) return false;
+    return static_cast<int64_t>(written.size()) < options.max_tokens;
+  };
+  generator.feed(at::tensor(prompt, at::kLong).unsqueeze(0));
+  while (true) {
+    const int64_t ahead =
+        std::min(options.max_tokens - static_cast<int64_t>(written.size()) - 1, kAhead);
+    if (options.sampling.temperature == 0 && ahead > 0 && generator.runs_captured()) {
+      const std::vector<int64_t> ids = to_vector(generator.continue_greedy(ahead));
+      if (!std::all_of(ids.begin(), ids.end(), write)) return written;
+    } else {
+      const int64_t id = sample_token(generator.logits()[0], options.sampling, random);
+      if (!write(id)) return written;
+      generator.feed(at::tensor({id}, at::kLong).unsqueeze(0));
+    }
   }
-  return written;
 }
 
 }  // namespace slice

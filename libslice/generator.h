@@ -13,8 +13,15 @@ namespace slice {
 
 class Model;
 class KvCache;
+namespace detail {
+class DecodePlan;
+}
 
 /// Decoding with a KV cache: a prompt once, then a token at a time. One batch, all of one length.
+///
+/// On a GPU a single token a sequence is one captured graph (float16, bfloat16 and float32; heads
+/// of at most 256). For it the model's weights are laid out anew, in place, the first time: the
+/// model keeps its function, and must not be rewritten while a generator runs it.
 class Generator {
  public:
   /// @param capacity  positions in all, prompt included    @throws ShapeError  capacity or batch
@@ -26,14 +33,30 @@ class Generator {
   /// Continues with tokens (B, T) int64. @return  logits (B, V) of the token that follows.
   /// @throws ShapeError  the capacity is exceeded, or another batch than the constructor's.
   at::Tensor feed(const at::Tensor& tokens);
+  /// Feeds the most likely token n times, ties the lowest id. On a GPU the chain stays there; the
+  /// host waits once, at the end.
+  /// @return  the tokens fed, (B, n) int64, on the model's device
+  /// @throws ShapeError    the capacity is exceeded, or nothing was fed since the beginning or the
+  /// last truncate.
+  /// @throws NumericError  a NaN or Inf in the logits; the generator is truncated to where it was.
+  at::Tensor continue_greedy(int64_t n);
+  /// Logits (B, V) of the token that follows what was fed; undefined in front of the first.
+  const at::Tensor& logits() const { return logits_; }
+  /// Whether single tokens run as a captured graph.
+  bool runs_captured();
   /// Positions fed so far.
   int64_t length() const;
   /// Forgets everything behind `length` positions.
   void truncate(int64_t length);
 
  private:
+  void check_room(int64_t T) const;
+
   std::shared_ptr<const Model> model_;
   std::unique_ptr<KvCache> cache_;
+  bool planned_ = false;
+  std::unique_ptr<detail::DecodePlan> plan_;  // nullptr: every token goes through the modules
+  at::Tensor logits_;
 };
 
 struct GenerateOptions {

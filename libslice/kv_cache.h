@@ -27,6 +27,10 @@ class KvCache {
   /// Forgets everything behind `length` positions.
   void truncate(int64_t length);
 
+  /// A layer's memory, (B, kv_heads, capacity, d): what lies behind `length` is anything.
+  const at::Tensor& keys(int64_t layer) const { return keys_.at(layer); }
+  const at::Tensor& values(int64_t layer) const { return values_.at(layer); }
+
   int64_t length() const { return length_; }
   int64_t capacity() const { return capacity_; }
   int64_t batch() const { return batch_; }

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 namespace slice {
-namespace {
 
 at::Tensor activate(Activation activation, const at::Tensor& x) {
   switch (activation) {
@@ -18,8 +17,6 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
   }
   return at::gelu(x, "tanh");
 }
-
-}  // namespace
 
 at::Tensor Mlp::hidden(const at::Tensor& normed) const {
   const at::Tensor up = up_->forward(normed);

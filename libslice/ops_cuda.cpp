@@ -1,5 +1,5 @@
-// The device side of ops.h: the only file of the library that knows cuda/. Streams and handles are
-// LibTorch's current ones (cuSOLVER's is ours), status codes become exceptions here.
+// The device side of ops.h. Streams and handles are LibTorch's current ones (cuSOLVER's is ours);
+// status codes become exceptions here.
 
 #include "libslice/detail/ops_cuda.h"
 
@@ -16,6 +16,7 @@
 #include "cuda/eigen.h"
 #include "cuda/rms_norm.h"
 #include "libslice/detail/check.h"
+#include "libslice/detail/cuda_status.h"
 #include "libslice/detail/memory.h"
 #include "libslice/detail/tensor_text.h"
 
@@ -40,14 +41,6 @@ kernels::DataType data_type(at::ScalarType dtype) {
   }
 }
 kernels::DataType data_type(const Tensor& tensor) { return data_type(tensor.scalar_type()); }
-
-void check(cudaError_t status, const char* call) {
-  if (status == cudaSuccess) return;
-  cudaGetLastError();  // a sticky error would be reported again by the next call
-  if (status == cudaErrorMemoryAllocation)
-    C10_THROW_ERROR(OutOfMemoryError, fmt::format("{}: out of memory", call));
-  throw CudaError(fmt::format("{}: {}", call, cudaGetErrorString(status)));
-}
 
 void check(cublasStatus_t status, const char* call) {
   SLICE_CHECK_AS(CudaError, status == CUBLAS_STATUS_SUCCESS, "{}: {}", call,

@@ -1,3 +1,4 @@
+#include "libslice/detail/decode_plan.h"
 #include "libslice/detail/ops_cuda.h"
 #include "libslice/error.h"
 
@@ -21,3 +22,9 @@ int64_t peak_bytes(at::Device) { no_device(); }
 void release_cached_memory() {}
 
 }  // namespace slice::ops::on_device
+
+namespace slice::detail {
+
+std::unique_ptr<DecodePlan> make_decode_plan(const DecoderImpl&, const KvCache&) { return nullptr; }
+
+}  // namespace slice::detail

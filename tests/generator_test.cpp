@@ -5,6 +5,7 @@
 #include <catch2/catch_all.hpp>
 #include <optional>
 
+#include "libslice/detail/decode_weights.h"
 #include "libslice/error.h"
 #include "libslice/slice_model.h"
 #include "tests/support/matchers.h"
@@ -86,6 +87,51 @@ TEST_CASE("a generator outlives the model it was made from") {
   model.reset();
   Generator moved = std::move(generator);
   CHECK(relative_difference(moved.feed(tokens), want) < 1e-12);
+}
+
+TEST_CASE("greedy continuations of a batch equal recomputation, in pieces of any length") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  const Tensor prompt = random_tokens(config, 3, 5);
+  Generator generator(model, 25, 3);
+  CHECK_FALSE(generator.runs_captured());
+  CHECK_THROWS_NAMING(generator.continue_greedy(1), ShapeError, "feed a prompt first");
+  generator.feed(prompt);
+  const Tensor ids = at::cat(
+      {generator.continue_greedy(7), generator.continue_greedy(0), generator.continue_greedy(13)},
+      1);
+  CHECK(generator.length() == 25);
+  for (int64_t b = 0; b < 3; ++b) {
+    const Tensor row = prompt[b];
+    const std::vector<int64_t> text(row.const_data_ptr<int64_t>(),
+                                    row.const_data_ptr<int64_t>() + row.numel());
+    CHECK(at::equal(ids[b], at::tensor(greedy_reference(model, text, 20), at::kLong)));
+  }
+  CHECK_THROWS_NAMING(generator.continue_greedy(1), ShapeError, "26 positions do not fit into 25");
+  CHECK_THROWS_AS(generator.continue_greedy(-1), ShapeError);
+}
+
+TEST_CASE(
+    "laying weights out for decoding keeps every model's function and copies no weight twice") {
+  std::vector<ModelConfig> configs = tiny_configs();
+  for (const ModelConfig& family : tiny_families()) configs.push_back(family);
+  for (const ModelConfig& config : configs) {
+    INFO(tests::describe(config));
+    const Model model = random_model(config);
+    const Tensor tokens = random_tokens(config, 2, 9), want = model.decoder().forward(tokens);
+    const ModelAdapter adapter = model.decoder().adapter();
+    const auto first = detail::lay_out_for_decoding(adapter);
+    CHECK(relative_difference(model.decoder().forward(tokens), want) < 1e-14);
+    const auto second = detail::lay_out_for_decoding(adapter);
+    for (size_t s = 0; s < first.size(); ++s) {
+      for (size_t i = 0; i < first[s].inner.size(); ++i) {
+        CHECK(first[s].inner[i].readers.is_alias_of(second[s].inner[i].readers));
+        CHECK(at::equal(first[s].inner[i].readers, second[s].inner[i].readers));
+        for (const LinearRef& reader : adapter.sublayers[s].inner[i].readers)
+          CHECK(reader.weight.is_alias_of(first[s].inner[i].readers));
+      }
+    }
+  }
 }
 
 TEST_CASE("greedy texts equal recomputation, of dense and sliced models") {

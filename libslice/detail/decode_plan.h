@@ -1,0 +1,38 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+
+namespace slice {
+class DecoderImpl;
+class KvCache;
+}  // namespace slice
+
+namespace slice::detail {
+
+/// Decoding one token a sequence as a captured graph: nothing is allocated and nobody waits between
+/// two tokens. Reads and writes the cache's memory; counting positions stays with the caller.
+class DecodePlan {
+ public:
+  virtual ~DecodePlan() = default;
+  /// @param tokens  (B) int64, ids of the vocabulary, at `position`, which has room in the cache
+  /// @return        logits (B, V) of the tokens that follow; valid until the next call
+  virtual const at::Tensor& feed(const at::Tensor& tokens, int64_t position) = 0;
+  /// Chooses the most likely token and feeds it, n times.
+  /// @param logits    (B, V) in front of the first choice; the plan's own are left as they are
+  /// @param position  of the first token
+  /// @return          ids (B, n) int64 on the device, −1 where logits held a NaN
+  virtual at::Tensor continue_greedy(const at::Tensor& logits, int64_t n, int64_t position) = 0;
+  /// Logits behind what was fed last, (B, V); the next call overwrites them.
+  virtual const at::Tensor& logits() const = 0;
+};
+
+/// A plan for a decoder on a CUDA device; nullptr where there is none for it: on the CPU, in
+/// float64, with heads of more than 256, with a map in front of a tied head. Lays the weights out
+/// anew (decode_weights.h). The decoder and the cache must outlive it, and the weights must stay
+/// what they are.
+std::unique_ptr<DecodePlan> make_decode_plan(const DecoderImpl& decoder, const KvCache& cache);
+
+}  // namespace slice::detail

@@ -1,0 +1,310 @@
+#include <catch2/catch_test_macros.hpp>
+#include <cmath>
+#include <vector>
+
+#include "cuda/decode_attention.h"
+#include "tests/support/device_buffer.h"
+#include "tests/support/kernel_reference.h"
+
+using namespace slice::test;
+using slice::kernels::decode_attention;
+using slice::kernels::DecodeAttention;
+
+namespace {
+
+constexpr DataType kTypes[] = {DataType::kFloat16, DataType::kBFloat16, DataType::kFloat32};
+
+struct Shape {
+  int64_t heads, kv_heads, head_size, rotary_size, capacity, window, splits;
+  std::vector<int32_t> positions;  // one a sequence
+
+  int64_t batch() const { return static_cast<int64_t>(positions.size()); }
+  int64_t row() const { return (heads + 2 * kv_heads) * head_size; }
+  int64_t cache_row(int64_t b, int64_t kv, int64_t position) const {
+    return ((b * kv_heads + kv) * capacity + position) * head_size;
+  }
+};
+
+struct Tables {
+  std::vector<double> cosine, sine;  // (capacity, rotary / 2), numbers of float32
+};
+
+Tables tables_of(const Shape& s) {
+  Tables tables;
+  for (int64_t p = 0; p < s.capacity; ++p) {
+    for (int64_t i = 0; i < s.rotary_size / 2; ++i) {
+      const double angle =
+          static_cast<double>(p) *
+          std::pow(1e4, -2.0 * static_cast<double>(i) / static_cast<double>(s.rotary_size));
+      tables.cosine.push_back(static_cast<float>(std::cos(angle)));
+      tables.sine.push_back(static_cast<float>(std::sin(angle)));
+    }
+  }
+  return tables;
+}
+
+/// A head's row at `offset` of qkv, turned to `position`.
+std::vector<double> turned(const Shape& s, const Tables& tables, const std::vector<double>& qkv,
+                           int64_t offset, int64_t position) {
+  const auto begin = qkv.begin() + offset;
+  std::vector<double> row(begin, begin + s.head_size);
+  const int64_t half = s.rotary_size / 2;
+  for (int64_t i = 0; i < half; ++i) {
+    const double u = qkv[offset + i], v = qkv[offset + half + i];
+    const double c = tables.cosine[position * half + i], n = tables.sine[position * half + i];
+    row[i] = u * c - v * n;
+    row[half + i] = v * c + u * n;
+  }
+  return row;
+}
+
+struct Inputs {
+  std::vector<double> qkv, keys, values;
+};
+
+struct Outputs {
+  std::vector<double> out, keys, values;
+};
+
+Outputs run(const Shape& s, const Inputs& in, DataType type, const Stream& stream, int times = 1) {
+  const Tables tables = tables_of(s);
+  const DeviceBuffer qkv = upload(in.qkv, type), keys = upload(in.keys, type),
+                     values = upload(in.values, type),
+                     cosine = upload(tables.cosine, DataType::kFloat32),
+                     sine = upload(tables.sine, DataType::kFloat32);
+  DeviceBuffer positions(s.batch() * 4);
+  positions.write(s.positions.data());
+  const Output out(s.batch() * s.heads * s.head_size, type);
+  DecodeAttention a;
+  a.out = out.data();
+  a.qkv = qkv.data();
+  a.keys = keys.data();
+  a.values = values.data();
+  a.positions = positions.as<int32_t>();
+  a.cosine = cosine.as<float>();
+  a.sine = sine.as<float>();
+  a.type = type;
+  a.batch = s.batch();
+  a.heads = s.heads;
+  a.kv_heads = s.kv_heads;
+  a.head_size = s.head_size;
+  a.capacity = s.capacity;
+  a.rotary_size = s.rotary_size;
+  a.window = s.window;
+  a.splits = s.splits;
+  DeviceBuffer workspace(static_cast<int64_t>(decode_attention_workspace_bytes(a)));
+  workspace.fill(0);
+  a.workspace = workspace.data();
+  for (int i = 0; i < times; ++i) REQUIRE(decode_attention(a, stream.get()) == cudaSuccess);
+  check_cuda(cudaStreamSynchronize(stream.get()), "decode_attention");
+  CHECK(out.guards_are_whole());
+  return {out.values(), download(keys, type), download(values, type)};
+}
+
+Inputs inputs_of(const Shape& s, DataType type, uint64_t seed) {
+  const int64_t cache = s.batch() * s.kv_heads * s.capacity * s.head_size;
+  return {rounded(random_values(s.batch() * s.row(), 2.0, seed), type),
+          rounded(random_values(cache, 2.0, seed + 1), type),
+          rounded(random_values(cache, 2.0, seed + 2), type)};
+}
+
+/// The caches must be those of before but for the new rows.
+void check_appended(const Shape& s, const Inputs& in, const Outputs& got, DataType type) {
+  const Tables tables = tables_of(s);
+  std::vector<double> keys = in.keys, values = in.values, bounds(keys.size(), 0.0);
+  for (int64_t b = 0; b < s.batch(); ++b) {
+    for (int64_t kv = 0; kv < s.kv_heads; ++kv) {
+      const int64_t key = b * s.row() + (s.heads + kv) * s.head_size;
+      const auto row = turned(s, tables, in.qkv, key, s.positions[b]);
+      const int64_t to = s.cache_row(b, kv, s.positions[b]);
+      for (int64_t i = 0; i < s.head_size; ++i) {
+        keys[to + i] = row[i];
+        values[to + i] = in.qkv[key + s.kv_heads * s.head_size + i];
+        bounds[to + i] = epsilon(type) * std::abs(row[i]) + 16 * epsilon(DataType::kFloat32);
+      }
+    }
+  }
+  check_within(got.keys, keys, bounds);
+  CHECK(got.values == values);
+}
+
+/// softmax(q Kᵀ / √d) V of every head, by the rows that the caches hold now.
+std::vector<double> attention_reference(const Shape& s, const std::vector<double>& qkv,
+                                        const Outputs& cache) {
+  const Tables tables = tables_of(s);
+  std::vector<double> out(static_cast<size_t>(s.batch() * s.heads * s.head_size), 0.0);
+  for (int64_t b = 0; b < s.batch(); ++b) {
+    const int64_t end = s.positions[b] + 1;
+    const int64_t begin = s.window > 0 ? std::max<int64_t>(0, end - s.window) : 0;
+    for (int64_t h = 0; h < s.heads; ++h) {
+      const auto q = turned(s, tables, qkv, b * s.row() + h * s.head_size, s.positions[b]);
+      const int64_t kv = h / (s.heads / s.kv_heads);
+      std::vector<double> scores;
+      for (int64_t p = begin; p < end; ++p) {
+        double score = 0;
+        const int64_t row = s.cache_row(b, kv, p);
+        for (int64_t i = 0; i < s.head_size; ++i) score += q[i] * cache.keys[row + i];
+        scores.push_back(score / std::sqrt(static_cast<double>(s.head_size)));
+      }
+      const double most = *std::max_element(scores.begin(), scores.end());
+      double total = 0;
+      for (double& score : scores) total += score = std::exp(score - most);
+      for (int64_t p = begin; p < end; ++p) {
+        const int64_t row = s.cache_row(b, kv, p);
+        for (int64_t i = 0; i < s.head_size; ++i) {
+          out[(b * s.heads + h) * s.head_size + i] +=
+              scores[p - begin] / total * cache.values[row + i];
+        }
+      }
+    }
+  }
+  return out;
+}
+
+/// A score is off by d + 8 roundings of products up to √d·max|q|·max|k|; a weight then by that much
+/// of itself, and the sums over n positions by n + 16 roundings.
+auto bound_for(const Shape& s, const Inputs& in, DataType type) {
+  const double d = static_cast<double>(s.head_size), single = epsilon(DataType::kFloat32);
+  const double reach = 1.5 * largest(in.qkv) * std::max(largest(in.qkv) * 1.5, largest(in.keys));
+  const double score = (d + 8) * single * std::sqrt(d) * reach;
+  const double n = static_cast<double>(*std::max_element(s.positions.begin(), s.positions.end()));
+  const double sum =
+      (2 * score + (n + 16) * single) * std::max(largest(in.values), largest(in.qkv));
+  return [=](double y) { return epsilon(type) * std::abs(y) + sum + smallest_step(type); };
+}
+
+void check_against_oracle(const Shape& s, DataType type, const Stream& stream) {
+  INFO(name_of(type) << " h " << s.heads << " kv " << s.kv_heads << " d " << s.head_size << " r "
+                     << s.rotary_size << " capacity " << s.capacity << " window " << s.window
+                     << " splits " << s.splits << " first position " << s.positions[0]);
+  const Inputs in = inputs_of(s, type, 11);
+  const Outputs got = run(s, in, type, stream);
+  check_appended(s, in, got, type);
+  check_within(got.out, attention_reference(s, in.qkv, got), bound_for(s, in, type));
+}
+
+}  // namespace
+
+TEST_CASE("decode_attention matches the float64 oracle for every head size and sharing",
+          "[cuda][decode_attention]") {
+  require_gpu();
+  const Stream stream;
+  struct Heads {
+    int64_t heads, kv_heads;
+  };
+  for (const DataType type : kTypes) {
+    for (const int64_t d : {6, 10, 40, 64, 80, 96, 128, 136, 256}) {
+      for (const Heads h : {Heads{2, 2}, {6, 2}, {8, 2}, {7, 1}, {24, 2}}) {
+        check_against_oracle({h.heads, h.kv_heads, d, d / 4 * 2, 200, 0, 3, {0, 130, 199}}, type,
+                             stream);
+      }
+    }
+  }
+}
+
+TEST_CASE("decode_attention matches the oracle around the bounds of its splits",
+          "[cuda][decode_attention]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kTypes) {
+    for (const int64_t splits : {1, 2, 7}) {
+      for (const int32_t p : {0, 1, 126, 127, 128, 129, 255, 256, 895, 896, 897, 1000}) {
+        check_against_oracle({3, 1, 64, 64, 1001, 0, splits, {p, 1000 - p}}, type, stream);
+      }
+    }
+    check_against_oracle({4, 4, 128, 128, 5001, 0, 9, {4999, 0}}, type, stream);
+    check_against_oracle({4, 4, 128, 0, 5001, 0, 64, {5000}}, type, stream);
+  }
+}
+
+TEST_CASE("decode_attention sees the window and no more", "[cuda][decode_attention]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kTypes) {
+    for (const int64_t window : {1, 5, 128, 129, 200, 1000}) {
+      check_against_oracle({4, 2, 80, 32, 400, window, 4, {0, 4, 127, 128, 199, 399}}, type,
+                           stream);
+    }
+  }
+}
+
+TEST_CASE("decode_attention repeats bit by bit and leaves its workspace usable",
+          "[cuda][decode_attention]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kTypes) {
+    const Shape s{9, 3, 64, 64, 1000, 0, 11, {999, 500, 77}};
+    const Inputs in = inputs_of(s, type, 5);
+    const Outputs once = run(s, in, type, stream), often = run(s, in, type, stream, 20);
+    CHECK(once.out == often.out);
+    CHECK(once.keys == often.keys);
+  }
+}
+
+TEST_CASE("decode_attention runs in a captured graph", "[cuda][decode_attention]") {
+  require_gpu();
+  const Stream stream;
+  const Shape s{4, 2, 64, 64, 300, 0, 4, {299}};
+  const Inputs in = inputs_of(s, DataType::kFloat32, 5);
+  const Outputs plain = run(s, in, DataType::kFloat32, stream);
+  check_within(plain.out, attention_reference(s, in.qkv, plain),
+               bound_for(s, in, DataType::kFloat32));
+  const Tables tables = tables_of(s);
+  const DataType type = DataType::kFloat32;
+  const DeviceBuffer qkv = upload(in.qkv, type), keys = upload(in.keys, type),
+                     values = upload(in.values, type), cosine = upload(tables.cosine, type),
+                     sine = upload(tables.sine, type);
+  DeviceBuffer positions(4);
+  positions.write(s.positions.data());
+  const Output out(s.heads * s.head_size, type);
+  DecodeAttention a{out.data(),
+                    qkv.data(),
+                    keys.data(),
+                    values.data(),
+                    positions.as<int32_t>(),
+                    cosine.as<float>(),
+                    sine.as<float>(),
+                    nullptr,
+                    type,
+                    1,
+                    s.heads,
+                    s.kv_heads,
+                    s.head_size,
+                    s.capacity,
+                    s.rotary_size,
+                    s.window,
+                    s.splits};
+  DeviceBuffer workspace(static_cast<int64_t>(decode_attention_workspace_bytes(a)));
+  workspace.fill(0);
+  a.workspace = workspace.data();
+  run_captured(stream, [&] { return decode_attention(a, stream.get()); });
+  CHECK(out.values() == plain.out);
+}
+
+TEST_CASE("decode_attention refuses bad arguments and accepts no sequence", "[decode_attention]") {
+  alignas(16) float memory[64] = {};  // never touched: the checks come first
+  int32_t position = 0;
+  DecodeAttention good{
+      memory, memory, memory, memory, &position, memory, memory, memory, DataType::kFloat32,
+      1,      2,      1,      8,      4,         8,      0,      1};
+  const auto refuses = [&](auto change) {
+    DecodeAttention bad = good;
+    change(bad);
+    return decode_attention(bad, nullptr) == cudaErrorInvalidValue;
+  };
+  CHECK(refuses([](auto& a) { a.batch = -1; }));
+  CHECK(refuses([](auto& a) { a.kv_heads = 0; }));
+  CHECK(refuses([](auto& a) { a.heads = 3, a.kv_heads = 2; }));
+  CHECK(refuses([](auto& a) { a.head_size = 257; }));
+  CHECK(refuses([](auto& a) { a.rotary_size = 10; }));
+  CHECK(refuses([](auto& a) { a.rotary_size = 3; }));
+  CHECK(refuses([](auto& a) { a.cosine = nullptr; }));
+  CHECK(refuses([](auto& a) { a.capacity = 0; }));
+  CHECK(refuses([](auto& a) { a.window = -1; }));
+  CHECK(refuses([](auto& a) { a.splits = 0; }));
+  CHECK(refuses([](auto& a) { a.workspace = nullptr; }));
+  CHECK(refuses([](auto& a) { a.positions = nullptr; }));
+  CHECK(refuses([](auto& a) { a.type = DataType::kFloat64; }));
+  good.batch = 0;
+  CHECK(decode_attention(good, nullptr) == cudaSuccess);
+}
