@@ -2,7 +2,7 @@
 // is run at the context and batch it was asked for, and the device memory that is then in use
 // stands beside the prediction.
 //
-//   bench_fit CONFIG --fit GIB [--context N] [--batch N] [rows.csv]
+//   bench_fit CONFIG --name NAME --fit GIB [--context N] [--batch N] [rows.csv]
 //
 // In use is what the driver counts, the CUDA context and LibTorch's cache included, so nothing else
 // may run on the card. SLICE_COMMIT names the commit in the rows.
@@ -38,6 +38,7 @@ slice::ModelConfig fitting_config(const slice::ModelConfig& dense, slice::SliceO
   const slice::Candidate widest = slice::candidates(dense, options).front();
   options.fit_bytes.reset();
   options.kept = widest.kept;
+  options.keep_tie = widest.tied;
   options.ffn_sizes.assign(dense.layers, widest.channels / dense.layers);
   return slice::planned_config(dense, options);
 }

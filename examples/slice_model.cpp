@@ -44,11 +44,12 @@ void print_candidates(const Arguments& a, const slice::ModelConfig& dense) {
     std::printf("%s\n", json.dump(2).c_str());
     return;
   }
-  std::printf("    k   channels a layer     parameters         blocks\n");
+  std::printf("    k   channels a layer     parameters         blocks   head\n");
   for (const slice::Candidate& c : found) {
-    std::printf("%5ld   %16.1f   %12s   %12s\n", c.kept,
+    std::printf("%5ld   %16.1f   %12s   %12s   %s\n", c.kept,
                 static_cast<double>(c.channels) / static_cast<double>(dense.layers),
-                cli::grouped(c.after.total).c_str(), cli::grouped(c.after.blocks).c_str());
+                cli::grouped(c.after.total).c_str(), cli::grouped(c.after.blocks).c_str(),
+                c.tied ? "tied" : "own");
   }
 }
 
@@ -258,6 +259,9 @@ int main(int argc, char** argv) {
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
     cli::check_slice_options(a.slice);
+    if (a.stream && (a.slice.options.method != slice::Method::kSliceGpt ||
+                     a.slice.options.budgeted() || !a.slice.ffn.empty()))
+      throw CLI::ValidationError("--stream", "want --method slicegpt and --slice");
     if (a.dry_run) return print_plan(a);
     if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
     if (a.out.empty()) throw CLI::RequiredError("--out");

@@ -65,6 +65,8 @@ void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
   SLICE_CHECK(D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
               "model: want a hidden size, an embedding and at least one sublayer");
   check_norm(model.final_norm, D, "final norm");
+  SLICE_CHECK(!rotates || !keep_tie || model.head.weight.is_same(model.embeddings[0].weight),
+              "keep tie: {} is not the tensor of {}", model.head.name, model.embeddings[0].name);
   check_reader(model.head, model.final_norm, D, rotates && !keep_tie);
   for (const LinearRef& embedding : model.embeddings) {
     check_linear(embedding, D, /*writes=*/false);

@@ -3,7 +3,10 @@
 #include <ATen/ATen.h>
 #include <fmt/core.h>
 
+#include <limits>
+
 #include "libslice/detail/check.h"
+#include "libslice/detail/placeholder.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/models/family.h"
 
@@ -150,10 +153,14 @@ void DecoderImpl::check_tokens(const Tensor& tokens, int64_t first) const {
   check_positions(first + tokens.size(1));
 }
 
+int64_t DecoderImpl::positions() const {
+  return positions_.is_empty() ? std::numeric_limits<int64_t>::max()
+                               : config_.learned_positions - config_.position_offset;
+}
+
 void DecoderImpl::check_positions(int64_t count) const {
-  const int64_t most = config_.learned_positions - config_.position_offset;
-  SLICE_CHECK(positions_.is_empty() || count <= most, "positions: this model has {}, asked for {}",
-              most, count);
+  SLICE_CHECK(count <= positions(), "positions: this model has {}, asked for {}", positions(),
+              count);
 }
 
 /// tokens (B, T) whose first stands at position `first` → (B, T, k_0)
@@ -186,7 +193,8 @@ void DecoderImpl::prepare_head() {
   if (config_.tied_head) {
     head_ = add_linear(models::family(config_.family).names.head, config_.hidden_size,
                        config_.vocabulary_size, config_.head_bias);
-    head_->weight.set_data(embedding_->weight.clone());
+    if (!detail::is_placeholder(embedding_->weight))
+      head_->weight.set_data(embedding_->weight.clone());
     config_.tied_head = false;
   }
   if (config_.norm == NormKind::kLayer && !config_.head_bias) {

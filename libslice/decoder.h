@@ -27,6 +27,8 @@ class DecoderImpl : public torch::nn::Module {
   /// @throws ShapeError  tokens (B, T) of which the first stands at position `first` are none of
   /// the vocabulary, or too many for a learned position table. Waits for a device that holds them.
   void check_tokens(const at::Tensor& tokens, int64_t first) const;
+  /// Positions that a learned table has; without one more than anybody asks for.
+  int64_t positions() const;
   /// @throws ShapeError  a learned position table has fewer positions than `count`.
   void check_positions(int64_t count) const;
   /// Rows that are added to the embedding of position_offset and the positions behind it, (…, k_0);

@@ -71,7 +71,12 @@ Tensor Generator::continue_greedy(int64_t n) {
   }
   std::vector<Tensor> ids;
   for (int64_t i = 0; i < n; ++i) {
-    detail::check_finite(logits_, "logits");
+    try {
+      detail::check_finite(logits_, "logits");
+    } catch (const NumericError&) {
+      truncate(begin);
+      throw;
+    }
     ids.push_back(logits_.argmax(1, /*keepdim=*/true));  // (B, 1)
     feed(ids.back());
   }
@@ -119,9 +124,10 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
     return static_cast<int64_t>(written.size()) < options.max_tokens;
   };
   generator.feed(at::tensor(prompt, at::kLong).unsqueeze(0));
+  const int64_t positions = model.decoder().positions();
   while (true) {
-    const int64_t ahead =
-        std::min(options.max_tokens - static_cast<int64_t>(written.size()) - 1, kAhead);
+    const int64_t ahead = std::min({options.max_tokens - static_cast<int64_t>(written.size()) - 1,
+                                    kAhead, positions - generator.length()});
     if (options.sampling.temperature == 0 && ahead > 0 && generator.runs_captured()) {
       const std::vector<int64_t> ids = to_vector(generator.continue_greedy(ahead));
       if (!std::all_of(ids.begin(), ids.end(), write)) return written;

@@ -20,8 +20,9 @@ class DecodePlan;
 /// Decoding with a KV cache: a prompt once, then a token at a time. One batch, all of one length.
 ///
 /// On a GPU a single token a sequence is one captured graph (float16, bfloat16 and float32; heads
-/// of at most 256). For it the model's weights are laid out anew, in place, the first time: the
-/// model keeps its function, and must not be rewritten while a generator runs it.
+/// of at most 256; not behind the map of a tied head). For it the model's weights are laid out
+/// anew, in place, the first time: the model keeps its function, and must not be rewritten while a
+/// generator runs it, nor run elsewhere during that first time.
 class Generator {
  public:
   /// @param capacity  positions in all, prompt included    @throws ShapeError  capacity or batch
@@ -36,9 +37,10 @@ class Generator {
   /// Feeds the most likely token n times, ties the lowest id. On a GPU the chain stays there; the
   /// host waits once, at the end.
   /// @return  the tokens fed, (B, n) int64, on the model's device
-  /// @throws ShapeError    the capacity is exceeded, or nothing was fed since the beginning or the
-  /// last truncate.
-  /// @throws NumericError  a NaN or Inf in the logits; the generator is truncated to where it was.
+  /// @throws ShapeError    the capacity or a learned position table is exceeded, or nothing was fed
+  /// since the beginning or the last truncate.
+  /// @throws NumericError  a NaN in the logits, on the CPU an Inf too; the generator is truncated
+  /// to where it was.
   at::Tensor continue_greedy(int64_t n);
   /// Logits (B, V) of the token that follows what was fed; undefined in front of the first.
   const at::Tensor& logits() const { return logits_; }

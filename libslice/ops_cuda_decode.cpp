@@ -218,21 +218,40 @@ class CudaDecodePlan final : public DecodePlan {
 
   /// One step at the next position. The first time its graph is captured, behind a run that loads
   /// the kernels and cuBLAS, which a capture may not.
-  void run(std::optional<at::cuda::CUDAGraph>& graph, bool greedy) {
+  void run(std::unique_ptr<at::cuda::CUDAGraph>& graph, bool greedy) {
     if (!graph) {
       const Tensor position = positions_.clone(), logits = logits_.clone();
-      on_side_stream([&] {
-        step(greedy);
-        positions_.copy_(position);
-        logits_.copy_(logits);
-        check(cudaStreamSynchronize(current_stream()), "cudaStreamSynchronize");
-        graph.emplace();
-        graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
-        step(greedy);
-        graph->capture_end();
-      });
+      try {
+        on_side_stream([&] {
+          step(greedy);
+          positions_.copy_(position);
+          logits_.copy_(logits);
+          check(cudaStreamSynchronize(current_stream()), "cudaStreamSynchronize");
+          graph = captured(greedy);
+        });
+      } catch (...) {
+        next_ = -1;  // nobody knows where the device stands
+        throw;
+      }
     }
     graph->replay();
+  }
+
+  /// A step as a graph; a throw ends the capture.
+  std::unique_ptr<at::cuda::CUDAGraph> captured(bool greedy) {
+    auto graph = std::make_unique<at::cuda::CUDAGraph>();
+    graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+    try {
+      step(greedy);
+    } catch (...) {
+      try {
+        graph->capture_end();
+      } catch (const c10::Error&) {  // of the broken capture; the first error says more
+      }
+      throw;
+    }
+    graph->capture_end();
+    return graph;
   }
 
   void step(bool greedy) {
@@ -344,7 +363,7 @@ class CudaDecodePlan final : public DecodePlan {
   kernels::DecodeAttention attention_;
   int64_t next_ = -1;  // position the device stands in front of
   Tensor embedding_, x_, logits_, history_, positions_, choice_, partials_, cosine_, sine_;
-  std::optional<at::cuda::CUDAGraph> given_, greedy_;
+  std::unique_ptr<at::cuda::CUDAGraph> given_, greedy_;
 };
 
 }  // namespace

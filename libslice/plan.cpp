@@ -129,6 +129,7 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options
 ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
                            int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes) {
   constexpr int64_t kFloat = 4, kDouble = 8, kLibraries = int64_t{400} << 20;
+  constexpr int64_t kKeptHidden = int64_t{2} << 30;  // at most, detail/hidden_signal.h
   constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
   const ParameterCount before = count_parameters(dense);
   const ParameterCount after = count_parameters(sliced);
@@ -151,6 +152,7 @@ ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, 
     const double width = static_cast<double>(dense.ffn_size + 2 * dense.hidden_size),
                  F = static_cast<double>(dense.ffn_size);
     const int64_t gradients = dense.sites() * dense.hidden_size * dense.hidden_size;
+    cost.host_bytes += std::min(kFloat * tokens * dense.ffn_size, kKeptHidden);
     cost.host_bytes += kDouble * (4 * (dense.ffn_size + 2 * dense.hidden_size) *
                                       (dense.ffn_size + 2 * dense.hidden_size) +
                                   gradients);

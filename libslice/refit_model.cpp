@@ -13,7 +13,6 @@
 #include "libslice/device.h"
 #include "libslice/fuse.h"
 #include "libslice/gradient.h"
-#include "libslice/ops.h"
 #include "libslice/refit.h"
 #include "libslice/rotate.h"
 #include "libslice/stream.h"
@@ -23,6 +22,12 @@ namespace slice {
 using at::Tensor;
 
 namespace detail {
+
+namespace {
+
+constexpr int64_t kEmbeddingRows = 4096;  // of float64 copies
+
+}  // namespace
 
 Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
                    const std::vector<Tensor>& gammas, SliceReport& report,
@@ -78,8 +83,11 @@ void Refitter::embed() {
   P_ = basis(embedded.matrix(), 0);
   first_ = P_;
   if (options_.keep_tie) {
-    const Tensor E = model_.head.weight.to(at::kDouble);  // (V, D), not rotated yet
-    gram_ = E.t().mm(E);
+    gram_ = at::zeros({D_, D_}, P_.options());
+    for (const Tensor& rows : model_.head.weight.split(kEmbeddingRows)) {  // not rotated yet
+      const Tensor E = rows.to(at::kDouble);                               // (n, D)
+      gram_.addmm_(E.t(), E);
+    }
   }
   if (!trial_) rotate_embeddings(model_, P_);
   x_.project(P_);
@@ -122,8 +130,9 @@ void Refitter::slice_sublayer(int64_t site) {
   int64_t window = 0;
   x_.transform([&](const Tensor& x) {
     const Tensor h = hidden_.of(window, s, x);
-    window += x.size(0);
-    return passed(written(s, h, x));  // x̂' = x̂ S + h W'ᵀ
+    const Tensor out = written(s, h, x);  // x̂' = x̂ S + h W'ᵀ
+    window += x.size(0);                  // behind what may run out of memory
+    return passed(out);
   });
   hidden_.forget();
   P_ = P_next;

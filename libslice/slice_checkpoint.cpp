@@ -38,6 +38,10 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   const at::ScalarType written = pass.written ? *pass.written : *stored;
   const ModelConfig sliced = planned_config(dense, options);
 
+  SLICE_FORMAT_CHECK(tokenizer == nullptr || tokenizer->vocabulary_size() <= dense.vocabulary_size,
+                     "{}: its tokenizer has {} tokens, the embedding {} rows", file,
+                     tokenizer == nullptr ? 0 : tokenizer->vocabulary_size(),
+                     dense.vocabulary_size);
   DecoderImpl decoder(dense);
   check_entries(decoder, checkpoint);
   decoder.prepare_head();

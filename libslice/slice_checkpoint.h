@@ -26,7 +26,8 @@ struct PassOptions {
 /// Slices a model that need not fit on the device, or into memory: layers come from the checkpoint
 /// one by one, the next one read while this one is sliced, and go into the output's shards while
 /// the next one is sliced. The files are those that load_model, slice_model and write_model give,
-/// byte for byte.
+/// byte for byte; on a GPU where chunks are of the same size (a nearly full one makes them
+/// smaller).
 ///
 /// On the device at a time: the embedding or the head, or two layers, beside the stream of all
 /// calibration tokens and what slicing a layer takes. On the host: a layer read ahead.

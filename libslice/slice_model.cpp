@@ -107,7 +107,7 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
     x.project(onto);
   };
   {
-    const detail::Charge charge(report.rewrite_seconds);
+    const detail::Charge charge(report.rewrite_seconds, P.device());
     rotate_embeddings(model, P);
   }
   leave(0);

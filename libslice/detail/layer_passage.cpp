@@ -89,10 +89,10 @@ LayerPassage::Group LayerPassage::read(int64_t group) const {
   Group weights;
   for (const std::string& name : dense_[group]) {
     Tensor value;
-    if (stored.contains(name)) {
+    if (name == head_ && checkpoint_.config().tied_head) {
+      value = checkpoint_.read(embedding_);  // whatever else the file holds under the head's name
+    } else if (stored.contains(name)) {
       value = checkpoint_.read(name);
-    } else if (name == head_) {  // tied
-      value = checkpoint_.read(embedding_);
     } else {  // a bias that the family's heads have none of
       value = at::zeros({decoder_.config().vocabulary_size}, at::kFloat);
     }

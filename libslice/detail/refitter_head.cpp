@@ -39,6 +39,7 @@ double Refitter::held_out_loss(const Tensor& tokens) {
   int64_t window = fit_windows_, scored = 0;
   x_.visit_beside(dense_, fit_windows_, x_.windows(), [&](const Tensor& x, const Tensor&) {
     const Tensor ids = tokens.slice(0, window, window + x.size(0)).to(x.device());
+    double chunk = 0;  // counts once the whole chunk had memory
     for (int64_t i = 0; i < x.size(0); ++i) {
       Tensor n = x[i];  // (T, k)
       if (rotates_) {
@@ -48,11 +49,12 @@ double Refitter::held_out_loss(const Tensor& tokens) {
       }
       const Tensor logits = at::linear(n, model_.head.weight, model_.head.bias);  // (T, V)
       const int64_t T = logits.size(0);
-      total += at::cross_entropy_loss(logits.slice(0, 0, T - 1).to(at::kFloat), ids[i].slice(0, 1),
+      chunk += at::cross_entropy_loss(logits.slice(0, 0, T - 1).to(at::kFloat), ids[i].slice(0, 1),
                                       {}, at::Reduction::Sum)
                    .item<double>();
-      scored += T - 1;
     }
+    total += chunk;
+    scored += x.size(0) * (x.size(1) - 1);
     window += x.size(0);
   });
   return total / static_cast<double>(std::max<int64_t>(scored, 1));

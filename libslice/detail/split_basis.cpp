@@ -15,6 +15,29 @@ namespace {
 
 constexpr int kLargestExponent = 12;  // of an entry of `hi`
 
+/// Keeps cuBLAS from adding the parts of a split sum in half precision, which the scale of `hi` may
+/// overflow, while it lives.
+class FloatSums {
+ public:
+  FloatSums() {
+    at::globalContext().setAllowFP16ReductionCuBLAS(false);
+    at::globalContext().setAllowBF16ReductionCuBLAS(false);
+  }
+  FloatSums(const FloatSums&) = delete;
+  FloatSums& operator=(const FloatSums&) = delete;
+  ~FloatSums() {
+    using Option = at::CuBLASReductionOption;
+    const auto reduced = [](Option o) { return o == Option::AllowReducedPrecisionWithSplitK; };
+    const auto split = [](Option o) { return o != Option::DisallowReducedPrecisionDisallowSplitK; };
+    at::globalContext().setAllowFP16ReductionCuBLAS(reduced(half_), split(half_));
+    at::globalContext().setAllowBF16ReductionCuBLAS(reduced(bfloat_), split(bfloat_));
+  }
+
+ private:
+  at::CuBLASReductionOption half_ = at::globalContext().allowFP16ReductionCuBLAS();
+  at::CuBLASReductionOption bfloat_ = at::globalContext().allowBF16ReductionCuBLAS();
+};
+
 }  // namespace
 
 SplitBasis::SplitBasis(const Tensor& P, at::ScalarType dtype) {
@@ -25,6 +48,7 @@ SplitBasis::SplitBasis(const Tensor& P, at::ScalarType dtype) {
 }
 
 Tensor SplitBasis::product(const Tensor& z) const {
+  const FloatSums sums;
   const Tensor rows = z.reshape({-1, z.size(-1)});  // (n, D)
   const Tensor y = at::addmm(terms_[0], at::cat({rows, rows}, 1), terms_, /*beta=*/0,
                              /*alpha=*/1 / scale_);  // (n, k)
