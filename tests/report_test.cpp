@@ -52,8 +52,11 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                               "shortcut", "calibration", "sites", "parameters",
                                               "seconds", "peak_bytes", "versions"});
   CHECK(report["model"] == json{{"family", "llama"}, {"hidden_size", 24}, {"layers", 1}});
-  CHECK(report["plan"] ==
-        json{{"k", {16, 16, 24}}, {"ffn", {38}}, {"heads", {4}}, {"rejected", json::array()}});
+  CHECK(report["plan"] == json{{"k", {16, 16, 24}},
+                               {"ffn", {38}},
+                               {"heads", {4}},
+                               {"tied", false},
+                               {"rejected", json::array()}});
   CHECK(report["method"] == "slicegpt");
   CHECK(report["shortcut"] == "dense");
   CHECK(report["calibration"] == json{{"tokens", 60},
