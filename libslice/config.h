@@ -87,7 +87,8 @@ struct ModelConfig {
   std::vector<int64_t> eos_tokens;
 
   /// Kept hidden size at each site (mathematics: k); empty for a model that was never sliced. A
-  /// sliced model is fused: its norms have no weight, and its head is its own.
+  /// sliced model is fused: its norms have no weight, its head is its own
+  /// unless it keeps its tie.
   std::vector<int64_t> stream_sizes;
   ShortcutForm shortcut = ShortcutForm::kDense;  ///< of a sliced model
   int64_t shortcut_rank = 0;                     ///< R of a low-rank one
