@@ -112,7 +112,8 @@ def main():
         dense = times["dense", str(batch)]
         pair = {} if form == "dense" else {"baseline": "dense", "baseline_value": dense, "ratio": dense / value}
         rows.append(arguments.csv, benchmark="reference", model=label, form=form, dtype="float16", batch=batch,
-                    length=arguments.length, metric="prefill_layers_ms", value=value, unit="ms", kind="measured", **pair)
+                    length=arguments.length, metric="prefill_layers_ms", value=value, unit="ms", kind="measured",
+                    **pair)
         print(f"{label} {batch} x {arguments.length}  {form:14} {value:9.3f} ms, {value / layers:7.4f} a layer "
               f"({dense / value:.3f} of dense's speed)", flush=True)
     for row in rows.read(arguments.rows) if arguments.rows else []:

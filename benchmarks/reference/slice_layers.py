@@ -135,7 +135,8 @@ def report(arguments, layers, clock, few, whole):
     if layers < depth:
         model = before + (depth - 1) * layer + last + after
         modelled = f"modelled: depth from {layers} layers"
-        rows.append(arguments.csv, **{**row, "model": arguments.shape, "kind": modelled}, metric="slicing_s", value=model)
+        row |= {"model": arguments.shape, "kind": modelled}
+        rows.append(arguments.csv, **row, metric="slicing_s", value=model)
         pairs.append(("whole, modelled", model, whole, {"kind": "reference " + modelled}))
         if whole:
             mean = (float(whole["value"]) - float(few["value"])) / (depth - layers)
