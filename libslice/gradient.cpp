@@ -11,6 +11,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/finite.h"
 #include "libslice/detail/stopwatch.h"
+#include "libslice/detail/tensor_cores.h"
 #include "libslice/device.h"
 #include "libslice/stream.h"
 
@@ -51,19 +52,6 @@ Tensor gradient_at_head(const ModelAdapter& model, const Tensor& x, at::Generato
   return at::cat(gradients);
 }
 
-/// float32 products on a GPU's tensor cores (TF32) while it lives: what rounding adds is far below
-/// what drawing one target a token does.
-class TensorCores {
- public:
-  TensorCores() { at::globalContext().setAllowTF32CuBLAS(true); }
-  TensorCores(const TensorCores&) = delete;
-  TensorCores& operator=(const TensorCores&) = delete;
-  ~TensorCores() { at::globalContext().setAllowTF32CuBLAS(before_); }
-
- private:
-  bool before_ = at::globalContext().allowTF32CuBLAS();
-};
-
 at::Generator seeded(at::Device device, uint64_t seed) {
   at::Generator random = at::globalContext().defaultGenerator(device).clone();
   random.set_current_seed(seed);
@@ -101,8 +89,8 @@ std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor
   const detail::Stopwatch clock;
   at::Generator random = seeded(model.head.weight.device(), seed);
   std::vector<Covariance> sums(sites, Covariance(model.hidden_size));
-  const TensorCores tensor_cores;
-  std::vector<double> scales(sites, 0);  // of each site's gradients; the first batch says which
+  const detail::TensorCores tensor_cores;  // rounding is far below what one target a token adds
+  std::vector<double> scales(sites, 0);    // of each site's gradients; the first batch says which
   const int64_t batch = batch_windows(model, tokens.size(1));
   for (int64_t window = 0; window < windows; window += batch) {
     const Tensor ids = tokens.slice(0, window, std::min(window + batch, windows));

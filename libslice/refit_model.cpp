@@ -10,6 +10,7 @@
 #include "libslice/detail/joint_writer.h"
 #include "libslice/detail/refitter.h"
 #include "libslice/detail/snapshot.h"
+#include "libslice/detail/tensor_cores.h"
 #include "libslice/device.h"
 #include "libslice/fuse.h"
 #include "libslice/gradient.h"
@@ -97,6 +98,7 @@ void Refitter::slice_sublayer(int64_t site) {
   Sublayer& s = model_.sublayers[site - 1];
   {
     const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
+    const TensorCores tensor_cores;
     dense_.transform([&](const Tensor& z) { return passed(s.forward(z)); });  // the dense model
   }
   if (rotates_) {
@@ -127,6 +129,7 @@ void Refitter::slice_sublayer(int64_t site) {
     set_writer(s, refit.writer);
   }
   const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
+  const TensorCores tensor_cores;
   int64_t window = 0;
   x_.transform([&](const Tensor& x) {
     const Tensor h = hidden_.of(window, s, x);
@@ -153,7 +156,10 @@ Moments Refitter::observe(int64_t site, int64_t begin, int64_t end) {
   MomentSums sums(hidden_width(s), x_.width(), D_);
   int64_t window = begin;
   x_.visit_beside(dense_, begin, end, [&](const Tensor& x, const Tensor& z) {
-    const Tensor h = hidden_of(s, x);  // (n, T, F)
+    const Tensor h = [&] {  // (n, T, F)
+      const TensorCores tensor_cores;
+      return hidden_of(s, x);
+    }();
     hidden_.keep(window, h);
     sums.accumulate(h, x, z);
     window += x.size(0);

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <ATen/Context.h>
+
+namespace slice::detail {
+
+/// float32 products on a GPU's tensor cores (TF32: eleven bits of each factor, float32 sums) while
+/// it lives. For signals that are only ever seen through sums over many tokens.
+class TensorCores {
+ public:
+  TensorCores() { at::globalContext().setAllowTF32CuBLAS(true); }
+  TensorCores(const TensorCores&) = delete;
+  TensorCores& operator=(const TensorCores&) = delete;
+  ~TensorCores() { at::globalContext().setAllowTF32CuBLAS(before_); }
+
+ private:
+  bool before_ = at::globalContext().allowTF32CuBLAS();
+};
+
+}  // namespace slice::detail
