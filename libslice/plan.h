@@ -30,7 +30,7 @@ struct SliceOptions {
   int64_t round = 8;    ///< kept sizes are rounded down to a multiple of it
   HeadMode head = HeadMode::kKeep;
   /// kRefit: a tied head stays tied, behind a map between the bases; else slicing unties it, but a
-  /// search for a total looks at both.
+  /// search for a total looks at both where the head's site is kept.
   bool keep_tie = false;
   /// Between the sites; absent: dense for kSliceGpt, which has no other, none for kRefit.
   std::optional<ShortcutForm> shortcut = std::nullopt;

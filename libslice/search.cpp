@@ -45,10 +45,10 @@ double measure(const ModelConfig& config, const SliceOptions& budget) {
 }
 
 /// Whether a tied head is untied, keeps its tie, or both are looked at: block weights are the same
-/// either way, and one of its own is then the better.
+/// either way, and one of its own is then the better; a stock checkpoint has no map in front of it.
 std::vector<bool> ties(const ModelConfig& dense, const SliceOptions& options) {
   if (options.keep_tie) return {true};
-  if (!dense.tied_head || options.remove_blocks) return {false};
+  if (!dense.tied_head || options.remove_blocks || options.head == HeadMode::kSlice) return {false};
   return {false, true};
 }
 

@@ -74,6 +74,8 @@ TEST_CASE("of a tied model a budget of all parameters looks at plans with and wi
   CHECK(std::count(all.begin(), all.end(), false) > 0);
   const std::vector<bool> blocks = tied({.round = 2, .remove_blocks = 0.3});
   CHECK(std::count(blocks.begin(), blocks.end(), true) == 0);
+  const std::vector<bool> stock = tied({.round = 2, .head = HeadMode::kSlice, .remove = 0.3});
+  CHECK(std::count(stock.begin(), stock.end(), true) == 0);
   const std::vector<bool> kept = tied({.round = 2, .keep_tie = true, .remove = 0.3});
   CHECK(std::count(kept.begin(), kept.end(), false) == 0);
 }
