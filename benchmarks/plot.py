@@ -76,8 +76,10 @@ def draw_decode(every, folder):
     for ((model, form), curve), colour in zip(curves.items(), COLOURS):
         batches = [int(row["batch"]) for row in curve]
         line(axes, zip(batches, [r["value"] for r in curve]), colour, f"{model} {form}", marker="o")
-        line(axes, zip(batches, [r["floor"] for r in curve]), colour, "its floor: bytes read", linestyle="--")
-        line(axes, zip(batches, [r["baseline_value"] for r in curve]), colour, "LibTorch's modules", linestyle=":")
+        line(axes, zip(batches, [r["floor"] for r in curve]), colour, None, linestyle="--")
+        line(axes, zip(batches, [r["baseline_value"] for r in curve]), colour, None, linestyle=":")
+    line(axes, [], GREY, "floor: bytes read", linestyle="--")
+    line(axes, [], GREY, "LibTorch's modules", linestyle=":")
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=2)
     used = [row for curve in curves.values() for row in curve]
