@@ -3,7 +3,7 @@ PRESET ?= $(if $(shell command -v nvcc),cuda,cpu)
 DEPS := $(or $(LIBSLICE_DEPS),.deps)
 BUILD := cmake --preset $(PRESET) && cmake --build --preset $(PRESET)
 
-.PHONY: demo test bench format clean
+.PHONY: demo test bench results format clean
 
 demo:
 	cmake/bootstrap.sh --demo && $(BUILD) --target demo
@@ -13,8 +13,14 @@ test:
 	cmake/bootstrap.sh && cmake --workflow --preset $(PRESET)
 
 bench:
-	cmake/bootstrap.sh && $(BUILD) --target bench_kernels
-	SLICE_COMMIT=$$(git describe --always --dirty) build/$(PRESET)/bin/bench_kernels build/kernels.csv
+	cmake/bootstrap.sh --plots && $(BUILD) --target benchmarks
+	benchmarks/bench.sh build/$(PRESET)/bin docs/results
+	$(MAKE) results
+
+results:
+	cmake/bootstrap.sh --plots
+	python3 benchmarks/plot.py || [ $$? = 4 ]
+	python3 benchmarks/summary.py
 
 format:
 	cmake/bootstrap.sh && git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(DEPS)/bin/clang-format -i

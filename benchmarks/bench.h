@@ -141,6 +141,28 @@ class Timer {
   cudaEvent_t end_ = nullptr;
 };
 
+/// Milliseconds of work that waits for nothing between its launches: the median of `samples`, each
+/// timed with events, behind one that warms up.
+template <typename Work>
+double median_ms(cudaStream_t stream, int samples, Work&& work) {
+  cudaEvent_t begin = nullptr, end = nullptr;
+  check_cuda(cudaEventCreate(&begin), "event");
+  check_cuda(cudaEventCreate(&end), "event");
+  std::vector<double> times;
+  for (int i = 0; i <= samples; ++i) {
+    check_cuda(cudaEventRecord(begin, stream), "record");
+    work();
+    check_cuda(cudaEventRecord(end, stream), "record");
+    check_cuda(cudaEventSynchronize(end), "benchmark");
+    float time = 0;
+    check_cuda(cudaEventElapsedTime(&time, begin, end), "elapsed time");
+    if (i > 0) times.push_back(time);
+  }
+  cudaEventDestroy(begin);
+  cudaEventDestroy(end);
+  return summarise(times).median_us;
+}
+
 /// One measured figure: the columns of docs/results/*.csv in their order, without those of the
 /// machine.
 struct Row {

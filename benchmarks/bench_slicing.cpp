@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "benchmarks/ceilings.h"
+#include "benchmarks/models.h"
 #include "libslice/config.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/stopwatch.h"
@@ -26,56 +27,6 @@ using at::Tensor;
 using namespace slice;
 
 constexpr int64_t kContext = 2048;
-
-ModelConfig sized(int64_t D, int64_t heads, int64_t kv_heads, int64_t F, int64_t layers,
-                  int64_t V) {
-  ModelConfig config;
-  config.family = "llama";
-  config.hidden_size = D;
-  config.layers = layers;
-  config.heads = heads;
-  config.kv_heads = kv_heads;
-  config.head_size = D / heads;
-  config.ffn_size = F;
-  config.vocabulary_size = V;
-  config.context_length = 4096;
-  return config;
-}
-
-/// Published sizes of the names in docs/results.
-ModelConfig shape_of(const std::string& name) {
-  if (name == "llama2-7b") return sized(4096, 32, 32, 11008, 32, 32000);
-  if (name == "llama2-13b") return sized(5120, 40, 40, 13824, 40, 32000);
-  if (name == "llama2-70b") return sized(8192, 64, 8, 28672, 80, 32000);
-  ModelConfig config;
-  if (name == "smollm2-135m") {
-    config = sized(576, 9, 3, 1536, 30, 49152);
-    config.tied_head = true;
-    return config;
-  }
-  if (name == "phi-2") {
-    config = sized(2560, 32, 32, 10240, 32, 51200);
-    config.family = "phi";
-    config.parallel_block = true;
-    config.rotary_size = 32;
-    config.activation = Activation::kGeluTanh;
-    config.head_bias = true;
-  } else if (name == "opt-66b") {
-    config = sized(9216, 72, 72, 36864, 64, 50272);
-    config.family = "opt";
-    config.context_length = 2048;
-    config.learned_positions = 2050;
-    config.position_offset = 2;
-    config.activation = Activation::kRelu;
-    config.tied_head = true;
-  } else {
-    throw std::runtime_error(name + ": no such shape");
-  }
-  config.norm = NormKind::kLayer;
-  config.gated_mlp = false;
-  config.qkv_bias = config.output_bias = config.mlp_bias = true;
-  return config;
-}
 
 /// Values of the size that training gives: streams of the size of one, norms near one.
 void fill(DecoderImpl& decoder, at::Device device) {
@@ -147,7 +98,7 @@ bench::Ceilings ceilings_here() {
 void run(const std::string& name, int64_t layers, int64_t windows, const std::string& path,
          Method method) {
   const at::Device device(at::kCUDA, 0);
-  ModelConfig config = shape_of(name);
+  ModelConfig config = bench::published_config(name);
   const bool whole = layers <= 0 || layers == config.layers;
   if (!whole) config.layers = layers;
   check_config(config, name);

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets up what libslice is built with on a bare Debian 12 or Ubuntu 24.04, as root or with sudo:
 #
-#   cmake/bootstrap.sh [--demo]      --demo: the demo's model and text too
+#   cmake/bootstrap.sh [--demo] [--plots]      --demo: the demo's model and text too
+#                                              --plots: matplotlib too, for the figures of `make bench`
 #
 # System packages come from apt, LibTorch from its PyPI wheel, unpacked into .deps/ (or $LIBSLICE_DEPS) and
 # installed nowhere else. A LibTorch that is there already wins: Torch_DIR, CMAKE_PREFIX_PATH, or a Python with a
@@ -21,11 +22,12 @@ flock 9 # a second bootstrap waits for the first
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-demo=no
+demo=no plots=no
 for argument; do
   case $argument in
     --demo) demo=yes ;;
-    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo]"; exit 2 ;;
+    --plots) plots=yes ;;
+    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo] [--plots]"; exit 2 ;;
   esac
 done
 
@@ -93,17 +95,20 @@ install_packages() {
 # A wheel is a zip. Its dist-info directory is unpacked last, so that finding it means that all of it is there.
 unpacked() { compgen -G "$site/${1//-/_}-$2.dist-info/RECORD" >/dev/null; }
 
+install_pip() {
+  if python3 -m pip --version >/dev/null 2>&1; then return; fi
+  say "installing python3-pip"
+  as_root apt-get update -q >&2
+  as_root apt-get install -q -y --no-install-recommends python3-pip >&2
+}
+
 # wheel NAME VERSION: downloads and checks the one file, prints its path.
 wheel() {
   local name=$1 version=$2 arch platform flags=() partial=$deps/download/.partial
   local pattern="$deps/download/${name//-/_}-$version-*.whl"
   arch=$(uname -m)
   if ! compgen -G "$pattern" >/dev/null; then
-    python3 -m pip --version >/dev/null 2>&1 || {
-      say "installing python3-pip"
-      as_root apt-get update -q >&2
-      as_root apt-get install -q -y --no-install-recommends python3-pip >&2
-    }
+    install_pip
     # Any Python will do: only the C++ half of the wheels is used.
     for platform in manylinux_2_28 manylinux_2_27 manylinux_2_25 manylinux_2_17 manylinux2014; do
       flags+=(--platform "${platform}_$arch")
@@ -249,8 +254,27 @@ PY
   fi
 }
 
+# In a folder of its own: site-packages holds no Python. Figures are the last thing a benchmark needs, so doing without
+# a network is no error. Pinned, so that the same rows give the same bytes.
+install_plots() {
+  local packages=(matplotlib==3.10.7 contourpy==1.3.3 cycler==0.12.1 fonttools==4.68.0 kiwisolver==1.5.1 numpy==2.4.6
+    packaging==26.3 pillow==13.0.0 pyparsing==3.3.3 python-dateutil==4.0.0)
+  if PYTHONPATH=$deps/plots python3 -c 'import matplotlib.pyplot' 2>/dev/null; then return; fi
+  install_pip
+  say "installing ${packages[0]} and what it needs"
+  rm -rf "$deps/.plots"
+  if ! python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --only-binary=:all: \
+    --target "$deps/.plots" "${packages[@]}" >&2; then
+    say "no matplotlib: tables will be made, figures will not"
+    return
+  fi
+  rm -rf "$deps/plots"
+  mv "$deps/.plots" "$deps/plots"
+}
+
 mkdir -p "$deps/download"
 install_packages
 install_libtorch
 install_clang_format
 if [ $demo = yes ]; then install_demo; fi
+if [ $plots = yes ]; then install_plots; fi

@@ -1,0 +1,168 @@
+#include "benchmarks/models.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <stdexcept>
+
+#include "libslice/decoder.h"
+
+namespace slice::bench {
+
+using at::Tensor;
+
+namespace {
+
+constexpr int64_t kWeightBytes = 2;
+
+ModelConfig llama(int64_t D, int64_t heads, int64_t kv_heads, int64_t F, int64_t layers,
+                  int64_t V) {
+  ModelConfig config;
+  config.family = "llama";
+  config.hidden_size = D;
+  config.layers = layers;
+  config.heads = heads;
+  config.kv_heads = kv_heads;
+  config.head_size = D / heads;
+  config.ffn_size = F;
+  config.vocabulary_size = V;
+  config.context_length = 4096;
+  return config;
+}
+
+/// What OPT and Phi-2 have in common.
+ModelConfig with_layer_norms(ModelConfig config) {
+  config.norm = NormKind::kLayer;
+  config.gated_mlp = false;
+  config.qkv_bias = config.output_bias = config.mlp_bias = true;
+  config.context_length = 2048;
+  return config;
+}
+
+ModelConfig opt(int64_t D, int64_t heads, int64_t layers) {
+  ModelConfig config = with_layer_norms(llama(D, heads, heads, 4 * D, layers, 50272));
+  config.family = "opt";
+  config.learned_positions = 2050;
+  config.position_offset = 2;
+  config.activation = Activation::kRelu;
+  config.tied_head = true;
+  return config;
+}
+
+ModelConfig phi2() {
+  ModelConfig config = with_layer_norms(llama(2560, 32, 32, 10240, 32, 51200));
+  config.family = "phi";
+  config.parallel_block = true;
+  config.rotary_size = 32;
+  config.activation = Activation::kGeluTanh;
+  config.head_bias = true;
+  return config;
+}
+
+ModelConfig stock_config(ModelConfig config) {
+  const int64_t D = config.hidden_size;
+  const int64_t attention = 2 * (config.heads + config.kv_heads) * config.head_size;
+  const int64_t matrices = config.gated_mlp ? 3 : 2;
+  config.hidden_size = D / 8 * 7;
+  const double kept = 0.75 * static_cast<double>(D * (attention + matrices * config.ffn_size)) /
+                      static_cast<double>(config.hidden_size);  // rows and columns of its D
+  config.ffn_size =
+      std::llround((kept - static_cast<double>(attention)) / static_cast<double>(matrices) / 64) *
+      64;
+  return config;
+}
+
+bool is_embedding(const std::string& key) { return key.find("embed") != std::string::npos; }
+
+/// The layer that a parameter belongs to, −1 for one outside of the layers.
+int64_t layer_of(const std::string& key) {
+  constexpr std::string_view kLayers = "layers.";
+  const size_t at = key.find(kLayers);
+  return at == std::string::npos ? -1 : std::stol(key.substr(at + kLayers.size()));
+}
+
+}  // namespace
+
+ModelConfig published_config(const std::string& name) {
+  if (name == "llama2-7b") return llama(4096, 32, 32, 11008, 32, 32000);
+  if (name == "llama2-13b") return llama(5120, 40, 40, 13824, 40, 32000);
+  if (name == "llama2-70b") return llama(8192, 64, 8, 28672, 80, 32000);
+  if (name == "opt-6.7b") return opt(4096, 32, 32);
+  if (name == "opt-13b") return opt(5120, 40, 40);
+  if (name == "opt-30b") return opt(7168, 56, 48);
+  if (name == "opt-66b") return opt(9216, 72, 64);
+  if (name == "phi-2") return phi2();
+  if (name == "smollm2-135m") {
+    ModelConfig config = llama(576, 9, 3, 1536, 30, 49152);
+    config.tied_head = true;
+    return config;
+  }
+  throw std::runtime_error(name + ": no such shape");
+}
+
+ModelConfig config_of_form(const ModelConfig& dense, const std::string& form) {
+  if (form == "dense") return dense;
+  if (form == "stock25") return stock_config(dense);
+  ModelConfig config = sliced_config(
+      dense, std::vector<int64_t>(static_cast<size_t>(dense.sites()), dense.hidden_size / 4 * 3));
+  if (form == "slice25-diagonal") {
+    config.shortcut = ShortcutForm::kDiagonal;
+  } else if (form == "slice25-none") {
+    config.shortcut = ShortcutForm::kNone;
+  } else if (form != "slice25-dense") {
+    throw std::runtime_error(form + ": no such form");
+  }
+  return config;
+}
+
+Model random_model(const ModelConfig& config, at::Device device) {
+  const at::NoGradGuard no_grad;
+  const auto decoder = std::make_shared<DecoderImpl>(config);
+  for (auto& parameter : decoder->named_parameters()) {
+    const auto shape = parameter.value().sizes().vec();
+    Tensor value = at::empty(shape, at::TensorOptions(device).dtype(at::kHalf));
+    if (shape.size() > 1) {
+      const double scale =
+          is_embedding(parameter.key()) ? 1 : 1 / std::sqrt(static_cast<double>(shape.back()));
+      value.normal_(0, scale);
+    } else {
+      value.fill_(parameter.key().ends_with("bias") ? 0 : 1);
+    }
+    parameter.value().set_data(value);
+  }
+  return Model(decoder, nullptr, at::kHalf);
+}
+
+PlacedBytes placed_bytes(const ModelConfig& config, int64_t tokens) {
+  const DecoderImpl decoder(config);  // without memory
+  PlacedBytes bytes;
+  bytes.layers.assign(static_cast<size_t>(config.layers),
+                      2 * config.kv_heads * config.head_size * tokens * kWeightBytes);
+  for (const auto& parameter : decoder.named_parameters()) {
+    const int64_t size = parameter.value().numel() * kWeightBytes,
+                  layer = layer_of(parameter.key());
+    (layer >= 0                      ? bytes.layers[static_cast<size_t>(layer)]
+     : is_embedding(parameter.key()) ? bytes.front
+                                     : bytes.back) += size;
+  }
+  if (config.tied_head) {
+    bytes.shared = config.vocabulary_size * config.stream_size(0) * kWeightBytes;
+    bytes.back += bytes.shared;
+  }
+  return bytes;
+}
+
+int64_t card_room(const ModelConfig& config, int64_t card_bytes, int64_t batch) {
+  constexpr int64_t kContext = int64_t{700} << 20;  // as search.h counts it
+  constexpr int64_t kGraphs = 2;  // for a given token and for a chosen one: memory of its own each
+  const int64_t qkv = (config.heads + 2 * config.kv_heads) * config.head_size;
+  const int64_t joint = config.gated_mlp ? 2 * config.ffn_size : 0;  // a single reader stays
+  const int64_t layout = std::max(qkv, joint) * config.stream_size(0);
+  const int64_t D = config.hidden_size, F = config.ffn_size, V = config.vocabulary_size;
+  const int64_t step = kGraphs * (qkv + 5 * F + 6 * D + V) + 2 * V;  // a sequence
+  return card_bytes - kContext - kWeightBytes * (layout + batch * step);
+}
+
+}  // namespace slice::bench

@@ -1,0 +1,38 @@
+#pragma once
+
+#include <c10/core/Device.h>
+
+#include <string>
+#include <vector>
+
+#include "benchmarks/placement.h"
+#include "libslice/config.h"
+#include "libslice/model.h"
+
+// Whole models of published shapes, for benchmarks that need no trained weights.
+
+namespace slice::bench {
+
+/// Published sizes of a name in docs/results: llama2-7b, opt-66b, phi-2, …
+/// @throws std::runtime_error  no such shape.
+ModelConfig published_config(const std::string& name);
+
+/// What slicing makes of a dense configuration. dense: nothing; slice25-dense, slice25-diagonal,
+/// slice25-none: k = 3/4 of D at every site, with shortcuts of this form; stock25: a dense model
+/// whose layers have 3/4 of the weights, from 7/8 of D and fewer FFN channels (steps of 64).
+/// @throws std::runtime_error  no such form.
+ModelConfig config_of_form(const ModelConfig& dense, const std::string& form);
+
+/// Random weights that keep the stream near unit size, so that nothing overflows; float16.
+Model random_model(const ModelConfig& config, at::Device device);
+
+/// Bytes of a model's pieces at two bytes a weight, from its sizes alone, each layer with the keys
+/// and values of `tokens` positions in all.
+PlacedBytes placed_bytes(const ModelConfig& config, int64_t tokens);
+
+/// What a card of so many bytes has left for weights and cache: without the CUDA context and its
+/// libraries, the matrix that decoding lays a sublayer's readers out in (detail/decode_weights.h),
+/// and what a step of `batch` sequences works in.
+int64_t card_room(const ModelConfig& config, int64_t card_bytes, int64_t batch);
+
+}  // namespace slice::bench
