@@ -12,20 +12,20 @@
 
 namespace slice::kernels::detail {
 
-/// kOctets × 8 rows of W a block, kGroups × 8 rows of X; kStages chunks of kChunk columns under
-/// way.
-template <int kOctets_, int kGroups_, int kChunk_, int kStages_, bool kVector_>
+/// kOctets × 8 rows of W a block of kWarps warps, kGroups × 8 rows of X; kStages chunks of kChunk
+/// columns under way.
+template <int kWarps_, int kOctets_, int kGroups_, int kChunk_, int kStages_, bool kVector_>
 struct SkinnyShape {
+  static constexpr int kWarps = kWarps_;
   static constexpr int kOctets = kOctets_;
   static constexpr int kGroups = kGroups_;
   static constexpr int kChunk = kChunk_;
   static constexpr int kStages = kStages_;
   static constexpr bool kVector = kVector_;
-  static constexpr int kWarps = 8;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kPiece = 8;  // elements of an access
   static constexpr int kRowPieces = kChunk / kPiece;
-  // A warp owns the same columns whatever the chunk: so do the bits not depend on it.
+  // A warp owns the same columns whatever the chunk: the bits depend on kWarps alone.
   static constexpr int kOwnPieces = 16;
   static constexpr int kActiveWarps = kRowPieces / kOwnPieces;  // of a chunk
   static_assert(kWarps % kActiveWarps == 0);
