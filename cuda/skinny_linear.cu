@@ -63,7 +63,7 @@ struct Place {
 template <typename Shape, typename T>
 cudaError_t launch_mma(const SkinnyOperands<T>& p, const Place& place) {
   using Small = SkinnyShape<Shape::kWarps, 1, Shape::kGroups, 512, 3, Shape::kVector>;
-  const int shared_bytes = Shape::shared_bytes(p.M);
+  const int shared_bytes = Shape::shared_bytes(p.signals());
   if constexpr (!std::is_same_v<Shape, Small>) {  // fits everywhere, with the same bits
     if (shared_bytes > place.device.shared_bytes) return launch_mma<Small>(p, place);
   }
@@ -88,14 +88,15 @@ cudaError_t launch_few(const SkinnyOperands<T>& p, int64_t octets, const Place& 
     case 2:
       return launch_mma<SkinnyShape<8, 2, 1, 1024, 4, true>>(p, place);
     case 3:
-      return p.M <= 4 ? launch_mma<SkinnyShape<8, 3, 1, 1024, 4, true>>(p, place)
-                      : launch_mma<SkinnyShape<8, 3, 1, 1024, 3, true>>(p, place);
+      return p.signals() <= 4 ? launch_mma<SkinnyShape<8, 3, 1, 1024, 4, true>>(p, place)
+                              : launch_mma<SkinnyShape<8, 3, 1, 1024, 3, true>>(p, place);
     case 4:
       return launch_mma<SkinnyShape<8, 4, 1, 512, 5, true>>(p, place);
     case 5:
       return launch_mma<SkinnyShape<8, 5, 1, 512, 4, true>>(p, place);
     case 6:
-      return launch_mma<SkinnyShape<8, 6, 1, 512, 4, true>>(p, place);
+      return p.signals() <= 8 ? launch_mma<SkinnyShape<8, 6, 1, 512, 4, true>>(p, place)
+                              : launch_mma<SkinnyShape<8, 6, 1, 512, 3, true>>(p, place);
     default:
       return launch_mma<SkinnyShape<4, 2, 1, 512, 3, true>>(p, place);
   }
