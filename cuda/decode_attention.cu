@@ -15,7 +15,7 @@
 //         query heads of one key head; ranges that are empty leave at once
 // block   256 threads in teams of 8 … 32 lanes; a team has rows of K and of V in its registers,
 //         the first of them before the kernel in front has ended
-// shared  the new row; turned queries, then one sum a team and head: at most 36 KiB for half types
+// shared  the new row; turned queries, then one sum a warp and head: at most 36 KiB
 // numerics  products, softmax (base 2, running maximum) and sums in float32; one rounding to T; the
 //         new key is rounded to T before it is used, as the cached ones are; the last block to
 //         finish adds the splits in their order, so results repeat bit by bit
@@ -29,9 +29,10 @@ using detail::Pack;
 
 constexpr int kThreads = 256;
 constexpr int kWarp = 32;
+constexpr int kWarps = kThreads / kWarp;
 constexpr int kMaxHeadSize = static_cast<int>(kDecodeHeadSize);
 constexpr int kMaxHeads = 4;        // query heads a block: what shared memory holds
-constexpr int kMinSplitRows = 128;  // fewer are not worth a second block and its combination
+constexpr int kMinSplitRows = 256;  // fewer are not worth a second block and its combination
 constexpr int kVectorBytes = 16;
 constexpr int kPartialHeader = 2;  // maximum and sum, in front of a partial result's d numbers
 
@@ -106,6 +107,28 @@ struct Sums {
   float total[kHeads];
   float values[kHeads][kOwn];
 };
+
+/// Puts the sums of a warp's teams together, in those of the first.
+template <int kTeam, int kHeads, int kOwn>
+__device__ __forceinline__ void join_teams(Sums<kHeads, kOwn>& sums) {
+#pragma unroll
+  for (int mask = kTeam; mask < kWarp; mask *= 2) {
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      const float other = __shfl_xor_sync(0xffffffffu, sums.maximum[h], mask);
+      const float maximum = fmaxf(sums.maximum[h], other);
+      const float own_weight = weight_of(sums.maximum[h], maximum);
+      const float other_weight = weight_of(other, maximum);
+      const auto join = [&](float& value) {
+        value = own_weight * value + other_weight * __shfl_xor_sync(0xffffffffu, value, mask);
+      };
+      sums.maximum[h] = maximum;
+      join(sums.total[h]);
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) join(sums.values[h][i]);
+    }
+  }
+}
 
 /// kRows rows of K and of V in a team's registers, kTeams apart.
 template <typename T, int kWidth, int kPacks, int kTeam, int kRows>
@@ -209,12 +232,11 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(const Argume
   constexpr int kRowSize = kOwn * kTeam;
   __shared__ __align__(16) T new_key[kRowSize];
   __shared__ __align__(16) T new_value[kRowSize];
-  __shared__ float maxima[kTeams][kHeads], totals[kTeams][kHeads];
+  __shared__ float maxima[kWarps][kHeads], totals[kWarps][kHeads];
   __shared__ bool is_last;
-  __shared__ float team_values[kTeams][kHeads][kRowSize];  // and before: queries and angles
-  auto& queries = team_values[0];
-  auto& angles = *reinterpret_cast<Angles*>(&team_values[1]);
-  static_assert(sizeof team_values >= sizeof(float) * kHeads * kRowSize + sizeof(Angles));
+  __shared__ Angles angles;
+  __shared__ float warp_values[kWarps][kHeads][kRowSize];
+  auto& queries = warp_values[0];  // before the first sum is there
 
   const int group = a.heads / a.kv_heads, chunks = (group + kHeads - 1) / kHeads;
   const int d = a.head_size;
@@ -288,13 +310,17 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(const Argume
     rows.add_to(sums, q, range, first + team);
     rows = next;
   }
+  join_teams<kTeam>(sums);
+  if (static_cast<int>(threadIdx.x) % kWarp < kTeam) {
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
 #pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
-    maxima[team][h] = sums.maximum[h];
-    totals[team][h] = sums.total[h];
+    for (int h = 0; h < kHeads; ++h) {
+      maxima[warp][h] = sums.maximum[h];
+      totals[warp][h] = sums.total[h];
 #pragma unroll
-    for (int i = 0; i < kOwn; ++i) {
-      team_values[team][h][(i / kWidth * kTeam + lane) * kWidth + i % kWidth] = sums.values[h][i];
+      for (int i = 0; i < kOwn; ++i) {
+        warp_values[warp][h][(i / kWidth * kTeam + lane) * kWidth + i % kWidth] = sums.values[h][i];
+      }
     }
   }
   __syncthreads();
@@ -304,12 +330,12 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(const Argume
   for (int e = static_cast<int>(threadIdx.x); e < heads * d; e += kThreads) {
     const int h = e / d, i = e % d;
     float maximum = -INFINITY;
-    for (int t = 0; t < kTeams; ++t) maximum = fmaxf(maximum, maxima[t][h]);
+    for (int w = 0; w < kWarps; ++w) maximum = fmaxf(maximum, maxima[w][h]);
     float total = 0, value = 0;
-    for (int t = 0; t < kTeams; ++t) {
-      const float weight = weight_of(maxima[t][h], maximum);
-      total += weight * totals[t][h];
-      value += weight * team_values[t][h][i];
+    for (int w = 0; w < kWarps; ++w) {
+      const float weight = weight_of(maxima[w][h], maximum);
+      total += weight * totals[w][h];
+      value += weight * warp_values[w][h][i];
     }
     if (range.active == 1) {
       a.out[(first_row + h) * d + i] = detail::narrow<T>(value / total);
