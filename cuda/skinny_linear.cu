@@ -10,9 +10,8 @@
 // skinny_linear:   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R,   M ≤ 16
 //   X (M, K), Z (M, K2), R, Y strided rows   W (N, K), V (N, K2) contiguous
 // grid    a block for 8 … 48 rows of W and V: about one a multiprocessor while that covers N
-// block   8 warps, 4 where N is large; a chunk of 512 or 1024 columns of the block's rows at a
-// time,
-//         of which each warp multiplies the 128 it owns of every 1024 (of 4 warps: of every 512)
+// block   8 warps, 4 where N is large; a chunk of 512 or 1024 columns of its rows at a time, of
+//         which each warp multiplies the 128 it owns of every 1024 (of 4 warps: of every 512)
 // shared  3 … 5 chunks of W's and X's rows, all under way but one; at the end the warps' sums
 // numerics  products on the tensor cores, sums in float32; a warp's chunks in ascending k, then the
 //         warps in their order: bitwise repeatable, the same for any M, alignment and grid
