@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Whether decoding on a GPU (captured graphs, our kernels) writes what the plain LibTorch modules write on the CPU, in
+# float32: 256 greedy tokens of a trained model, dense and sliced by a quarter in every form. Ends with 1 if a text differs.
+#
+#   benchmarks/greedy_tokens.sh BIN MODEL TEXT      BIN: folder of the programs; TEXT: to calibrate on
+set -euo pipefail
+bin=$1 model=$2 text=$3
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+prompt="The history of the printing press begins"
+status=0
+
+# compare NAME MODEL
+compare() {
+  local device
+  for device in cuda cpu; do
+    "$bin/generate" "$2" --prompt "$prompt" --max-tokens 256 --dtype fp32 --device $device --quiet >"$work/$device"
+  done
+  if cmp -s "$work/cuda" "$work/cpu"; then
+    echo "$1: the same text, $(wc -w <"$work/cpu") words"
+  else
+    echo "$1: differs from byte $(cmp "$work/cuda" "$work/cpu" | sed 's/.*byte \([0-9]*\).*/\1/') of $(wc -c <"$work/cpu")"
+    status=1
+  fi
+}
+
+compare dense "$model"
+for form in dense diagonal lowrank:32 none; do
+  "$bin/slice_model" "$model" --calibration "$text" --context 256 --samples 32 --method slicegpt --shortcut $form \
+    --dtype fp32 --out "$work/$form" --quiet >/dev/null
+  compare "slicegpt, shortcut $form" "$work/$form"
+done
+"$bin/slice_model" "$model" --calibration "$text" --context 256 --samples 32 --dtype fp32 --out "$work/refit" \
+  --quiet >/dev/null
+compare "refit" "$work/refit"
+exit $status
