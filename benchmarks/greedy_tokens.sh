@@ -24,13 +24,15 @@ compare() {
   fi
 }
 
+# sliced METHOD SHORTCUT
+sliced() {
+  rm -rf "$work/sliced"
+  "$bin/slice_model" "$model" --calibration "$text" --context 256 --samples 32 --method "$1" --shortcut "$2" \
+    --dtype fp32 --out "$work/sliced" --quiet >/dev/null
+  compare "$1, shortcut $2" "$work/sliced"
+}
+
 compare dense "$model"
-for form in dense diagonal lowrank:32 none; do
-  "$bin/slice_model" "$model" --calibration "$text" --context 256 --samples 32 --method slicegpt --shortcut $form \
-    --dtype fp32 --out "$work/$form" --quiet >/dev/null
-  compare "slicegpt, shortcut $form" "$work/$form"
-done
-"$bin/slice_model" "$model" --calibration "$text" --context 256 --samples 32 --dtype fp32 --out "$work/refit" \
-  --quiet >/dev/null
-compare "refit" "$work/refit"
+sliced slicegpt dense
+for form in none diagonal lowrank:32; do sliced refit $form; done
 exit $status
