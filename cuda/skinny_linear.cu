@@ -10,8 +10,8 @@
 // skinny_linear:   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R,   M ≤ 16
 //   X (M, K), Z (M, K2), R, Y strided rows   W (N, K), V (N, K2) contiguous
 // grid    a block for 8 … 48 rows of W and V: about one a multiprocessor while that covers N
-// block   256 threads = 8 warps; a chunk of 512 or 1024 columns of the block's rows at a time, of
-//         which each warp multiplies the 128 it owns of every 1024
+// block   8 warps, 4 where N is large; a chunk of 512 or 1024 columns of its rows at a time, of
+//         which each warp multiplies the 128 it owns of every 1024 (of 4 warps: of every 512)
 // shared  3 … 5 chunks of W's and X's rows, all under way but one; at the end the warps' sums
 // numerics  products on the tensor cores, sums in float32; a warp's chunks in ascending k, then the
 //         warps in their order: bitwise repeatable, the same for any M, alignment and grid
@@ -61,8 +61,8 @@ struct Place {
 
 template <typename Shape, typename T>
 cudaError_t launch_mma(const SkinnyOperands<T>& p, const Place& place) {
-  using Small = SkinnyShape<1, Shape::kGroups, 512, 3, Shape::kVector>;
-  const int shared_bytes = Shape::shared_bytes(p.M);
+  using Small = SkinnyShape<Shape::kWarps, 1, Shape::kGroups, 512, 3, Shape::kVector>;
+  const int shared_bytes = Shape::shared_bytes(p.signals());
   if constexpr (!std::is_same_v<Shape, Small>) {  // fits everywhere, with the same bits
     if (shared_bytes > place.device.shared_bytes) return launch_mma<Small>(p, place);
   }
@@ -83,20 +83,21 @@ template <typename T>
 cudaError_t launch_few(const SkinnyOperands<T>& p, int64_t octets, const Place& place) {
   switch (octets) {
     case 1:
-      return launch_mma<SkinnyShape<1, 1, 1024, 4, true>>(p, place);
+      return launch_mma<SkinnyShape<8, 1, 1, 1024, 4, true>>(p, place);
     case 2:
-      return launch_mma<SkinnyShape<2, 1, 1024, 4, true>>(p, place);
+      return launch_mma<SkinnyShape<8, 2, 1, 1024, 4, true>>(p, place);
     case 3:
-      return p.M <= 4 ? launch_mma<SkinnyShape<3, 1, 1024, 4, true>>(p, place)
-                      : launch_mma<SkinnyShape<3, 1, 1024, 3, true>>(p, place);
+      return p.signals() <= 4 ? launch_mma<SkinnyShape<8, 3, 1, 1024, 4, true>>(p, place)
+                              : launch_mma<SkinnyShape<8, 3, 1, 1024, 3, true>>(p, place);
     case 4:
-      return launch_mma<SkinnyShape<4, 1, 512, 5, true>>(p, place);
+      return launch_mma<SkinnyShape<8, 4, 1, 512, 5, true>>(p, place);
     case 5:
-      return launch_mma<SkinnyShape<5, 1, 512, 4, true>>(p, place);
+      return launch_mma<SkinnyShape<8, 5, 1, 512, 4, true>>(p, place);
     case 6:
-      return launch_mma<SkinnyShape<6, 1, 512, 4, true>>(p, place);
+      return p.signals() <= 8 ? launch_mma<SkinnyShape<8, 6, 1, 512, 4, true>>(p, place)
+                              : launch_mma<SkinnyShape<8, 6, 1, 512, 3, true>>(p, place);
     default:
-      return launch_mma<SkinnyShape<2, 1, 512, 3, true>>(p, place);
+      return launch_mma<SkinnyShape<4, 2, 1, 512, 3, true>>(p, place);
   }
 }
 
@@ -105,16 +106,25 @@ template <typename T>
 cudaError_t launch_many(const SkinnyOperands<T>& p, int64_t octets, const Place& place) {
   switch (octets) {
     case 1:
-      return launch_mma<SkinnyShape<1, 2, 512, 3, true>>(p, place);
+      return launch_mma<SkinnyShape<8, 1, 2, 512, 3, true>>(p, place);
     case 2:
-      return launch_mma<SkinnyShape<2, 2, 512, 3, true>>(p, place);
+      return launch_mma<SkinnyShape<8, 2, 2, 512, 3, true>>(p, place);
     case 3:
-      return launch_mma<SkinnyShape<3, 2, 512, 3, true>>(p, place);
+      return launch_mma<SkinnyShape<8, 3, 2, 512, 3, true>>(p, place);
     case 4:
-      return launch_mma<SkinnyShape<4, 2, 512, 3, true>>(p, place);
+      return launch_mma<SkinnyShape<8, 4, 2, 512, 3, true>>(p, place);
+    case 5:
+    case 6:
+      return launch_mma<SkinnyShape<8, 6, 2, 512, 3, true>>(p, place);
     default:
-      return launch_mma<SkinnyShape<6, 2, 512, 3, true>>(p, place);
+      return launch_mma<SkinnyShape<4, 6, 2, 512, 3, true>>(p, place);
   }
+}
+
+template <int kWarps, typename T>
+cudaError_t launch_elements(const SkinnyOperands<T>& p, const Place& place) {
+  return p.M <= 8 ? launch_mma<SkinnyShape<kWarps, 1, 1, 512, 3, false>>(p, place)
+                  : launch_mma<SkinnyShape<kWarps, 1, 2, 512, 3, false>>(p, place);
 }
 
 template <typename T>
@@ -125,13 +135,10 @@ cudaError_t launch(const SkinnyOperands<T>& p, bool vectors, bool prefetch, cuda
   place.early = prefetch && place.device.starts_early;
   if constexpr (sizeof(T) == 2) {
     const bool few = p.M <= 8;
-    if (!vectors) {
-      return few ? launch_mma<SkinnyShape<1, 1, 512, 3, false>>(p, place)
-                 : launch_mma<SkinnyShape<1, 2, 512, 3, false>>(p, place);
-    }
     const int64_t octets =  // a multiprocessor
         detail::ceil_div(p.N, 8 * static_cast<int64_t>(place.device.multiprocessors));
-    return few ? launch_few(p, octets, place) : launch_many(p, octets, place);
+    if (vectors) return few ? launch_few(p, octets, place) : launch_many(p, octets, place);
+    return octets > 6 ? launch_elements<4>(p, place) : launch_elements<8>(p, place);
   } else {
     const int64_t blocks = detail::ceil_div(p.N / p.rows_per_column(), detail::kSkinnyFmaWarps);
     return detail::launch_dependent(

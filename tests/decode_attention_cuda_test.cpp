@@ -195,7 +195,7 @@ TEST_CASE("decode_attention matches the float64 oracle for every head size and s
   for (const DataType type : kTypes) {
     for (const int64_t d : {6, 10, 40, 64, 80, 96, 128, 136, 256}) {
       for (const Heads h : {Heads{2, 2}, {6, 2}, {8, 2}, {7, 1}, {24, 2}}) {
-        check_against_oracle({h.heads, h.kv_heads, d, d / 4 * 2, 200, 0, 3, {0, 130, 199}}, type,
+        check_against_oracle({h.heads, h.kv_heads, d, d / 4 * 2, 600, 0, 3, {0, 260, 599}}, type,
                              stream);
       }
     }
@@ -208,7 +208,7 @@ TEST_CASE("decode_attention matches the oracle around the bounds of its splits",
   const Stream stream;
   for (const DataType type : kTypes) {
     for (const int64_t splits : {1, 2, 7}) {
-      for (const int32_t p : {0, 1, 126, 127, 128, 129, 255, 256, 895, 896, 897, 1000}) {
+      for (const int32_t p : {0, 1, 127, 128, 254, 255, 256, 257, 511, 512, 999, 1000}) {
         check_against_oracle({3, 1, 64, 64, 1001, 0, splits, {p, 1000 - p}}, type, stream);
       }
     }
@@ -221,8 +221,8 @@ TEST_CASE("decode_attention sees the window and no more", "[cuda][decode_attenti
   require_gpu();
   const Stream stream;
   for (const DataType type : kTypes) {
-    for (const int64_t window : {1, 5, 128, 129, 200, 1000}) {
-      check_against_oracle({4, 2, 80, 32, 400, window, 4, {0, 4, 127, 128, 199, 399}}, type,
+    for (const int64_t window : {1, 5, 256, 257, 300, 1000}) {
+      check_against_oracle({4, 2, 80, 32, 600, window, 4, {0, 4, 255, 256, 299, 599}}, type,
                            stream);
     }
   }

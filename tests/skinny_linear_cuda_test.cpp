@@ -271,14 +271,17 @@ TEST_CASE("skinny_linear gives a row the same bits in any batch", "[cuda][skinny
   require_gpu();
   const Stream stream;
   for (const DataType type : kAllTypes) {
-    SkinnyProblem many = make_problem(type, {16, 999, 1000, 320});
-    with_residual(many, 999, false);
-    const auto all = run(many, stream);
-    for (const int64_t M : {1, 4, 8, 9}) {
-      SkinnyProblem few = many;
-      few.M = M;
-      const auto first = run(few, stream);
-      CHECK(std::equal(first.begin(), first.end(), all.begin()));
+    for (const int64_t N : {999, 9000}) {
+      SkinnyProblem many = make_problem(type, {16, N, 1000, 320});
+      with_residual(many, N, false);
+      const auto all = run(many, stream);
+      for (const int64_t M : {1, 4, 8, 9}) {
+        SkinnyProblem few = many;
+        few.M = M;
+        const auto first = run(few, stream);
+        CHECK(std::equal(first.begin(), first.end(), all.begin()));
+      }
+      CHECK(run(many, stream, 1) == all);
     }
   }
 }

@@ -32,6 +32,8 @@ struct SkinnyOperands {
   int64_t z_row_stride;
   int64_t r_row_stride;
 
+  /// Rows of length K that a block holds beside W's: X's, and the weight of the norm.
+  __host__ __device__ int signals() const { return M + (norm_weight != nullptr ? 1 : 0); }
   /// Neighbouring rows of W that make one column of Y.
   __host__ __device__ int rows_per_column() const {
     return epilogue == Epilogue::kGatedSilu ? 2 : 1;

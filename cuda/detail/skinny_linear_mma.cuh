@@ -12,20 +12,20 @@
 
 namespace slice::kernels::detail {
 
-/// kOctets × 8 rows of W a block, kGroups × 8 rows of X; kStages chunks of kChunk columns under
-/// way.
-template <int kOctets_, int kGroups_, int kChunk_, int kStages_, bool kVector_>
+/// kOctets × 8 rows of W a block of kWarps warps, kGroups × 8 rows of X; kStages chunks of kChunk
+/// columns under way.
+template <int kWarps_, int kOctets_, int kGroups_, int kChunk_, int kStages_, bool kVector_>
 struct SkinnyShape {
+  static constexpr int kWarps = kWarps_;
   static constexpr int kOctets = kOctets_;
   static constexpr int kGroups = kGroups_;
   static constexpr int kChunk = kChunk_;
   static constexpr int kStages = kStages_;
   static constexpr bool kVector = kVector_;
-  static constexpr int kWarps = 8;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kPiece = 8;  // elements of an access
   static constexpr int kRowPieces = kChunk / kPiece;
-  // A warp owns the same columns whatever the chunk: so do the bits not depend on it.
+  // A warp owns the same columns whatever the chunk: the bits depend on kWarps alone.
   static constexpr int kOwnPieces = 16;
   static constexpr int kActiveWarps = kRowPieces / kOwnPieces;  // of a chunk
   static_assert(kWarps % kActiveWarps == 0);
@@ -35,8 +35,9 @@ struct SkinnyShape {
   static constexpr int kPartials = kSignals * kPartialRow;
   static constexpr int kPartialBytes = kWarps * (kPartials + kSignals) * 4;
 
-  static int shared_bytes(int M) {
-    const int ring = kStages * (kRows + M) * kRowPieces * 16;
+  /// @param signals  rows of X, and one more where the norm has a weight
+  static int shared_bytes(int signals) {
+    const int ring = kStages * (kRows + signals) * kRowPieces * 16;
     return ring > kPartialBytes ? ring : kPartialBytes;
   }
 };
@@ -64,20 +65,12 @@ __device__ __forceinline__ float sum_of_squares(const uint4& piece) {
   return sum;
 }
 
-// The piece times the weights of the norm from `k` on.
-template <bool kVector, typename T>
-__device__ __forceinline__ uint4 weighted(const uint4& piece, const T* weights, int64_t k,
-                                          int64_t columns) {
+// The piece times the weights of the norm.
+template <typename T>
+__device__ __forceinline__ uint4 weighted(const uint4& piece, const uint4& weights) {
   Pack<T, 8> pack, factors;
   memcpy(&pack, &piece, sizeof pack);
-  if (kVector && k < columns) {
-    factors = *reinterpret_cast<const Pack<T, 8>*>(weights + k);
-  } else {
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      factors.values[i] = k + i < columns ? weights[k + i] : narrow<T>(0.0f);
-    }
-  }
+  memcpy(&factors, &weights, sizeof factors);
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
     pack.values[i] = narrow<T>(widen(pack.values[i]) * widen(factors.values[i]));
@@ -94,7 +87,7 @@ class SkinnyBlock {
   __device__ __forceinline__ SkinnyBlock(const SkinnyOperands<T>& operands, uint4* ring)
       : p(operands),
         ring_(ring),
-        stage_pieces_((Shape::kRows + operands.M) * Shape::kRowPieces),
+        stage_pieces_((Shape::kRows + operands.signals()) * Shape::kRowPieces),
         lane_(static_cast<int>(threadIdx.x) % 32),
         warp_(static_cast<int>(threadIdx.x) / 32),
         w_chunks_(static_cast<int>(ceil_div(operands.K, Shape::kChunk))),
@@ -114,6 +107,11 @@ class SkinnyBlock {
     for (int r = 0; r < Shape::kRows; r += Shape::kWarps) {
       const int64_t row = begin_ + r + warp_;
       fetch_row(stage, r + warp_, source, source + row * columns, first, row < end_ ? columns : 0);
+    }
+    // The norm's weight is a row of the queue: read where it is used, it would stall every chunk.
+    if (p.norm_weight != nullptr && warp_ == Shape::kWarps - 1) {
+      fetch_row(stage, Shape::kRows + p.M, p.norm_weight, p.norm_weight, first,
+                second ? 0 : columns);
     }
   }
 
@@ -146,7 +144,7 @@ class SkinnyBlock {
         x[r] = *slot(stage, Shape::kRows + 8 * r + row, piece);
         if (p.norm_hidden > 0) squares[r] += sum_of_squares<T>(x[r]);
         if (p.norm_weight != nullptr) {
-          x[r] = weighted<Shape::kVector>(x[r], p.norm_weight, first + piece * Shape::kPiece, p.K);
+          x[r] = weighted<T>(x[r], *slot(stage, Shape::kRows + p.M, piece));
         }
       }
       const uint32_t low[4] = {x[0].x, x[1].x, x[0].y, x[1].y};

@@ -1,0 +1,209 @@
+#pragma once
+
+#include "cuda/detail/decode_attention_arguments.cuh"
+#include "cuda/detail/decode_softmax.cuh"
+
+// decode_attention: what one block does.
+
+namespace slice::kernels::detail {
+
+constexpr int kMaxHeadSize = static_cast<int>(kDecodeHeadSize);
+constexpr int kAttentionHeads = 4;  // query heads a block: what shared memory holds
+constexpr int kPrefetchBytes = 1 << 16;
+constexpr int kMinSplitRows = 256;  // fewer are not worth a second block and its combination
+
+template <typename T>
+__device__ __forceinline__ AttentionRange range_of(const AttentionArguments<T>& a, int batch,
+                                                   int split) {
+  const int position = a.positions[batch], all = position + 1;
+  const int window = a.window > 0 && a.window < all ? static_cast<int>(a.window) : all;
+  const int rows = max(kMinSplitRows, (window + a.splits - 1) / a.splits);
+  const int begin = all - window + split * rows;
+  return {begin, min(begin + rows, all), (window + rows - 1) / rows, position};
+}
+
+/// Cosines and sines of one position, a pair of coordinates each.
+struct AttentionAngles {
+  float cosine[kMaxHeadSize / 2];
+  float sine[kMaxHeadSize / 2];
+};
+
+/// Coordinate i of a head's row, turned.
+template <typename T>
+__device__ __forceinline__ float turned(const T* row, int i, int rotary_size,
+                                        const AttentionAngles& angles) {
+  if (i >= rotary_size) return widen(row[i]);
+  const int half = rotary_size / 2, pair = i < half ? i : i - half;
+  const float u = widen(row[pair]), v = widen(row[pair + half]);
+  const float c = angles.cosine[pair], s = angles.sine[pair];
+  return i < half ? u * c - v * s : v * c + u * s;
+}
+
+template <typename T, int kRowSize, int kHeads>
+struct AttentionShared {
+  alignas(16) T new_key[kRowSize];
+  alignas(16) T new_value[kRowSize];
+  float maxima[kAttentionWarps][kHeads], totals[kAttentionWarps][kHeads];
+  bool is_last;
+  AttentionAngles angles;
+  float warp_values[kAttentionWarps][kHeads][kRowSize];
+};
+
+/// Asks the L2 for the rows of K and V from `first` on, at most kPrefetchBytes of each.
+template <typename T>
+__device__ __forceinline__ void prefetch_rows(const T* keys, const T* values,
+                                              const AttentionRange& range, int first, int d) {
+  constexpr int kLine = 128 / static_cast<int>(sizeof(T));
+  const int most = kPrefetchBytes / static_cast<int>(sizeof(T)) / d;
+  const int count = min(min(range.end, range.position) - first, most) * d;
+  const int64_t begin = int64_t{first} * d;
+  for (int i = static_cast<int>(threadIdx.x) * kLine; i < count; i += kAttentionThreads * kLine) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(keys + begin + i)));
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(values + begin + i)));
+  }
+}
+
+/// The work of block `block`: kWidth elements an access, kPacks accesses a lane and row. `wait` is
+/// called by all threads in front of the first access to qkv.
+template <typename T, int kWidth, int kPacks, int kTeam, int kHeads, typename Wait>
+__device__ __forceinline__ void attend(const AttentionArguments<T>& a, int block,
+                                       AttentionShared<T, kWidth * kPacks * kTeam, kHeads>& shared,
+                                       Wait&& wait) {
+  constexpr int kOwn = kWidth * kPacks, kTeams = kAttentionThreads / kTeam;
+  constexpr int kRows = kPacks > 1 ? 2 : 4;  // a team's at a time
+  constexpr int kRowSize = kOwn * kTeam;
+  auto& [new_key, new_value, maxima, totals, is_last, angles, warp_values] = shared;
+  auto& queries = warp_values[0];  // before the first sum is there
+
+  const int group = a.heads / a.kv_heads, chunks = (group + kHeads - 1) / kHeads;
+  const int d = a.head_size;
+  const int split = block % a.splits;
+  const int sharing = block / a.splits;  // number of the blocks that do
+  const int chunk = sharing % chunks, kv_head = sharing / chunks % a.kv_heads;
+  const int batch = sharing / chunks / a.kv_heads;
+  const int first_head = kv_head * group + chunk * kHeads;
+  const int heads = min(kHeads, group - chunk * kHeads);
+  const int team = static_cast<int>(threadIdx.x) / kTeam;
+  const int lane = static_cast<int>(threadIdx.x) % kTeam;
+  const int64_t cache_offset = (int64_t{batch} * a.kv_heads + kv_head) * a.capacity * d;
+  const T *keys = a.keys + cache_offset, *values = a.values + cache_offset;
+
+  // What the work in front does not write is on its way while that one still runs.
+  const AttentionRange range = range_of(a, batch, split);
+  const bool is_idle = range.begin >= range.end;
+  AttentionRows<T, kWidth, kPacks, kTeam, kRows> rows;
+  if (!is_idle) {
+    rows.load(keys, values, range, range.begin + team, d, lane);
+    // The rows behind the first ones come from memory while the work in front ends, too: asked for
+    // later, they would queue up behind the weights that the kernel behind this one prefetches.
+    prefetch_rows(keys, values, range, range.begin + kTeams * kRows, d);
+    const int half = a.rotary_size / 2;
+    for (int i = static_cast<int>(threadIdx.x); i < half; i += kAttentionThreads) {
+      angles.cosine[i] = a.cosine[int64_t{range.position} * half + i];
+      angles.sine[i] = a.sine[int64_t{range.position} * half + i];
+    }
+  }
+  wait();
+  if (is_idle) return;
+  __syncthreads();
+
+  const T* projected = a.qkv + int64_t{batch} * (a.heads + 2 * a.kv_heads) * d;
+  for (int e = static_cast<int>(threadIdx.x); e < kHeads * kRowSize; e += kAttentionThreads) {
+    const int h = e / kRowSize, i = e % kRowSize;
+    const T* query = projected + int64_t{first_head + h} * d;
+    queries[h][i] = h < heads && i < d ? a.scale * turned(query, i, a.rotary_size, angles) : 0.0f;
+  }
+  if (range.end == range.position + 1) {
+    const T* key = projected + int64_t{a.heads + kv_head} * d;
+    const T* value = key + int64_t{a.kv_heads} * d;
+    const int64_t target = cache_offset + int64_t{range.position} * d;
+    for (int i = static_cast<int>(threadIdx.x); i < kRowSize; i += kAttentionThreads) {
+      new_key[i] = narrow<T>(i < d ? turned(key, i, a.rotary_size, angles) : 0.0f);
+      new_value[i] = i < d ? value[i] : narrow<T>(0.0f);
+      if (chunk == 0 && i < d) {
+        a.keys[target + i] = new_key[i];
+        a.values[target + i] = new_value[i];
+      }
+    }
+  }
+  __syncthreads();
+
+  float q[kHeads][kOwn];
+  AttentionSums<kHeads, kOwn> sums;
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    sums.maximum[h] = -INFINITY;
+    sums.total[h] = 0;
+#pragma unroll
+    for (int i = 0; i < kOwn; ++i) {
+      q[h][i] = queries[h][(i / kWidth * kTeam + lane) * kWidth + i % kWidth];
+      sums.values[h][i] = 0;
+    }
+  }
+  __syncthreads();  // the queries' memory is written again below
+  // All lanes go round equally often: the sums over a team are shuffles of whole warps.
+  for (int first = range.begin; first < range.end; first += kTeams * kRows) {
+    AttentionRows<T, kWidth, kPacks, kTeam, kRows> next;
+    next.load(keys, values, range, first + kTeams * kRows + team, d, lane);
+    rows.insert(new_key, new_value, range, first + team, lane);
+    rows.add_to(sums, q, range, first + team);
+    rows = next;
+  }
+  join_teams<kTeam>(sums);
+  if (static_cast<int>(threadIdx.x) % kWarp < kTeam) {
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      maxima[warp][h] = sums.maximum[h];
+      totals[warp][h] = sums.total[h];
+#pragma unroll
+      for (int i = 0; i < kOwn; ++i) {
+        warp_values[warp][h][(i / kWidth * kTeam + lane) * kWidth + i % kWidth] = sums.values[h][i];
+      }
+    }
+  }
+  __syncthreads();
+
+  const int partial_size = kPartialHeader + d;
+  const int64_t first_row = int64_t{batch} * a.heads + first_head;  // of out and of partials
+  for (int e = static_cast<int>(threadIdx.x); e < heads * d; e += kAttentionThreads) {
+    const int h = e / d, i = e % d;
+    float maximum = -INFINITY;
+    for (int w = 0; w < kAttentionWarps; ++w) maximum = fmaxf(maximum, maxima[w][h]);
+    float total = 0, value = 0;
+    for (int w = 0; w < kAttentionWarps; ++w) {
+      const float weight = weight_of(maxima[w][h], maximum);
+      total += weight * totals[w][h];
+      value += weight * warp_values[w][h][i];
+    }
+    if (range.active == 1) {
+      a.out[(first_row + h) * d + i] = narrow<T>(value / total);
+    } else {
+      float* partial = a.partials + ((first_row + h) * a.splits + split) * partial_size;
+      if (i == 0) {
+        partial[0] = maximum;
+        partial[1] = total;
+      }
+      partial[kPartialHeader + i] = value;
+    }
+  }
+  if (range.active == 1) return;
+
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    unsigned* ticket = a.tickets + sharing;
+    is_last = atomicAdd(ticket, 1u) + 1 == static_cast<unsigned>(range.active);
+    if (is_last) *ticket = 0;
+  }
+  __syncthreads();
+  if (!is_last) return;
+  __threadfence();
+  for (int e = static_cast<int>(threadIdx.x); e < heads * d; e += kAttentionThreads) {
+    const int h = e / d, i = e % d;
+    const float* partials = a.partials + (first_row + h) * a.splits * partial_size;
+    a.out[(first_row + h) * d + i] = narrow<T>(combined(partials, partial_size, range.active, i));
+  }
+}
+
+}  // namespace slice::kernels::detail
