@@ -143,6 +143,14 @@ slice::Model load(const std::string& path, const std::string& device, const std:
                            {.device = slice::choose_device(device), .dtype = dtype_option(dtype)});
 }
 
+slice::ProcessGroup join_group(std::string& device) {
+  const auto meeting = slice::rendezvous_from_environment();
+  if (!meeting || meeting->size == 1) return {};
+  if (device == "cuda" || (device == "auto" && slice::choose_device(device).is_cuda()))
+    device = "cuda:" + std::to_string(meeting->local_rank);
+  return slice::ProcessGroup(*meeting, slice::choose_device(device));
+}
+
 void add_threads_option(CLI::App& app) {
   app.add_option_function<int>(
          "--threads", [](int threads) { at::set_num_threads(threads); }, "CPU threads")

@@ -10,6 +10,7 @@
 
 #include "libslice/calibration.h"
 #include "libslice/model.h"
+#include "libslice/process_group.h"
 #include "libslice/progress.h"
 
 namespace cli {
@@ -32,6 +33,10 @@ void add_window_options(CLI::App& app, slice::WindowOptions& options,
 
 /// --device: the name for slice::choose_device.
 void add_device_option(CLI::App& app, std::string& device);
+
+/// The processes that torchrun, or whoever sets its variables, started together with this one. An
+/// `auto` or `cuda` device becomes this process's own GPU.
+slice::ProcessGroup join_group(std::string& device);
 
 /// --dtype of programs that only read a model: what its weights are held in.
 void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help);

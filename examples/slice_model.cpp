@@ -180,13 +180,18 @@ void slice_layer_by_layer(const Arguments& a) {
   print_summary(a, report);
 }
 
-void slice_and_save(const Arguments& a) {
-  slice::AtomicDirectory output(a.out, a.force);  // refused now rather than after an hour's work
+/// Every process of a group slices, the first one measures, writes and talks.
+void slice_and_save(Arguments a) {
+  const slice::ProcessGroup group = cli::join_group(a.device);
+  const bool writes = group.rank() == 0;
+  a.quiet = a.quiet || !writes;
+  std::optional<slice::AtomicDirectory> output;
+  if (writes) output.emplace(a.out, a.force);  // refused now rather than after an hour's work
   const auto on_progress = cli::progress(a.quiet);
   const auto tokenizer = slice::load_tokenizer(a.model);
   const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
   at::Tensor test;
-  if (!a.perplexity_text.empty()) {
+  if (writes && !a.perplexity_text.empty()) {
     test = slice::tokenize_text(*tokenizer, slice::read_text(a.perplexity_text),
                                 {.context = a.windows.context,
                                  .samples = a.perplexity_windows,
@@ -204,21 +209,22 @@ void slice_and_save(const Arguments& a) {
   const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
   std::optional<double> before;
   if (test.defined()) before = score();
-  slice::SliceReport report = slice::slice_model(model, tokens, options, on_progress);
+  slice::SliceReport report = slice::slice_model(model, tokens, options, on_progress, group);
+  if (!writes) return;
   report.load_seconds = load_seconds;
   if (before) {
     report.perplexity_before = before;
     report.perplexity_after = score();
   }
   const double save_begin = cli::seconds();
-  slice::write_model(model, output.path(), {.dtype = cli::dtype_option(a.dtype)}, on_progress);
+  slice::write_model(model, output->path(), {.dtype = cli::dtype_option(a.dtype)}, on_progress);
   report.save_seconds = cli::seconds() - save_begin;
   report.total_seconds = cli::seconds();
   report.peak_host_bytes = slice::peak_host_bytes();
   report.peak_device_bytes = slice::peak_device_bytes(device);
-  slice::save_report(report, output.path() / "slice_report.json");
+  slice::save_report(report, output->path() / "slice_report.json");
   cli::check_interrupted();
-  output.commit();
+  output->commit();
   if (!a.gguf.empty())
     slice::save_gguf(model, a.gguf, {.dtype = cli::dtype_option(a.dtype), .replace = a.force});
   if (!a.report.empty()) slice::save_report(report, a.report);
@@ -262,6 +268,10 @@ int main(int argc, char** argv) {
     if (a.stream && (a.slice.options.method != slice::Method::kSliceGpt ||
                      a.slice.options.budgeted() || !a.slice.ffn.empty()))
       throw CLI::ValidationError("--stream", "want --method slicegpt and --slice");
+    const auto meeting = slice::rendezvous_from_environment();
+    if (a.stream && meeting && meeting->size > 1)
+      throw CLI::ValidationError(
+          "--stream", "runs in one process, WORLD_SIZE says " + std::to_string(meeting->size));
     if (a.dry_run) return print_plan(a);
     if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
     if (a.out.empty()) throw CLI::RequiredError("--out");

@@ -11,6 +11,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/finite.h"
 #include "libslice/detail/stopwatch.h"
+#include "libslice/detail/window_share.h"
 #include "libslice/device.h"
 #include "libslice/stream.h"
 
@@ -31,7 +32,7 @@ Tensor gradient_of(const Tensor& y, const Tensor& x, const Tensor& grad_y) {
 
 /// Gradients of the loss at the head: of logits it is p − onehot(y), y ~ p.
 ///
-/// @param x  (T, D) → (T, D) float32 at least
+/// @param x  one window, (T, D) → (T, D) float32 at least
 Tensor gradient_at_head(const ModelAdapter& model, const Tensor& x, at::Generator& random) {
   std::vector<Tensor> gradients;
   for (const Tensor& rows : x.split(kHeadTokens)) {
@@ -64,10 +65,10 @@ class TensorCores {
   bool before_ = at::globalContext().allowTF32CuBLAS();
 };
 
-at::Generator seeded(at::Device device, uint64_t seed) {
-  at::Generator random = at::globalContext().defaultGenerator(device).clone();
-  random.set_current_seed(seed);
-  return random;
+/// The seed of a window's targets; that of the first is the seed itself.
+uint64_t seed_of(uint64_t seed, int64_t window) {
+  constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;  // of 2⁶⁴, odd: no two windows meet
+  return seed + kGoldenRatio * static_cast<uint64_t>(window);
 }
 
 /// Windows that pass together: on a device as many as a third of its free memory holds with their
@@ -93,26 +94,32 @@ double balance(const Tensor& gradient) {
 }  // namespace
 
 std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor& tokens,
-                                         uint64_t seed, const OnProgress& on_progress) {
+                                         uint64_t seed, const OnProgress& on_progress,
+                                         const ProcessGroup& group) {
   Stream::check_tokens(tokens);
   const at::NoGradGuard no_grad;
   const auto sites = static_cast<int64_t>(model.sublayers.size()) + 1;
-  const int64_t windows = tokens.size(0);
+  const auto [first, last] = detail::window_share(tokens.size(0), tokens.size(1), group);
+  const int64_t windows = last - first;
   const detail::Stopwatch clock;
-  at::Generator random = seeded(model.head.weight.device(), seed);
+  at::Generator random = at::globalContext().defaultGenerator(model.head.weight.device()).clone();
   std::vector<Covariance> sums(sites, Covariance(model.hidden_size));
   const TensorCores tensor_cores;
   std::vector<double> scales(sites, 0);  // of each site's gradients; the first batch says which
   const int64_t batch = batch_windows(model, tokens.size(1));
-  for (int64_t window = 0; window < windows; window += batch) {
-    const Tensor ids = tokens.slice(0, window, std::min(window + batch, windows));
+  for (int64_t window = first; window < last; window += batch) {
+    const Tensor ids = tokens.slice(0, window, std::min(window + batch, last));
     std::vector<Tensor> stream = {model.embed(ids)};  // (n, T, D)
     for (const Sublayer& s : model.sublayers) stream.push_back(s.forward(stream.back()));
-    Tensor g = gradient_at_head(model, stream.back().flatten(0, 1), random);  // (n·T, D)
-    g = g.view_as(stream.back());                                             // (n, T, D)
+    std::vector<Tensor> at_head;
+    for (int64_t i = 0; i < ids.size(0); ++i) {
+      random.set_current_seed(seed_of(seed, window + i));
+      at_head.push_back(gradient_at_head(model, stream.back()[i], random));
+    }
+    Tensor g = at::stack(at_head);  // (n, T, D)
     double scale = 1;
     for (int64_t site = sites - 1;; --site) {
-      if (scales[site] == 0) scales[site] = scale * balance(g);
+      if (scales[site] == 0) scales[site] = group.copy_from(0, scale * balance(g));
       g = (g * (scales[site] / scale)).to(stream.back().scalar_type());
       scale = scales[site];
       sums[site].accumulate(g);
@@ -127,10 +134,10 @@ std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor
       g = gradient_of(z, x, g);
     }
     if (on_progress) {
-      const auto done = static_cast<double>(window + ids.size(0));
+      const auto done = static_cast<double>(window - first + ids.size(0));
       const double seconds = clock.seconds();
       on_progress({.phase = "gradients",
-                   .step = window + ids.size(0),
+                   .step = window - first + ids.size(0),
                    .steps = windows,
                    .tokens_per_second =
                        seconds > 0 ? done * static_cast<double>(tokens.size(1)) / seconds : 0,
@@ -143,7 +150,7 @@ std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor
     const double per_token =
         1 / (scales[site] * scales[site] * static_cast<double>(tokens.numel()));
     try {
-      result.push_back((sums[site].matrix() * per_token).cpu());
+      result.push_back((sums[site].matrix(group) * per_token).cpu());
       sums[site] = Covariance(model.hidden_size);  // its memory is free for what follows
     } catch (const NumericError& error) {
       throw NumericError(fmt::format("gradient at site {}: {}", site, error.what()));

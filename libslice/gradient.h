@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "libslice/adapter.h"
+#include "libslice/process_group.h"
 #include "libslice/progress.h"
 
 namespace slice {
@@ -21,12 +22,15 @@ namespace slice {
 ///
 /// @param model   dense, unsliced; not modified
 /// @param tokens  (N, T) int64 calibration windows
-/// @param seed    of the targets; one seed, one device: the same bits
+/// @param seed    of the targets; one seed, one device: the same bits. A window's targets depend on
+/// nothing but it and the window's number, so that batches and ranks change none.
+/// @param group   shares the windows
 /// @return        for every site (D, D) float64 on the CPU, symmetric, per token
 /// @throws NumericError  a gradient overflowed (names the site)    @throws DeviceError  no memory
 /// for one window. Cost: two forward and one backward pass; holds the stream of one window, on a
 /// device of a few, at every site, and D² doubles a site.
 std::vector<at::Tensor> gradient_covariances(const ModelAdapter& model, const at::Tensor& tokens,
-                                             uint64_t seed = 0, const OnProgress& on_progress = {});
+                                             uint64_t seed = 0, const OnProgress& on_progress = {},
+                                             const ProcessGroup& group = {});
 
 }  // namespace slice

@@ -14,6 +14,7 @@
 #include "libslice/model.h"
 #include "libslice/perplexity.h"
 #include "libslice/plan.h"
+#include "libslice/process_group.h"
 #include "libslice/report.h"
 #include "libslice/search.h"
 #include "libslice/slice_checkpoint.h"

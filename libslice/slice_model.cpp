@@ -10,6 +10,7 @@
 #include "libslice/detail/memory.h"
 #include "libslice/detail/slice_sublayers.h"
 #include "libslice/detail/stopwatch.h"
+#include "libslice/detail/window_share.h"
 #include "libslice/device.h"
 #include "libslice/fuse.h"
 #include "libslice/model.h"
@@ -26,9 +27,9 @@ using at::Tensor;
 namespace {
 
 /// The covariance of the signal in front of a site, whole; a signal that overflowed names the site.
-Tensor matrix_of(Covariance& signal, const std::string& site) {
+Tensor matrix_of(Covariance& signal, const std::string& site, const ProcessGroup& group) {
   try {
-    return signal.matrix();
+    return signal.matrix(group);
   } catch (const NumericError& error) {
     throw NumericError(fmt::format("signal in front of {}: {}", site, error.what()));
   }
@@ -50,7 +51,7 @@ at::Device device_of(const ModelAdapter& model) {
 
 SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
                                     const SliceOptions& options, const OnProgress& on_progress,
-                                    const Passage& passage) {
+                                    const Passage& passage, const ProcessGroup& group) {
   const int64_t D = model.hidden_size;
   const int64_t last = static_cast<int64_t>(model.sublayers.size());
   const std::vector<int64_t> sizes = plan_stream_sizes(D, last + 1, options);
@@ -58,7 +59,8 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
   const at::ScalarType dtype = model.head.weight.scalar_type();
   SliceReport report;
   detail::describe_run(report, model, tokens, sizes);
-  detail::Journal journal(report, on_progress, head_kept ? last - 1 : last, tokens.numel());
+  const Tensor own = detail::share_of_windows(tokens, group);
+  detail::Journal journal(report, on_progress, head_kept ? last - 1 : last, own.numel());
   const detail::Stopwatch total;
   const auto enter = [&](int64_t part) {
     if (passage.enter) passage.enter(part);
@@ -67,7 +69,7 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
     if (passage.leave) passage.leave(part);
   };
   enter(0);
-  Stream x(tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
+  Stream x(own, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
            [&](int64_t chunk) {
              journal.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
                                       report.device, chunk));
@@ -88,7 +90,8 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
     if (layer_norm) C = centred_columns(centred_rows(C));
     const PcaBasis pca = directions(C, site_name(site));
     journal.site_done(site_name(site), sizes[site], pca.kept_variance(sizes[site]));
-    const Tensor P = pca.leading(sizes[site]);  // (D, k)
+    Tensor P = pca.leading(sizes[site]);  // (D, k)
+    group.copy_from_inplace(0, P);        // two solvers may turn it otherwise
     return layer_norm ? centred_columns(P) : P;
   };
 
@@ -99,7 +102,7 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
     const detail::Charge charge(report.calibrate_seconds);
     Covariance embedded(D);
     x.visit([&](const Tensor& z) { embedded.accumulate(z); });
-    C = matrix_of(embedded, site_name(0));
+    C = matrix_of(embedded, site_name(0), group);
   }
   Tensor P = basis(C, 0);
   const auto project = [&](const Tensor& onto) {  // x̂ = z P
@@ -108,7 +111,7 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
   };
   {
     const detail::Charge charge(report.rewrite_seconds, P.device());
-    rotate_embeddings(model, P);
+    rotate_embeddings(model, P, group);
   }
   leave(0);
   project(P);
@@ -118,7 +121,7 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
     enter(site);
     {
       const detail::Charge charge(report.rewrite_seconds);
-      rotate_readers(s, P);  // W_in ← W_in diag(α) P
+      rotate_readers(s, P, group);  // W_in ← W_in diag(α) P
       s.shortcut->set_dense(
           P, dtype);  // until the next basis is known, the shortcut leads back to the original one
     }
@@ -127,12 +130,12 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
         const detail::Charge charge(report.rewrite_seconds, P.device());
         journal.site_done(site_name(site), D, 1.0);
         if (layer_norm)
-          rotate_writers(s, centred_rows(at::eye(D, P.options())));  // W_out ← M W_out
+          rotate_writers(s, centred_rows(at::eye(D, P.options())), group);  // W_out ← M W_out
       }
       leave(site);
       enter(last + 1);
       const detail::Charge charge(report.rewrite_seconds, P.device());
-      rotate_head(model, Tensor());
+      rotate_head(model, Tensor(), group);
       model.final_norm->drop_weights();  // the norms of a sliced model have none
       break;
     }
@@ -146,19 +149,19 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
         journal.chunk_done(chunk.size(0) * chunk.size(1));
         return z;
       });
-      C = matrix_of(behind, site_name(site));  // waits for the device
+      C = matrix_of(behind, site_name(site), group);  // waits for the device
     }
     const Tensor P_next = basis(C, site);
     {
       const detail::Charge charge(report.rewrite_seconds, P.device());
-      rotate_writers(s, P_next);                       // W_out ← P'ᵀ W_out,  b ← P'ᵀ b
+      rotate_writers(s, P_next, group);                // W_out ← P'ᵀ W_out,  b ← P'ᵀ b
       s.shortcut->set_dense(P_next.t().mm(P), dtype);  // S = Pᵀ P', stored as Sᵀ
     }
     leave(site);
     if (site == last) {
       enter(last + 1);
       const detail::Charge charge(report.rewrite_seconds, P.device());
-      rotate_head(model, P_next);  // W_head ← W_head diag(α) P'
+      rotate_head(model, P_next, group);  // W_head ← W_head diag(α) P'
     }
     if (site < last) project(P_next);  // x̂' = z P'
     P = P_next;
@@ -174,17 +177,18 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
 namespace {
 
 SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                const OnProgress& on_progress, std::vector<Tensor> gammas) {
+                const OnProgress& on_progress, const ProcessGroup& group,
+                std::vector<Tensor> gammas) {
   const at::NoGradGuard no_grad;
   Stream::check_tokens(tokens);
   SliceReport report;
   detail::name_memory("slicing", device_of(model), [&] {
     check_options(options);
     if (options.method == Method::kRefit) {
-      report = refit_model(model, tokens, options, on_progress, std::move(gammas));
+      report = refit_model(model, tokens, options, on_progress, std::move(gammas), group);
     } else {
       check_adapter(model);
-      report = detail::slice_sublayers(model, tokens, options, on_progress);
+      report = detail::slice_sublayers(model, tokens, options, on_progress, {}, group);
     }
   });
   return report;
@@ -193,14 +197,14 @@ SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& o
 }  // namespace
 
 SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress) {
+                        const OnProgress& on_progress, const ProcessGroup& group) {
   SLICE_CHECK(!options.budgeted(),
               "budgets count a configuration's parameters, which somebody's own modules lack");
-  return run(model, tokens, options, on_progress, {});
+  return run(model, tokens, options, on_progress, group, {});
 }
 
 SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress) {
+                        const OnProgress& on_progress, const ProcessGroup& group) {
   DecoderImpl& decoder = model.decoder();
   const ModelConfig dense = decoder.config();
   SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
@@ -209,7 +213,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   search.options = options;
   if (options.budgeted()) {
     detail::name_memory("the search for a plan", decoder.device(),
-                        [&] { search = search_plan(model, tokens, options, on_progress); });
+                        [&] { search = search_plan(model, tokens, options, on_progress, group); });
   }
   const SliceOptions& plan = search.options;
   planned_config(dense, plan);  // refuses before anything changes
@@ -218,7 +222,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   if (rotates && !plan.keep_tie)
     detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
   ModelAdapter adapter = decoder.adapter();
-  SliceReport report = run(adapter, tokens, plan, on_progress, std::move(search.gammas));
+  SliceReport report = run(adapter, tokens, plan, on_progress, group, std::move(search.gammas));
   report.candidates = std::move(search.tried);
   report.search_seconds = options.budgeted() ? search_seconds : 0;
   if (rotates)

@@ -21,11 +21,12 @@ using namespace tests;
 /// outer products token by token.
 std::vector<Tensor> gradients_by_definition(const ModelAdapter& model, const Tensor& tokens,
                                             uint64_t seed) {
-  at::Generator random = at::detail::createCPUGenerator(seed);
   const int64_t D = model.hidden_size;
   std::vector<Tensor> sums(model.sublayers.size() + 1);
   for (Tensor& sum : sums) sum = at::zeros({D, D}, at::kDouble);
   for (int64_t window = 0; window < tokens.size(0); ++window) {
+    at::Generator random = at::detail::createCPUGenerator(
+        seed + 0x9E3779B97F4A7C15u * static_cast<uint64_t>(window));  // a window's own
     const Tensor ids = tokens.slice(0, window, window + 1);
     std::vector<Tensor> stream = {model.embed(ids).detach().requires_grad_(true)};
     for (const Sublayer& s : model.sublayers) stream.push_back(s.forward(stream.back()));

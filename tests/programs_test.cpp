@@ -19,6 +19,7 @@
 #include "libslice/model.h"
 #include "libslice/tokenizer.h"
 #include "tests/support/published_models.h"
+#include "tests/support/ranks.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_vocabulary.h"
@@ -36,23 +37,30 @@ struct Outcome {
 /// A child process whose streams go to files.
 class Child {
  public:
-  Child(const TemporaryDirectory& scratch, std::vector<std::string> arguments)
+  /// @param environment  NAME=VALUE, beside what this process has
+  Child(const TemporaryDirectory& scratch, std::vector<std::string> arguments,
+        std::vector<std::string> environment = {})
       : out_(scratch.path() / "stdout"), err_(scratch.path() / "stderr") {
     arguments[0] = std::string(SLICE_PROGRAM_DIR) + "/" + arguments[0];
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
+    std::vector<char*> variables;
+    for (std::string& variable : environment) variables.push_back(variable.data());
+    for (char** own = environ; *own != nullptr; ++own) variables.push_back(*own);
+    variables.push_back(nullptr);
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     constexpr int kWrite = O_WRONLY | O_CREAT | O_TRUNC;
     posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out_.c_str(), kWrite, 0600);
     posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err_.c_str(), kWrite, 0600);
-    REQUIRE(posix_spawn(&process_, argv[0], &files, nullptr, argv.data(), environ) == 0);
+    REQUIRE(posix_spawn(&process_, argv[0], &files, nullptr, argv.data(), variables.data()) == 0);
     posix_spawn_file_actions_destroy(&files);
   }
 
   void interrupt() const { kill(process_, SIGINT); }
+  void murder() const { kill(process_, SIGKILL); }
 
   Outcome wait() const {
     int status = 0;
@@ -416,6 +424,68 @@ TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
   const Outcome outcome = child.wait();
   INFO(outcome.err);
   CHECK(outcome.code == 130);
+  CHECK(shop.listing() == before);
+}
+
+/// What torchrun would put into the environment of one of two processes.
+std::vector<std::string> of_two(int64_t rank, int64_t port) {
+  return {"WORLD_SIZE=2", fmt::format("RANK={}", rank), fmt::format("LOCAL_RANK={}", rank),
+          "MASTER_ADDR=127.0.0.1", fmt::format("MASTER_PORT={}", port)};
+}
+
+TEST_CASE("two processes slice one model, and the first one writes it") {
+  const Workshop shop;
+  const TemporaryDirectory others;
+  const int64_t port = free_port();
+  const std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
+                                              "--calibration", shop.path("text.txt"),
+                                              "--out",         shop.path("small"),
+                                              "--slice",       "0.25",
+                                              "--round",       "2",
+                                              "--context",     "32",
+                                              "--samples",     "17",
+                                              "--device",      "cpu"};
+  const Child second(others, arguments, of_two(1, port));
+  const Outcome first = Child(shop.scratch(), arguments, of_two(0, port)).wait(),
+                silent = second.wait();
+  INFO(first.err << silent.err);
+  CHECK(first.code == 0);
+  CHECK(silent.code == 0);
+  CHECK(silent.out + silent.err == "");
+  CHECK(first.out.find("perplexity") == std::string::npos);
+  const auto report =
+      nlohmann::json::parse(detail::read_text_file(shop.file("small") / "slice_report.json"));
+  CHECK(report["calibration"]["sequences"] == 17);
+  CHECK(shop.run({"inspect", shop.path("small")}).code == 0);
+
+  std::vector<std::string> streamed = arguments;
+  streamed.insert(streamed.end(), {"--stream", "--method", "slicegpt"});
+  CHECK(Child(shop.scratch(), streamed, of_two(0, port)).wait().code == 2);
+}
+
+TEST_CASE("a process whose other one is killed says so and leaves nothing") {
+  const Workshop shop;
+  const TemporaryDirectory others;
+  const auto before = shop.listing();
+  const int64_t port = free_port();
+  const std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
+                                              "--calibration", shop.path("text.txt"),
+                                              "--out",         shop.path("out"),
+                                              "--context",     "8",
+                                              "--samples",     "1000",
+                                              "--device",      "cpu"};
+  const Child second(others, arguments, of_two(1, port)),
+      first(shop.scratch(), arguments, of_two(0, port));
+  while (detail::read_text_file(first.err()).empty()) {  // it is at work
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  second.murder();
+  second.wait();
+  const Outcome outcome = first.wait();
+  INFO(outcome.err);
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.find("rank 0 of 2") != std::string::npos);
+  CHECK(outcome.err.find("another rank ended") != std::string::npos);
   CHECK(shop.listing() == before);
 }
 

@@ -4,6 +4,7 @@
 
 #include "libslice/adapter.h"
 #include "libslice/plan.h"
+#include "libslice/process_group.h"
 #include "libslice/progress.h"
 #include "libslice/report.h"
 
@@ -20,6 +21,6 @@ struct Passage {
 /// `leave` and `enter` say by them what dtype and device they will have.
 SliceReport slice_sublayers(ModelAdapter& model, const at::Tensor& tokens,
                             const SliceOptions& options, const OnProgress& on_progress,
-                            const Passage& passage = {});
+                            const Passage& passage = {}, const ProcessGroup& group = {});
 
 }  // namespace slice::detail
