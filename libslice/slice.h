@@ -13,6 +13,7 @@
 #include "libslice/gguf_write.h"
 #include "libslice/model.h"
 #include "libslice/perplexity.h"
+#include "libslice/pipeline.h"
 #include "libslice/plan.h"
 #include "libslice/process_group.h"
 #include "libslice/report.h"
