@@ -12,6 +12,7 @@
 #include "libslice/generator.h"
 #include "libslice/gguf_write.h"
 #include "libslice/model.h"
+#include "libslice/partial_directory.h"
 #include "libslice/perplexity.h"
 #include "libslice/plan.h"
 #include "libslice/report.h"
