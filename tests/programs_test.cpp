@@ -1,12 +1,7 @@
 // The programs as a person or a script meets them: exit codes, messages, and what is left on disk.
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <catch2/catch_all.hpp>
 #include <filesystem>
@@ -18,6 +13,7 @@
 #include "libslice/detail/file.h"
 #include "libslice/model.h"
 #include "libslice/tokenizer.h"
+#include "tests/support/child_process.h"
 #include "tests/support/published_models.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
@@ -27,46 +23,6 @@ namespace fs = std::filesystem;
 
 namespace slice::tests {
 namespace {
-
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-/// A child process whose streams go to files.
-class Child {
- public:
-  Child(const TemporaryDirectory& scratch, std::vector<std::string> arguments)
-      : out_(scratch.path() / "stdout"), err_(scratch.path() / "stderr") {
-    arguments[0] = std::string(SLICE_PROGRAM_DIR) + "/" + arguments[0];
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    constexpr int kWrite = O_WRONLY | O_CREAT | O_TRUNC;
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out_.c_str(), kWrite, 0600);
-    posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err_.c_str(), kWrite, 0600);
-    REQUIRE(posix_spawn(&process_, argv[0], &files, nullptr, argv.data(), environ) == 0);
-    posix_spawn_file_actions_destroy(&files);
-  }
-
-  void interrupt() const { kill(process_, SIGINT); }
-
-  Outcome wait() const {
-    int status = 0;
-    waitpid(process_, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
-            detail::read_text_file(out_), detail::read_text_file(err_)};
-  }
-
-  const fs::path& err() const { return err_; }
-
- private:
-  fs::path out_, err_;
-  pid_t process_ = 0;
-};
 
 /// A small model with a tokenizer, and a text.
 class Workshop {
@@ -111,7 +67,7 @@ class Workshop {
   fs::path file(const std::string& name) const { return scratch_.path() / name; }
   std::string path(const std::string& name) const { return (scratch_.path() / name).string(); }
   Outcome run(const std::vector<std::string>& arguments) const {
-    return Child(scratch_, arguments).wait();
+    return Child(scratch_.path(), arguments).wait();
   }
   const TemporaryDirectory& scratch() const { return scratch_; }
 
@@ -405,7 +361,7 @@ TEST_CASE("a transformer of somebody's own is sliced in place, and k = D is its 
 TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
   const Workshop shop;
   const auto before = shop.listing();
-  const Child child(shop.scratch(),
+  const Child child(shop.scratch().path(),
                     {"slice_model", shop.path("model"), "--calibration", shop.path("text.txt"),
                      "--out", shop.path("out"), "--context", "8", "--samples", "1000",
                      "--perplexity", shop.path("text.txt"), "--windows", "100000"});
