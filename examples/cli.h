@@ -18,6 +18,9 @@ namespace cli {
 /// reason on stderr; 2 bad usage; 130 interrupted by SIGINT or SIGTERM.
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
 
+/// The first line of a message: some of LibTorch's go on for pages.
+std::string first_line(const char* message);
+
 /// Throws slice::Interrupted once SIGINT or SIGTERM came. Progress callbacks call it; so should
 /// long loops.
 void check_interrupted();

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
@@ -21,6 +22,8 @@ struct Arguments {
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
   bool force = false, dry_run = false, json = false, quiet = false, stream = false;
+  bool resume = false;
+  int64_t save_every = 0;
 };
 
 slice::SliceOptions options_for(const Arguments& a, const slice::ModelConfig& dense) {
@@ -53,6 +56,14 @@ void print_candidates(const Arguments& a, const slice::ModelConfig& dense) {
   }
 }
 
+slice::PassOptions pass_options(const Arguments& a) {
+  slice::PassOptions pass{.device = slice::choose_device(a.device),
+                          .written = cli::dtype_option(a.dtype),
+                          .save_every = a.save_every};
+  if (pass.device.is_cuda()) pass.dtype = pass.written;
+  return pass;
+}
+
 /// What would happen, from headers alone.
 void print_plan(const Arguments& a) {
   const auto checkpoint = slice::open_checkpoint(a.model);
@@ -65,22 +76,23 @@ void print_plan(const Arguments& a) {
   for (int64_t layer = 0; layer < dense.layers; ++layer) widths[layer] = sliced.ffn_width(layer);
   const slice::ParameterCount before = slice::count_parameters(dense),
                               after = slice::count_parameters(sliced);
-  const slice::ExpectedCost cost = slice::expected_cost(
-      dense, sliced, options.method, *a.windows.samples * a.windows.context,
-      slice::kHostChunkTokens, slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
+  const int64_t tokens = *a.windows.samples * a.windows.context;
+  const slice::ExpectedCost cost =
+      slice::expected_cost(dense, sliced, options.method, tokens, slice::kHostChunkTokens,
+                           slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
   const double seconds = cost.flop / cli::measured_flop_per_second();
   if (a.json) {
     const nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", widths}}},
-                                         {"parameters",
-                                          {{"before", before.total},
-                                           {"after", after.total},
-                                           {"blocks_before", before.blocks},
-                                           {"blocks_after", after.blocks}}},
-                                         {"expected",
-                                          {{"host_bytes", cost.host_bytes},
-                                           {"disk_bytes", cost.disk_bytes},
-                                           {"flop", cost.flop},
-                                           {"seconds", seconds}}}};
+                                   {"parameters",
+                                    {{"before", before.total},
+                                     {"after", after.total},
+                                     {"blocks_before", before.blocks},
+                                     {"blocks_after", after.blocks}}},
+                                   {"expected",
+                                    {{"host_bytes", cost.host_bytes},
+                                     {"disk_bytes", cost.disk_bytes},
+                                     {"flop", cost.flop},
+                                     {"seconds", seconds}}}};
     std::printf("%s\n", json.dump(2).c_str());
     return;
   }
@@ -113,6 +125,8 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
     std::printf(", %.2f GiB of the device", r.peak_device_bytes / 0x1p30);
   std::printf("\nseconds     %.1f\nwritten     %s\n", r.total_seconds, a.out.c_str());
 }
+
+constexpr char kGoesOn[] = " (the same command with --resume goes on)";
 
 /// The windows of all calibration texts, each with its share of the samples.
 at::Tensor calibration_windows(const Arguments& a, const slice::Tokenizer& tokenizer) {
@@ -160,24 +174,44 @@ void warn_of_few_tokens(const Arguments& a, const at::Tensor& tokens, int64_t hi
 }
 
 /// Layer by layer: neither the device nor the memory has to hold the model.
-void slice_layer_by_layer(const Arguments& a) {
-  slice::AtomicDirectory output(a.out, a.force);
+void slice_layer_by_layer(const Arguments& a, slice::PartialDirectory& output,
+                          const slice::OnProgress& on_progress) {
   const auto tokenizer = slice::load_tokenizer(a.model);
   const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
   const auto checkpoint = slice::open_checkpoint(a.model);
   warn_of_few_tokens(a, tokens, checkpoint->config().hidden_size);
-  slice::PassOptions pass{.device = slice::choose_device(a.device),
-                          .written = cli::dtype_option(a.dtype)};
-  if (pass.device.is_cuda()) pass.dtype = pass.written;
+  slice::PassOptions pass = pass_options(a);
+  pass.journal = output.journal();
   slice::SliceReport report =
       slice::slice_checkpoint(*checkpoint, tokens, options_for(a, checkpoint->config()),
-                              output.path(), pass, tokenizer.get(), cli::progress(a.quiet));
+                              output.path(), pass, tokenizer.get(), on_progress);
   report.total_seconds = cli::seconds();
   slice::save_report(report, output.path() / "slice_report.json");
   cli::check_interrupted();
   output.commit();
   if (!a.report.empty()) slice::save_report(report, a.report);
   print_summary(a, report);
+}
+
+/// The same; what stops it once it is under way can be gone on from, and the message says so.
+void slice_resumably(const Arguments& a) {
+  slice::PartialDirectory output(a.out, {.replace = a.force, .resume = a.resume});
+  bool under_way = false;
+  const auto kept = [&] { return under_way && output.resumable(); };
+  try {
+    slice_layer_by_layer(a, output, [&, tell = cli::progress(a.quiet)](const slice::Progress& p) {
+      under_way = true;
+      tell(p);
+    });
+  } catch (const slice::Interrupted&) {
+    if (!kept()) throw;
+    throw slice::Interrupted("interrupted: the same command with --resume goes on");
+  } catch (const std::bad_alloc&) {
+    throw slice::Error(std::string("out of memory") + (kept() ? kGoesOn : ""));
+  } catch (const std::exception& error) {
+    if (!kept()) throw;
+    throw slice::Error(cli::first_line(error.what()) + kGoesOn);
+  }
 }
 
 void slice_and_save(const Arguments& a) {
@@ -252,7 +286,16 @@ int main(int argc, char** argv) {
                "memory; slicegpt only")
       ->excludes("--gguf")
       ->excludes("--perplexity");
-  app.add_flag("--force", a.force, "replace an existing directory");
+  app.add_flag("--resume", a.resume,
+               "go on with a --stream that was killed or failed, where there is one")
+      ->needs("--stream");
+  app.add_option("--save-every", a.save_every,
+                 "layers between two savings of the signal that --resume goes on from; by default "
+                 "as many as keep their cost below 5 %")
+      ->check(CLI::PositiveNumber)
+      ->needs("--stream");
+  app.add_flag("--force", a.force,
+               "replace an existing directory, and, without --resume, an unfinished one");
   app.add_flag("--dry-run", a.dry_run, "print the plan and what it costs; reads headers only");
   app.add_flag("--json", a.json, "print results as one JSON object");
   app.add_flag("--quiet", a.quiet, "no progress");
@@ -265,6 +308,6 @@ int main(int argc, char** argv) {
     if (a.dry_run) return print_plan(a);
     if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
     if (a.out.empty()) throw CLI::RequiredError("--out");
-    a.stream ? slice_layer_by_layer(a) : slice_and_save(a);
+    a.stream ? slice_resumably(a) : slice_and_save(a);
   });
 }

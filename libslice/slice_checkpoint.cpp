@@ -4,9 +4,13 @@
 
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
+#include "libslice/detail/fingerprint.h"
 #include "libslice/detail/layer_passage.h"
 #include "libslice/detail/memory.h"
+#include "libslice/detail/sha256.h"
+#include "libslice/detail/slice_record.h"
 #include "libslice/detail/stopwatch.h"
+#include "libslice/detail/tensor_text.h"
 #include "libslice/device.h"
 #include "libslice/model.h"
 #include "libslice/stream.h"
@@ -14,6 +18,29 @@
 namespace slice {
 
 using at::Tensor;
+
+namespace {
+
+/// What decides the files that a run writes.
+detail::SliceRecord::Identity identity(const Checkpoint& checkpoint, const Tensor& tokens,
+                                       const SliceOptions& options, const ModelConfig& sliced,
+                                       const PassOptions& pass, at::Device device,
+                                       at::ScalarType held, at::ScalarType written) {
+  std::vector<int64_t> sizes(sliced.sites());
+  for (int64_t site = 0; site < sliced.sites(); ++site) sizes[site] = sliced.stream_size(site);
+  return {{"libslice", version()},
+          {"checkpoint", detail::fingerprint(checkpoint.path())},
+          {"calibration", fmt::format("{} windows of {} tokens, {}", tokens.size(0), tokens.size(1),
+                                      detail::sha256(tokens))},
+          {"plan", fmt::format("hidden sizes {}", fmt::join(sizes, " "))},
+          {"chunk size", fmt::format("{}", options.chunk_tokens)},
+          {"device", device.is_cuda() ? "cuda" : "cpu"},
+          {"dtype",
+           fmt::format("{}, written as {}", detail::dtype_name(held), detail::dtype_name(written))},
+          {"shard size", fmt::format("{}", pass.shard_bytes)}};
+}
+
+}  // namespace
 
 SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
                              const SliceOptions& options, const std::filesystem::path& directory,
@@ -46,9 +73,15 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   check_entries(decoder, checkpoint);
   decoder.prepare_head();
   SliceReport report;
+  std::optional<detail::SliceRecord> record;
+  if (!pass.journal.empty()) {
+    record.emplace(pass.journal,
+                   identity(checkpoint, tokens, options, sliced, pass, device, held, written),
+                   dense.layers + 2, dense.parallel_block ? 1 : 2, pass.save_every);
+  }
   detail::name_memory("slicing layer by layer", device, [&] {
     detail::LayerPassage weights(decoder, checkpoint, sliced, directory, device, held, written,
-                                 pass.shard_bytes);
+                                 pass.shard_bytes, record ? &*record : nullptr);
     ModelAdapter adapter = decoder.adapter();
     check_adapter(adapter);
     report = detail::slice_sublayers(adapter, tokens, options, on_progress, weights.passage());
@@ -58,6 +91,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   });
   write_description(sliced, written, tokenizer, directory);
 
+  if (record) report.resume = record->report();
   report.family = dense.family;
   report.layers = dense.layers;
   report.head_counts.assign(dense.layers, dense.heads);

@@ -8,6 +8,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/journal.h"
 #include "libslice/detail/memory.h"
+#include "libslice/detail/slice_record.h"
 #include "libslice/detail/slice_sublayers.h"
 #include "libslice/detail/stopwatch.h"
 #include "libslice/device.h"
@@ -66,13 +67,29 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
   const auto leave = [&](int64_t part) {
     if (passage.leave) passage.leave(part);
   };
-  enter(0);
-  Stream x(tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
-           [&](int64_t chunk) {
-             journal.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
-                                      report.device, chunk));
-           });  // refuses bad tokens before anything is written
-  if (options.chunk_tokens <= 0) x.set_chunk_tokens(detail::fitting_chunk_tokens(model));
+  // What an earlier loop found is not looked for again: the signal passes with the bases it had.
+  detail::SliceRecord* const record = passage.record;
+  const auto known = [&](int64_t site) { return record != nullptr && record->knows(site); };
+  const int64_t first = record == nullptr ? 0 : record->first_part();
+  const auto smaller_chunks = [&](int64_t chunk) {
+    journal.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
+                             report.device, chunk));
+  };
+  if (known(0)) {
+    const ResumeReport held = record->report();
+    journal.begin_behind(std::max<int64_t>(first - 1, 0));
+    journal.note(fmt::format("going on: {} of {} layers are on the disk, the signal in front of {}",
+                             held.layers_found, held.layers,
+                             first > 0 ? model.sublayers[first - 1].name : "the embeddings"));
+  }
+  if (first == 0) enter(0);
+  Stream x =
+      first > 0 ? record->restore(D, model.head.weight.options(), smaller_chunks)
+                : Stream(tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens,
+                         model.embed, smaller_chunks);  // refuses bad tokens before anything is
+                                                        // written
+  if (first == 0 && options.chunk_tokens <= 0)
+    x.set_chunk_tokens(detail::fitting_chunk_tokens(model));
   const auto site_name = [&](int64_t site) {
     return site < last ? model.sublayers[site].name : "head";
   };
@@ -88,32 +105,48 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
     if (layer_norm) C = centred_columns(centred_rows(C));
     const PcaBasis pca = directions(C, site_name(site));
     journal.site_done(site_name(site), sizes[site], pca.kept_variance(sizes[site]));
-    const Tensor P = pca.leading(sizes[site]);  // (D, k)
-    return layer_norm ? centred_columns(P) : P;
+    Tensor P = pca.leading(sizes[site]);  // (D, k)
+    if (layer_norm) P = centred_columns(P);
+    if (record != nullptr)
+      record->found(site, {P, report.sites.back().kept_variance, report.sites.back().seconds,
+                           x.chunk_tokens()});
+    return P;
+  };
+  const auto recalled = [&](int64_t site) {
+    const detail::FoundSite found = record->recall(site, model.head.weight.device());
+    journal.site_recalled(site_name(site), sizes[site], found.kept_variance, found.seconds);
+    return found.basis;
   };
 
+  Tensor P;
+  for (int64_t site = 0; site < first; ++site) P = recalled(site);  // the last has its basis
   // Embeddings: the first site.                                                      E ← E P,  x̂ =
   // z P
   Tensor C;
-  {
+  if (first == 0 && !known(0)) {
     const detail::Charge charge(report.calibrate_seconds);
     Covariance embedded(D);
     x.visit([&](const Tensor& z) { embedded.accumulate(z); });
     C = matrix_of(embedded, site_name(0));
   }
-  Tensor P = basis(C, 0);
+  if (first == 0) {
+    if (known(0)) x.set_chunk_tokens(record->chunk_tokens(0));
+    P = known(0) ? recalled(0) : basis(C, 0);
+  }
   const auto project = [&](const Tensor& onto) {  // x̂ = z P
     const detail::Charge charge(report.calibrate_seconds, onto.device());
     x.project(onto);
   };
-  {
-    const detail::Charge charge(report.rewrite_seconds, P.device());
-    rotate_embeddings(model, P);
+  if (first == 0) {
+    if (!known(0)) {
+      const detail::Charge charge(report.rewrite_seconds, P.device());
+      rotate_embeddings(model, P);
+    }
+    leave(0);
+    project(P);
   }
-  leave(0);
-  project(P);
 
-  for (int64_t site = 1; site <= last; ++site) {
+  for (int64_t site = std::max<int64_t>(first, 1); site <= last; ++site) {
     Sublayer& s = model.sublayers[site - 1];
     enter(site);
     {
@@ -139,17 +172,21 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
     {
       const detail::Charge charge(report.calibrate_seconds);
       Covariance behind(D);
-      const TapHandle handle =
-          s.tap->attach([&](const Tensor& z) { behind.accumulate(z); });  // C = zᵀ z
+      TapHandle handle;
+      if (known(site)) {
+        x.set_chunk_tokens(record->chunk_tokens(site));
+      } else {
+        handle = s.tap->attach([&](const Tensor& z) { behind.accumulate(z); });  // C = zᵀ z
+      }
       x.transform([&](const Tensor& chunk) {
         const Tensor z = s.forward(chunk);  // z = x̂ Pᵀ + Σ h Wᵀ + b    (n, T, D)
         journal.chunk_done(chunk.size(0) * chunk.size(1));
         return z;
       });
-      C = matrix_of(behind, site_name(site));  // waits for the device
+      if (!known(site)) C = matrix_of(behind, site_name(site));  // waits for the device
     }
-    const Tensor P_next = basis(C, site);
-    {
+    const Tensor P_next = known(site) ? recalled(site) : basis(C, site);
+    if (!known(site)) {
       const detail::Charge charge(report.rewrite_seconds, P.device());
       rotate_writers(s, P_next);                       // W_out ← P'ᵀ W_out,  b ← P'ᵀ b
       s.shortcut->set_dense(P_next.t().mm(P), dtype);  // S = Pᵀ P', stored as Sᵀ
@@ -162,6 +199,7 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
     }
     if (site < last) project(P_next);  // x̂' = z P'
     P = P_next;
+    if (site < last && passage.rest) passage.rest(site + 1, x, P);
   }
   leave(last + 1);
   report.total_seconds = total.seconds();

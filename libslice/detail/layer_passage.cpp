@@ -37,14 +37,15 @@ std::vector<ShardWriter::Slot> slots_of(const ModelConfig& config) {
 LayerPassage::LayerPassage(DecoderImpl& decoder, const Checkpoint& checkpoint,
                            const ModelConfig& sliced, const std::filesystem::path& directory,
                            at::Device device, at::ScalarType dtype, at::ScalarType written,
-                           int64_t shard_bytes)
+                           int64_t shard_bytes, SliceRecord* record)
     : decoder_(decoder),
       checkpoint_(checkpoint),
       device_(device),
       dtype_(dtype),
       parts_a_layer_(sliced.parallel_block ? 1 : 2),
       layers_(sliced.layers),
-      writer_(directory, slots_of(sliced), written, shard_bytes) {
+      writer_(directory, slots_of(sliced), written, shard_bytes),
+      record_(record) {
   const models::Names& names = models::family(sliced.family).names;
   layers_prefix_ = names.layers + ".";
   embedding_ = names.embedding + ".weight";
@@ -63,12 +64,20 @@ LayerPassage::LayerPassage(DecoderImpl& decoder, const Checkpoint& checkpoint,
     last = group;
     written_[group].push_back(slot.name);
   }
-  read_ahead(0);
+  if (record_ != nullptr) {
+    int64_t on_disk = 0;  // tensors
+    for (int64_t group = 0; group < record_->layers_done(); ++group)
+      on_disk += std::ssize(written_[group]);
+    writer_.go_on_behind(on_disk);
+  }
+  read_ahead(record_ == nullptr ? 0 : group_of(record_->first_part()));
 }
 
 Passage LayerPassage::passage() {
   return {.enter = [this](int64_t part) { enter(part); },
-          .leave = [this](int64_t part) { leave(part); }};
+          .leave = [this](int64_t part) { leave(part); },
+          .rest = [this](int64_t part, const Stream& x, const Tensor& P) { rest(part, x, P); },
+          .record = record_};
 }
 
 int64_t LayerPassage::group_of(const std::string& name) const {
@@ -130,6 +139,7 @@ void LayerPassage::leave(int64_t part) {
   if (group <= layers_ && group == group_of(part + 1)) return;  // its other sublayer comes
   const Charge charge(leave_seconds_);
   if (writing_.valid()) writing_.get();  // two layers on the device at most
+  const bool on_disk = record_ != nullptr && group < record_->layers_done();
   const auto parameters = decoder_.named_parameters();
   std::vector<std::pair<std::string, Tensor>> weights;
   for (const std::string& name : written_[group]) {
@@ -139,8 +149,28 @@ void LayerPassage::leave(int64_t part) {
     Tensor parameter = *held;
     parameter.set_data(absent(held->sizes(), device_, dtype_));
   }
-  writing_ = std::async(std::launch::async,
-                        [this, weights = std::move(weights)]() mutable { write(weights); });
+  if (on_disk) return;
+  if (record_ == nullptr) {
+    writing_ =
+        std::async(std::launch::async, [this, weights = std::move(weights)] { write(weights); });
+  } else {
+    writing_ = std::async(std::launch::async, [this, group, weights = std::move(weights),
+                                               found = record_->take_found()] {
+      write_durably(group, weights, found);
+    });
+  }
+}
+
+/// Between two layers the signal is saved if it is time for that; then all before it is on the
+/// disk.
+void LayerPassage::rest(int64_t part, const Stream& x, const Tensor& P) {
+  if (record_ == nullptr || group_of(part) == group_of(part - 1)) return;
+  if (!record_->due(part, static_cast<int64_t>(x.signal().nbytes()))) return;
+  {
+    const Charge charge(leave_seconds_);
+    if (writing_.valid()) writing_.get();
+  }
+  record_->save(part, x, P);
 }
 
 /// On a stream of its own, so that the copies do not queue behind the next layer's work. The loop
@@ -152,6 +182,17 @@ void LayerPassage::write(const std::vector<std::pair<std::string, Tensor>>& weig
     aside.emplace(
         c10::impl::VirtualGuardImpl(device_.type()).getStreamFromGlobalPool(device_, false));
   for (const auto& [name, weight] : weights) writer_.write(name, weight);
+}
+
+void LayerPassage::write_durably(int64_t group,
+                                 const std::vector<std::pair<std::string, Tensor>>& weights,
+                                 const std::map<int64_t, FoundSite>& found) {
+  const Stopwatch clock;
+  int64_t bytes = 0;
+  for (const auto& [name, weight] : weights) bytes += static_cast<int64_t>(weight.nbytes());
+  write(weights);
+  writer_.sync();
+  record_->layer_done(group, found, bytes, clock.seconds());
 }
 
 void LayerPassage::finish() {

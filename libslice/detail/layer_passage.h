@@ -7,6 +7,7 @@
 
 #include "libslice/checkpoint.h"
 #include "libslice/decoder.h"
+#include "libslice/detail/slice_record.h"
 #include "libslice/detail/slice_sublayers.h"
 
 namespace slice::detail {
@@ -19,9 +20,11 @@ class LayerPassage {
   /// Empties the decoder: from now on its weights are placeholders of this dtype and device.
   /// @param decoder  its head prepared     @param sliced  what it will be: names and shapes of the
   /// files     @param written  their dtype
+  /// @param record  outlives this; told of every layer that is on the disk, and asked where to
+  /// begin; or nullptr
   LayerPassage(DecoderImpl& decoder, const Checkpoint& checkpoint, const ModelConfig& sliced,
                const std::filesystem::path& directory, at::Device device, at::ScalarType dtype,
-               at::ScalarType written, int64_t shard_bytes);
+               at::ScalarType written, int64_t shard_bytes, SliceRecord* record);
   LayerPassage(const LayerPassage&) = delete;
 
   /// What the loop is to call.
@@ -42,7 +45,10 @@ class LayerPassage {
   void read_ahead(int64_t group);
   void enter(int64_t part);
   void leave(int64_t part);
+  void rest(int64_t part, const Stream& x, const at::Tensor& P);
   void write(const std::vector<std::pair<std::string, at::Tensor>>& weights);
+  void write_durably(int64_t group, const std::vector<std::pair<std::string, at::Tensor>>& weights,
+                     const std::map<int64_t, FoundSite>& found);
 
   DecoderImpl& decoder_;
   const Checkpoint& checkpoint_;
@@ -52,6 +58,7 @@ class LayerPassage {
   std::string layers_prefix_, embedding_, positions_, head_;
   std::vector<Names> dense_, written_;  // of each group, the files' in their order
   ShardWriter writer_;
+  SliceRecord* record_;
   int64_t entered_ = -1;  // last group
   double enter_seconds_ = 0, leave_seconds_ = 0;
   std::future<Group> reading_;
