@@ -80,19 +80,32 @@ void print_plan(const Arguments& a) {
   const slice::ExpectedCost cost =
       slice::expected_cost(dense, sliced, options.method, tokens, slice::kHostChunkTokens,
                            slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
+  std::optional<slice::PassCost> streamed;
+  if (a.stream) {
+    streamed =
+        slice::expected_pass_cost(*checkpoint, sliced, tokens, a.windows.context, pass_options(a));
+  }
+  const int64_t memory = streamed ? streamed->host_bytes : cost.host_bytes;
+  const int64_t disk = streamed ? streamed->disk_bytes : cost.disk_bytes;
   const double seconds = cost.flop / cli::measured_flop_per_second();
   if (a.json) {
-    const nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", widths}}},
+    nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", widths}}},
                                    {"parameters",
                                     {{"before", before.total},
                                      {"after", after.total},
                                      {"blocks_before", before.blocks},
                                      {"blocks_after", after.blocks}}},
                                    {"expected",
-                                    {{"host_bytes", cost.host_bytes},
-                                     {"disk_bytes", cost.disk_bytes},
+                                    {{"host_bytes", memory},
+                                     {"disk_bytes", disk},
                                      {"flop", cost.flop},
                                      {"seconds", seconds}}}};
+    if (streamed) {
+      json["expected"]["device_bytes"] = streamed->device_bytes;
+      json["expected"]["signal_bytes"] = streamed->signal_bytes;
+      json["expected"]["layer_bytes"] = streamed->layer_bytes;
+      json["expected"]["journal_bytes"] = streamed->journal_bytes;
+    }
     std::printf("%s\n", json.dump(2).c_str());
     return;
   }
@@ -105,7 +118,19 @@ void print_plan(const Arguments& a) {
   std::printf(
       "expected    %.1f GiB of memory, %.1f GiB on disk, about %.0f s on this machine (%.1f "
       "TFLOP)\n",
-      cost.host_bytes / 0x1p30, cost.disk_bytes / 0x1p30, seconds, cost.flop / 1e12);
+      memory / 0x1p30, disk / 0x1p30, seconds, cost.flop / 1e12);
+  if (!streamed) return;
+  if (streamed->device_bytes > 0) {
+    std::printf("            %.1f GiB of the device, and half of the rest for longer chunks\n",
+                streamed->device_bytes / 0x1p30);
+  }
+  std::printf(
+      "meanwhile   at most %.1f GiB more on disk to go on from: twice a signal of %.2f GiB, saved "
+      "%s,\n            and %.3f GiB for every layer since\n",
+      streamed->journal_bytes / 0x1p30, streamed->signal_bytes / 0x1p30,
+      a.save_every > 0 ? ("every " + std::to_string(a.save_every) + " layers").c_str()
+                       : "where it costs at most 5 % of the time",
+      streamed->layer_bytes / 0x1p30);
 }
 
 void print_summary(const Arguments& a, const slice::SliceReport& r) {

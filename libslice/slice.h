@@ -13,6 +13,7 @@
 #include "libslice/gguf_write.h"
 #include "libslice/model.h"
 #include "libslice/partial_directory.h"
+#include "libslice/pass_cost.h"
 #include "libslice/perplexity.h"
 #include "libslice/plan.h"
 #include "libslice/report.h"

@@ -241,6 +241,14 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   INFO(plan.err);
   CHECK(plan.code == 0);
   CHECK(nlohmann::json::parse(plan.out)["expected"]["host_bytes"].get<int64_t>() > 0);
+  const Outcome streamed =
+      shop.run({"slice_model", shop.path("model"), "--dry-run", "--stream", "--method", "slicegpt",
+                "--slice", "0.25", "--device", "cpu", "--json"});
+  INFO(streamed.err);
+  CHECK(streamed.code == 0);
+  const nlohmann::json expected = nlohmann::json::parse(streamed.out)["expected"];
+  CHECK(expected["journal_bytes"].get<int64_t>() > expected["layer_bytes"].get<int64_t>());
+  CHECK(expected["host_bytes"].get<int64_t>() > 0);
   const Outcome choice = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json",
                                    "--remove", "0.1", "--round", "2"});
   INFO(choice.err);
