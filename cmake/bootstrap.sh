@@ -90,6 +90,17 @@ install_packages() {
   printf '3.25\n%s\n' "$version" | sort -VC || die "want CMake 3.25 or newer, found $version at $(command -v cmake)"
 }
 
+# unpack_package NAME DIRECTORY: the files of a package, installed nowhere. What comes of it is renamed when it is whole.
+unpack_package() {
+  local work=$2
+  say "downloading $1"
+  rm -rf "$work" && mkdir "$work"
+  local fetch=(apt-get download -q -o APT::Sandbox::User=root "$1")
+  (cd "$work" && { "${fetch[@]}" || { as_root apt-get update -q && "${fetch[@]}"; }; }) >&2 || return 1
+  dpkg-deb -x "$work/$1"_*.deb "$work" || return 1
+  rm -f "$work/$1"_*.deb
+}
+
 # --- wheels ------------------------------------------------------------------------------------------------------
 
 # A wheel is a zip. Its dist-info directory is unpacked last, so that finding it means that all of it is there.
@@ -213,6 +224,19 @@ install_libtorch() {
   done
 }
 
+# LibTorch's wheel has Gloo compiled in and leaves its headers out: those of the distribution's package declare
+# what c10d's headers name. Unpacked, not installed: its library is another one.
+install_gloo_headers() {
+  if [ -f "$deps/libtorch/include/gloo/context.h" ] || [ -f /usr/include/gloo/context.h ] ||
+    [ -f "$deps/gloo/usr/include/gloo/context.h" ]; then return; fi
+  local work=$deps/.gloo
+  if unpack_package libgloo-dev "$work"; then
+    rm -rf "$deps/gloo" && mv "$work" "$deps/gloo"
+  else
+    say "no libgloo-dev: libslice will be built for one process"
+  fi
+}
+
 # --- the rest ----------------------------------------------------------------------------------------------------
 
 # clang-format's output depends on its release: one pinned release formats and checks.
@@ -241,12 +265,8 @@ PY
     rm -f "$file"
   fi
   if [ ! -f "$text" ]; then
-    say "downloading developers-reference"
     local work=$deps/demo/.partial
-    rm -rf "$work" && mkdir "$work"
-    local fetch=(apt-get download -q -o APT::Sandbox::User=root developers-reference)
-    (cd "$work" && { "${fetch[@]}" || { as_root apt-get update -q && "${fetch[@]}"; }; }) >&2
-    dpkg-deb -x "$work"/developers-reference_*.deb "$work"
+    unpack_package developers-reference "$work"
     find "$work/usr/share" -name developers-reference.txt.gz -type f -exec gunzip -c {} + >"$work/text"
     [ -s "$work/text" ] || die "developers-reference holds no developers-reference.txt.gz"
     mv "$work/text" "$text"
@@ -275,6 +295,7 @@ install_plots() {
 mkdir -p "$deps/download"
 install_packages
 install_libtorch
+install_gloo_headers
 install_clang_format
 if [ $demo = yes ]; then install_demo; fi
 if [ $plots = yes ]; then install_plots; fi

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <map>
+#include <new>
 
 #include "libslice/device.h"
 #include "libslice/error.h"
@@ -28,6 +29,7 @@ void watch_signals() {
   action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C kills at once
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  signal(SIGXFSZ, SIG_IGN);  // a file too long for the limit is an error like a full disk
 }
 
 std::string duration(double seconds) {
@@ -37,13 +39,12 @@ std::string duration(double seconds) {
   return text;
 }
 
-/// The first line of a message: some of LibTorch's go on for pages.
+}  // namespace
+
 std::string first_line(const char* message) {
   const std::string text = message;
   return text.substr(0, text.find('\n'));
 }
-
-}  // namespace
 
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body) {
   app.set_version_flag("--version", "libslice " + slice::version());
@@ -57,12 +58,15 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
     body();
     check_interrupted();
     return 0;
-  } catch (const slice::Interrupted&) {
-    std::fprintf(stderr, "%s: interrupted, nothing was written\n", app.get_name().c_str());
+  } catch (const slice::Interrupted& stop) {
+    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), stop.what());
     return 130;
   } catch (const CLI::ParseError& error) {
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
     return 2;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "%s: out of memory\n", app.get_name().c_str());
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), first_line(error.what()).c_str());
     return 1;
@@ -70,7 +74,7 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
 }
 
 void check_interrupted() {
-  if (interrupted) throw slice::Interrupted("interrupted");
+  if (interrupted) throw slice::Interrupted("interrupted, nothing was written");
 }
 
 slice::OnProgress progress(bool quiet) {
@@ -141,6 +145,14 @@ void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help
 slice::Model load(const std::string& path, const std::string& device, const std::string& dtype) {
   return slice::load_model(path,
                            {.device = slice::choose_device(device), .dtype = dtype_option(dtype)});
+}
+
+slice::ProcessGroup join_group(std::string& device) {
+  const auto meeting = slice::rendezvous_from_environment();
+  if (!meeting || meeting->size == 1) return {};
+  if (device == "cuda" || (device == "auto" && slice::choose_device(device).is_cuda()))
+    device = "cuda:" + std::to_string(meeting->local_rank);
+  return slice::ProcessGroup(*meeting, slice::choose_device(device));
 }
 
 void add_threads_option(CLI::App& app) {

@@ -10,6 +10,7 @@
 
 #include "libslice/calibration.h"
 #include "libslice/model.h"
+#include "libslice/process_group.h"
 #include "libslice/progress.h"
 
 namespace cli {
@@ -17,6 +18,9 @@ namespace cli {
 /// Parses the command line and runs `body`. @return  the exit code: 0 done; 1 failed, a one-line
 /// reason on stderr; 2 bad usage; 130 interrupted by SIGINT or SIGTERM.
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
+
+/// The first line of a message: some of LibTorch's go on for pages.
+std::string first_line(const char* message);
 
 /// Throws slice::Interrupted once SIGINT or SIGTERM came. Progress callbacks call it; so should
 /// long loops.
@@ -32,6 +36,10 @@ void add_window_options(CLI::App& app, slice::WindowOptions& options,
 
 /// --device: the name for slice::choose_device.
 void add_device_option(CLI::App& app, std::string& device);
+
+/// The processes that torchrun, or whoever sets its variables, started together with this one. An
+/// `auto` or `cuda` device becomes this process's own GPU.
+slice::ProcessGroup join_group(std::string& device);
 
 /// --dtype of programs that only read a model: what its weights are held in.
 void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help);

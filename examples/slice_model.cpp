@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <new>
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
@@ -21,6 +22,8 @@ struct Arguments {
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
   bool force = false, dry_run = false, json = false, quiet = false, stream = false;
+  bool resume = false;
+  int64_t save_every = 0;
 };
 
 slice::SliceOptions options_for(const Arguments& a, const slice::ModelConfig& dense) {
@@ -53,6 +56,14 @@ void print_candidates(const Arguments& a, const slice::ModelConfig& dense) {
   }
 }
 
+slice::PassOptions pass_options(const Arguments& a) {
+  slice::PassOptions pass{.device = slice::choose_device(a.device),
+                          .written = cli::dtype_option(a.dtype),
+                          .save_every = a.save_every};
+  if (pass.device.is_cuda()) pass.dtype = pass.written;
+  return pass;
+}
+
 /// What would happen, from headers alone.
 void print_plan(const Arguments& a) {
   const auto checkpoint = slice::open_checkpoint(a.model);
@@ -65,22 +76,36 @@ void print_plan(const Arguments& a) {
   for (int64_t layer = 0; layer < dense.layers; ++layer) widths[layer] = sliced.ffn_width(layer);
   const slice::ParameterCount before = slice::count_parameters(dense),
                               after = slice::count_parameters(sliced);
-  const slice::ExpectedCost cost = slice::expected_cost(
-      dense, sliced, options.method, *a.windows.samples * a.windows.context,
-      slice::kHostChunkTokens, slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
+  const int64_t tokens = *a.windows.samples * a.windows.context;
+  const slice::ExpectedCost cost =
+      slice::expected_cost(dense, sliced, options.method, tokens, slice::kHostChunkTokens,
+                           slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
+  std::optional<slice::PassCost> streamed;
+  if (a.stream) {
+    streamed = slice::expected_pass_cost(*checkpoint, sliced, options.method, tokens,
+                                         a.windows.context, pass_options(a));
+  }
+  const int64_t memory = streamed ? streamed->host_bytes : cost.host_bytes;
+  const int64_t disk = streamed ? streamed->disk_bytes : cost.disk_bytes;
   const double seconds = cost.flop / cli::measured_flop_per_second();
   if (a.json) {
-    const nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", widths}}},
-                                         {"parameters",
-                                          {{"before", before.total},
-                                           {"after", after.total},
-                                           {"blocks_before", before.blocks},
-                                           {"blocks_after", after.blocks}}},
-                                         {"expected",
-                                          {{"host_bytes", cost.host_bytes},
-                                           {"disk_bytes", cost.disk_bytes},
-                                           {"flop", cost.flop},
-                                           {"seconds", seconds}}}};
+    nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", widths}}},
+                                   {"parameters",
+                                    {{"before", before.total},
+                                     {"after", after.total},
+                                     {"blocks_before", before.blocks},
+                                     {"blocks_after", after.blocks}}},
+                                   {"expected",
+                                    {{"host_bytes", memory},
+                                     {"disk_bytes", disk},
+                                     {"flop", cost.flop},
+                                     {"seconds", seconds}}}};
+    if (streamed) {
+      json["expected"]["device_bytes"] = streamed->device_bytes;
+      json["expected"]["signal_bytes"] = streamed->signal_bytes;
+      json["expected"]["layer_bytes"] = streamed->layer_bytes;
+      json["expected"]["journal_bytes"] = streamed->journal_bytes;
+    }
     std::printf("%s\n", json.dump(2).c_str());
     return;
   }
@@ -93,7 +118,20 @@ void print_plan(const Arguments& a) {
   std::printf(
       "expected    %.1f GiB of memory, %.1f GiB on disk, about %.0f s on this machine (%.1f "
       "TFLOP)\n",
-      cost.host_bytes / 0x1p30, cost.disk_bytes / 0x1p30, seconds, cost.flop / 1e12);
+      memory / 0x1p30, disk / 0x1p30, seconds, cost.flop / 1e12);
+  if (!streamed) return;
+  if (streamed->device_bytes > 0) {
+    std::printf("            %.1f GiB of the device, and half of the rest for longer chunks\n",
+                streamed->device_bytes / 0x1p30);
+  }
+  if (streamed->journal_bytes == 0) return;
+  std::printf(
+      "meanwhile   at most %.1f GiB more on disk to go on from: twice a signal of %.2f GiB, saved "
+      "%s,\n            and %.3f GiB for every layer since\n",
+      streamed->journal_bytes / 0x1p30, streamed->signal_bytes / 0x1p30,
+      a.save_every > 0 ? ("every " + std::to_string(a.save_every) + " layers").c_str()
+                       : "where it costs at most 5 % of the time",
+      streamed->layer_bytes / 0x1p30);
 }
 
 void print_summary(const Arguments& a, const slice::SliceReport& r) {
@@ -113,6 +151,8 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
     std::printf(", %.2f GiB of the device", r.peak_device_bytes / 0x1p30);
   std::printf("\nseconds     %.1f\nwritten     %s\n", r.total_seconds, a.out.c_str());
 }
+
+constexpr char kGoesOn[] = " (the same command with --resume goes on)";
 
 /// The windows of all calibration texts, each with its share of the samples.
 at::Tensor calibration_windows(const Arguments& a, const slice::Tokenizer& tokenizer) {
@@ -160,18 +200,17 @@ void warn_of_few_tokens(const Arguments& a, const at::Tensor& tokens, int64_t hi
 }
 
 /// Layer by layer: neither the device nor the memory has to hold the model.
-void slice_layer_by_layer(const Arguments& a) {
-  slice::AtomicDirectory output(a.out, a.force);
+void slice_layer_by_layer(const Arguments& a, slice::PartialDirectory& output,
+                          const slice::OnProgress& on_progress) {
   const auto tokenizer = slice::load_tokenizer(a.model);
   const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
   const auto checkpoint = slice::open_checkpoint(a.model);
   warn_of_few_tokens(a, tokens, checkpoint->config().hidden_size);
-  slice::PassOptions pass{.device = slice::choose_device(a.device),
-                          .written = cli::dtype_option(a.dtype)};
-  if (pass.device.is_cuda()) pass.dtype = pass.written;
-  slice::SliceReport report =
-      slice::slice_checkpoint(*checkpoint, tokens, options_for(a, checkpoint->config()),
-                              output.path(), pass, tokenizer.get(), cli::progress(a.quiet));
+  slice::PassOptions pass = pass_options(a);
+  const slice::SliceOptions options = options_for(a, checkpoint->config());
+  if (options.method == slice::Method::kSliceGpt) pass.journal = output.journal();
+  slice::SliceReport report = slice::slice_checkpoint(*checkpoint, tokens, options, output.path(),
+                                                      pass, tokenizer.get(), on_progress);
   report.total_seconds = cli::seconds();
   slice::save_report(report, output.path() / "slice_report.json");
   cli::check_interrupted();
@@ -180,13 +219,39 @@ void slice_layer_by_layer(const Arguments& a) {
   print_summary(a, report);
 }
 
-void slice_and_save(const Arguments& a) {
-  slice::AtomicDirectory output(a.out, a.force);  // refused now rather than after an hour's work
+/// The same; what stops it once it is under way can be gone on from, and the message says so.
+void slice_resumably(const Arguments& a) {
+  slice::PartialDirectory output(a.out, {.replace = a.force, .resume = a.resume});
+  bool under_way = false;
+  const auto kept = [&] { return under_way && output.resumable(); };
+  try {
+    slice_layer_by_layer(a, output, [&, tell = cli::progress(a.quiet)](const slice::Progress& p) {
+      under_way = true;
+      tell(p);
+    });
+  } catch (const slice::Interrupted&) {
+    if (!kept()) throw;
+    throw slice::Interrupted("interrupted: the same command with --resume goes on");
+  } catch (const std::bad_alloc&) {
+    throw slice::Error(std::string("out of memory") + (kept() ? kGoesOn : ""));
+  } catch (const std::exception& error) {
+    if (!kept()) throw;
+    throw slice::Error(cli::first_line(error.what()) + kGoesOn);
+  }
+}
+
+/// Every process of a group slices, the first one measures, writes and talks.
+void slice_and_save(Arguments a) {
+  const slice::ProcessGroup group = cli::join_group(a.device);
+  const bool writes = group.rank() == 0;
+  a.quiet = a.quiet || !writes;
+  std::optional<slice::AtomicDirectory> output;
+  if (writes) output.emplace(a.out, a.force);  // refused now rather than after an hour's work
   const auto on_progress = cli::progress(a.quiet);
   const auto tokenizer = slice::load_tokenizer(a.model);
   const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
   at::Tensor test;
-  if (!a.perplexity_text.empty()) {
+  if (writes && !a.perplexity_text.empty()) {
     test = slice::tokenize_text(*tokenizer, slice::read_text(a.perplexity_text),
                                 {.context = a.windows.context,
                                  .samples = a.perplexity_windows,
@@ -204,21 +269,22 @@ void slice_and_save(const Arguments& a) {
   const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
   std::optional<double> before;
   if (test.defined()) before = score();
-  slice::SliceReport report = slice::slice_model(model, tokens, options, on_progress);
+  slice::SliceReport report = slice::slice_model(model, tokens, options, on_progress, group);
+  if (!writes) return;
   report.load_seconds = load_seconds;
   if (before) {
     report.perplexity_before = before;
     report.perplexity_after = score();
   }
   const double save_begin = cli::seconds();
-  slice::write_model(model, output.path(), {.dtype = cli::dtype_option(a.dtype)}, on_progress);
+  slice::write_model(model, output->path(), {.dtype = cli::dtype_option(a.dtype)}, on_progress);
   report.save_seconds = cli::seconds() - save_begin;
   report.total_seconds = cli::seconds();
   report.peak_host_bytes = slice::peak_host_bytes();
   report.peak_device_bytes = slice::peak_device_bytes(device);
-  slice::save_report(report, output.path() / "slice_report.json");
+  slice::save_report(report, output->path() / "slice_report.json");
   cli::check_interrupted();
-  output.commit();
+  output->commit();
   if (!a.gguf.empty())
     slice::save_gguf(model, a.gguf, {.dtype = cli::dtype_option(a.dtype), .replace = a.force});
   if (!a.report.empty()) slice::save_report(report, a.report);
@@ -249,22 +315,36 @@ int main(int argc, char** argv) {
   app.add_option("--report", a.report, "also write the report there");
   app.add_flag("--stream", a.stream,
                "read, slice and write layer by layer: for models larger than the device or the "
-               "memory; slicegpt only")
+               "memory")
       ->excludes("--gguf")
       ->excludes("--perplexity");
-  app.add_flag("--force", a.force, "replace an existing directory");
+  app.add_flag("--resume", a.resume,
+               "go on with a --stream that was killed or failed, where there is one; slicegpt only")
+      ->needs("--stream");
+  app.add_option("--save-every", a.save_every,
+                 "layers between two savings of the signal that --resume goes on from; by default "
+                 "as many as keep their cost below 5 %")
+      ->check(CLI::PositiveNumber)
+      ->needs("--stream");
+  app.add_flag("--force", a.force,
+               "replace an existing directory, and, without --resume, an unfinished one");
   app.add_flag("--dry-run", a.dry_run, "print the plan and what it costs; reads headers only");
   app.add_flag("--json", a.json, "print results as one JSON object");
   app.add_flag("--quiet", a.quiet, "no progress");
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
     cli::check_slice_options(a.slice);
-    if (a.stream && (a.slice.options.method != slice::Method::kSliceGpt ||
-                     a.slice.options.budgeted() || !a.slice.ffn.empty()))
-      throw CLI::ValidationError("--stream", "want --method slicegpt and --slice");
+    if (a.stream && a.slice.options.budgeted())
+      throw CLI::ValidationError("--stream", "want --slice: a budget's plan is searched for");
+    if ((a.resume || a.save_every > 0) && a.slice.options.method != slice::Method::kSliceGpt)
+      throw CLI::ValidationError("--resume, --save-every", "want --method slicegpt");
+    const auto meeting = slice::rendezvous_from_environment();
+    if (a.stream && meeting && meeting->size > 1)
+      throw CLI::ValidationError(
+          "--stream", "runs in one process, WORLD_SIZE says " + std::to_string(meeting->size));
     if (a.dry_run) return print_plan(a);
     if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
     if (a.out.empty()) throw CLI::RequiredError("--out");
-    a.stream ? slice_layer_by_layer(a) : slice_and_save(a);
+    a.stream ? slice_resumably(a) : slice_and_save(a);
   });
 }

@@ -7,6 +7,7 @@
 
 #include "libslice/detail/check.h"
 #include "libslice/detail/tensor_text.h"
+#include "libslice/detail/window_share.h"
 #include "libslice/plan.h"
 #include "libslice/refit.h"
 #include "libslice/stream.h"
@@ -70,11 +71,11 @@ Tensor keep_channels(const Tensor& A, const Tensor& W, const Tensor& gamma, int6
 }
 
 std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& tokens,
-                                   const std::vector<Tensor>& gammas) {
+                                   const std::vector<Tensor>& gammas, const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   SLICE_CHECK(gammas.size() == model.sublayers.size() + 1, "channels: want {} gradients, got {}",
               model.sublayers.size() + 1, gammas.size());
-  Stream x(tokens, kHostChunkTokens, model.embed);
+  Stream x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed);
   std::vector<Tensor> scores;
   for (size_t i = 0; i < model.sublayers.size(); ++i) {
     const Sublayer& s = model.sublayers[i];
@@ -87,7 +88,10 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
         const Tensor h = part.hidden(s.norm->forward(chunk), nullptr);  // (n, T, F)
         square += h.to(at::kFloat).square().sum(at::IntArrayRef{0, 1}).to(at::kDouble);
       });
-      scores.push_back((square / static_cast<double>(tokens.numel()) * effect).cpu());
+      group.sum_inplace(square);
+      Tensor score = square / static_cast<double>(tokens.numel()) * effect;
+      group.copy_from_inplace(0, score);  // products of two machines may differ in their last bits
+      scores.push_back(score.cpu());
     }
     x.transform([&](const Tensor& chunk) { return s.forward(chunk); });
   }

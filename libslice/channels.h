@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "libslice/adapter.h"
+#include "libslice/process_group.h"
 
 namespace slice {
 
@@ -34,10 +35,12 @@ at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Ten
 /// comparable across layers, so that one ranking says how many channels each layer keeps.
 ///
 /// @param tokens  (N, T) int64     @param gammas  what gradient_covariances gave
+/// @param group   shares the windows
 /// @return        for every network (F) float64 on the CPU, in the order of the sublayers
 /// Cost: a forward pass, every sublayer's hidden function twice.
 std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const at::Tensor& tokens,
-                                       const std::vector<at::Tensor>& gammas);
+                                       const std::vector<at::Tensor>& gammas,
+                                       const ProcessGroup& group = {});
 
 /// How many channels each network keeps if the `total` best of all stay, a sixth of each at least.
 /// @throws ShapeError  total out of range

@@ -1,17 +1,14 @@
 #include "libslice/checkpoint.h"
 
 #include <c10/util/accumulate.h>
-#include <fcntl.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "libslice/detail/check.h"
+#include "libslice/detail/directory.h"
 #include "libslice/detail/file.h"
 #include "libslice/detail/json.h"
 #include "libslice/detail/split_halves.h"
@@ -185,16 +182,6 @@ bool begins_with_gguf(const fs::path& path) {
   return file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0;
 }
 
-std::string error_text() { return std::strerror(errno); }
-
-/// Makes the names in a directory durable.
-void sync_directory(const fs::path& path) {
-  const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) return;  // some file systems refuse: the files themselves are synced
-  ::fsync(directory);
-  ::close(directory);
-}
-
 }  // namespace
 
 std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
@@ -228,14 +215,9 @@ std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint) {
   return dtype == at::kDouble ? at::kFloat : dtype;  // models are saved in float32 at most
 }
 
-AtomicDirectory::AtomicDirectory(fs::path target, bool replace)
-    : target_(fs::absolute(target).lexically_normal()), replace_(replace) {
-  if (!target_.has_filename()) target_ = target_.parent_path();  // "out/" is "out"
+AtomicDirectory::AtomicDirectory(const fs::path& target, bool replace)
+    : target_(detail::directory_target(target, replace)), replace_(replace) {
   std::error_code error;
-  const auto exists = fs::exists(fs::symlink_status(target_, error));
-  SLICE_CHECK_AS(Error, replace || !exists, "{}: exists already", target_.string());
-  SLICE_CHECK_AS(Error, target_.has_filename() && (!exists || fs::is_directory(target_, error)),
-                 "{}: is not a directory that can be replaced", target_.string());
   temporary_ = detail::hidden_sibling(target_, "tmp");
   SLICE_CHECK_AS(Error, fs::create_directory(temporary_, error), "{}: cannot create it: {}",
                  temporary_.string(), error.message());
@@ -248,23 +230,8 @@ AtomicDirectory::~AtomicDirectory() {
 }
 
 void AtomicDirectory::commit() {
-  sync_directory(temporary_);
-  std::error_code ignored;
-  const fs::path old = detail::hidden_sibling(target_, "old");
-  const bool displaced = fs::exists(fs::symlink_status(target_, ignored));
-  SLICE_CHECK_AS(Error, replace_ || !displaced, "{}: exists already",
-                 target_.string());  // since a moment ago
-  SLICE_CHECK_AS(Error, !displaced || std::rename(target_.c_str(), old.c_str()) == 0,
-                 "{}: cannot move it aside: {}", target_.string(), error_text());
-  if (std::rename(temporary_.c_str(), target_.c_str()) != 0) {
-    const std::string reason = error_text();
-    if (displaced) std::rename(old.c_str(), target_.c_str());
-    throw Error(fmt::format("{}: cannot rename {} to it: {}", target_.string(), temporary_.string(),
-                            reason));
-  }
+  detail::put_directory(temporary_, target_, replace_, detail::hidden_sibling(target_, "old"));
   done_ = true;
-  sync_directory(target_.parent_path());
-  if (displaced) fs::remove_all(old, ignored);
 }
 
 struct ShardWriter::State {
@@ -275,6 +242,7 @@ struct ShardWriter::State {
   fs::path directory;
   std::vector<Shard> shards;
   size_t shard = 0, written = 0;  // written: tensors of the current shard
+  bool continues = false;         // behind the files of a run that did not end
   uint64_t total_bytes = 0;
   std::optional<SafetensorsWriter> writer;
 };
@@ -313,13 +281,44 @@ void ShardWriter::write(const std::string& name, const Tensor& tensor) {
   State& s = *state_;
   SLICE_CHECK(s.shard < s.shards.size(), "shards: {} comes after the last tensor", name);
   State::Shard& shard = s.shards[s.shard];
-  if (!s.writer) s.writer.emplace(s.directory / shard.file, shard.slots);
+  if (!s.writer) {
+    std::error_code ignored;
+    if (s.continues) fs::remove(s.directory / shard.file, ignored);  // none of it is wanted
+    s.writer.emplace(s.directory / shard.file, shard.slots);
+  }
   s.writer->write(name, tensor);
   if (++s.written < shard.slots.size()) return;
   s.writer->finish();
   s.writer.reset();
   s.written = 0;
   ++s.shard;
+}
+
+void ShardWriter::go_on_behind(int64_t tensors) {
+  State& s = *state_;
+  SLICE_CHECK(s.shard == 0 && s.written == 0, "shards: some were written already");
+  s.continues = true;
+  for (; s.shard < s.shards.size(); ++s.shard) {
+    const State::Shard& shard = s.shards[s.shard];
+    const fs::path path = s.directory / shard.file;
+    if (tensors < std::ssize(shard.slots)) break;
+    tensors -= std::ssize(shard.slots);
+    std::error_code error;
+    const uint64_t want = SafetensorsWriter::bytes(shard.slots, shard.slots.size());
+    const uint64_t got = fs::file_size(path, error);
+    SLICE_CHECK_AS(Error, !error && got == want, "{}: want a shard of {} bytes, got {}",
+                   path.string(), want, error ? error.message() : std::to_string(got));
+  }
+  if (tensors == 0) return;
+  SLICE_CHECK(s.shard < s.shards.size(), "shards: they hold {} tensors fewer", tensors);
+  const State::Shard& shard = s.shards[s.shard];
+  s.written = static_cast<size_t>(tensors);
+  s.writer.emplace(s.directory / shard.file, shard.slots, s.written);
+}
+
+void ShardWriter::sync() {
+  if (state_->writer) state_->writer->sync();
+  detail::sync_directory(state_->directory);
 }
 
 void ShardWriter::finish() {

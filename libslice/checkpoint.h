@@ -60,7 +60,7 @@ std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint);
 class AtomicDirectory {
  public:
   /// @throws Error  target exists and `replace` is false; the parent is missing or not writable.
-  AtomicDirectory(std::filesystem::path target, bool replace);
+  AtomicDirectory(const std::filesystem::path& target, bool replace);
   AtomicDirectory(AtomicDirectory&&) = delete;
   ~AtomicDirectory();
 
@@ -91,6 +91,11 @@ class ShardWriter {
   ~ShardWriter();
   /// The next tensor, any device, converted to the dtype. Errors as SafetensorsWriter::write.
   void write(const std::string& name, const at::Tensor& tensor);
+  /// Leaves out the first `tensors` slots, which an earlier writer of the same slots wrote and
+  /// synced; what it wrote after them is cut off. @throws Error  their files are missing or short
+  void go_on_behind(int64_t tensors);
+  /// Returns when everything written is on the disk. @throws Error
+  void sync();
   /// Closes the last shard and writes the index.
   void finish();
 

@@ -13,10 +13,6 @@ namespace slice {
 
 using at::Tensor;
 
-namespace {
-constexpr int64_t kBlock = 4096;  // tokens summed together
-}
-
 Covariance::Covariance(int64_t width) : width_(width) {
   SLICE_CHECK(width > 0, "covariance: want a width > 0, got {}", width);
 }
@@ -41,32 +37,35 @@ void Covariance::accumulate(const Tensor& z) {
   // All memory comes before the first change: a device that has none leaves the sum as it was, and
   // the same signal can come again in smaller pieces.
   if (!workspace_.defined()) workspace_ = ops::gram_workspace(master_, rows.scalar_type());
-  if (!pending_.defined() && n % kBlock != 0)
-    pending_ = at::empty({kBlock, width_}, rows.options());
+  if (!pending_.defined() && n % kCovarianceBlock != 0)
+    pending_ = at::empty({kCovarianceBlock, width_}, rows.options());
   tokens_ += n;
   int64_t begin = 0;
   while (begin < n) {
-    if (pending_rows_ == 0 && n - begin >= kBlock) {  // a whole block: no copy
-      ops::accumulate_gram(master_, rows.slice(0, begin, begin + kBlock), workspace_);
-      begin += kBlock;
+    if (pending_rows_ == 0 && n - begin >= kCovarianceBlock) {  // a whole block: no copy
+      ops::accumulate_gram(master_, rows.slice(0, begin, begin + kCovarianceBlock), workspace_);
+      begin += kCovarianceBlock;
       continue;
     }
-    const int64_t end = std::min(n, begin + kBlock - pending_rows_);
+    const int64_t end = std::min(n, begin + kCovarianceBlock - pending_rows_);
     pending_.slice(0, pending_rows_, pending_rows_ + end - begin).copy_(rows.slice(0, begin, end));
     pending_rows_ += end - begin;
     begin = end;
-    if (pending_rows_ == kBlock) {
+    if (pending_rows_ == kCovarianceBlock) {
       ops::accumulate_gram(master_, pending_, workspace_);
       pending_rows_ = 0;
     }
   }
 }
 
-Tensor Covariance::matrix() {
+Tensor Covariance::matrix(const ProcessGroup& group) {
+  SLICE_CHECK(master_.defined() || group.alone(), "covariance of a group: no signal on rank {}",
+              group.rank());
   if (!master_.defined()) return at::zeros({width_, width_}, at::kDouble);
   const at::NoGradGuard no_grad;
   Tensor C = master_.clone();
   if (pending_rows_ > 0) ops::accumulate_gram(C, pending_.slice(0, 0, pending_rows_), workspace_);
+  group.sum_inplace(C);
   ops::mirror_lower(C);
   detail::check_finite(C, "covariance");
   return C;

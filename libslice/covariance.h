@@ -4,7 +4,12 @@
 
 #include <cstdint>
 
+#include "libslice/process_group.h"
+
 namespace slice {
+
+/// Tokens whose products are summed together before they meet the float64 master.
+inline constexpr int64_t kCovarianceBlock = 4096;
 
 /// Unscaled, uncentred covariance of a signal,  C = Σ zᵀ z  over all tokens (row vectors), in a
 /// float64 master on the signal's device. (mathematics §3)
@@ -19,8 +24,9 @@ class Covariance {
   /// @throws ShapeError, DtypeError, DeviceError; a device out of memory leaves the sum as it was.
   /// Cost: n·D² flop.
   void accumulate(const at::Tensor& z);
-  /// C (D, D) float64, symmetric; a copy. @throws NumericError  a NaN or Inf went by.
-  at::Tensor matrix();
+  /// C (D, D) float64, symmetric; a copy. Of a group, the sum over its ranks, each of which saw a
+  /// signal, be it an empty one. @throws NumericError  a NaN or Inf went by, on any rank.
+  at::Tensor matrix(const ProcessGroup& group = {});
   int64_t tokens() const { return tokens_; }
 
  private:

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libslice/detail/check.h"
+#include "libslice/detail/memory.h"
 #include "libslice/detail/ops_cuda.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/ops.h"
@@ -89,6 +90,7 @@ Eigen symmetric_eigen(const Tensor& C) {
     auto [values, vectors] = at::linalg_eigh(C, "L");
     return {values, vectors};
   } catch (const c10::Error& error) {
+    if (detail::is_host_out_of_memory(error)) throw;
     throw NumericError(
         fmt::format("eigenproblem {}: {}", describe(C), error.what_without_backtrace()));
   }

@@ -18,7 +18,8 @@ struct Progress {
 };
 
 /// Called between steps, on the calling thread. To stop the call, throw (slice::Interrupted): it
-/// unwinds and leaves nothing behind on disk.
+/// unwinds and leaves nothing behind on disk but what slice_checkpoint's journal keeps to go on
+/// from.
 using OnProgress = std::function<void(const Progress&)>;
 
 }  // namespace slice

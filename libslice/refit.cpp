@@ -89,8 +89,8 @@ void MomentSums::accumulate(const Tensor& h, const Tensor& x, const Tensor& z) {
   joint_.accumulate(at::cat({h, x, z, constant}, -1));
 }
 
-Moments MomentSums::moments() {
-  const Tensor J = joint_.matrix();
+Moments MomentSums::moments(const ProcessGroup& group) {
+  const Tensor J = joint_.matrix(group);
   const Tensor h = J.slice(0, 0, F_), x = J.slice(0, F_, F_ + k_);
   const Tensor ones = J[F_ + k_ + D_];
   Moments m;
@@ -101,7 +101,7 @@ Moments MomentSums::moments() {
   m.h = ones.slice(0, 0, F_).clone();
   m.x = ones.slice(0, F_, F_ + k_).clone();
   m.z = ones.slice(0, F_ + k_, F_ + k_ + D_).clone();
-  m.tokens = static_cast<double>(joint_.tokens());
+  m.tokens = group.sum(static_cast<double>(joint_.tokens()));
   return m;
 }
 

@@ -28,7 +28,8 @@ class MomentSums {
   MomentSums(int64_t F, int64_t k, int64_t D);
   /// @param h (…, F)   @param x (…, k)   @param z (…, D)      one dtype, same leading dimensions
   void accumulate(const at::Tensor& h, const at::Tensor& x, const at::Tensor& z);
-  Moments moments();
+  /// Of a group: over the tokens of all ranks, each of which accumulated some, be it none.
+  Moments moments(const ProcessGroup& group = {});
 
  private:
   int64_t F_, k_, D_, padding_;

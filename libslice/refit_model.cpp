@@ -11,6 +11,7 @@
 #include "libslice/detail/refitter.h"
 #include "libslice/detail/snapshot.h"
 #include "libslice/detail/tensor_cores.h"
+#include "libslice/detail/window_share.h"
 #include "libslice/device.h"
 #include "libslice/fuse.h"
 #include "libslice/gradient.h"
@@ -28,16 +29,30 @@ namespace {
 
 constexpr int64_t kEmbeddingRows = 4096;  // of float64 copies
 
+Tensor fitted(const Tensor& tokens) {
+  return tokens.slice(0, 0, tokens.size(0) - held_out_windows(tokens.size(0)));
+}
+
+/// This rank's share of the windows that are fitted, and behind them its share of the others.
+Tensor own_windows(const Tensor& tokens, const ProcessGroup& group) {
+  const Tensor held = tokens.slice(0, fitted(tokens).size(0));
+  const auto [begin, end] = group.share(held.size(0));
+  return at::cat({share_of_windows(fitted(tokens), group), held.slice(0, begin, end)});
+}
+
 }  // namespace
 
 Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
                    const std::vector<Tensor>& gammas, SliceReport& report,
-                   const OnProgress& on_progress, bool trial)
+                   const OnProgress& on_progress, bool trial, const Passage& passage,
+                   const ProcessGroup& group)
     : model_(model),
       options_(options),
       gammas_(gammas),
       report_(report),
       trial_(trial),
+      passage_(passage),
+      group_(group),
       D_(model.hidden_size),
       last_(static_cast<int64_t>(model.sublayers.size())),
       sizes_(plan_stream_sizes(D_, last_ + 1, options)),
@@ -45,9 +60,11 @@ Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions
       layer_norm_(model.final_norm->kind() == NormKind::kLayer),
       form_(options.shortcut_form()),
       dtype_(model.head.weight.scalar_type()),
-      journal_(report, on_progress, 3 * last_, tokens.numel()),
-      fit_windows_(tokens.size(0) - held_out_windows(tokens.size(0))),
-      x_(tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
+      holds_out_(held_out_windows(tokens.size(0)) > 0),
+      fit_windows_(share_of_windows(fitted(tokens), group).size(0)),
+      tokens_(own_windows(tokens, group)),
+      journal_(report, on_progress, 3 * last_, tokens_.numel()),
+      x_(tokens_, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
          [this](int64_t chunk) {
            journal_.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
                                      report_.device, chunk));
@@ -71,17 +88,21 @@ void Refitter::run() {
       slice_sublayer(site);
     }
   }
+  if (!trial_) slice_head();
   report_.chunk_tokens = x_.chunk_tokens();
 }
 
 void Refitter::embed() {
-  if (!rotates_) return journal_.site_done(site_name(0), D_, 1.0);
+  if (!rotates_) {
+    journal_.site_done(site_name(0), D_, 1.0);
+    return passage_.left(0);
+  }
   Covariance embedded(D_);
   {
     const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
     x_.visit([&](const Tensor& z) { embedded.accumulate(z); });
   }
-  P_ = basis(embedded.matrix(), 0);
+  P_ = basis(embedded.matrix(group_), 0);
   first_ = P_;
   if (options_.keep_tie) {
     gram_ = at::zeros({D_, D_}, P_.options());
@@ -90,11 +111,13 @@ void Refitter::embed() {
       gram_.addmm_(E.t(), E);
     }
   }
-  if (!trial_) rotate_embeddings(model_, P_);
+  if (!trial_) rotate_embeddings(model_, P_, group_);
+  passage_.left(0);
   x_.project(P_);
 }
 
 void Refitter::slice_sublayer(int64_t site) {
+  passage_.entered(site);
   Sublayer& s = model_.sublayers[site - 1];
   {
     const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
@@ -103,13 +126,13 @@ void Refitter::slice_sublayer(int64_t site) {
   }
   if (rotates_) {
     const Charge charge(report_.rewrite_seconds);
-    rotate_readers(s, P_);  // W_in ← W_in diag(α) P
+    rotate_readers(s, P_, group_);  // W_in ← W_in diag(α) P
   }
   Moments fit, held;
   {
     const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    fit = observe(site, 0, fit_windows_);
-    held = observe(site, fit_windows_, x_.windows());
+    fit = observe(site, /*held=*/false);
+    held = observe(site, /*held=*/true);
   }
   Writer writer = writer_of(s);
   drop_channels(s, site, writer, fit, held);
@@ -125,20 +148,34 @@ void Refitter::slice_sublayer(int64_t site) {
   }
   {
     const Charge charge(report_.refit_seconds);
-    const Refit refit = refit_writer(fit, held, writer, P_next, S, /*both=*/!trial_);
+    Refit refit = refit_writer(fit, held, writer, P_next, S, /*both=*/!trial_);
+    agree(refit.writer);
     set_writer(s, refit.writer);
   }
-  const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-  const TensorCores tensor_cores;
-  int64_t window = 0;
-  x_.transform([&](const Tensor& x) {
-    const Tensor h = hidden_.of(window, s, x);
-    const Tensor out = written(s, h, x);  // x̂' = x̂ S + h W'ᵀ
-    window += x.size(0);                  // behind what may run out of memory
-    return passed(out);
-  });
+  {
+    const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
+    const TensorCores tensor_cores;
+    int64_t window = 0;
+    x_.transform([&](const Tensor& x) {
+      const Tensor h = hidden_.of(window, s, x);
+      const Tensor out = written(s, h, x);  // x̂' = x̂ S + h W'ᵀ
+      window += x.size(0);                  // behind what may run out of memory
+      return passed(out);
+    });
+  }
   hidden_.forget();
+  passage_.left(site);
   P_ = P_next;
+}
+
+void Refitter::slice_head() {
+  passage_.entered(last_ + 1);
+  if (rotates_ && options_.keep_tie) {
+    map_head();
+  } else if (rotates_) {
+    refit_head();
+  }
+  passage_.left(last_ + 1);
 }
 
 Tensor Refitter::passed(const Tensor& z) {
@@ -150,12 +187,13 @@ std::string Refitter::site_name(int64_t site) const {
   return site < last_ ? model_.sublayers[site].name : "head";
 }
 
-Moments Refitter::observe(int64_t site, int64_t begin, int64_t end) {
-  if (begin == end) return {};
+Moments Refitter::observe(int64_t site, bool held) {
   const Sublayer& s = model_.sublayers[site - 1];
-  MomentSums sums(hidden_width(s), x_.width(), D_);
-  int64_t window = begin;
-  x_.visit_beside(dense_, begin, end, [&](const Tensor& x, const Tensor& z) {
+  const int64_t F = hidden_width(s);
+  MomentSums sums(F, x_.width(), D_);
+  int64_t window = held ? fit_windows_ : 0;
+  const bool seen = visit(held, [&](const Tensor& x, const Tensor& z) {
+    if (x.size(0) == 0) return sums.accumulate(x.new_empty({0, F}), x, z);
     const Tensor h = [&] {  // (n, T, F)
       const TensorCores tensor_cores;
       return hidden_of(s, x);
@@ -165,11 +203,23 @@ Moments Refitter::observe(int64_t site, int64_t begin, int64_t end) {
     window += x.size(0);
     passed(x);
   });
+  if (!seen) return {};
   try {
-    return sums.moments();
+    return sums.moments(group_);
   } catch (const NumericError& error) {
     throw NumericError(fmt::format("signal in front of {}: {}", site_name(site), error.what()));
   }
+}
+
+bool Refitter::visit(bool held, const std::function<void(const Tensor&, const Tensor&)>& see) {
+  if (held && !holds_out_) return false;
+  const int64_t begin = held ? fit_windows_ : 0, end = held ? x_.windows() : fit_windows_;
+  x_.visit_beside(dense_, begin, end, see);
+  if (begin == end) {
+    const auto options = model_.head.weight.options();
+    see(at::empty({0, x_.width()}, options), at::empty({0, D_}, options));
+  }
+  return true;
 }
 
 Tensor Refitter::gamma(int64_t site) const {
@@ -180,7 +230,8 @@ Tensor Refitter::basis(Tensor C, int64_t site) {
   const Charge charge(report_.eigen_seconds);
   check_finite(C, "signal in front of " + site_name(site));
   if (layer_norm_) C = centred_columns(centred_rows(C));
-  const Tensor P = output_aware_(C, gamma(site), sizes_[site]);
+  Tensor P = output_aware_(C, gamma(site), sizes_[site]);
+  group_.copy_from_inplace(0, P);
   const Tensor kept = P.t().mm(C.mm(P)).diagonal().sum();
   const double all = C.diagonal().sum().item<double>();
   journal_.site_done(site_name(site), sizes_[site], all > 0 ? kept.item<double>() / all : 1.0);
@@ -194,7 +245,8 @@ Tensor Refitter::next_basis(int64_t site, const Tensor& C) {
     const Tensor I = at::eye(D_, P_.options());
     return layer_norm_ ? centred_rows(I) : I;
   }
-  const Tensor whole = extended_basis(P_);
+  Tensor whole = extended_basis(P_);
+  group_.copy_from_inplace(0, whole);
   return layer_norm_ ? centred_columns(whole) : whole;
 }
 
@@ -242,25 +294,33 @@ void check_trial_windows(const Tensor& tokens) {
 }
 
 SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress, std::vector<Tensor> gammas) {
+                        const OnProgress& on_progress, std::vector<Tensor> gammas,
+                        const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
+  double gradient_seconds = 0;
+  if (gammas.empty()) {
+    check_refit(model, tokens, options, /*trial=*/false);
+    const detail::Charge charge(gradient_seconds);
+    gammas = gradient_covariances(model, gradient_windows(tokens, options), options.seed,
+                                  on_progress, group);
+  }
+  SliceReport report =
+      detail::refit_sublayers(model, tokens, options, on_progress, gammas, {}, group);
+  report.gradient_seconds = gradient_seconds;
+  report.total_seconds += gradient_seconds;
+  return report;
+}
+
+SliceReport detail::refit_sublayers(ModelAdapter& model, const Tensor& tokens,
+                                    const SliceOptions& options, const OnProgress& on_progress,
+                                    const std::vector<Tensor>& gammas, const Passage& passage,
+                                    const ProcessGroup& group) {
   check_refit(model, tokens, options, /*trial=*/false);
   SliceReport report;
-  const detail::Stopwatch total;
-  if (gammas.empty()) {
-    const detail::Charge charge(report.gradient_seconds);
-    gammas =
-        gradient_covariances(model, gradient_windows(tokens, options), options.seed, on_progress);
-  }
-  detail::Refitter refitter(model, tokens, options, gammas, report, on_progress, /*trial=*/false);
-  refitter.run();
-  if (refitter.rotates()) {
-    if (options.keep_tie) {
-      refitter.map_head();
-    } else {
-      refitter.refit_head();
-    }
-  }
+  const Stopwatch total;
+  passage.entered(0);
+  Refitter(model, tokens, options, gammas, report, on_progress, /*trial=*/false, passage, group)
+      .run();
   report.method = "refit";
   report.seed = options.seed;
   report.shortcut = shortcut_name(options.shortcut_form());
@@ -271,14 +331,16 @@ SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
 }
 
 double refit_trial(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                   const std::vector<Tensor>& gammas) {
+                   const std::vector<Tensor>& gammas, const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   check_refit(model, tokens, options, /*trial=*/true);
   check_trial_windows(tokens);
   SliceReport report;
-  detail::Refitter refitter(model, tokens, options, gammas, report, {}, /*trial=*/true);
+  const detail::Passage all_there;
+  detail::Refitter refitter(model, tokens, options, gammas, report, {}, /*trial=*/true, all_there,
+                            group);
   refitter.run();
-  return refitter.held_out_loss(tokens);
+  return refitter.held_out_loss();
 }
 
 }  // namespace slice

@@ -6,6 +6,7 @@
 
 #include "libslice/adapter.h"
 #include "libslice/plan.h"
+#include "libslice/process_group.h"
 #include "libslice/progress.h"
 #include "libslice/report.h"
 
@@ -19,19 +20,23 @@ namespace slice {
 /// Where nothing is sliced (slice = 0) only FFN channels go: norms, embeddings and head, tied or
 /// not, stay as they are.
 ///
+/// The ranks of a group share the windows, held-out ones and others, and add their moments; what
+/// follows from these every rank computes, and takes rank 0's.
+///
 /// @param gammas  what gradient_covariances gave; computed here when empty
 /// @throws as slice_model.
 /// Cost: beside the gradients, one pass of the dense model and two of the sliced one; moments of
 /// n·(F + k + D)² flop, a few factorisations O(F³) and at most three eigensolves O(D³) a sublayer.
 /// Holds two streams of N·T·D elements and 2·(F + k + D)² doubles beside the model.
 SliceReport refit_model(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress = {}, std::vector<at::Tensor> gammas = {});
+                        const OnProgress& on_progress = {}, std::vector<at::Tensor> gammas = {},
+                        const ProcessGroup& group = {});
 
 /// What slicing so would give, without doing it: mean negative log-likelihood of a token in the
 /// held-out windows (the last eighth). The model is the same afterwards; every sublayer is put back
 /// as soon as the next one has its input, so that no second copy of the model exists.
 double refit_trial(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
-                   const std::vector<at::Tensor>& gammas);
+                   const std::vector<at::Tensor>& gammas, const ProcessGroup& group = {});
 
 /// The windows that the gradients see, evenly over all: options.gradient_samples, or half of them.
 at::Tensor gradient_windows(const at::Tensor& tokens, const SliceOptions& options);

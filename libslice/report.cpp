@@ -81,6 +81,15 @@ std::string report_json(const SliceReport& r) {
   if (r.perplexity_before && r.perplexity_after) {
     json["perplexity"] = {{"before", *r.perplexity_before}, {"after", *r.perplexity_after}};
   }
+  if (r.resume) {
+    json["resume"] = {{"layers_found", r.resume->layers_found},
+                      {"layers", r.resume->layers},
+                      {"signal_layer", r.resume->signal_layer},
+                      {"save_every", r.resume->save_every},
+                      {"saves", r.resume->saves},
+                      {"seconds", r.resume->seconds},
+                      {"disk_bytes", r.resume->disk_bytes}};
+  }
   json["seconds"] = {{"load", r.load_seconds},          {"search", r.search_seconds},
                      {"gradients", r.gradient_seconds}, {"calibrate", r.calibrate_seconds},
                      {"eigen", r.eigen_seconds},        {"rewrite", r.rewrite_seconds},

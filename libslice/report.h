@@ -19,6 +19,18 @@ struct SiteReport {
   double seconds = 0;
 };
 
+/// What a run that goes on after a kill keeps, and kept.
+struct ResumeReport {
+  int64_t layers = 0;        ///< of the model, the embeddings and the head counted
+  int64_t layers_found = 0;  ///< of them on the disk already when this process began
+  int64_t signal_layer = 0;  ///< where the signal was saved that it began with; 0: with the tokens
+  int64_t save_every = 0;    ///< layers between two savings of the signal that its cost allows; 0:
+                             ///< too few were measured
+  int64_t saves = 0;         ///< of the signal
+  double seconds = 0;        ///< they took
+  int64_t disk_bytes = 0;    ///< of bases and signals at most, beside the model
+};
+
 /// Everything worth knowing about a slicing run; `slice_report.json` has the same fields.
 struct SliceReport {
   std::string family, dtype, device, method = "slicegpt", shortcut = "dense";
@@ -37,6 +49,7 @@ struct SliceReport {
          eigen_seconds = 0, rewrite_seconds = 0, refit_seconds = 0, save_seconds = 0,
          total_seconds = 0;
   int64_t peak_host_bytes = 0, peak_device_bytes = 0;
+  std::optional<ResumeReport> resume;
 };
 
 /// The JSON text of a report (surface: slice_report.json), versions included.

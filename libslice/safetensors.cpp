@@ -163,16 +163,35 @@ at::Tensor SafetensorsFile::read(const std::string& name) const {
   const auto found = entries_.find(name);
   SLICE_FORMAT_CHECK(found != entries_.end(), "{}: no tensor is called {}", file_.path().string(),
                      name);
+  return copied(name, found->second, found->second.begin, found->second.end, found->second.shape);
+}
+
+at::Tensor SafetensorsFile::read(const std::string& name, int64_t begin, int64_t end) const {
+  const auto found = entries_.find(name);
+  SLICE_FORMAT_CHECK(found != entries_.end() && !found->second.shape.empty(),
+                     "{}: no tensor with rows is called {}", file_.path().string(), name);
   const Entry& entry = found->second;
-  at::Tensor tensor = at::empty(entry.shape, entry.dtype);
-  if (entry.end > entry.begin) {
-    const std::byte* from = file_.bytes().data() + entry.begin;
-    const std::byte* end = file_.bytes().data() + entry.end;
+  const int64_t rows = entry.shape[0];
+  SLICE_CHECK(0 <= begin && begin <= end && end <= rows, "{}: {}: want rows {} to {} of {}",
+              file_.path().string(), name, begin, end, rows);
+  std::vector<int64_t> shape = entry.shape;
+  shape[0] = end - begin;
+  const uint64_t row = rows == 0 ? 0 : (entry.end - entry.begin) / static_cast<uint64_t>(rows);
+  return copied(name, entry, entry.begin + row * static_cast<uint64_t>(begin),
+                entry.begin + row * static_cast<uint64_t>(end), shape);
+}
+
+at::Tensor SafetensorsFile::copied(const std::string& name, const Entry& entry, uint64_t first,
+                                   uint64_t last, at::IntArrayRef shape) const {
+  at::Tensor tensor = at::empty(shape, entry.dtype);
+  if (last > first) {
+    const std::byte* from = file_.bytes().data() + first;
+    const std::byte* end = file_.bytes().data() + last;
     SLICE_FORMAT_CHECK(entry.dtype != at::kBool ||
                            std::all_of(from, end, [](std::byte b) { return b <= std::byte{1}; }),
                        "{}: {}: a BOOL is neither 0 nor 1", file_.path().string(), name);
-    std::memcpy(tensor.mutable_data_ptr(), from, entry.end - entry.begin);
-    file_.forget(entry.begin, entry.end);
+    std::memcpy(tensor.mutable_data_ptr(), from, last - first);
+    file_.forget(first, last);
   }
   return tensor;
 }
@@ -205,6 +224,29 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
   out_ = detail::OutputFile(path);
   out_.write(&size, sizeof size);
   out_.write(text.data(), text.size());
+}
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots,
+                                     size_t written)
+    : path_(path), slots_(std::move(slots)), next_(written) {
+  const std::string text = header_text(slots_);
+  {
+    const detail::MappedFile file(path);
+    const auto held = file.bytes();
+    SLICE_CHECK_AS(Error,
+                   held.size() >= sizeof(uint64_t) + text.size() &&
+                       std::memcmp(held.data() + sizeof(uint64_t), text.data(), text.size()) == 0,
+                   "{}: is not the file that was begun", path.string());
+  }
+  out_ = detail::OutputFile::reopen(path, bytes(slots_, written));
+}
+
+uint64_t SafetensorsWriter::bytes(const std::vector<Slot>& slots, size_t written) {
+  uint64_t sum = sizeof(uint64_t) + header_text(slots).size();
+  for (size_t i = 0; i < written; ++i)
+    sum += static_cast<uint64_t>(c10::multiply_integers(slots[i].shape)) *
+           c10::elementSize(slots[i].dtype);
+  return sum;
 }
 
 void SafetensorsWriter::write(const std::string& name, const at::Tensor& tensor) {

@@ -35,8 +35,14 @@ class SafetensorsFile {
   /// Copies one tensor out of the mapping. @return CPU, contiguous, stored dtype, its own memory.
   /// @throws FormatError  no such tensor.
   at::Tensor read(const std::string& name) const;
+  /// The same of rows begin … end of a tensor's first dimension.
+  at::Tensor read(const std::string& name, int64_t begin, int64_t end) const;
 
  private:
+  /// The bytes first … last of a tensor's file as a tensor of this shape.
+  at::Tensor copied(const std::string& name, const Entry& entry, uint64_t first, uint64_t last,
+                    at::IntArrayRef shape) const;
+
   detail::MappedFile file_;
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
@@ -57,14 +63,24 @@ class SafetensorsWriter {
   /// errno).
   SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots);
 
+  /// Goes on with a file that an earlier writer of the same slots did not finish, behind its first
+  /// `written` tensors. @throws Error  the file is missing, shorter than that, or another one
+  SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots, size_t written);
+
   /// Writes the next slot's tensor, any device, converted to the slot's dtype. The order is the
   /// slots'.
   /// @throws ShapeError  name or shape differ from the slot's.  @throws Error  no space left.
   /// @throws NumericError  a finite value overflows the slot's dtype.
   void write(const std::string& name, const at::Tensor& tensor);
 
+  /// Returns when everything written is on the disk. @throws Error
+  void sync() { out_.sync(); }
+
   /// Flushes to the disk (fsync) and closes. @throws Error  a slot was never written.
   void finish();
+
+  /// Size of a file of these slots of which the first `written` are there.
+  static uint64_t bytes(const std::vector<Slot>& slots, size_t written);
 
  private:
   std::filesystem::path path_;

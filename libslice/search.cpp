@@ -115,7 +115,7 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
 }
 
 SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions& options,
-                         const OnProgress& on_progress) {
+                         const OnProgress& on_progress, const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   SLICE_CHECK(options.method == Method::kRefit, "budget: the slicegpt method has no search");
   DecoderImpl& decoder = model.decoder();
@@ -123,10 +123,10 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
   result.tried = candidates(decoder.config(), options);
   if (result.tried.size() > 1) check_trial_windows(tokens);  // before the gradients' work
   ModelAdapter adapter = decoder.adapter();
-  result.gammas =
-      gradient_covariances(adapter, gradient_windows(tokens, options), options.seed, on_progress);
+  result.gammas = gradient_covariances(adapter, gradient_windows(tokens, options), options.seed,
+                                       on_progress, group);
   const Tensor windows = select_windows(tokens, {.samples = kTrialWindows});
-  const std::vector<Tensor> scores = channel_scores(adapter, windows, result.gammas);
+  const std::vector<Tensor> scores = channel_scores(adapter, windows, result.gammas, group);
   const ModelConfig dense = decoder.config();
   const double most = bound(dense, options);
   const int64_t networks = std::ssize(scores);
@@ -152,7 +152,8 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
   const auto trials = std::ssize(result.tried);
   for (int64_t i = 0; i < trials; ++i) {
     Candidate& candidate = result.tried[i];
-    if (trials > 1) candidate.loss = refit_trial(adapter, windows, plan(candidate), result.gammas);
+    if (trials > 1)
+      candidate.loss = refit_trial(adapter, windows, plan(candidate), result.gammas, group);
     if (on_progress) on_progress({.phase = "search", .step = i + 1, .steps = trials});
   }
   std::stable_sort(result.tried.begin(), result.tried.end(),

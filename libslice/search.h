@@ -6,6 +6,7 @@
 
 #include "libslice/config.h"
 #include "libslice/plan.h"
+#include "libslice/process_group.h"
 #include "libslice/progress.h"
 
 namespace slice {
@@ -34,7 +35,7 @@ struct SearchResult {
 /// @throws ShapeError  as candidates; a method other than kRefit
 /// Cost: the gradients, a dense pass, and at most eleven trials on 32 windows.
 SearchResult search_plan(Model& model, const at::Tensor& tokens, const SliceOptions& options,
-                         const OnProgress& on_progress = {});
+                         const OnProgress& on_progress = {}, const ProcessGroup& group = {});
 
 /// Bytes of a device that running a model takes: weights, keys and values of `context` tokens of
 /// `batch` sequences, the widest activations of one prefill, CUDA's context and libraries.

@@ -2,14 +2,19 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "libslice/adapter.h"
 #include "libslice/covariance.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
 #include "libslice/detail/journal.h"
 #include "libslice/detail/memory.h"
+#include "libslice/detail/slice_record.h"
 #include "libslice/detail/slice_sublayers.h"
+#include "libslice/detail/slicer.h"
 #include "libslice/detail/stopwatch.h"
+#include "libslice/detail/window_share.h"
 #include "libslice/device.h"
 #include "libslice/fuse.h"
 #include "libslice/model.h"
@@ -25,15 +30,6 @@ using at::Tensor;
 
 namespace {
 
-/// The covariance of the signal in front of a site, whole; a signal that overflowed names the site.
-Tensor matrix_of(Covariance& signal, const std::string& site) {
-  try {
-    return signal.matrix();
-  } catch (const NumericError& error) {
-    throw NumericError(fmt::format("signal in front of {}: {}", site, error.what()));
-  }
-}
-
 /// The principal directions of a site.
 PcaBasis directions(const Tensor& C, const std::string& site) {
   PcaBasis pca;
@@ -48,124 +44,166 @@ at::Device device_of(const ModelAdapter& model) {
 
 }  // namespace
 
-SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
-                                    const SliceOptions& options, const OnProgress& on_progress,
-                                    const Passage& passage) {
-  const int64_t D = model.hidden_size;
-  const int64_t last = static_cast<int64_t>(model.sublayers.size());
-  const std::vector<int64_t> sizes = plan_stream_sizes(D, last + 1, options);
-  const bool head_kept = sizes[last] == D;  // then nothing needs the last sublayer's output
-  const at::ScalarType dtype = model.head.weight.scalar_type();
-  SliceReport report;
-  detail::describe_run(report, model, tokens, sizes);
-  detail::Journal journal(report, on_progress, head_kept ? last - 1 : last, tokens.numel());
-  const detail::Stopwatch total;
-  const auto enter = [&](int64_t part) {
-    if (passage.enter) passage.enter(part);
-  };
-  const auto leave = [&](int64_t part) {
-    if (passage.leave) passage.leave(part);
-  };
-  enter(0);
-  Stream x(tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
-           [&](int64_t chunk) {
-             journal.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
-                                      report.device, chunk));
-           });  // refuses bad tokens before anything is written
-  if (options.chunk_tokens <= 0) x.set_chunk_tokens(detail::fitting_chunk_tokens(model));
-  const auto site_name = [&](int64_t site) {
-    return site < last ? model.sublayers[site].name : "head";
-  };
+namespace detail {
 
-  // The principal directions of a site, and the basis that keeps the k largest:
-  //                                                                            C = Q Λ Qᵀ,  P = Q_k
-  // A LayerNorm sees the stream without its mean, so only that is kept:  C ← M C M,  P ← M P. Then
-  // everything that P rotates below is centred with it, and the norm is an RMSNorm. (mathematics
-  // §2)
-  const bool layer_norm = model.final_norm->kind() == NormKind::kLayer;
-  const auto basis = [&](Tensor C, int64_t site) {
-    const detail::Charge charge(report.eigen_seconds);
-    if (layer_norm) C = centred_columns(centred_rows(C));
-    const PcaBasis pca = directions(C, site_name(site));
-    journal.site_done(site_name(site), sizes[site], pca.kept_variance(sizes[site]));
-    const Tensor P = pca.leading(sizes[site]);  // (D, k)
-    return layer_norm ? centred_columns(P) : P;
-  };
+Slicer::Slicer(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
+               SliceReport& report, const OnProgress& on_progress, const Passage& passage,
+               const ProcessGroup& group)
+    : model_(model),
+      options_(options),
+      report_(report),
+      passage_(passage),
+      group_(group),
+      D_(model.hidden_size),
+      last_(static_cast<int64_t>(model.sublayers.size())),
+      sizes_(plan_stream_sizes(D_, last_ + 1, options)),
+      layer_norm_(model.final_norm->kind() == NormKind::kLayer),
+      tokens_(share_of_windows(tokens, group)),
+      journal_(report, on_progress, keeps(last_) ? last_ - 1 : last_, tokens_.numel()) {
+  describe_run(report, model, tokens, sizes_);
+}
 
-  // Embeddings: the first site.                                                      E ← E P,  x̂ =
-  // z P
+void Slicer::run() {
+  int64_t site = resume();
+  if (site == 0) slice_embeddings();
+  for (site = std::max<int64_t>(site, 1); site <= last_; ++site) slice_sublayer(site);
+  slice_head();
+  report_.chunk_tokens = x_->chunk_tokens();
+}
+
+void Slicer::slice_embeddings() {
+  passage_.entered(0);
+  embed_tokens();
   Tensor C;
   {
-    const detail::Charge charge(report.calibrate_seconds);
-    Covariance embedded(D);
-    x.visit([&](const Tensor& z) { embedded.accumulate(z); });
-    C = matrix_of(embedded, site_name(0));
+    const Charge charge(report_.calibrate_seconds);
+    Covariance embedded(D_);
+    x_->visit([&](const Tensor& z) { embedded.accumulate(z); });
+    C = covariance(embedded, 0);
   }
-  Tensor P = basis(C, 0);
-  const auto project = [&](const Tensor& onto) {  // x̂ = z P
-    const detail::Charge charge(report.calibrate_seconds, onto.device());
-    x.project(onto);
-  };
+  P_ = basis(C, 0);
   {
-    const detail::Charge charge(report.rewrite_seconds, P.device());
-    rotate_embeddings(model, P);
+    const Charge charge(report_.rewrite_seconds, P_.device());
+    rotate_embeddings(model_, P_, group_);  // E ← E P
   }
-  leave(0);
-  project(P);
+  passage_.left(0);
+  project(P_);  // x̂ = z P
+}
 
-  for (int64_t site = 1; site <= last; ++site) {
-    Sublayer& s = model.sublayers[site - 1];
-    enter(site);
+void Slicer::slice_sublayer(int64_t site) {
+  Sublayer& s = model_.sublayers[site - 1];
+  read_rotated(site);  // W_in ← W_in diag(α) P,  S = Pᵀ
+  if (keeps(site)) {   // the original basis: nothing needs this sublayer's output
     {
-      const detail::Charge charge(report.rewrite_seconds);
-      rotate_readers(s, P);  // W_in ← W_in diag(α) P
-      s.shortcut->set_dense(
-          P, dtype);  // until the next basis is known, the shortcut leads back to the original one
+      const Charge charge(report_.rewrite_seconds, P_.device());
+      journal_.site_done(site_name(site), D_, 1.0);
+      if (layer_norm_)
+        rotate_writers(s, centred_rows(at::eye(D_, P_.options())), group_);  // W_out ← M W_out
     }
-    if (site == last && head_kept) {  // it keeps the original basis: S = Pᵀ stays
-      {
-        const detail::Charge charge(report.rewrite_seconds, P.device());
-        journal.site_done(site_name(site), D, 1.0);
-        if (layer_norm)
-          rotate_writers(s, centred_rows(at::eye(D, P.options())));  // W_out ← M W_out
-      }
-      leave(site);
-      enter(last + 1);
-      const detail::Charge charge(report.rewrite_seconds, P.device());
-      rotate_head(model, Tensor());
-      model.final_norm->drop_weights();  // the norms of a sliced model have none
-      break;
-    }
-    {
-      const detail::Charge charge(report.calibrate_seconds);
-      Covariance behind(D);
-      const TapHandle handle =
-          s.tap->attach([&](const Tensor& z) { behind.accumulate(z); });  // C = zᵀ z
-      x.transform([&](const Tensor& chunk) {
-        const Tensor z = s.forward(chunk);  // z = x̂ Pᵀ + Σ h Wᵀ + b    (n, T, D)
-        journal.chunk_done(chunk.size(0) * chunk.size(1));
-        return z;
-      });
-      C = matrix_of(behind, site_name(site));  // waits for the device
-    }
-    const Tensor P_next = basis(C, site);
-    {
-      const detail::Charge charge(report.rewrite_seconds, P.device());
-      rotate_writers(s, P_next);                       // W_out ← P'ᵀ W_out,  b ← P'ᵀ b
-      s.shortcut->set_dense(P_next.t().mm(P), dtype);  // S = Pᵀ P', stored as Sᵀ
-    }
-    leave(site);
-    if (site == last) {
-      enter(last + 1);
-      const detail::Charge charge(report.rewrite_seconds, P.device());
-      rotate_head(model, P_next);  // W_head ← W_head diag(α) P'
-    }
-    if (site < last) project(P_next);  // x̂' = z P'
-    P = P_next;
+    passage_.left(site);
+    P_ = Tensor();
+    return;
   }
-  leave(last + 1);
+  Tensor C;
+  {
+    const Charge charge(report_.calibrate_seconds);
+    Covariance behind(D_);
+    const TapHandle handle =
+        s.tap->attach([&](const Tensor& z) { behind.accumulate(z); });  // C = zᵀ z
+    pass(site);                    // z = x̂ Pᵀ + Σ h Wᵀ + b
+    C = covariance(behind, site);  // waits for the device
+  }
+  const Tensor P_next = basis(C, site);
+  {
+    const Charge charge(report_.rewrite_seconds, P_.device());
+    rotate_writers(s, P_next, group_);  // W_out ← P'ᵀ W_out
+    s.shortcut->set_dense(P_next.t().mm(P_), model_.head.weight.scalar_type());  // S = Pᵀ P'
+  }
+  passage_.left(site);
+  P_ = P_next;
+  if (site == last_) return;
+  project(P_);  // x̂' = z P'
+  if (passage_.rest) passage_.rest(site + 1, *x_, P_);
+}
+
+void Slicer::slice_head() {
+  passage_.entered(last_ + 1);
+  {
+    const Charge charge(report_.rewrite_seconds, model_.head.weight.device());
+    rotate_head(model_, P_, group_);    // W_head ← W_head diag(α) P
+    model_.final_norm->drop_weights();  // the norms of a sliced model have none
+  }
+  passage_.left(last_ + 1);
+}
+
+void Slicer::embed_tokens() {
+  const int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : kHostChunkTokens;
+  x_.emplace(tokens_, chunk, model_.embed, [this](int64_t less) { note_smaller_chunks(less); });
+  if (options_.chunk_tokens <= 0) x_->set_chunk_tokens(fitting_chunk_tokens(model_));
+}
+
+void Slicer::read_rotated(int64_t site) {
+  passage_.entered(site);
+  Sublayer& s = model_.sublayers[site - 1];
+  const Charge charge(report_.rewrite_seconds);
+  rotate_readers(s, P_, group_);
+  s.shortcut->set_dense(P_, model_.head.weight.scalar_type());  // back to the original basis
+}
+
+void Slicer::pass(int64_t site) {
+  x_->transform([&](const Tensor& chunk) {
+    const Tensor z = model_.sublayers[site - 1].forward(chunk);  // (n, T, D)
+    journal_.chunk_done(chunk.size(0) * chunk.size(1));
+    return z;
+  });
+}
+
+void Slicer::project(const Tensor& P) {
+  const Charge charge(report_.calibrate_seconds, P.device());
+  x_->project(P);
+}
+
+Tensor Slicer::basis(Tensor C, int64_t site) {
+  const Charge charge(report_.eigen_seconds);
+  if (layer_norm_) C = centred_columns(centred_rows(C));
+  const PcaBasis pca = directions(C, site_name(site));
+  journal_.site_done(site_name(site), sizes_[site], pca.kept_variance(sizes_[site]));
+  Tensor P = pca.leading(sizes_[site]);  // (D, k)
+  group_.copy_from_inplace(0, P);        // two solvers may turn it otherwise
+  if (layer_norm_) P = centred_columns(P);
+  if (passage_.record != nullptr) {
+    const SiteReport& done = report_.sites.back();
+    passage_.record->found(site, {P, done.kept_variance, done.seconds, x_->chunk_tokens()});
+  }
+  return P;
+}
+
+Tensor Slicer::covariance(Covariance& signal, int64_t site) const {
+  try {
+    return signal.matrix(group_);
+  } catch (const NumericError& error) {
+    throw NumericError(fmt::format("signal in front of {}: {}", site_name(site), error.what()));
+  }
+}
+
+std::string Slicer::site_name(int64_t site) const {
+  return site < last_ ? model_.sublayers[site].name : "head";
+}
+
+void Slicer::note_smaller_chunks(int64_t chunk_tokens) {
+  journal_.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
+                            report_.device, chunk_tokens));
+}
+
+}  // namespace detail
+
+SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
+                                    const SliceOptions& options, const OnProgress& on_progress,
+                                    const Passage& passage, const ProcessGroup& group) {
+  SliceReport report;
+  const Stopwatch total;
+  Slicer(model, tokens, options, report, on_progress, passage, group).run();
   report.total_seconds = total.seconds();
-  report.chunk_tokens = x.chunk_tokens();
   report.peak_host_bytes = peak_host_bytes();
   report.peak_device_bytes = peak_device_bytes(model.head.weight.device());
   return report;
@@ -174,17 +212,18 @@ SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
 namespace {
 
 SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                const OnProgress& on_progress, std::vector<Tensor> gammas) {
+                const OnProgress& on_progress, const ProcessGroup& group,
+                std::vector<Tensor> gammas) {
   const at::NoGradGuard no_grad;
   Stream::check_tokens(tokens);
   SliceReport report;
   detail::name_memory("slicing", device_of(model), [&] {
     check_options(options);
     if (options.method == Method::kRefit) {
-      report = refit_model(model, tokens, options, on_progress, std::move(gammas));
+      report = refit_model(model, tokens, options, on_progress, std::move(gammas), group);
     } else {
       check_adapter(model);
-      report = detail::slice_sublayers(model, tokens, options, on_progress);
+      report = detail::slice_sublayers(model, tokens, options, on_progress, {}, group);
     }
   });
   return report;
@@ -193,14 +232,14 @@ SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& o
 }  // namespace
 
 SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress) {
+                        const OnProgress& on_progress, const ProcessGroup& group) {
   SLICE_CHECK(!options.budgeted(),
               "budgets count a configuration's parameters, which somebody's own modules lack");
-  return run(model, tokens, options, on_progress, {});
+  return run(model, tokens, options, on_progress, group, {});
 }
 
 SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress) {
+                        const OnProgress& on_progress, const ProcessGroup& group) {
   DecoderImpl& decoder = model.decoder();
   const ModelConfig dense = decoder.config();
   SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
@@ -209,7 +248,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   search.options = options;
   if (options.budgeted()) {
     detail::name_memory("the search for a plan", decoder.device(),
-                        [&] { search = search_plan(model, tokens, options, on_progress); });
+                        [&] { search = search_plan(model, tokens, options, on_progress, group); });
   }
   const SliceOptions& plan = search.options;
   planned_config(dense, plan);  // refuses before anything changes
@@ -218,7 +257,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   if (rotates && !plan.keep_tie)
     detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
   ModelAdapter adapter = decoder.adapter();
-  SliceReport report = run(adapter, tokens, plan, on_progress, std::move(search.gammas));
+  SliceReport report = run(adapter, tokens, plan, on_progress, group, std::move(search.gammas));
   report.candidates = std::move(search.tried);
   report.search_seconds = options.budgeted() ? search_seconds : 0;
   if (rotates)

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "libslice/plan.h"
+#include "libslice/process_group.h"
 #include "libslice/progress.h"
 #include "libslice/report.h"
 
@@ -18,6 +19,10 @@ struct ModelAdapter;
 /// One pass: the signal that reaches a sublayer is that of the model already sliced in front of it,
 /// and every sublayer runs once.
 ///
+/// A group of processes, each with the model and all tokens, shares the windows and the rewriting:
+/// the ranks' covariances are added, and all of them end with the same model, that of one process
+/// up to the order of float64 sums.
+///
 /// @param model       dense; its head is untied and its weights change shape. A throw out of the
 /// middle leaves every
 ///                    sublayer whole, old or new, but the model as a whole is then of no use.
@@ -25,17 +30,20 @@ struct ModelAdapter;
 /// @param on_progress called after every chunk; may throw to stop
 /// @return            sizes, kept variance and time of every site, parameters before and after,
 /// memory
-/// @throws ShapeError  options or tokens out of range, a model that was sliced before
+/// @throws ShapeError  options or tokens out of range, a model that was sliced before, fewer
+/// windows than ranks
 /// @throws NumericError  a NaN or Inf in a weight or in the signal (names where)
 /// @throws DeviceError  the device has no memory for the stream, or for one window at a time
+/// @throws Error  another rank ended
 /// Cost: one forward pass over the tokens, n·D² flop of covariance and an O(D³) eigensolve a site;
 /// holds the stream (N·T·D elements) and one chunk's activations beside the model.
 SliceReport slice_model(Model& model, const at::Tensor& tokens, const SliceOptions& options = {},
-                        const OnProgress& on_progress = {});
+                        const OnProgress& on_progress = {}, const ProcessGroup& group = {});
 
 /// The same for somebody's own modules. Fills in what an adapter knows: sites, sizes, calibration,
 /// times.
 SliceReport slice_model(ModelAdapter& model, const at::Tensor& tokens,
-                        const SliceOptions& options = {}, const OnProgress& on_progress = {});
+                        const SliceOptions& options = {}, const OnProgress& on_progress = {},
+                        const ProcessGroup& group = {});
 
 }  // namespace slice

@@ -32,6 +32,17 @@ Stream::Stream(const Tensor& tokens, int64_t chunk_tokens, const Step& embed,
   width_ = buffer_.size(2);
 }
 
+Stream::Stream(at::IntArrayRef room, const at::TensorOptions& options, int64_t width,
+               int64_t chunk_tokens, const std::function<Tensor(int64_t, int64_t)>& rows_of,
+               std::function<void(int64_t)> on_smaller_chunks)
+    : width_(width), on_smaller_chunks_(std::move(on_smaller_chunks)) {
+  detail::name_memory(fmt::format("the signal of {} calibration tokens", room[0] * room[1]),
+                      options.device(), [&] { buffer_ = at::empty(room, options); });
+  set_chunk_tokens(chunk_tokens);
+  in_chunks(0, windows(), room[1],
+            [&](int64_t begin, int64_t end) { rows(begin, end).copy_(rows_of(begin, end)); });
+}
+
 void Stream::check_tokens(const Tensor& tokens) {
   SLICE_CHECK(tokens.dim() == 2 && tokens.numel() > 0 && tokens.scalar_type() == at::kLong,
               "calibration tokens: want (N, T) int64, got {}", detail::describe(tokens));

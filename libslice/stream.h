@@ -25,6 +25,12 @@ class Stream {
   Stream(const at::Tensor& tokens, int64_t chunk_tokens, const Step& embed,
          std::function<void(int64_t chunk_tokens)> on_smaller_chunks = {});
 
+  /// A signal that was kept: (N, T, width), of a stream with room for (N, T, D).
+  /// @param rows  of windows begin … end, (n, T, width), any device
+  Stream(at::IntArrayRef room, const at::TensorOptions& options, int64_t width,
+         int64_t chunk_tokens, const std::function<at::Tensor(int64_t begin, int64_t end)>& rows,
+         std::function<void(int64_t chunk_tokens)> on_smaller_chunks = {});
+
   /// @throws ShapeError  not (N, T) int64 with a token in it.
   static void check_tokens(const at::Tensor& tokens);
 
@@ -43,6 +49,8 @@ class Stream {
   /// A stream of its own with the same signal. @throws DeviceError  no memory for it.
   Stream clone() const;
 
+  /// All of it, (N, T, width), a view.
+  at::Tensor signal() const { return rows(0, windows()); }
   int64_t windows() const { return buffer_.size(0); }
   int64_t tokens() const { return buffer_.size(0) * buffer_.size(1); }
   int64_t width() const { return width_; }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "libslice/detail/file.h"
 #include "libslice/error.h"
 #include "libslice/safetensors.h"
 #include "tests/support/gguf_writer.h"
@@ -592,6 +593,55 @@ TEST_CASE("shards hold at most what was asked, under final names, and read back 
     std::ifstream index(directory.path() / "model.safetensors.index.json");
     CHECK(json::parse(index)["metadata"]["total_size"] == 400 * 45);
   }
+}
+
+TEST_CASE("shards are gone on with behind any tensor, whatever stands behind it") {
+  const auto tensors = numbered_tensors();
+  std::vector<ShardWriter::Slot> slots;
+  for (const auto& [name, tensor] : tensors) slots.push_back({name, tensor.sizes().vec()});
+  const auto write = [&](const fs::path& directory, int64_t begin, int64_t end, bool finishes) {
+    ShardWriter writer(directory, slots, at::kFloat, 2000);
+    if (begin > 0) writer.go_on_behind(begin);
+    for (int64_t i = begin; i < end; ++i) writer.write(slots[i].name, tensors.at(slots[i].name));
+    writer.sync();
+    if (finishes) writer.finish();
+  };
+  const TemporaryDirectory whole;
+  const auto count = static_cast<int64_t>(slots.size());
+  write(whole.path(), 0, count, true);
+  for (int64_t begin = 1; begin <= count; ++begin) {
+    for (const int64_t further : {0, 1, 3}) {  // tensors that an earlier writer left behind it
+      CAPTURE(begin, further);
+      const TemporaryDirectory directory;
+      write(directory.path(), 0, std::min(begin + further, count), false);
+      write(directory.path(), begin, count, true);
+      CHECK(names_in(directory.path()) == names_in(whole.path()));
+      for (const std::string& name : names_in(whole.path()))
+        CHECK(detail::read_text_file(directory.path() / name) ==
+              detail::read_text_file(whole.path() / name));
+    }
+  }
+}
+
+TEST_CASE("shards that are missing, short or others are not gone on with") {
+  const std::vector<ShardWriter::Slot> slots = {{"a", {50}}, {"b", {50}}, {"c", {50}}};
+  const TemporaryDirectory directory;
+  const auto go_on = [&](int64_t tensors) {
+    ShardWriter(directory.path(), slots, at::kFloat, 400).go_on_behind(tensors);
+  };
+  CHECK_THROWS_NAMING(go_on(1), FormatError, "model-00001-of-00002.safetensors");
+  CHECK_THROWS_NAMING(go_on(2), Error, "model-00001-of-00002.safetensors: want a shard of");
+  {
+    ShardWriter writer(directory.path(), slots, at::kFloat, 400);
+    writer.write("a", at::ones({50}));
+  }
+  CHECK_NOTHROW(go_on(1));
+  CHECK_THROWS_NAMING(go_on(2), Error, "want a shard of");
+  fs::resize_file(directory.path() / "model-00001-of-00002.safetensors", 250);
+  CHECK_THROWS_NAMING(go_on(1), Error, "bytes at least, got 250");
+  directory.write("model-00001-of-00002.safetensors", std::string(1000, 'x'));
+  CHECK_THROWS_NAMING(go_on(1), Error, "is not the file that was begun");
+  CHECK_THROWS_NAMING(go_on(4), Error, "want a shard of");
 }
 
 TEST_CASE("shards refuse tensors out of order, twice, too many or too few") {

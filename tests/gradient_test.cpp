@@ -21,11 +21,12 @@ using namespace tests;
 /// outer products token by token.
 std::vector<Tensor> gradients_by_definition(const ModelAdapter& model, const Tensor& tokens,
                                             uint64_t seed) {
-  at::Generator random = at::detail::createCPUGenerator(seed);
   const int64_t D = model.hidden_size;
   std::vector<Tensor> sums(model.sublayers.size() + 1);
   for (Tensor& sum : sums) sum = at::zeros({D, D}, at::kDouble);
   for (int64_t window = 0; window < tokens.size(0); ++window) {
+    at::Generator random = at::detail::createCPUGenerator(
+        seed + 0x9E3779B97F4A7C15u * static_cast<uint64_t>(window));  // a window's own
     const Tensor ids = tokens.slice(0, window, window + 1);
     std::vector<Tensor> stream = {model.embed(ids).detach().requires_grad_(true)};
     for (const Sublayer& s : model.sublayers) stream.push_back(s.forward(stream.back()));
@@ -172,6 +173,36 @@ TEST_CASE("a gradient that overflows names its site") {
   embedding.set_data((embedding.to(at::kDouble) * 1e-6).to(at::kHalf));
   CHECK_THROWS_NAMING(gradient_covariances(model, random_tokens(config, 1, 5)), NumericError,
                       "gradient at site 0");
+}
+
+TEST_CASE("gradient covariances of weights that come and go are those of weights that stay") {
+  for (const ModelConfig& config : tiny_families()) {
+    INFO(tests::describe(config));
+    const auto decoder = random_decoder(config, 3);
+    const ModelAdapter model = decoder->adapter();
+    const Tensor tokens = random_tokens(config, 3, 11);
+    const auto want = gradient_covariances(model, tokens, 5);
+    const auto parts = static_cast<int64_t>(model.sublayers.size()) + 2;
+    for (int64_t together = 1; together < parts; ++together) {
+      CAPTURE(together);
+      std::pair<int64_t, int64_t> held = {-1, -1};
+      ModelAdapter watched = model;
+      watched.embed = [&](const Tensor& ids) {
+        CHECK(held.first == 0);
+        return model.embed(ids);
+      };
+      int64_t head_runs = 0;
+      const HeldWeights weights{together, [&](int64_t first, int64_t last) {
+                                  CHECK(last - first <= together + 1);
+                                  held = {first, last};
+                                  head_runs += last == parts - 1 ? 1 : 0;
+                                }};
+      const auto got = gradient_covariances(watched, tokens, 5, {}, {}, weights);
+      CHECK(head_runs == 1);
+      for (size_t site = 0; site < want.size(); ++site)
+        CHECK(bit_difference(got[site], want[site]) == "");
+    }
+  }
 }
 
 }  // namespace

@@ -1,12 +1,7 @@
 // The programs as a person or a script meets them: exit codes, messages, and what is left on disk.
 
-#include <fcntl.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <catch2/catch_all.hpp>
 #include <filesystem>
@@ -18,7 +13,9 @@
 #include "libslice/detail/file.h"
 #include "libslice/model.h"
 #include "libslice/tokenizer.h"
+#include "tests/support/child_process.h"
 #include "tests/support/published_models.h"
+#include "tests/support/ranks.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/tiny_vocabulary.h"
@@ -27,46 +24,6 @@ namespace fs = std::filesystem;
 
 namespace slice::tests {
 namespace {
-
-struct Outcome {
-  int code = -1;
-  std::string out, err;
-};
-
-/// A child process whose streams go to files.
-class Child {
- public:
-  Child(const TemporaryDirectory& scratch, std::vector<std::string> arguments)
-      : out_(scratch.path() / "stdout"), err_(scratch.path() / "stderr") {
-    arguments[0] = std::string(SLICE_PROGRAM_DIR) + "/" + arguments[0];
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    posix_spawn_file_actions_t files;
-    posix_spawn_file_actions_init(&files);
-    constexpr int kWrite = O_WRONLY | O_CREAT | O_TRUNC;
-    posix_spawn_file_actions_addopen(&files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&files, STDOUT_FILENO, out_.c_str(), kWrite, 0600);
-    posix_spawn_file_actions_addopen(&files, STDERR_FILENO, err_.c_str(), kWrite, 0600);
-    REQUIRE(posix_spawn(&process_, argv[0], &files, nullptr, argv.data(), environ) == 0);
-    posix_spawn_file_actions_destroy(&files);
-  }
-
-  void interrupt() const { kill(process_, SIGINT); }
-
-  Outcome wait() const {
-    int status = 0;
-    waitpid(process_, &status, 0);
-    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
-            detail::read_text_file(out_), detail::read_text_file(err_)};
-  }
-
-  const fs::path& err() const { return err_; }
-
- private:
-  fs::path out_, err_;
-  pid_t process_ = 0;
-};
 
 /// A small model with a tokenizer, and a text.
 class Workshop {
@@ -111,7 +68,7 @@ class Workshop {
   fs::path file(const std::string& name) const { return scratch_.path() / name; }
   std::string path(const std::string& name) const { return (scratch_.path() / name).string(); }
   Outcome run(const std::vector<std::string>& arguments) const {
-    return Child(scratch_, arguments).wait();
+    return Child(scratch_.path(), arguments).wait();
   }
   const TemporaryDirectory& scratch() const { return scratch_; }
 
@@ -158,29 +115,34 @@ TEST_CASE("slice_model --stream writes the weights that slice_model writes") {
     std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
                                           "--calibration", shop.path("text.txt"),
                                           "--out",         shop.path(out),
-                                          "--method",      "slicegpt",
-                                          "--slice",       "0.25",
                                           "--context",     "64",
                                           "--samples",     "8",
                                           "--json"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return shop.run(arguments);
   };
-  REQUIRE(slice_to("whole", {}).code == 0);
-  const Outcome streamed = slice_to("streamed", {"--stream"});
-  INFO(streamed.err);
-  REQUIRE(streamed.code == 0);
-  CHECK(nlohmann::json::parse(streamed.out)["parameters"]["after"] > 0);
   const auto bytes_of = [&](const std::string& out, const char* name) {
     return detail::read_text_file(fs::path(shop.path(out)) / name);
   };
-  for (const char* name : {"model.safetensors", "config.json", "tokenizer.json"}) {
-    CAPTURE(name);
-    CHECK(bytes_of("streamed", name) == bytes_of("whole", name));
+  for (const std::string method : {"slicegpt", "refit"}) {
+    CAPTURE(method);
+    const std::vector<std::string> plan = {"--method", method, "--slice", "0.25"};
+    REQUIRE(slice_to("whole-" + method, plan).code == 0);
+    std::vector<std::string> by_layers = plan;
+    by_layers.push_back("--stream");
+    const Outcome streamed = slice_to("streamed-" + method, by_layers);
+    INFO(streamed.err);
+    REQUIRE(streamed.code == 0);
+    CHECK(nlohmann::json::parse(streamed.out)["parameters"]["after"] > 0);
+    for (const char* name : {"model.safetensors", "config.json", "tokenizer.json"}) {
+      CAPTURE(name);
+      CHECK(bytes_of("streamed-" + method, name) == bytes_of("whole-" + method, name));
+    }
   }
-  CHECK(slice_to("refit", {"--stream", "--method", "refit"}).code != 0);
   CHECK(slice_to("scored", {"--stream", "--perplexity", shop.path("text.txt")}).code == 2);
-  CHECK_FALSE(fs::exists(shop.path("refit")));
+  CHECK(slice_to("searched", {"--stream", "--remove", "0.2"}).code == 2);
+  CHECK(slice_to("resumed", {"--stream", "--resume"}).code == 2);
+  CHECK_FALSE(fs::exists(shop.path("resumed")));
 }
 
 TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") {
@@ -285,6 +247,14 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   INFO(plan.err);
   CHECK(plan.code == 0);
   CHECK(nlohmann::json::parse(plan.out)["expected"]["host_bytes"].get<int64_t>() > 0);
+  const Outcome streamed =
+      shop.run({"slice_model", shop.path("model"), "--dry-run", "--stream", "--method", "slicegpt",
+                "--slice", "0.25", "--device", "cpu", "--json"});
+  INFO(streamed.err);
+  CHECK(streamed.code == 0);
+  const nlohmann::json expected = nlohmann::json::parse(streamed.out)["expected"];
+  CHECK(expected["journal_bytes"].get<int64_t>() > expected["layer_bytes"].get<int64_t>());
+  CHECK(expected["host_bytes"].get<int64_t>() > 0);
   const Outcome choice = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json",
                                    "--remove", "0.1", "--round", "2"});
   INFO(choice.err);
@@ -405,7 +375,7 @@ TEST_CASE("a transformer of somebody's own is sliced in place, and k = D is its 
 TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
   const Workshop shop;
   const auto before = shop.listing();
-  const Child child(shop.scratch(),
+  const Child child(shop.scratch().path(),
                     {"slice_model", shop.path("model"), "--calibration", shop.path("text.txt"),
                      "--out", shop.path("out"), "--context", "8", "--samples", "1000",
                      "--perplexity", shop.path("text.txt"), "--windows", "100000"});
@@ -416,6 +386,68 @@ TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
   const Outcome outcome = child.wait();
   INFO(outcome.err);
   CHECK(outcome.code == 130);
+  CHECK(shop.listing() == before);
+}
+
+/// What torchrun would put into the environment of one of two processes.
+std::vector<std::string> of_two(int64_t rank, int64_t port) {
+  return {"WORLD_SIZE=2", fmt::format("RANK={}", rank), fmt::format("LOCAL_RANK={}", rank),
+          "MASTER_ADDR=127.0.0.1", fmt::format("MASTER_PORT={}", port)};
+}
+
+TEST_CASE("two processes slice one model, and the first one writes it") {
+  const Workshop shop;
+  const TemporaryDirectory others;
+  const int64_t port = free_port();
+  const std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
+                                              "--calibration", shop.path("text.txt"),
+                                              "--out",         shop.path("small"),
+                                              "--slice",       "0.25",
+                                              "--round",       "2",
+                                              "--context",     "32",
+                                              "--samples",     "17",
+                                              "--device",      "cpu"};
+  const Child second(others.path(), arguments, 0, of_two(1, port));
+  const Outcome first = Child(shop.scratch().path(), arguments, 0, of_two(0, port)).wait(),
+                silent = second.wait();
+  INFO(first.err << silent.err);
+  CHECK(first.code == 0);
+  CHECK(silent.code == 0);
+  CHECK(silent.out + silent.err == "");
+  CHECK(first.out.find("perplexity") == std::string::npos);
+  const auto report =
+      nlohmann::json::parse(detail::read_text_file(shop.file("small") / "slice_report.json"));
+  CHECK(report["calibration"]["sequences"] == 17);
+  CHECK(shop.run({"inspect", shop.path("small")}).code == 0);
+
+  std::vector<std::string> streamed = arguments;
+  streamed.insert(streamed.end(), {"--stream", "--method", "slicegpt"});
+  CHECK(Child(shop.scratch().path(), streamed, 0, of_two(0, port)).wait().code == 2);
+}
+
+TEST_CASE("a process whose other one is killed says so and leaves nothing") {
+  const Workshop shop;
+  const TemporaryDirectory others;
+  const auto before = shop.listing();
+  const int64_t port = free_port();
+  const std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
+                                              "--calibration", shop.path("text.txt"),
+                                              "--out",         shop.path("out"),
+                                              "--context",     "8",
+                                              "--samples",     "1000",
+                                              "--device",      "cpu"};
+  const Child second(others.path(), arguments, 0, of_two(1, port)),
+      first(shop.scratch().path(), arguments, 0, of_two(0, port));
+  while (detail::read_text_file(first.err()).empty()) {  // it is at work
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  second.kill_at_once();
+  second.wait();
+  const Outcome outcome = first.wait();
+  INFO(outcome.err);
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.find("rank 0 of 2") != std::string::npos);
+  CHECK(outcome.err.find("another rank ended") != std::string::npos);
   CHECK(shop.listing() == before);
 }
 

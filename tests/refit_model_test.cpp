@@ -10,6 +10,7 @@
 #include "libslice/gradient.h"
 #include "libslice/slice_model.h"
 #include "tests/support/matchers.h"
+#include "tests/support/ranks.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/two_branch_model.h"
 
@@ -193,6 +194,39 @@ TEST_CASE("chunks change memory, never the refitted weights") {
   for (const auto& parameter : b.decoder().named_parameters()) {
     INFO(parameter.key());
     CHECK(bit_difference(parameter.value(), wanted[parameter.key()]) == "");
+  }
+}
+
+TEST_CASE("two ranks refit as one does, by every form of shortcut and to a budget") {
+  const ModelConfig config = tiny_config(), tied = tiny_families()[2];  // OPT: LayerNorm, tied
+  std::vector<std::pair<ModelConfig, SliceOptions>> cases;
+  for (const ShortcutForm form : {ShortcutForm::kNone, ShortcutForm::kDiagonal,
+                                  ShortcutForm::kLowRank, ShortcutForm::kDense}) {
+    cases.push_back({config,
+                     {.slice = 0.3,
+                      .round = 2,
+                      .shortcut = form,
+                      .shortcut_rank = 3,
+                      .ffn_sizes = std::vector<int64_t>(config.layers, config.ffn_size - 3)}});
+  }
+  cases.push_back({tied, {.slice = 0.3, .round = 2, .head = HeadMode::kSlice, .keep_tie = true}});
+  cases.push_back({config, {.round = 2, .remove_blocks = 0.2}});
+  for (const auto& [dense, options] : cases) {
+    INFO(describe(dense) << " " << shortcut_name(options.shortcut_form()));
+    // Of 15 windows one is held out: rank 1 has it, rank 0 none.
+    const Tensor calibration = random_tokens(dense, 15, 16),
+                 tokens = random_tokens(dense, 2, 12, 7);
+    Model alone = random_model(dense);
+    slice_model(alone, calibration, options);
+    std::vector<Model> models = {random_model(dense), random_model(dense)};
+    const auto thrown = run_ranks(2, [&, &wanted = options](const ProcessGroup& group) {
+      slice_model(models[group.rank()], calibration, wanted, {}, group);
+    });
+    REQUIRE(thrown == std::vector<std::string>{"", ""});
+    const at::NoGradGuard no_grad;
+    const Tensor want = alone.decoder().forward(tokens);
+    CHECK(relative_difference(models[0].decoder().forward(tokens), want) < 1e-7);
+    CHECK(relative_difference(models[1].decoder().forward(tokens), want) < 1e-7);
   }
 }
 

@@ -34,6 +34,27 @@ json entry(const std::string& dtype, const std::vector<int64_t>& shape, uint64_t
   return {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {begin, end}}};
 }
 
+TEST_CASE("rows of a tensor are read without the others") {
+  const TemporaryDirectory directory;
+  const fs::path path = directory.path() / "x.safetensors";
+  const Tensor rows = at::arange(30, at::kFloat).view({5, 3, 2});
+  SafetensorsWriter writer(
+      path,
+      {{"before", at::kByte, {7}}, {"rows", at::kFloat, {5, 3, 2}}, {"scalar", at::kFloat, {}}});
+  writer.write("before", at::zeros({7}, at::kByte));
+  writer.write("rows", rows);
+  writer.write("scalar", at::full({}, 1.0f));
+  writer.finish();
+  const SafetensorsFile file(path);
+  CHECK(bit_difference(file.read("rows", 0, 5), rows) == "");
+  CHECK(bit_difference(file.read("rows", 2, 4), rows.slice(0, 2, 4).contiguous()) == "");
+  CHECK(file.read("rows", 3, 3).sizes() == at::IntArrayRef({0, 3, 2}));
+  CHECK_THROWS_NAMING(file.read("rows", 2, 6), ShapeError, "want rows 2 to 6 of 5");
+  CHECK_THROWS_NAMING(file.read("rows", -1, 2), ShapeError, "rows");
+  CHECK_THROWS_NAMING(file.read("scalar", 0, 0), FormatError, "no tensor with rows");
+  CHECK_THROWS_NAMING(file.read("other", 0, 0), FormatError, "other");
+}
+
 TEST_CASE("tensors of every dtype and shape come back to the bit, with their names and metadata") {
   std::vector<std::pair<std::string, Tensor>> tensors;
   for (const at::ScalarType dtype : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong,

@@ -10,6 +10,7 @@
 #include "libslice/error.h"
 #include "libslice/model.h"
 #include "tests/support/matchers.h"
+#include "tests/support/ranks.h"
 #include "tests/support/reference.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/two_branch_model.h"
@@ -182,6 +183,39 @@ TEST_CASE("chunk sizes change memory, not results") {
     const Tensor got = logits(model, tokens);
     if (!want.defined()) want = got;
     CHECK(relative_difference(got, want) < projector_bound(book, config, calibration));
+  }
+}
+
+TEST_CASE("two ranks slice as one does, each with half of the windows") {
+  for (const ModelConfig& config : {tiny_config(), tiny_families()[2]}) {
+    for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+      INFO(tests::describe(config));
+      const SliceOptions options{
+          .method = Method::kSliceGpt, .slice = 0.25, .round = 2, .head = head};
+      const Tensor calibration = random_tokens(config, 7, 20, 3),
+                   tokens = random_tokens(config, 1, 18, 4);
+      Model alone = random_model(config);
+      const SliceReport want = slice_model(alone, calibration, options);
+      std::vector<Model> models = {random_model(config), random_model(config)};
+      std::vector<SliceReport> reports(2);
+      const auto thrown = run_ranks(2, [&](const ProcessGroup& group) {
+        reports[group.rank()] = slice_model(models[group.rank()], calibration, options, {}, group);
+      });
+      REQUIRE(thrown == std::vector<std::string>{"", ""});
+      const at::NoGradGuard no_grad;
+      CHECK(relative_difference(logits(models[0], tokens), logits(alone, tokens)) < 1e-9);
+      const auto others = models[1].decoder().named_parameters();
+      for (const auto& parameter : models[0].decoder().named_parameters()) {
+        INFO(parameter.key());
+        CHECK(at::equal(parameter.value(), others[parameter.key()]));
+      }
+      for (const SliceReport& report : reports) {
+        CHECK(report.calibration_sha256 == want.calibration_sha256);
+        for (size_t site = 0; site < want.sites.size(); ++site)
+          CHECK(std::abs(report.sites[site].kept_variance - want.sites[site].kept_variance) <
+                1e-10);
+      }
+    }
   }
 }
 

@@ -44,6 +44,23 @@ TEST_CASE("passes run over whole windows in order, as many as a chunk holds") {
   }
 }
 
+TEST_CASE("a signal that was kept stands in a stream as it stood") {
+  const Tensor tokens = at::arange(35, at::kLong).remainder(11).view({7, 5});
+  Stream stream(tokens, 10, embed);
+  stream.project(orthonormal(6, 4, 2));
+  const Tensor kept = stream.signal().clone();  // (7, 5, 4)
+  for (const int64_t chunk : {1, 10, 1000}) {
+    CAPTURE(chunk);
+    Stream again({7, 5, 6}, kept.options(), 4, chunk,
+                 [&](int64_t begin, int64_t end) { return kept.slice(0, begin, end); });
+    CHECK(again.width() == 4);
+    CHECK(again.chunk_tokens() == std::max<int64_t>(1, chunk / 5) * 5);
+    CHECK(bit_difference(whole(again), kept) == "");
+    again.transform([](const Tensor& z) { return at::matmul(z, at::ones({4, 6}, z.options())); });
+    CHECK(again.width() == 6);  // there is room
+  }
+}
+
 TEST_CASE("a basis split in two half-precision terms gives the product to within its rounding") {
   for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
     for (const double size : {1.0, 1e-3, 300.0}) {

@@ -79,6 +79,22 @@ OutputFile::OutputFile(const std::filesystem::path& path)
                  std::strerror(errno));
 }
 
+OutputFile OutputFile::reopen(const std::filesystem::path& path, uint64_t size) {
+  OutputFile file;
+  file.path_ = path;
+  file.descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  struct stat status {};
+  SLICE_CHECK_AS(Error, file.descriptor_ >= 0 && ::fstat(file.descriptor_, &status) == 0,
+                 "{}: cannot open it: {}", path.string(), std::strerror(errno));
+  SLICE_CHECK_AS(Error, static_cast<uint64_t>(status.st_size) >= size,
+                 "{}: want {} bytes at least, got {}", path.string(), size, status.st_size);
+  SLICE_CHECK_AS(Error,
+                 ::ftruncate(file.descriptor_, static_cast<off_t>(size)) == 0 &&
+                     ::lseek(file.descriptor_, 0, SEEK_END) >= 0,
+                 "{}: cannot cut it: {}", path.string(), std::strerror(errno));
+  return file;
+}
+
 OutputFile::OutputFile(OutputFile&& other) noexcept
     : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
 
@@ -104,9 +120,13 @@ void OutputFile::write(const void* data, size_t size) {
   }
 }
 
-void OutputFile::finish() {
+void OutputFile::sync() {
   SLICE_CHECK_AS(Error, ::fsync(descriptor_) == 0, "{}: cannot reach the disk: {}", path_.string(),
                  std::strerror(errno));
+}
+
+void OutputFile::finish() {
+  sync();
   const int descriptor = std::exchange(descriptor_, -1);
   SLICE_CHECK_AS(Error, ::close(descriptor) == 0, "{}: cannot close: {}", path_.string(),
                  std::strerror(errno));
@@ -147,6 +167,11 @@ void AtomicFile::commit() {
                  "{}: cannot rename {} to it: {}", target_.string(), temporary_.string(),
                  std::strerror(errno));
   done_ = true;
+}
+
+void sync_directory(const std::filesystem::path& path) {
+  const Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() >= 0) ::fsync(directory.get());  // the files themselves are synced anyhow
 }
 
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {

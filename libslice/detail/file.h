@@ -37,11 +37,16 @@ class OutputFile {
   OutputFile() = default;
   /// Creates `path`, which must not exist. @throws Error  names the path and errno's text.
   explicit OutputFile(const std::filesystem::path& path);
+  /// Goes on behind the first `size` bytes of a file; what came after them is cut off.
+  /// @throws Error  missing, or shorter than that
+  static OutputFile reopen(const std::filesystem::path& path, uint64_t size);
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;
   ~OutputFile();
 
   void write(const void* data, size_t size);
+  /// Returns when everything written is on the disk. @throws Error
+  void sync();
   /// fsync and close. @throws Error
   void finish();
 
@@ -74,6 +79,9 @@ class AtomicFile {
   bool replace_ = false, done_ = false;
   OutputFile out_;
 };
+
+/// Makes the names in a directory durable; where the file system cannot, does nothing.
+void sync_directory(const std::filesystem::path& path);
 
 /// Reads a small text file whole. @throws FormatError  missing, unreadable, or longer than `limit`
 /// bytes.

@@ -23,10 +23,10 @@ void Journal::chunk_done(int64_t chunk_tokens) {
   if (!on_progress_) return;
   Progress p = progress();
   const auto passed = static_cast<double>(passed_);
-  const double done = passed / static_cast<double>(tokens_ * steps_);
+  const auto left = static_cast<double>(tokens_ * (steps_ - begun_)) - passed;
   if (!report_.sites.empty()) p.kept_variance = report_.sites.back().kept_variance;
   p.tokens_per_second = p.seconds > 0 ? passed / p.seconds : 0;
-  p.eta = done > 0 ? p.seconds * (1 - done) / done : 0;
+  p.eta = passed > 0 ? p.seconds * left / passed : 0;
   on_progress_(p);
 }
 
@@ -43,6 +43,13 @@ void Journal::site_done(const std::string& name, int64_t k, double kept_variance
       {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, now - last_});
   last_ = now;
   release_free_memory();
+}
+
+void Journal::site_recalled(const std::string& name, int64_t k, double kept_variance,
+                            double seconds) {
+  report_.sites.push_back(
+      {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, seconds});
+  last_ = clock_.seconds();
 }
 
 int64_t fitting_chunk_tokens(const ModelAdapter& model) {

@@ -20,13 +20,17 @@ class Journal {
   void chunk_done(int64_t chunk_tokens);
   void note(const std::string& words);
   void site_done(const std::string& name, int64_t k, double kept_variance);
+  /// So many steps need not be gone again.
+  void begin_behind(int64_t steps) { begun_ = steps; }
+  /// A site that an earlier process found, in so many seconds.
+  void site_recalled(const std::string& name, int64_t k, double kept_variance, double seconds);
 
  private:
   Progress progress() const;
 
   SliceReport& report_;
   OnProgress on_progress_;
-  int64_t steps_, tokens_, passed_ = 0;
+  int64_t steps_, tokens_, passed_ = 0, begun_ = 0;
   Stopwatch clock_;
   double last_ = 0;
 };

@@ -1,6 +1,7 @@
 #include "libslice/detail/memory.h"
 
 #include <cstdlib>  // defines __GLIBC__
+#include <string_view>
 
 #include "libslice/detail/check.h"
 #include "libslice/device.h"
@@ -27,6 +28,20 @@ bool is_out_of_memory(const c10::Error& error) {
   const std::string text = error.what_without_backtrace();
   return text.find("out of memory") != std::string::npos ||
          text.find("ALLOC_FAILED") != std::string::npos;
+}
+
+bool is_host_out_of_memory(const c10::Error& error) {
+  return std::string(error.what_without_backtrace()).find("DefaultCPUAllocator") !=
+         std::string::npos;
+}
+
+std::string host_reason(const c10::Error& error) {
+  const std::string text = error.what_without_backtrace();
+  constexpr std::string_view kBefore = "you tried to allocate ";
+  const size_t begin = text.find(kBefore);
+  if (begin == std::string::npos) return "out of memory";
+  const size_t number = begin + kBefore.size();
+  return fmt::format("no memory for {}", text.substr(number, text.find('.', number) - number));
 }
 
 void throw_out_of_memory(const std::string& what, c10::Device device, const std::string& reason) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -7,7 +8,10 @@
 #include "libslice/basis.h"
 #include "libslice/detail/hidden_signal.h"
 #include "libslice/detail/journal.h"
+#include "libslice/detail/slice_sublayers.h"
+#include "libslice/ops.h"
 #include "libslice/plan.h"
+#include "libslice/process_group.h"
 #include "libslice/refit.h"
 #include "libslice/stream.h"
 
@@ -20,31 +24,28 @@ class Refitter {
  public:
   Refitter(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
            const std::vector<at::Tensor>& gammas, SliceReport& report,
-           const OnProgress& on_progress, bool trial);
+           const OnProgress& on_progress, bool trial, const Passage& passage,
+           const ProcessGroup& group);
 
-  /// Every sublayer from the embedding to the head.
+  /// Every site from the embedding's to the head's.
   void run();
-  /// The head reads the sliced stream as if it were the dense one's:
-  ///   M = argmin ‖n̂ M − n‖² over normalised signals,  W_head ← W_head diag(α) Mᵀ  (mathematics
-  ///   §5b)
-  void refit_head();
-  /// The head stays the rotated embedding E P₀, behind the map that comes nearest to the dense
-  /// logits:
-  ///   K = argmin ‖(n̂ K P₀ᵀ − n) Eᵀ‖² = M diag(α) G P₀ (P₀ᵀ G P₀)⁻¹,  G = EᵀE  (mathematics §5b)
-  void map_head();
   /// Mean negative log-likelihood of the held-out tokens behind the sliced sublayers.
-  double held_out_loss(const at::Tensor& tokens);
-  bool rotates() const { return rotates_; }
+  double held_out_loss();
 
  private:
   // The loop.
   /// The embedding's site.                                              E ← E P,  x̂ = z P
   void embed();
   void slice_sublayer(int64_t site);
+  void slice_head();
   at::Tensor passed(const at::Tensor& z);
   std::string site_name(int64_t site) const;
-  /// Moments of the sublayer in front of `site`, over some windows.
-  Moments observe(int64_t site, int64_t begin, int64_t end);
+  /// Moments of the sublayer in front of `site`, over the windows that are fitted or those that
+  /// are held out.
+  Moments observe(int64_t site, bool held);
+  /// Shows those windows of both streams, or (0, …) where this rank has none of them; false where
+  /// no rank has any.
+  bool visit(bool held, const std::function<void(const at::Tensor&, const at::Tensor&)>& see);
   /// Γ of a site, on the model's device; undefined without gradients.
   at::Tensor gamma(int64_t site) const;
   /// The basis of a site.                     P: bottom of τ C + Γ / τ deleted; of a LayerNorm's C
@@ -67,6 +68,9 @@ class Refitter {
   /// What writes into a site already rewritten: the sublayer in front of it, or the embeddings.
   void turn_what_writes(int64_t site, const at::Tensor& U);
 
+  /// Rank 0's on every rank: solvers of two machines may differ in their last bits, and in signs.
+  void agree(Writer& writer) const;
+  ops::Eigen agreed(ops::Eigen eigen) const;
   /// P'ᵀ W,  P'ᵀ b
   static Writer rotated(const Writer& writer, const at::Tensor& P);
 
@@ -78,6 +82,14 @@ class Refitter {
               Writer& writer, Moments& fit, Moments& held);
 
   // The head.
+  /// The head reads the sliced stream as if it were the dense one's:
+  ///   M = argmin ‖n̂ M − n‖² over normalised signals,  W_head ← W_head diag(α) Mᵀ  (mathematics
+  ///   §5b)
+  void refit_head();
+  /// The head stays the rotated embedding E P₀, behind the map that comes nearest to the dense
+  /// logits:
+  ///   K = argmin ‖(n̂ K P₀ᵀ − n) Eᵀ‖² = M diag(α) G P₀ (P₀ᵀ G P₀)⁻¹,  G = EᵀE  (mathematics §5b)
+  void map_head();
   /// What a head of its own reads behind a trial or the run: n = n̂ M diag(α) + β, or through the
   /// map of a tied one.
   Writer head_reader();
@@ -93,13 +105,17 @@ class Refitter {
   const std::vector<at::Tensor>& gammas_;
   SliceReport& report_;
   const bool trial_;
+  const Passage& passage_;
+  const ProcessGroup& group_;
   const int64_t D_, last_;
   const std::vector<int64_t> sizes_;
   const bool rotates_, layer_norm_;
   const ShortcutForm form_;
   const at::ScalarType dtype_;
+  const bool holds_out_;       // on any rank
+  const int64_t fit_windows_;  // of this rank
+  const at::Tensor tokens_;    // of this rank: those that are fitted, then those held out
   Journal journal_;
-  const int64_t fit_windows_;
   Stream x_, dense_;  // the sliced model's stream in basis P_, the dense one's in the original
   HiddenSignal hidden_;
   at::Tensor first_, gram_;  // of a tied head: the embedding's basis (D, k_0), EᵀE (D, D)

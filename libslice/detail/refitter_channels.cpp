@@ -41,8 +41,9 @@ void Refitter::narrow(Inner& part, int64_t site, int64_t column, int64_t width, 
   const auto own = [&](const Tensor& X, int64_t dimension) {
     return X.slice(dimension, column, column + width);
   };
-  const Tensor kept = keep_channels(own(own(all, 0), 1), own(writer.weight, 1), gamma(site), keep,
-                                    kChannelRidge);  // (keep), of this network
+  Tensor kept = keep_channels(own(own(all, 0), 1), own(writer.weight, 1), gamma(site), keep,
+                              kChannelRidge);  // (keep), of this network
+  group_.copy_from_inplace(0, kept);
   const auto index = at::TensorOptions(kept.device()).dtype(at::kLong);
   const Tensor stay =  // of everything that is written
       at::cat({at::arange(0, column, index), kept + column,

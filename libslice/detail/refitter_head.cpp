@@ -19,7 +19,7 @@ constexpr double kTieRidge = 1e-10;
 
 void Refitter::refit_head() {
   const Charge charge(report_.rewrite_seconds);
-  rotate_head(model_, head_map().t());
+  rotate_head(model_, head_map().t(), group_);
 }
 
 void Refitter::map_head() {
@@ -31,14 +31,14 @@ void Refitter::map_head() {
   model_.final_norm->drop_weights();
 }
 
-double Refitter::held_out_loss(const Tensor& tokens) {
+double Refitter::held_out_loss() {
   const Writer M = rotates_ ? head_reader() : Writer();  // n̂ ↦ the dense model's n: (D, k)
   const Tensor W = rotates_ ? M.weight.to(dtype_) : Tensor(),
                b = M.bias.defined() ? M.bias.to(dtype_) : Tensor();
   double total = 0;
   int64_t window = fit_windows_, scored = 0;
-  x_.visit_beside(dense_, fit_windows_, x_.windows(), [&](const Tensor& x, const Tensor&) {
-    const Tensor ids = tokens.slice(0, window, window + x.size(0)).to(x.device());
+  visit(/*held=*/true, [&](const Tensor& x, const Tensor&) {
+    const Tensor ids = tokens_.slice(0, window, window + x.size(0)).to(x.device());
     double chunk = 0;  // counts once the whole chunk had memory
     for (int64_t i = 0; i < x.size(0); ++i) {
       Tensor n = x[i];  // (T, k)
@@ -57,7 +57,8 @@ double Refitter::held_out_loss(const Tensor& tokens) {
     scored += x.size(0) * (x.size(1) - 1);
     window += x.size(0);
   });
-  return total / static_cast<double>(std::max<int64_t>(scored, 1));
+  const double all = group_.sum(total), tokens = group_.sum(static_cast<double>(scored));
+  return all / std::max(tokens, 1.0);
 }
 
 Writer Refitter::head_reader() {
@@ -82,25 +83,28 @@ Writer Refitter::tie_map() {
   const auto nearest = [&](const Tensor& X) {
     return ridge_solve(A.clone(), GP.t().mm(X), kTieRidge);
   };
-  return {nearest(read.weight),
-          read.bias.defined() ? nearest(read.bias.unsqueeze(1)).squeeze(1) : Tensor()};
+  Writer map = {nearest(read.weight),
+                read.bias.defined() ? nearest(read.bias.unsqueeze(1)).squeeze(1) : Tensor()};
+  agree(map);
+  return map;
 }
 
 Tensor Refitter::head_map() {
   const double eps = model_.final_norm->eps();
-  const auto see = [&](int64_t begin, int64_t end) -> Moments {
-    if (begin == end) return {};
+  const auto see = [&](bool held) -> Moments {
     MomentSums sums(x_.width(), 0, D_);
-    x_.visit_beside(dense_, begin, end, [&](const Tensor& x, const Tensor& z) {
+    const bool seen = visit(held, [&](const Tensor& x, const Tensor& z) {
       const Tensor centred = layer_norm_ ? z - z.mean(-1, /*keepdim=*/true) : z;
       sums.accumulate(ops::rms_norm(x, D_, eps), x.slice(-1, 0, 0),
                       ops::rms_norm(centred, D_, eps));
     });
-    return sums.moments();
+    return seen ? sums.moments(group_) : Moments();
   };
-  const Moments fit = see(0, fit_windows_), held = see(fit_windows_, x_.windows());
+  const Moments fit = see(/*held=*/false), held = see(/*held=*/true);
   const Writer start = {P_, {}};  // n̂ ↦ n̂ Pᵀ: (D, k)
-  return refit_writer(fit, held, start, {}, {}, /*both=*/!trial_).writer.weight.t();
+  Writer map = refit_writer(fit, held, start, {}, {}, /*both=*/!trial_).writer;
+  agree(map);
+  return map.weight.t();
 }
 
 }  // namespace slice::detail

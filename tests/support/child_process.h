@@ -1,0 +1,79 @@
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "libslice/detail/file.h"
+
+namespace slice::tests {
+
+struct Outcome {
+  int code = -1;  ///< exit code, or minus the signal that ended it
+  std::string out, err;
+};
+
+/// A program of ours as a child process whose streams go to files in `scratch`.
+class Child {
+ public:
+  /// @param file_bytes  a file may have; writing more fails as on a full disk. 0: any number
+  /// @param environment  NAME=VALUE, in front of what this process has
+  Child(const std::filesystem::path& scratch, std::vector<std::string> arguments,
+        uint64_t file_bytes = 0, std::vector<std::string> environment = {})
+      : out_(scratch / "stdout"), err_(scratch / "stderr") {
+    arguments[0] = std::string(SLICE_PROGRAM_DIR) + "/" + arguments[0];
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    std::vector<char*> variables;
+    for (std::string& variable : environment) variables.push_back(variable.data());
+    for (char** own = environ; *own != nullptr; ++own) variables.push_back(*own);
+    variables.push_back(nullptr);
+    constexpr int kWrite = O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC;
+    const int streams[] = {open("/dev/null", O_RDONLY | O_CLOEXEC),
+                           open(out_.c_str(), kWrite, 0600), open(err_.c_str(), kWrite, 0600)};
+    process_ = fork();
+    if (process_ != 0) {
+      for (const int stream : streams) close(stream);
+      if (process_ < 0) throw std::runtime_error("cannot fork");
+      return;
+    }
+    for (int descriptor = 0; descriptor < 3; ++descriptor)
+      if (dup2(streams[descriptor], descriptor) < 0) _exit(126);
+    const rlimit most{file_bytes, file_bytes};
+    if (file_bytes > 0 && setrlimit(RLIMIT_FSIZE, &most) != 0) _exit(126);
+    execve(argv[0], argv.data(), variables.data());
+    _exit(127);
+  }
+
+  void interrupt() const { kill(process_, SIGINT); }
+  void kill_at_once() const { kill(process_, SIGKILL); }
+  /// From now on it gets no more memory.
+  void starve() const {
+    const rlimit nothing{4096, 4096};
+    prlimit(process_, RLIMIT_DATA, &nothing, nullptr);
+  }
+
+  Outcome wait() const {
+    int status = 0;
+    waitpid(process_, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status),
+            detail::read_text_file(out_), detail::read_text_file(err_)};
+  }
+
+  const std::filesystem::path& err() const { return err_; }
+
+ private:
+  std::filesystem::path out_, err_;
+  pid_t process_ = 0;
+};
+
+}  // namespace slice::tests
