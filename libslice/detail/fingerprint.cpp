@@ -1,14 +1,12 @@
 #include "libslice/detail/fingerprint.h"
 
-#include <openssl/evp.h>
+#include <fmt/core.h>
 
 #include <algorithm>
-#include <array>
-#include <memory>
 #include <vector>
 
-#include "libslice/detail/check.h"
 #include "libslice/detail/file.h"
+#include "libslice/detail/sha256.h"
 
 namespace slice::detail {
 
@@ -18,31 +16,7 @@ namespace {
 
 constexpr size_t kWhole = size_t{64} << 20, kHead = size_t{1} << 20, kPage = 4096, kPages = 512;
 
-class Digest {
- public:
-  Digest() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    SLICE_CHECK_AS(Error, context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1,
-                   "sha256: OpenSSL refused");
-  }
-  void add(const void* data, size_t size) {
-    SLICE_CHECK_AS(Error, EVP_DigestUpdate(context_.get(), data, size) == 1,
-                   "sha256: OpenSSL refused");
-  }
-  std::string text() {
-    std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
-    unsigned int size = 0;
-    SLICE_CHECK_AS(Error, EVP_DigestFinal_ex(context_.get(), bytes.data(), &size) == 1,
-                   "sha256: OpenSSL refused");
-    std::string text;
-    for (unsigned int i = 0; i < size; ++i) text += fmt::format("{:02x}", bytes[i]);
-    return text;
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context_;
-};
-
-void add_file(Digest& digest, const fs::path& path, const std::string& name) {
+void add_file(Sha256& digest, const fs::path& path, const std::string& name) {
   const MappedFile file(path);
   const auto bytes = file.bytes();
   const std::string head = fmt::format("{} {}\n", name, bytes.size());
@@ -56,7 +30,7 @@ void add_file(Digest& digest, const fs::path& path, const std::string& name) {
 }  // namespace
 
 std::string fingerprint(const fs::path& checkpoint) {
-  Digest digest;
+  Sha256 digest;
   std::vector<fs::path> files;
   std::error_code ignored;
   if (!fs::is_directory(checkpoint, ignored)) {

@@ -2,9 +2,25 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstddef>
+#include <memory>
 #include <string>
 
+struct evp_md_ctx_st;  // OpenSSL's
+
 namespace slice::detail {
+
+/// A SHA-256 of bytes that come in pieces.
+class Sha256 {
+ public:
+  Sha256();
+  void add(const void* data, size_t size);
+  /// In hexadecimal; nothing may be added behind it.
+  std::string text();
+
+ private:
+  std::unique_ptr<evp_md_ctx_st, void (*)(evp_md_ctx_st*)> context_;
+};
 
 /// SHA-256, in hexadecimal, of an int64 tensor's values in row-major order as little-endian bytes.
 std::string sha256(const at::Tensor& ids);
