@@ -37,24 +37,13 @@ ModelConfig stage_config(const ModelConfig& config, int64_t begin, int64_t end) 
   return stage;
 }
 
-/// The layer whose weight this is; nothing for those of the embedding and the head.
-std::optional<int64_t> layer_of(const std::string& name, const ModelConfig& config) {
-  const std::string prefix = models::family(config.family).names.layers + ".";
-  if (!name.starts_with(prefix)) return std::nullopt;
-  return std::stoll(name.substr(prefix.size()));  // up to the next dot
-}
-
 /// The name that a stage's weight has in the whole model, whose layer `begin` is its first.
 std::string whole_name(const std::string& name, const ModelConfig& config, int64_t begin) {
-  const auto layer = layer_of(name, config);
-  if (!layer) return name;
-  const std::string prefix = models::family(config.family).names.layers + ".";
-  return prefix + std::to_string(*layer + begin) + name.substr(name.find('.', prefix.size()));
-}
-
-bool embeds(const std::string& name, const ModelConfig& config) {
   const models::Names& names = models::family(config.family).names;
-  return name == names.embedding + ".weight" || name == names.positions + ".weight";
+  const auto layer = models::layer_of(names, name);
+  if (!layer) return name;
+  const std::string prefix = names.layers + ".";
+  return prefix + std::to_string(*layer + begin) + name.substr(name.find('.', prefix.size()));
 }
 
 at::ScalarType held_dtype(const Checkpoint& checkpoint, const PipelineOptions& options) {
@@ -68,13 +57,14 @@ std::vector<int64_t> split_layers(const ModelConfig& config, int64_t stages) {
   const int64_t L = config.layers;
   SLICE_CHECK(stages >= 1 && stages <= L, "pipeline: want 1 … {} stages of {} layers, got {}", L, L,
               stages);
+  const models::Names& names = models::family(config.family).names;
   std::vector<int64_t> before(L + 1, 0);  // parameters of all layers in front of each
   int64_t embedding = 0, head = 0;
   for (const auto& parameter : DecoderImpl(config).named_parameters()) {  // placeholders
     const int64_t count = parameter.value().numel();
-    if (const auto layer = layer_of(parameter.key(), config)) {
+    if (const auto layer = models::layer_of(names, parameter.key())) {
       before[*layer + 1] += count;
-    } else if (embeds(parameter.key(), config)) {
+    } else if (models::is_embedding(names, parameter.key())) {
       embedding += count;
       if (config.tied_head) head += count;
     } else {
@@ -133,10 +123,12 @@ Pipeline::Pipeline(Pipeline&&) noexcept = default;
 void Pipeline::read_weights(const Checkpoint& checkpoint) {
   const at::NoGradGuard no_grad;
   const ModelConfig& config = checkpoint.config();
+  const models::Names& names = models::family(config.family).names;
   for (auto& parameter : decoder_->named_parameters()) {
     const std::string name = whole_name(parameter.key(), config, layers_.first);
-    if (!layer_of(name, config)) {
-      const bool wanted = embeds(name, config) ? first() || (last() && config.tied_head) : last();
+    if (!models::layer_of(names, name)) {
+      const bool wanted =
+          models::is_embedding(names, name) ? first() || (last() && config.tied_head) : last();
       if (!wanted) continue;  // stays a placeholder
     }
     const Tensor held = checkpoint.read(name).to(held_.dtype().toScalarType());

@@ -28,9 +28,7 @@ LayerReader::LayerReader(DecoderImpl& decoder, const Checkpoint& checkpoint, at:
       parts_a_layer_(decoder.config().parallel_block ? 1 : 2),
       layers_(decoder.config().layers) {
   const models::Names& names = models::family(decoder.config().family).names;
-  layers_prefix_ = names.layers + ".";
   embedding_ = names.embedding + ".weight";
-  positions_ = names.positions + ".weight";
   head_ = names.head + ".weight";
   names_.resize(groups());
   for (auto& parameter : decoder.named_parameters()) {
@@ -41,9 +39,9 @@ LayerReader::LayerReader(DecoderImpl& decoder, const Checkpoint& checkpoint, at:
 }
 
 int64_t LayerReader::group_of(const std::string& name) const {
-  if (name == embedding_ || name == positions_) return 0;
-  if (!name.starts_with(layers_prefix_)) return layers_ + 1;
-  return std::stoll(name.substr(layers_prefix_.size())) + 1;  // up to the next dot
+  const models::Names& names = models::family(decoder_.config().family).names;
+  if (models::is_embedding(names, name)) return 0;
+  return models::layer_of(names, name).value_or(layers_) + 1;
 }
 
 int64_t LayerReader::group_of(int64_t part) const {

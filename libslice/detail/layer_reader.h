@@ -52,7 +52,7 @@ class LayerReader {
   at::Device device_;
   at::ScalarType dtype_;
   int64_t parts_a_layer_, layers_;
-  std::string layers_prefix_, embedding_, positions_, head_;
+  std::string embedding_, head_;
   std::vector<std::vector<std::string>> names_;  // of each group
   bool own_head_ = false;
   std::set<int64_t> held_;

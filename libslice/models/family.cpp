@@ -18,4 +18,14 @@ const Family& family(const std::string& name) {
   throw FormatError(fmt::format("no family is called '{}'", name));
 }
 
+std::optional<int64_t> layer_of(const Names& names, const std::string& parameter) {
+  const std::string prefix = names.layers + ".";
+  if (!parameter.starts_with(prefix)) return std::nullopt;
+  return std::stoll(parameter.substr(prefix.size()));  // up to the next dot
+}
+
+bool is_embedding(const Names& names, const std::string& parameter) {
+  return parameter == names.embedding + ".weight" || parameter == names.positions + ".weight";
+}
+
 }  // namespace slice::models

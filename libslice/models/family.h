@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,11 @@ struct Names {
   std::string attention_norm, q, k, v, o;  ///< within a layer; a parallel block has this norm only
   std::string mlp_norm, gate, up, down;    ///< within a layer; gate is empty without one
 };
+
+/// The layer whose parameter this is; nothing for those of the embeddings and the head.
+std::optional<int64_t> layer_of(const Names& names, const std::string& parameter);
+/// Whether it is the token embedding or the position table.
+bool is_embedding(const Names& names, const std::string& parameter);
 
 /// Everything the library knows about a family; one file in this folder each.
 struct Family {
