@@ -65,10 +65,7 @@ Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions
       tokens_(own_windows(tokens, group)),
       journal_(report, on_progress, 3 * last_, tokens_.numel()),
       x_(tokens_, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
-         [this](int64_t chunk) {
-           journal_.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
-                                     report_.device, chunk));
-         }),
+         [this](int64_t less) { journal_.note_smaller_chunks(less); }),
       dense_(x_.clone()),
       hidden_(x_.windows()) {
   describe_run(report, model, tokens, sizes_);

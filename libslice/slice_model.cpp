@@ -138,7 +138,8 @@ void Slicer::slice_head() {
 
 void Slicer::embed_tokens() {
   const int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : kHostChunkTokens;
-  x_.emplace(tokens_, chunk, model_.embed, [this](int64_t less) { note_smaller_chunks(less); });
+  x_.emplace(tokens_, chunk, model_.embed,
+             [this](int64_t less) { journal_.note_smaller_chunks(less); });
   if (options_.chunk_tokens <= 0) x_->set_chunk_tokens(fitting_chunk_tokens(model_));
 }
 
@@ -188,11 +189,6 @@ Tensor Slicer::covariance(Covariance& signal, int64_t site) const {
 
 std::string Slicer::site_name(int64_t site) const {
   return site < last_ ? model_.sublayers[site].name : "head";
-}
-
-void Slicer::note_smaller_chunks(int64_t chunk_tokens) {
-  journal_.note(fmt::format("{} is short of memory: going on in chunks of {} tokens",
-                            report_.device, chunk_tokens));
 }
 
 }  // namespace detail

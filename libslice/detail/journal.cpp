@@ -1,6 +1,7 @@
 #include "libslice/detail/journal.h"
 
 #include <ATen/ATen.h>
+#include <fmt/core.h>
 
 #include <algorithm>
 
@@ -35,6 +36,11 @@ void Journal::note(const std::string& words) {
   Progress p = progress();
   p.note = words;
   on_progress_(p);
+}
+
+void Journal::note_smaller_chunks(int64_t chunk_tokens) {
+  note(fmt::format("{} is short of memory: going on in chunks of {} tokens", report_.device,
+                   chunk_tokens));
 }
 
 void Journal::site_done(const std::string& name, int64_t k, double kept_variance) {

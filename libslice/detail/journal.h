@@ -19,6 +19,8 @@ class Journal {
 
   void chunk_done(int64_t chunk_tokens);
   void note(const std::string& words);
+  /// The device ran out of memory: what a Stream tells.
+  void note_smaller_chunks(int64_t chunk_tokens);
   void site_done(const std::string& name, int64_t k, double kept_variance);
   /// So many steps need not be gone again.
   void begin_behind(int64_t steps) { begun_ = steps; }

@@ -199,7 +199,7 @@ bool SliceRecord::due(int64_t part, int64_t bytes) {
   return report_.seconds + expected <= kShare * now;
 }
 
-bool SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
+void SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
   const Charge charge(report_.seconds);
   const Stopwatch clock;
   const int64_t layer = layer_of(part);
@@ -212,7 +212,7 @@ bool SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
     write(file("signal", layer), tensors);
   } catch (const Error&) {
     full_ = true;
-    return false;
+    return;
   }
   bytes_per_second_ = static_cast<double>(signal.nbytes()) / clock.seconds();
   last_saved_layer_ = layer;
@@ -226,7 +226,6 @@ bool SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
     if ((older && *older < layer) || (signal_before && *signal_before < layer))
       fs::remove(entry.path(), ignored);
   }
-  return true;
 }
 
 /// Most of what the directory held at once.

@@ -67,9 +67,9 @@ class SliceRecord {
 
   /// The loop's thread, in front of a part: whether to save a signal of so many bytes there.
   bool due(int64_t part, int64_t bytes);
-  /// Saves it, in basis P; every layer before is done. @return  false when the disk had no room:
-  /// then no signal is saved any more
-  bool save(int64_t part, const Stream& x, const at::Tensor& P);
+  /// Saves it, in basis P; every layer before is done. A disk that has no room for it is asked no
+  /// more: the run goes on without signals.
+  void save(int64_t part, const Stream& x, const at::Tensor& P);
 
   ResumeReport report() const;
 

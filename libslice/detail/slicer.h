@@ -50,7 +50,6 @@ class Slicer {
   at::Tensor covariance(Covariance& signal, int64_t site) const;
   bool keeps(int64_t site) const { return site == last_ && sizes_[last_] == D_; }
   std::string site_name(int64_t site) const;
-  void note_smaller_chunks(int64_t chunk_tokens);
 
   ModelAdapter& model_;
   const SliceOptions& options_;

@@ -29,7 +29,7 @@ int64_t Slicer::resume() {
   } else {
     for (int64_t behind = 0; behind < first; ++behind) P_ = recalled(behind);  // the last has it
     x_.emplace(record->restore(D_, model_.head.weight.options(),
-                               [this](int64_t chunk) { note_smaller_chunks(chunk); }));
+                               [this](int64_t chunk) { journal_.note_smaller_chunks(chunk); }));
   }
   for (; site <= last_ && record->knows(site); ++site) {
     read_rotated(site);
