@@ -34,8 +34,8 @@ __global__ void __launch_bounds__(kAttentionThreads)
     decode_attention_kernel(const AttentionArguments<T> a) {
   __shared__ detail::AttentionShared<T, kWidth * kPacks * kTeam, kHeads> shared;
   detail::attend<T, kWidth, kPacks, kTeam, kHeads>(a, static_cast<int>(blockIdx.x), shared, [] {
+    detail::start_next_kernel();  // its weights are on their way while these few blocks work
     detail::wait_for_previous_kernel();
-    detail::start_next_kernel();
   });
 }
 

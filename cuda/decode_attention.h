@@ -17,7 +17,9 @@ namespace slice::kernels {
 /// Grouped queries: heads / kv_heads query heads read one key head. `positions` lies on the device,
 /// so a captured launch serves every token of a text, and every sequence has a length of its own.
 /// They and the rows in front of p are read before the kernel right in front of this one has ended,
-/// so that one must not write them; qkv may be its work.
+/// so that one must not write them; qkv may be its work. The kernel behind this one may start
+/// before that one has ended: what it reads before it waits (skinny_linear its weights) must be
+/// neither's.
 struct DecodeAttention {
   void* out = nullptr;                 ///< (batch, heads · d), contiguous
   const void* qkv = nullptr;           ///< (batch, (heads + 2·kv_heads) · d), contiguous: q, k, v

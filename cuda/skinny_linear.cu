@@ -90,9 +90,11 @@ cudaError_t launch_few(const SkinnyOperands<T>& p, int64_t octets, const Place& 
       return p.signals() <= 4 ? launch_mma<SkinnyShape<8, 3, 1, 1024, 4, true>>(p, place)
                               : launch_mma<SkinnyShape<8, 3, 1, 1024, 3, true>>(p, place);
     case 4:
-      return launch_mma<SkinnyShape<8, 4, 1, 512, 5, true>>(p, place);
+      return p.signals() <= 4 ? launch_mma<SkinnyShape<8, 4, 1, 1024, 3, true>>(p, place)
+                              : launch_mma<SkinnyShape<8, 4, 1, 512, 5, true>>(p, place);
     case 5:
-      return launch_mma<SkinnyShape<8, 5, 1, 512, 4, true>>(p, place);
+      return p.signals() <= 4 ? launch_mma<SkinnyShape<8, 5, 1, 512, 5, true>>(p, place)
+                              : launch_mma<SkinnyShape<8, 5, 1, 512, 4, true>>(p, place);
     case 6:
       return p.signals() <= 8 ? launch_mma<SkinnyShape<8, 6, 1, 512, 4, true>>(p, place)
                               : launch_mma<SkinnyShape<8, 6, 1, 512, 3, true>>(p, place);

@@ -17,8 +17,9 @@ __device__ __forceinline__ void wait_for_previous_kernel() {
 #endif
 }
 
-/// Lets the next kernel start once all blocks have come here. Only after
-/// wait_for_previous_kernel(): else the next one could overtake the previous.
+/// Lets the next kernel start once all blocks have come here. After wait_for_previous_kernel(),
+/// else the next one runs beside the previous too: then what it does before it waits must be free
+/// of both.
 __device__ __forceinline__ void start_next_kernel() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
