@@ -12,7 +12,7 @@ namespace {
 
 }  // namespace
 
-at::Tensor rms_norm(const at::Tensor&, int64_t, double) { no_device(); }
+at::Tensor rms_norm(const at::Tensor&, int64_t, double, const at::Tensor&) { no_device(); }
 at::Tensor gram_workspace(const at::Tensor&, at::ScalarType) { no_device(); }
 void accumulate_gram(at::Tensor&, const at::Tensor&, const at::Tensor&) { no_device(); }
 void mirror_lower(at::Tensor&) { no_device(); }
