@@ -86,6 +86,7 @@ class CudaDecodePlan final : public DecodePlan {
   }
 
   const Tensor& logits() const override { return logits_; }
+  const DecodeModel& model() const override { return model_; }
 
  private:
   void prepare_attention(const at::TensorOptions& options) {
