@@ -139,8 +139,8 @@ void bench_rms_norm(const Context& context, const shapes::ModelShape& model, Dat
        bytes / context.ceilings.copy_gbs * 1e-3, bytes, 0},
       "copy",
       [&] {
-        return kernels::rms_norm(y.data(), x.data(), type, rows, columns, columns, model.hidden,
-                                 1e-5, context.stream) == cudaSuccess;
+        return kernels::rms_norm(y.data(), x.data(), nullptr, type, rows, columns, columns,
+                                 model.hidden, 1e-5, context.stream) == cudaSuccess;
       },
       [&] {
         return cudaMemcpyAsync(y.data(), x.data(), static_cast<size_t>(x.bytes()),

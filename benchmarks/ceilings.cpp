@@ -43,6 +43,11 @@ double measure_read_gbs(Timer& timer, cudaStream_t stream) {
   return static_cast<double>(kBytes) / read.median_us * 1e-3;
 }
 
+double measure_half_tflops(Timer& timer, cublasHandle_t cublas, cudaStream_t stream) {
+  return gemm_tflops(timer, cublas, stream, DataType::kFloat16, CUDA_R_16F, CUDA_R_16F,
+                     CUBLAS_COMPUTE_32F, 8192);
+}
+
 Ceilings measure_ceilings(Timer& timer, cublasHandle_t cublas, cudaStream_t stream) {
   Ceilings ceilings;
   ceilings.read_gbs = measure_read_gbs(timer, stream);

@@ -18,6 +18,8 @@ struct Ceilings {
 
 /// One pass that only reads, 2 GiB, GB/s.
 double measure_read_gbs(Timer& timer, cudaStream_t stream);
+/// A float16 product of 8192³, float32 sums, TFLOP/s.
+double measure_half_tflops(Timer& timer, cublasHandle_t cublas, cudaStream_t stream);
 
 Ceilings measure_ceilings(Timer& timer, cublasHandle_t cublas, cudaStream_t stream);
 

@@ -5,14 +5,15 @@
 #include "cuda/detail/numeric.cuh"
 #include "cuda/detail/range.h"
 
-// rms_norm:   y = x · 1/sqrt(Σ x² / hidden + eps)
-//   x (rows, columns) with a row stride   y (rows, columns) contiguous
+// rms_norm:   y = x · 1/sqrt(Σ x² / hidden + eps) [· weight]
+//   x (rows, columns) with a row stride   y (rows, columns) contiguous   weight (columns)
 // grid    one block a row (a loop past 2³¹ − 1 rows)
 // block   32 … 1024 threads, two packs of 16 bytes a thread up to 32 KiB a row
 // shared  one sum a warp
 // numerics  squares, sum and scale in float32 (float64 for float64), one rounding to T; the order
 //         of the sum depends on columns, type and alignment only: a row has the same bits anywhere
-// edges   any rows, columns ≥ 0; an unaligned view takes one-element packs; y may be x (contiguous)
+// edges   any rows, columns ≥ 0; an unaligned view or weight takes one-element packs; y may be x
+//         (contiguous)
 // work    reads and writes rows·columns elements once; past kCached packs a thread, reads twice
 
 namespace slice::kernels {
@@ -72,18 +73,39 @@ __device__ __forceinline__ Pack<T, kWidth> scaled(const Pack<T, kWidth>& pack,
   return result;
 }
 
+template <typename T, int kWidth>
+__device__ __forceinline__ Pack<T, kWidth> scaled(const Pack<T, kWidth>& pack, Accumulator<T> scale,
+                                                  const Pack<T, kWidth>& weight) {
+  Pack<T, kWidth> result;
+#pragma unroll
+  for (int i = 0; i < kWidth; ++i) {
+    result.values[i] =
+        detail::narrow<T>(detail::widen(pack.values[i]) * scale * detail::widen(weight.values[i]));
+  }
+  return result;
+}
+
 __device__ __forceinline__ float square_root(float value) { return sqrtf(value); }
 __device__ __forceinline__ double square_root(double value) { return sqrt(value); }
 
 // No __restrict__: y may be x. Each thread reads its packs before the barrier of the sum and writes
 // only those.
-template <typename T, int kWidth>
+template <typename T, int kWidth, bool kWeighted>
 __global__ void __launch_bounds__(kMaxThreads)
-    rms_norm_kernel(T* y, const T* x, int64_t rows, int64_t packs, int64_t x_row_stride,
-                    Accumulator<T> hidden, Accumulator<T> eps) {
+    rms_norm_kernel(T* y, const T* x, const T* weight, int64_t rows, int64_t packs,
+                    int64_t x_row_stride, Accumulator<T> hidden, Accumulator<T> eps) {
   using A = Accumulator<T>;
   using P = Pack<T, kWidth>;
   __shared__ A partial[kMaxThreads / kWarp];
+  const auto written = [&](const P& pack, A scale, int64_t index) {
+    if constexpr (kWeighted) {
+      const P own =
+          reinterpret_cast<const P*>(weight)[index];  // a reference would be read by elements
+      return scaled<T, kWidth>(pack, scale, own);
+    } else {
+      return scaled<T, kWidth>(pack, scale);
+    }
+  };
 
   for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
     const P* source = reinterpret_cast<const P*>(x + row * x_row_stride);
@@ -108,31 +130,34 @@ __global__ void __launch_bounds__(kMaxThreads)
 #pragma unroll
     for (int i = 0; i < kCached; ++i) {
       const int64_t index = threadIdx.x + int64_t{i} * blockDim.x;
-      if (index < packs) target[index] = scaled<T, kWidth>(cache[i], scale);
+      if (index < packs) target[index] = written(cache[i], scale, index);
     }
     for (int64_t index = uncached; index < packs; index += blockDim.x) {
-      target[index] = scaled<T, kWidth>(source[index], scale);
+      target[index] = written(source[index], scale, index);
     }
   }
 }
 
 template <typename T, int kWidth>
-cudaError_t launch(T* y, const T* x, int64_t rows, int64_t columns, int64_t x_row_stride,
-                   int64_t hidden, double eps, cudaStream_t stream) {
+cudaError_t launch(T* y, const T* x, const T* weight, int64_t rows, int64_t columns,
+                   int64_t x_row_stride, int64_t hidden, double eps, cudaStream_t stream) {
   using A = Accumulator<T>;
   const int64_t packs = columns / kWidth;
   const int64_t wanted = detail::ceil_div(detail::ceil_div(packs, kPacksPerThread), kWarp) * kWarp;
   const auto threads = static_cast<unsigned>(std::min<int64_t>(wanted, kMaxThreads));
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(rows, INT32_MAX));
-  rms_norm_kernel<T, kWidth><<<blocks, threads, 0, stream>>>(
-      y, x, rows, packs, x_row_stride, static_cast<A>(hidden), static_cast<A>(eps));
+  const auto kernel =
+      weight != nullptr ? rms_norm_kernel<T, kWidth, true> : rms_norm_kernel<T, kWidth, false>;
+  kernel<<<blocks, threads, 0, stream>>>(y, x, weight, rows, packs, x_row_stride,
+                                         static_cast<A>(hidden), static_cast<A>(eps));
   return cudaPeekAtLastError();
 }
 
 }  // namespace
 
-cudaError_t rms_norm(void* y, const void* x, DataType type, int64_t rows, int64_t columns,
-                     int64_t x_row_stride, int64_t hidden, double eps, cudaStream_t stream) {
+cudaError_t rms_norm(void* y, const void* x, const void* weight, DataType type, int64_t rows,
+                     int64_t columns, int64_t x_row_stride, int64_t hidden, double eps,
+                     cudaStream_t stream) {
   if (rows < 0 || columns < 0 || x_row_stride < 0 || hidden < 1) return cudaErrorInvalidValue;
   if (rows == 0 || columns == 0) return cudaSuccess;
 
@@ -140,12 +165,15 @@ cudaError_t rms_norm(void* y, const void* x, DataType type, int64_t rows, int64_
   const bool in_place = y == x && (x_row_stride == columns || rows == 1);
   const int64_t x_bytes = detail::strided_extent(rows, columns, x_row_stride) * size;
   if (y == nullptr || x == nullptr || !detail::is_aligned(y, size) ||
-      !detail::is_aligned(x, size) ||
+      !detail::is_aligned(x, size) || !detail::is_aligned(weight, size) ||
+      !detail::are_disjoint(y, rows * columns * size, weight,
+                            weight == nullptr ? 0 : columns * size) ||
       !(in_place || detail::are_disjoint(y, rows * columns * size, x, x_bytes))) {
     return cudaErrorInvalidValue;
   }
 
   const bool vectors = detail::is_aligned(y, kVectorBytes) && detail::is_aligned(x, kVectorBytes) &&
+                       detail::is_aligned(weight, kVectorBytes) &&
                        columns * size % kVectorBytes == 0 &&
                        x_row_stride * size % kVectorBytes == 0;
   return detail::dispatch(type, [&](auto tag) {
@@ -153,8 +181,10 @@ cudaError_t rms_norm(void* y, const void* x, DataType type, int64_t rows, int64_
     constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
     auto* out = static_cast<T*>(y);
     const auto* in = static_cast<const T*>(x);
-    return vectors ? launch<T, kWidth>(out, in, rows, columns, x_row_stride, hidden, eps, stream)
-                   : launch<T, 1>(out, in, rows, columns, x_row_stride, hidden, eps, stream);
+    const auto* by = static_cast<const T*>(weight);
+    return vectors
+               ? launch<T, kWidth>(out, in, by, rows, columns, x_row_stride, hidden, eps, stream)
+               : launch<T, 1>(out, in, by, rows, columns, x_row_stride, hidden, eps, stream);
   });
 }
 

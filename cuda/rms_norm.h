@@ -8,18 +8,23 @@
 
 namespace slice::kernels {
 
-/// RMSNorm without a weight, over the kept coordinates of a sliced stream.
+/// RMSNorm over the kept coordinates of a sliced stream, or with the weight of one that was not
+/// fused.
 ///
-///   y = x · 1/sqrt(Σ x² / hidden + eps)        (mathematics §4: dropped coordinates count as zero)
+///   y = x · 1/sqrt(Σ x² / hidden + eps) [· weight]        (mathematics §4: dropped coordinates
+///   count
+///                                                          as zero)
 ///
 /// @param y        (rows, columns), contiguous; may be x itself if that is contiguous, else
 /// disjoint.
 /// @param x        (rows, columns), unit column stride, rows `x_row_stride` ≥ 0 elements apart.
+/// @param weight   (columns), disjoint from y, or nullptr: ones.
 /// @param hidden   the original hidden size D ≥ 1, not `columns`.
 /// @return         cudaErrorInvalidValue for a bad size, alignment or overlap; else the launch's.
 ///
 /// A row's bits do not depend on the other rows. 16-byte accesses where pointers and strides allow.
-cudaError_t rms_norm(void* y, const void* x, DataType type, int64_t rows, int64_t columns,
-                     int64_t x_row_stride, int64_t hidden, double eps, cudaStream_t stream);
+cudaError_t rms_norm(void* y, const void* x, const void* weight, DataType type, int64_t rows,
+                     int64_t columns, int64_t x_row_stride, int64_t hidden, double eps,
+                     cudaStream_t stream);
 
 }  // namespace slice::kernels

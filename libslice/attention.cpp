@@ -16,7 +16,25 @@ Tensor repeat_heads(const Tensor& x, int64_t repeat) {
       .reshape({x.size(0), x.size(1) * repeat, x.size(2), x.size(3)});
 }
 
+/// True where query t, at position first + t, sees a key: (T, first + T). Undefined where plain
+/// causality says it all.
+Tensor mask(int64_t first, int64_t T, int64_t window, at::Device device) {
+  const bool cut = window > 0 && first + T > window;
+  if (!cut && (first == 0 || T == 1)) return {};
+  Tensor seen = at::ones({T, first + T}, at::TensorOptions(device).dtype(at::kBool)).tril(first);
+  return cut ? seen.triu(first - window + 1) : seen;
+}
+
 }  // namespace
+
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, int64_t first, int64_t window) {
+  const int64_t T = q.size(2), repeat = q.size(1) / k.size(1);
+  const Tensor seen = mask(first, T, window, q.device());
+  return at::scaled_dot_product_attention(
+      q, repeat_heads(k, repeat), repeat_heads(v, repeat),
+      seen.defined() ? c10::optional<Tensor>(seen) : c10::nullopt, /*dropout_p=*/0.0,
+      /*is_causal=*/!seen.defined() && first == 0 && T > 1);
+}
 
 Attention::Attention(const ModelConfig& config, int64_t layer, Linear q, Linear k, Linear v)
     : layer_(layer),
@@ -26,7 +44,7 @@ Attention::Attention(const ModelConfig& config, int64_t layer, Linear q, Linear 
       q_(std::move(q)),
       k_(std::move(k)),
       v_(std::move(v)) {
-  if (layer >= config.first_window_layer) window_ = config.sliding_window;
+  if (layer >= config.first_window_layer) window_ = config.sliding_window.value_or(0);
   const int64_t turning =
       config.learned_positions > 0 ? 0 : config.rotary_size.value_or(head_size_);
   if (turning > 0) rotary_.emplace(turning, config.rope_theta, config.rope_scaling);
@@ -34,15 +52,6 @@ Attention::Attention(const ModelConfig& config, int64_t layer, Linear q, Linear 
 
 Tensor Attention::turn(const Tensor& x, int64_t first) const {
   return rotary_ ? rotary_->apply(x, first) : x;
-}
-
-/// True where query t, at position first + t, sees a key: (T, first + T). Undefined where plain
-/// causality says it all.
-Tensor Attention::mask(int64_t first, int64_t T, at::Device device) const {
-  const bool cut = window_ && first + T > *window_;
-  if (!cut && (first == 0 || T == 1)) return {};
-  Tensor seen = at::ones({T, first + T}, at::TensorOptions(device).dtype(at::kBool)).tril(first);
-  return cut ? seen.triu(first - *window_ + 1) : seen;
 }
 
 Tensor Attention::hidden(const Tensor& normed, KvCache* cache) const {
@@ -55,12 +64,7 @@ Tensor Attention::hidden(const Tensor& normed, KvCache* cache) const {
   Tensor v = split(v_, kv_heads_).transpose(1, 2);                  // (B, kv, T, d)
   if (cache) std::tie(k, v) = cache->append(layer_, k, v);          // (B, kv, first + T, d)
 
-  const Tensor seen = mask(first, T, normed.device());
-  const int64_t repeat = heads_ / kv_heads_;
-  const Tensor out = at::scaled_dot_product_attention(
-      q, repeat_heads(k, repeat), repeat_heads(v, repeat),
-      seen.defined() ? c10::optional<Tensor>(seen) : c10::nullopt, /*dropout_p=*/0.0,
-      /*is_causal=*/!seen.defined() && first == 0 && T > 1);
+  const Tensor out = attend(q, k, v, first, window_);  // (B, h, T, d)
   return out.transpose(1, 2).reshape({B, T, heads_ * head_size_});
 }
 

@@ -163,7 +163,6 @@ void DecoderImpl::check_positions(int64_t count) const {
               count);
 }
 
-/// tokens (B, T) whose first stands at position `first` → (B, T, k_0)
 Tensor DecoderImpl::embed(const Tensor& tokens, int64_t first) const {
   check_tokens(tokens, first);
   const Tensor words = embedding_->forward(tokens.to(device()));

@@ -24,6 +24,9 @@ class DecoderImpl : public torch::nn::Module {
   /// @throws ShapeError  an empty batch, an id outside the vocabulary, more positions than a
   /// learned table has.
   at::Tensor stream(const at::Tensor& tokens, KvCache* cache = nullptr) const;
+  /// tokens (B, T) of which the first stands at position `first` → (B, T, k_0), new memory. Throws
+  /// as check_tokens does.
+  at::Tensor embed(const at::Tensor& tokens, int64_t first) const;
   /// @throws ShapeError  tokens (B, T) of which the first stands at position `first` are none of
   /// the vocabulary, or too many for a learned position table. Waits for a device that holds them.
   void check_tokens(const at::Tensor& tokens, int64_t first) const;
@@ -69,7 +72,6 @@ class DecoderImpl : public torch::nn::Module {
   void add_sublayer(const std::string& path, const std::string& norm, int64_t site,
                     std::vector<Inner> inner);
   void add_layer(int64_t layer);
-  at::Tensor embed(const at::Tensor& tokens, int64_t first) const;
 
   ModelConfig config_;
   Embedding embedding_{nullptr}, positions_{nullptr};  // positions: where they are learned

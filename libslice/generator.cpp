@@ -8,6 +8,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/decode_plan.h"
 #include "libslice/detail/finite.h"
+#include "libslice/detail/prefill.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/kv_cache.h"
 #include "libslice/model.h"
@@ -42,10 +43,14 @@ Tensor Generator::feed(const Tensor& tokens) {
   check_room(tokens.size(1));
   const at::NoGradGuard no_grad;
   const DecoderImpl& decoder = model_->decoder();
-  if (tokens.size(1) == 1 && runs_captured()) {
-    decoder.check_tokens(tokens, length());
-    logits_ = plan_->feed(tokens.select(1, 0), length()).clone();  // (B, V)
-    cache_->advance(1);
+  if (runs_captured()) {
+    if (tokens.size(1) > 1) {
+      logits_ = detail::prefill(plan_->model(), *cache_, tokens, length());  // (B, V)
+    } else {
+      decoder.check_tokens(tokens, length());
+      logits_ = plan_->feed(tokens.select(1, 0), length()).clone();  // (B, V)
+    }
+    cache_->advance(tokens.size(1));
   } else {
     const Tensor stream = decoder.stream(tokens, cache_.get());  // (B, T, k)
     logits_ = decoder.logits(stream.select(1, -1));              // (B, V)

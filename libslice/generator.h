@@ -19,10 +19,11 @@ class DecodePlan;
 
 /// Decoding with a KV cache: a prompt once, then a token at a time. One batch, all of one length.
 ///
-/// On a GPU a single token a sequence is one captured graph (float16, bfloat16 and float32; heads
-/// of at most 256; not behind the map of a tied head). For it the model's weights are laid out
-/// anew, in place, the first time: the model keeps its function, and must not be rewritten while a
-/// generator runs it, nor run elsewhere during that first time.
+/// On a GPU a single token a sequence is one captured graph, and several go through cuBLAS and a
+/// few kernels, a bounded number at a time (float16, bfloat16 and float32; heads of at most 256;
+/// not behind the map of a tied head). For it the model's weights are laid out anew, in place, the
+/// first time: the model keeps its function, and must not be rewritten while a generator runs it,
+/// nor run elsewhere during that first time.
 class Generator {
  public:
   /// @param capacity  positions in all, prompt included    @throws ShapeError  capacity or batch

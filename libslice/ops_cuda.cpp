@@ -16,6 +16,7 @@
 #include "cuda/eigen.h"
 #include "cuda/rms_norm.h"
 #include "libslice/detail/check.h"
+#include "libslice/detail/cuda_arguments.h"
 #include "libslice/detail/cuda_status.h"
 #include "libslice/detail/memory.h"
 #include "libslice/detail/tensor_text.h"
@@ -26,22 +27,6 @@ using at::Tensor;
 
 namespace {
 
-kernels::DataType data_type(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kHalf:
-      return kernels::DataType::kFloat16;
-    case at::kBFloat16:
-      return kernels::DataType::kBFloat16;
-    case at::kFloat:
-      return kernels::DataType::kFloat32;
-    case at::kDouble:
-      return kernels::DataType::kFloat64;
-    default:
-      throw DtypeError("no kernel for " + detail::dtype_name(dtype));
-  }
-}
-kernels::DataType data_type(const Tensor& tensor) { return data_type(tensor.scalar_type()); }
-
 void check(cublasStatus_t status, const char* call) {
   SLICE_CHECK_AS(CudaError, status == CUBLAS_STATUS_SUCCESS, "{}: {}", call,
                  cublasGetStatusString(status));
@@ -51,8 +36,6 @@ void check(cusolverStatus_t status, const char* call) {
   SLICE_CHECK_AS(CudaError, status == CUSOLVER_STATUS_SUCCESS, "{}: cuSOLVER status {}", call,
                  static_cast<int>(status));
 }
-
-cudaStream_t current_stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
 
 /// (…, k) as (n, k) rows with unit column stride; a view where there is one.
 Tensor as_rows(const Tensor& x) {
@@ -80,12 +63,30 @@ const kernels::CusolverHandle& solver(at::DeviceIndex device) {
 
 }  // namespace
 
-Tensor rms_norm(const Tensor& x, int64_t D, double eps) {
+kernels::DataType data_type(at::ScalarType dtype) {
+  switch (dtype) {
+    case at::kHalf:
+      return kernels::DataType::kFloat16;
+    case at::kBFloat16:
+      return kernels::DataType::kBFloat16;
+    case at::kFloat:
+      return kernels::DataType::kFloat32;
+    case at::kDouble:
+      return kernels::DataType::kFloat64;
+    default:
+      throw DtypeError("no kernel for " + detail::dtype_name(dtype));
+  }
+}
+
+cudaStream_t current_stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
+
+Tensor rms_norm(const Tensor& x, int64_t D, double eps, const Tensor& weight) {
   const c10::cuda::CUDAGuard guard(x.device());
   const Tensor rows = as_rows(x);                // (n, k)
   Tensor y = at::empty(x.sizes(), x.options());  // (…, k)
-  check(kernels::rms_norm(y.mutable_data_ptr(), rows.const_data_ptr(), data_type(x), rows.size(0),
-                          rows.size(1), rows.stride(0), D, eps, current_stream()),
+  check(kernels::rms_norm(y.mutable_data_ptr(), rows.const_data_ptr(), pointer(weight),
+                          data_type(x.scalar_type()), rows.size(0), rows.size(1), rows.stride(0), D,
+                          eps, current_stream()),
         "rms_norm");
   return y;
 }
@@ -99,7 +100,7 @@ void accumulate_gram(Tensor& C, const Tensor& z, const Tensor& workspace) {
   const c10::cuda::CUDAGuard guard(C.device());
   const Tensor rows = as_rows(z);  // (n, D)
   check(kernels::accumulate_covariance(
-            C.mutable_data_ptr<double>(), rows.const_data_ptr(), data_type(z),
+            C.mutable_data_ptr<double>(), rows.const_data_ptr(), data_type(z.scalar_type()),
             /*first_token=*/0, rows.size(0), rows.size(1), rows.stride(0),
             workspace.mutable_data_ptr(), workspace.nbytes(), at::cuda::getCurrentCUDABlasHandle()),
         "accumulate_covariance");

@@ -7,123 +7,37 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
-#include <algorithm>
 #include <functional>
-#include <optional>
 
 #include "cuda/decode_attention.h"
 #include "cuda/sample.h"
 #include "cuda/skinny_linear.h"
 #include "libslice/decoder.h"
+#include "libslice/detail/cuda_arguments.h"
 #include "libslice/detail/cuda_status.h"
+#include "libslice/detail/decode_model.h"
 #include "libslice/detail/decode_plan.h"
-#include "libslice/detail/decode_weights.h"
+#include "libslice/detail/skinny_layer.h"
 
 namespace slice::detail {
 
 using at::Tensor;
 using kernels::Epilogue;
+using ops::on_device::add_shortcut;
 using ops::on_device::check;
+using ops::on_device::current_stream;
+using ops::on_device::data_type;
+using ops::on_device::epilogue_of;
+using ops::on_device::launch;
+using ops::on_device::pointer;
+using ops::on_device::read_normed;
+using ops::on_device::skinny;
 
 namespace {
 
 /// Past them cuBLAS is the faster where a layer is wide (docs/results/decode.csv, shortcut.csv).
 constexpr int64_t kFewSequences = 8;
 static_assert(kFewSequences <= kernels::kSkinnyRows);
-
-kernels::DataType data_type(at::ScalarType dtype) {
-  return dtype == at::kHalf       ? kernels::DataType::kFloat16
-         : dtype == at::kBFloat16 ? kernels::DataType::kBFloat16
-                                  : kernels::DataType::kFloat32;
-}
-
-cudaStream_t current_stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
-
-const void* pointer(const Tensor& tensor) {
-  return tensor.defined() ? tensor.const_data_ptr() : nullptr;
-}
-
-/// The epilogue of an MLP's readers, where a kernel has it.
-std::optional<Epilogue> epilogue_of(Activation activation, bool gated) {
-  if (gated)
-    return activation == Activation::kSilu ? std::optional(Epilogue::kGatedSilu) : std::nullopt;
-  switch (activation) {
-    case Activation::kRelu:
-      return Epilogue::kRelu;
-    case Activation::kGelu:
-      return Epilogue::kGelu;
-    case Activation::kGeluTanh:
-      return Epilogue::kGeluTanh;
-    default:
-      return std::nullopt;
-  }
-}
-
-/// What a SkinnyLinear of these operands has in common with every other: X (B, K), W (N, K).
-kernels::SkinnyLinear skinny(const Tensor& X, const Tensor& W, const Tensor& bias) {
-  kernels::SkinnyLinear layer;
-  layer.X = pointer(X);
-  layer.W = pointer(W);
-  layer.bias = pointer(bias);
-  layer.type = data_type(X.scalar_type());
-  layer.M = X.size(0);
-  layer.N = W.size(0);
-  layer.K = W.size(1);
-  layer.x_row_stride = X.stride(0);
-  return layer;
-}
-
-void launch(kernels::SkinnyLinear layer, Tensor& Y) {
-  layer.Y = Y.mutable_data_ptr();
-  layer.y_row_stride = Y.stride(0);
-  check(kernels::skinny_linear(layer, current_stream()), "skinny_linear");
-}
-
-Tensor launch(const kernels::SkinnyLinear& layer, const Tensor& like) {
-  const bool gated = layer.epilogue == Epilogue::kGatedSilu;
-  Tensor Y = at::empty({layer.M, gated ? layer.N / 2 : layer.N}, like.options());
-  launch(layer, Y);
-  return Y;
-}
-
-/// The norm in front of a layer: into the layer where it is a root mean square, else by itself.
-/// @return  what the layer reads
-Tensor read_normed(kernels::SkinnyLinear& layer, const Tensor& x, const Norm& norm) {
-  if (norm->weighted() && norm->kind() == NormKind::kLayer) {
-    const Tensor n = norm->forward(x);  // (B, k)
-    layer.X = pointer(n);
-    layer.x_row_stride = n.stride(0);
-    return n;
-  }
-  layer.norm_hidden = norm->hidden_size();
-  layer.eps = norm->eps();
-  layer.norm_weight = pointer(norm->weight);
-  return x;
-}
-
-/// Adds the shortcut's share to a writer of x (B, k_a).
-/// @return  memory that the layer reads, to be kept until it is launched
-Tensor add_shortcut(kernels::SkinnyLinear& layer, const Tensor& x, const Shortcut& shortcut) {
-  const auto add_product = [&](const Tensor& Z, const Tensor& V) {
-    layer.Z = pointer(Z);
-    layer.V = pointer(V);
-    layer.K2 = V.size(1);
-    layer.z_row_stride = Z.stride(0);
-  };
-  if (shortcut->weight.defined() && shortcut->weight.dim() == 2) {
-    add_product(x, shortcut->weight);
-    return x;
-  }
-  layer.R = pointer(x);
-  layer.r_row_stride = x.stride(0);
-  layer.diagonal = pointer(shortcut->weight);
-  layer.residual_columns =
-      shortcut->weight.defined() ? shortcut->weight.size(0) : std::min(x.size(1), layer.N);
-  if (!shortcut->up.defined()) return x;
-  const Tensor low = launch(skinny(x, shortcut->down, {}), x);  // (B, R)
-  add_product(low, shortcut->up);
-  return low;
-}
 
 /// Runs `body` on a stream of LibTorch's pool, which a capture needs, between what the current
 /// stream did and what it will do.
@@ -141,17 +55,12 @@ void on_side_stream(const std::function<void()>& body) {
 class CudaDecodePlan final : public DecodePlan {
  public:
   CudaDecodePlan(const DecoderImpl& decoder, const KvCache& cache)
-      : decoder_(decoder), cache_(cache), config_(decoder.config()) {
-    const ModelAdapter adapter = decoder.adapter();
-    sublayers_ = lay_out_for_decoding(adapter);
-    final_norm_ = adapter.final_norm;
-    head_ = adapter.head;
-    embedding_ = adapter.embeddings[0].weight;
-    const auto options = embedding_.options();
+      : cache_(cache), model_(decoder, cache.capacity()) {
+    const auto options = model_.embedding.options();
     const auto bytes = options.dtype(at::kByte);
     const int64_t B = cache.batch();
-    x_ = at::empty({B, embedding_.size(1)}, options);
-    logits_ = at::empty({B, head_.weight.size(0)}, options);
+    x_ = at::empty({B, model_.embedding.size(1)}, options);
+    logits_ = at::empty({B, model_.head.weight.size(0)}, options);
     history_ = at::zeros({B, cache.capacity()}, options.dtype(at::kLong));
     positions_ = at::zeros({B}, options.dtype(at::kInt));
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
@@ -159,7 +68,7 @@ class CudaDecodePlan final : public DecodePlan {
   }
 
   const Tensor& feed(const Tensor& tokens, int64_t position) override {
-    const c10::cuda::CUDAGuard guard(embedding_.device());
+    const c10::cuda::CUDAGuard guard(x_.device());
     stand_at(position);
     history_.select(1, position).copy_(tokens);
     run(given_, /*greedy=*/false);
@@ -168,7 +77,7 @@ class CudaDecodePlan final : public DecodePlan {
   }
 
   Tensor continue_greedy(const Tensor& logits, int64_t n, int64_t position) override {
-    const c10::cuda::CUDAGuard guard(embedding_.device());
+    const c10::cuda::CUDAGuard guard(x_.device());
     if (!logits.is_same(logits_)) logits_.copy_(logits);
     stand_at(position);
     for (int64_t i = 0; i < n; ++i) run(greedy_, /*greedy=*/true);
@@ -177,32 +86,25 @@ class CudaDecodePlan final : public DecodePlan {
   }
 
   const Tensor& logits() const override { return logits_; }
+  const DecodeModel& model() const override { return model_; }
 
  private:
   void prepare_attention(const at::TensorOptions& options) {
-    const auto wide = options.dtype(at::kDouble);
-    const int64_t turning =
-        config_.learned_positions > 0 ? 0 : config_.rotary_size.value_or(config_.head_size);
+    const ModelConfig& config = model_.config;
     attention_.type = data_type(options.dtype().toScalarType());
     attention_.batch = cache_.batch();
-    attention_.heads = config_.heads;
-    attention_.kv_heads = config_.kv_heads;
-    attention_.head_size = config_.head_size;
+    attention_.heads = config.heads;
+    attention_.kv_heads = config.kv_heads;
+    attention_.head_size = config.head_size;
     attention_.capacity = cache_.capacity();
     attention_.positions = positions_.const_data_ptr<int32_t>();
-    if (turning > 0) {
-      const Rotary rotary(turning, config_.rope_theta, config_.rope_scaling);
-      const Tensor angles =
-          at::outer(at::arange(cache_.capacity(), wide),
-                    at::tensor(rotary.frequencies(), at::kDouble).to(options.device()));
-      cosine_ = angles.cos().to(at::kFloat);  // (capacity, r/2)
-      sine_ = angles.sin().to(at::kFloat);
-      attention_.rotary_size = turning;
-      attention_.cosine = cosine_.const_data_ptr<float>();
-      attention_.sine = sine_.const_data_ptr<float>();
+    attention_.rotary_size = model_.rotary_size;
+    if (model_.rotary_size > 0) {
+      attention_.cosine = model_.cosine.const_data_ptr<float>();
+      attention_.sine = model_.sine.const_data_ptr<float>();
     }
     attention_.splits = kernels::decode_attention_splits(
-        cache_.batch(), config_.kv_heads, cache_.capacity(),
+        cache_.batch(), config.kv_heads, cache_.capacity(),
         at::cuda::getCurrentDeviceProperties()->multiProcessorCount);
     partials_ =
         at::zeros({static_cast<int64_t>(kernels::decode_attention_workspace_bytes(attention_))},
@@ -259,29 +161,30 @@ class CudaDecodePlan final : public DecodePlan {
     next_token(greedy);
     Tensor x = x_;  // (B, k_0)
     int64_t layer = 0;
-    for (const DecodeSublayer& s : sublayers_) {
+    for (const DecodeSublayer& s : model_.sublayers) {
       x = is_skinny() ? skinny_sublayer(s, x, layer) : wide_sublayer(s, x, layer);
       layer += s.inner[0].attention ? 1 : 0;
     }
     if (!is_skinny()) {
-      logits_.copy_(at::linear(final_norm_->forward(x), head_.weight, head_.bias));
+      logits_.copy_(
+          at::linear(model_.final_norm->forward(x), model_.head.weight, model_.head.bias));
       return;
     }
-    kernels::SkinnyLinear head = skinny(x, head_.weight, head_.bias);
-    const Tensor read = read_normed(head, x, final_norm_);
+    kernels::SkinnyLinear head = skinny(x, model_.head.weight, model_.head.bias);
+    const Tensor read = read_normed(head, x, model_.final_norm);
     launch(head, logits_);
   }
 
   bool is_skinny() const { return cache_.batch() <= kFewSequences; }
 
   void next_token(bool greedy) {
-    const Tensor rows = decoder_.position_rows();
+    const Tensor rows = model_.decoder.position_rows();
     kernels::NextToken next;
     next.x = x_.mutable_data_ptr();
     next.history = history_.mutable_data_ptr<int64_t>();
     next.positions = positions_.mutable_data_ptr<int32_t>();
     next.logits = greedy ? pointer(logits_) : nullptr;
-    next.embedding = pointer(embedding_);
+    next.embedding = pointer(model_.embedding);
     next.position_rows = pointer(rows);
     next.workspace = choice_.mutable_data_ptr();
     next.type = data_type(x_.scalar_type());
@@ -289,28 +192,22 @@ class CudaDecodePlan final : public DecodePlan {
     next.vocabulary = logits_.size(1);
     next.width = x_.size(1);
     next.capacity = cache_.capacity();
-    next.position_offset = config_.position_offset;
+    next.position_offset = model_.config.position_offset;
     check(kernels::next_token(next, current_stream()), "next_token");
   }
 
   /// qkv (B, (h + 2·kv)·d) → (B, h·d)
   Tensor attend(const Tensor& qkv, int64_t layer) {
-    Tensor out = at::empty({qkv.size(0), config_.heads * config_.head_size}, qkv.options());
+    Tensor out =
+        at::empty({qkv.size(0), model_.config.heads * model_.config.head_size}, qkv.options());
     kernels::DecodeAttention attention = attention_;
     attention.out = out.mutable_data_ptr();
     attention.qkv = pointer(qkv);
     attention.keys = cache_.keys(layer).mutable_data_ptr();
     attention.values = cache_.values(layer).mutable_data_ptr();
-    if (layer >= config_.first_window_layer) attention.window = config_.sliding_window.value_or(0);
+    attention.window = model_.window(layer);
     check(kernels::decode_attention(attention, current_stream()), "decode_attention");
     return out;
-  }
-
-  /// What the readers gave (B, rows) → what the writer reads, (B, F).
-  Tensor activated(const Tensor& read, bool gated) const {
-    if (!gated) return activate(config_.activation, read);
-    const Tensor pairs = read.view({read.size(0), -1, 2});  // (B, F, 2)
-    return activate(config_.activation, pairs.select(2, 0)) * pairs.select(2, 1);
   }
 
   /// x (B, k_a) → the stream behind the sublayer, (B, k_b)
@@ -320,13 +217,13 @@ class CudaDecodePlan final : public DecodePlan {
       kernels::SkinnyLinear readers = skinny(x, inner.readers, inner.readers_bias);
       const Tensor read = read_normed(readers, x, s.norm);
       const auto epilogue =
-          inner.attention ? std::nullopt : epilogue_of(config_.activation, inner.gated);
+          inner.attention ? std::nullopt : epilogue_of(model_.config.activation, inner.gated);
       readers.epilogue = epilogue.value_or(Epilogue::kNone);
       Tensor hidden = launch(readers, x);
       if (inner.attention) {
         hidden = attend(hidden, layer);
       } else if (!epilogue) {
-        hidden = activated(hidden, inner.gated);
+        hidden = model_.activated(hidden, inner.gated);
       }
       kernels::SkinnyLinear writer = skinny(hidden, inner.writer, inner.writer_bias);
       if (y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
@@ -347,22 +244,19 @@ class CudaDecodePlan final : public DecodePlan {
     Tensor y;
     for (const DecodeInner& inner : s.inner) {
       const Tensor read = at::linear(normed, inner.readers, inner.readers_bias);
-      const Tensor hidden = inner.attention ? attend(read, layer) : activated(read, inner.gated);
+      const Tensor hidden =
+          inner.attention ? attend(read, layer) : model_.activated(read, inner.gated);
       const Tensor written = at::linear(hidden, inner.writer, inner.writer_bias);  // (B, k_b)
       y = y.defined() ? y + written : written;
     }
     return s.shortcut->forward(x, y);
   }
 
-  const DecoderImpl& decoder_;
   const KvCache& cache_;
-  const ModelConfig config_;
-  std::vector<DecodeSublayer> sublayers_;
-  Norm final_norm_{nullptr};
-  LinearRef head_;
+  const DecodeModel model_;
   kernels::DecodeAttention attention_;
   int64_t next_ = -1;  // position the device stands in front of
-  Tensor embedding_, x_, logits_, history_, positions_, choice_, partials_, cosine_, sine_;
+  Tensor x_, logits_, history_, positions_, choice_, partials_;
   std::unique_ptr<at::cuda::CUDAGraph> given_, greedy_;
 };
 

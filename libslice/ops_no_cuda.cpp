@@ -1,5 +1,6 @@
 #include "libslice/detail/decode_plan.h"
 #include "libslice/detail/ops_cuda.h"
+#include "libslice/detail/prefill.h"
 #include "libslice/error.h"
 
 namespace slice::ops::on_device {
@@ -12,7 +13,7 @@ namespace {
 
 }  // namespace
 
-at::Tensor rms_norm(const at::Tensor&, int64_t, double) { no_device(); }
+at::Tensor rms_norm(const at::Tensor&, int64_t, double, const at::Tensor&) { no_device(); }
 at::Tensor gram_workspace(const at::Tensor&, at::ScalarType) { no_device(); }
 void accumulate_gram(at::Tensor&, const at::Tensor&, const at::Tensor&) { no_device(); }
 void mirror_lower(at::Tensor&) { no_device(); }
@@ -26,5 +27,9 @@ void release_cached_memory() {}
 namespace slice::detail {
 
 std::unique_ptr<DecodePlan> make_decode_plan(const DecoderImpl&, const KvCache&) { return nullptr; }
+
+at::Tensor prefill(const DecodeModel&, const KvCache&, const at::Tensor&, int64_t, int64_t) {
+  ops::on_device::no_device();
+}
 
 }  // namespace slice::detail

@@ -7,6 +7,8 @@
 #include <catch2/catch_all.hpp>
 #include <optional>
 
+#include "libslice/detail/decode_model.h"
+#include "libslice/detail/prefill.h"
 #include "libslice/error.h"
 #include "libslice/generator.h"
 #include "tests/support/matchers.h"
@@ -60,6 +62,10 @@ std::vector<std::pair<std::string, ModelConfig>> layouts() {
   aligned.head_size = 16;
   aligned.ffn_size = 96;
   dense.push_back(aligned);
+  ModelConfig windowed = aligned;
+  windowed.family = "mistral";
+  windowed.sliding_window = 7;
+  dense.push_back(windowed);
   std::vector<std::pair<std::string, ModelConfig>> all;
   for (const ModelConfig& config : dense) {
     all.emplace_back("unsliced", config);
@@ -68,6 +74,19 @@ std::vector<std::pair<std::string, ModelConfig>> layouts() {
     all.emplace_back("none", without_shortcuts(config, 16));
   }
   return all;
+}
+
+/// A model of these weights, rounded to `dtype`, that computes in float64.
+Model exact_twin(const ModelConfig& config, at::ScalarType dtype) {
+  const Model exact = random_model(config);
+  for (auto& parameter : exact.decoder().named_parameters())
+    parameter.value().set_data(parameter.value().to(dtype).to(at::kCUDA, at::kDouble));
+  return exact;
+}
+
+/// Logits of the last token, by the modules in one piece: (B, V) float64 on the host.
+Tensor last_logits(const Model& model, const Tensor& tokens) {
+  return model.decoder().forward(tokens).select(1, -1).to(at::kDouble).cpu();
 }
 
 /// The batches that a layout is tested with: a capture takes time, so those of
@@ -107,21 +126,90 @@ TEST_CASE("on a GPU captured logits in half precision differ by roundings", "[cu
         INFO(tests::describe(config) << " " << name << " " << c10::toString(dtype) << " " << B);
         const Tensor tokens = random_tokens(config, B, 30).to(at::kCUDA);
         const Model half = on_gpu(config, dtype);
-        const Model exact = random_model(config);  // the same weights, rounded alike
-        for (auto& parameter : exact.decoder().named_parameters())
-          parameter.value().set_data(parameter.value().to(dtype).to(at::kCUDA, at::kDouble));
         Generator generator(half, 30, B);
         generator.feed(tokens.slice(1, 0, 7));
-        Tensor captured, modules;
+        Tensor captured;
         for (int64_t t = 7; t < 30; ++t) captured = generator.feed(tokens.slice(1, t, t + 1));
-        modules = half.decoder().forward(tokens).select(1, -1);
-        const Tensor want = exact.decoder().forward(tokens).select(1, -1).cpu();
+        const Tensor want = last_logits(exact_twin(config, dtype), tokens);
         // As close to the exact logits as the modules, which round more often, to a factor.
         CHECK(relative_difference(captured.to(at::kDouble).cpu(), want) <
-              3 * relative_difference(modules.to(at::kDouble).cpu(), want) + 4 * roundoff(dtype));
+              3 * relative_difference(last_logits(half, tokens), want) + 4 * roundoff(dtype));
       }
     }
   }
+}
+
+TEST_CASE("on a GPU a prompt's logits are the modules', fed at once or in two, in every layout",
+          "[cuda]") {
+  require_gpu();
+  for (const auto& [name, config] : layouts()) {
+    for (const int64_t B : batches(name, {1, 3})) {
+      INFO(tests::describe(config) << " " << name << " batch " << B);
+      const Model model = on_gpu(config, at::kFloat);
+      const Tensor tokens = random_tokens(config, B, 24).to(at::kCUDA);
+      const Tensor prompt = tokens.slice(1, 0, 23);
+      const Tensor want = last_logits(model, prompt), behind = last_logits(model, tokens);
+      Generator once(model, 30, B), twice(model, 30, B);
+      CHECK(relative_difference(once.feed(prompt).cpu(), want) < 1e-5);
+      twice.feed(prompt.slice(1, 0, 9).cpu());
+      CHECK(relative_difference(twice.feed(prompt.slice(1, 9)).cpu(), want) < 1e-5);
+      CHECK(twice.length() == 23);
+      CHECK(relative_difference(twice.feed(tokens.slice(1, 23)).cpu(), behind) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("on a GPU a prompt's logits in half precision differ by roundings", "[cuda]") {
+  require_gpu();
+  for (const auto& [name, config] : layouts()) {
+    for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
+      for (const int64_t B : batches(name, {2, 5})) {
+        INFO(tests::describe(config) << " " << name << " " << c10::toString(dtype) << " " << B);
+        const Tensor prompt = random_tokens(config, B, 30).to(at::kCUDA);
+        const Model half = on_gpu(config, dtype);
+        const Tensor want = last_logits(exact_twin(config, dtype), prompt);
+        const double bound =
+            3 * relative_difference(last_logits(half, prompt), want) + 4 * roundoff(dtype);
+        Generator once(half, 30, B), twice(half, 40, B);
+        CHECK(relative_difference(once.feed(prompt).to(at::kDouble).cpu(), want) < bound);
+        twice.feed(prompt.slice(1, 0, 13));
+        CHECK(relative_difference(twice.feed(prompt.slice(1, 13)).to(at::kDouble).cpu(), want) <
+              bound);
+      }
+    }
+  }
+}
+
+TEST_CASE("on a GPU a prompt passes the layers in chunks of any size", "[cuda]") {
+  require_gpu();
+  for (const ModelConfig& config : {tiny_config(), tiny_families().front()}) {
+    INFO(tests::describe(config));
+    const Model model = on_gpu(config, at::kFloat);
+    const Tensor prompt = random_tokens(config, 5, 23).to(at::kCUDA);
+    const Tensor want = last_logits(model, prompt);
+    const detail::DecodeModel laid_out(model.decoder(), 23);
+    for (const int64_t chunk : {1, 7, 22, 23, 50, 115, 1000}) {
+      INFO("chunks of " << chunk << " tokens");
+      const KvCache cache(config, 5, 23, at::TensorOptions(at::kCUDA).dtype(at::kFloat));
+      const Tensor logits = detail::prefill(laid_out, cache, prompt, 0, chunk);
+      CHECK(relative_difference(logits.cpu(), want) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("on a GPU a prompt with an id outside the vocabulary changes nothing", "[cuda]") {
+  require_gpu();
+  const ModelConfig config = tiny_config();
+  const Model model = on_gpu(config, at::kFloat);
+  Generator generator(model, 20);
+  generator.feed(at::tensor({1, 2, 3}, at::kLong).unsqueeze(0));
+  const Tensor logits = generator.logits();
+  CHECK_THROWS_NAMING(
+      generator.feed(
+          at::tensor(std::vector<int64_t>{4, config.vocabulary_size}, at::kLong).unsqueeze(0)),
+      ShapeError, "want ids in");
+  CHECK(generator.length() == 3);
+  CHECK(generator.logits().is_same(logits));
 }
 
 TEST_CASE("on a GPU a truncated generator continues as if the rest had never been fed", "[cuda]") {

@@ -35,7 +35,7 @@ std::vector<double> run(const std::vector<double>& x, DataType type, const View&
                         const Stream& stream) {
   const DeviceBuffer input = upload(x, type, view.offset);
   const Output y(view.rows * view.columns, type, view.offset);
-  REQUIRE(rms_norm(y.data(), at(input, view.offset, type), type, view.rows, view.columns,
+  REQUIRE(rms_norm(y.data(), at(input, view.offset, type), nullptr, type, view.rows, view.columns,
                    view.stride, hidden_of(view.columns), kEps, stream.get()) == cudaSuccess);
   CHECK(y.guards_are_whole());
   return y.values();
@@ -94,10 +94,31 @@ TEST_CASE("rms_norm works in place", "[cuda][rms_norm]") {
       const auto x = rounded(random_values(view.rows * columns, 3.0, 2), type);
       Output y(view.rows * columns, type);
       y.write(x);
-      REQUIRE(rms_norm(y.data(), y.data(), type, view.rows, columns, columns, hidden_of(columns),
-                       kEps, stream.get()) == cudaSuccess);
+      REQUIRE(rms_norm(y.data(), y.data(), nullptr, type, view.rows, columns, columns,
+                       hidden_of(columns), kEps, stream.get()) == cudaSuccess);
       CHECK(y.guards_are_whole());
       CHECK(y.values() == run(x, type, view, stream));
+    }
+  }
+}
+
+TEST_CASE("rms_norm multiplies by a weight before it rounds", "[cuda][rms_norm]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kAllTypes) {
+    for (const int64_t columns : {int64_t{1}, int64_t{111}, int64_t{4096}, int64_t{40000}}) {
+      for (const int64_t offset : {int64_t{0}, int64_t{1}}) {  // of the weight
+        INFO(name_of(type) << " " << columns << " columns, offset " << offset);
+        const auto x = rounded(random_values(19 * columns, 3.0, 5), type);
+        const auto weight = rounded(random_values(columns, 2.0, 6), type);
+        const DeviceBuffer input = upload(x, type), by = upload(weight, type, offset);
+        const Output y(19 * columns, type);
+        REQUIRE(rms_norm(y.data(), input.data(), at(by, offset, type), type, 19, columns, columns,
+                         columns, kEps, stream.get()) == cudaSuccess);
+        CHECK(y.guards_are_whole());
+        check_within(y.values(), rms_norm_reference(x, 19, columns, columns, columns, kEps, weight),
+                     bound_for(type));
+      }
     }
   }
 }
@@ -126,7 +147,7 @@ TEST_CASE("rms_norm runs on the stream it is given, without waiting", "[cuda][rm
   const Output y(19 * 576, type);
   run(x, type, {19, 576, 576, 0}, stream);  // loads the kernel, which a capture may not
   run_captured(stream, [&] {
-    return rms_norm(y.data(), input.data(), type, 19, 576, 576, 768, kEps, stream.get());
+    return rms_norm(y.data(), input.data(), nullptr, type, 19, 576, 576, 768, kEps, stream.get());
   });
   check_within(y.values(), rms_norm_reference(x, 19, 576, 576, 768, kEps), bound_for(type));
 }
@@ -136,7 +157,7 @@ TEST_CASE("rms_norm refuses bad arguments and accepts empty ones", "[rms_norm]")
   alignas(16) float memory[64] = {};  // never touched: the checks come first
   const auto call = [&](void* y, const void* x, int64_t rows, int64_t columns, int64_t stride,
                         int64_t hidden) {
-    return rms_norm(y, x, type, rows, columns, stride, hidden, kEps, nullptr);
+    return rms_norm(y, x, nullptr, type, rows, columns, stride, hidden, kEps, nullptr);
   };
   CHECK(call(nullptr, nullptr, 0, 8, 8, 8) == cudaSuccess);
   CHECK(call(nullptr, nullptr, 8, 0, 0, 8) == cudaSuccess);
@@ -148,4 +169,6 @@ TEST_CASE("rms_norm refuses bad arguments and accepts empty ones", "[rms_norm]")
   CHECK(call(memory, memory, 2, 8, 16, 8) == cudaErrorInvalidValue);     // in place, strided
   CHECK(call(reinterpret_cast<char*>(memory) + 2, memory + 32, 2, 8, 8, 8) ==
         cudaErrorInvalidValue);  // not even element-aligned
+  CHECK(rms_norm(memory, memory + 32, memory + 8, type, 2, 8, 8, 8, kEps, nullptr) ==
+        cudaErrorInvalidValue);  // the weight lies in y
 }

@@ -12,6 +12,8 @@ class KvCache;
 
 namespace slice::detail {
 
+struct DecodeModel;
+
 /// Decoding one token a sequence as a captured graph: nothing is allocated and nobody waits between
 /// two tokens. Reads and writes the cache's memory; counting positions stays with the caller.
 class DecodePlan {
@@ -27,6 +29,8 @@ class DecodePlan {
   virtual at::Tensor continue_greedy(const at::Tensor& logits, int64_t n, int64_t position) = 0;
   /// Logits behind what was fed last, (B, V); the next call overwrites them.
   virtual const at::Tensor& logits() const = 0;
+  /// What it decodes, for a prefill.h of its cache.
+  virtual const DecodeModel& model() const = 0;
 };
 
 /// A plan for a decoder on a CUDA device; nullptr where there is none for it: on the CPU, in

@@ -7,7 +7,8 @@
 /// (ops_no_cuda.cpp) these throw DeviceError.
 namespace slice::ops::on_device {
 
-at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps);
+/// @param weight  (k), what the result is multiplied by before its one rounding; undefined: ones
+at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps, const at::Tensor& weight = {});
 at::Tensor gram_workspace(const at::Tensor& C, at::ScalarType dtype);
 void accumulate_gram(at::Tensor& C, const at::Tensor& z, const at::Tensor& workspace);
 void mirror_lower(at::Tensor& C);

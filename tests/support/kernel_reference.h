@@ -89,10 +89,11 @@ void check_within(const std::vector<double>& actual, const std::vector<double>& 
   check_within(actual, expected, bounds);
 }
 
-/// y = x / sqrt(Σ x² / hidden + eps), x (rows, columns) with a row stride.
+/// y = x / sqrt(Σ x² / hidden + eps) · weight, x (rows, columns) with a row stride, weight
+/// (columns) or empty.
 inline std::vector<double> rms_norm_reference(const std::vector<double>& x, int64_t rows,
                                               int64_t columns, int64_t x_row_stride, int64_t hidden,
-                                              double eps) {
+                                              double eps, const std::vector<double>& weight = {}) {
   std::vector<double> y(static_cast<size_t>(rows * columns));
   for (int64_t row = 0; row < rows; ++row) {
     double sum = 0;
@@ -101,6 +102,7 @@ inline std::vector<double> rms_norm_reference(const std::vector<double>& x, int6
     for (int64_t c = 0; c < columns; ++c) {
       y[row * columns + c] =
           x[row * x_row_stride + c] / std::sqrt(sum / static_cast<double>(hidden) + eps);
+      if (!weight.empty()) y[row * columns + c] *= weight[c];
     }
   }
   return y;

@@ -1,0 +1,112 @@
+#include <catch2/catch_test_macros.hpp>
+#include <vector>
+
+#include "benchmarks/shapes.h"
+#include "cuda/gated_silu.h"
+#include "tests/support/device_buffer.h"
+#include "tests/support/kernel_reference.h"
+
+using namespace slice::test;
+using slice::kernels::gated_silu;
+
+namespace {
+
+constexpr DataType kTypes[] = {DataType::kFloat16, DataType::kBFloat16, DataType::kFloat32};
+
+// expf and the division are good to 2 units in the last place each, sum and product to half of one.
+auto bound_for(DataType type) {
+  return [type](double h) {
+    return (epsilon(type) + 6 * accumulator_epsilon(type)) * std::abs(h) + smallest_step(type);
+  };
+}
+
+std::vector<double> gated_silu_reference(const std::vector<double>& pairs) {
+  std::vector<double> h(pairs.size() / 2);
+  for (size_t i = 0; i < h.size(); ++i)
+    h[i] = pairs[2 * i] / (1 + std::exp(-pairs[2 * i])) * pairs[2 * i + 1];
+  return h;
+}
+
+/// @param offset  elements in front of h and of the pairs
+std::vector<double> run(const std::vector<double>& pairs, DataType type, int64_t offset,
+                        const Stream& stream) {
+  const int64_t count = static_cast<int64_t>(pairs.size()) / 2;
+  const DeviceBuffer input = upload(pairs, type, offset);
+  const Output h(count, type, offset);
+  REQUIRE(gated_silu(h.data(), at(input, offset, type), type, count, stream.get()) == cudaSuccess);
+  CHECK(h.guards_are_whole());
+  return h.values();
+}
+
+void check_against_oracle(DataType type, int64_t count, int64_t offset, const Stream& stream) {
+  INFO(name_of(type) << " count " << count << " offset " << offset);
+  const auto pairs = rounded(random_values(2 * count, 8.0, 1), type);
+  check_within(run(pairs, type, offset, stream), gated_silu_reference(pairs), bound_for(type));
+}
+
+}  // namespace
+
+TEST_CASE("gated_silu matches the float64 oracle", "[cuda][gated_silu]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kTypes) {
+    for (const int64_t rows : slice::shapes::kAwkwardRows) {
+      for (const int64_t channels : slice::shapes::kAwkwardColumns)
+        check_against_oracle(type, rows * channels, 0, stream);
+      check_against_oracle(type, rows, 0, stream);
+    }
+    for (const auto& model : slice::shapes::kModels)
+      check_against_oracle(type, 19 * model.ffn, 0, stream);
+  }
+}
+
+TEST_CASE("gated_silu reads and writes unaligned views", "[cuda][gated_silu]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kTypes) {
+    for (const int64_t offset : {1, 2, 3, 4, 8}) {
+      for (const int64_t count : {1, 5, 111, 4096, 4099})
+        check_against_oracle(type, count, offset, stream);
+    }
+  }
+}
+
+TEST_CASE("gated_silu is right where the exponential over- or underflows", "[cuda][gated_silu]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kTypes) {
+    const auto pairs = rounded({-200, 2, -90, 2, -17, 1, 0, 5, 17, 1, 90, 2, 200, 2}, type);
+    check_within(run(pairs, type, 0, stream), gated_silu_reference(pairs), bound_for(type));
+    CHECK(std::isnan(run(rounded({NAN, 1}, type), type, 0, stream)[0]));
+  }
+}
+
+TEST_CASE("gated_silu runs on the stream it is given, without waiting", "[cuda][gated_silu]") {
+  require_gpu();
+  const Stream stream;
+  const DataType type = DataType::kBFloat16;
+  const auto pairs = rounded(random_values(2 * 19 * 38, 8.0, 4), type);
+  const DeviceBuffer input = upload(pairs, type);
+  const Output h(19 * 38, type);
+  run(pairs, type, 0, stream);  // loads the kernel, which a capture may not
+  run_captured(stream,
+               [&] { return gated_silu(h.data(), input.data(), type, 19 * 38, stream.get()); });
+  check_within(h.values(), gated_silu_reference(pairs), bound_for(type));
+}
+
+TEST_CASE("gated_silu refuses bad arguments and accepts empty ones", "[gated_silu]") {
+  const DataType type = DataType::kFloat32;
+  alignas(16) float memory[64] = {};  // never touched: the checks come first
+  const auto call = [&](void* h, const void* pairs, int64_t count, DataType of) {
+    return gated_silu(h, pairs, of, count, nullptr);
+  };
+  CHECK(call(nullptr, nullptr, 0, type) == cudaSuccess);
+  CHECK(call(memory, memory + 32, -1, type) == cudaErrorInvalidValue);
+  CHECK(call(memory, memory + 32, 2, DataType::kFloat64) == cudaErrorInvalidValue);
+  CHECK(call(nullptr, memory, 2, type) == cudaErrorInvalidValue);
+  CHECK(call(memory, nullptr, 2, type) == cudaErrorInvalidValue);
+  CHECK(call(memory, memory, 2, type) == cudaErrorInvalidValue);           // in place
+  CHECK(call(memory + 16, memory + 8, 6, type) == cudaErrorInvalidValue);  // overlaps
+  CHECK(call(reinterpret_cast<char*>(memory) + 2, memory + 32, 2, type) ==
+        cudaErrorInvalidValue);  // not even element-aligned
+}
