@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 
@@ -83,6 +84,30 @@ int64_t layer_of(const std::string& key) {
   return at == std::string::npos ? -1 : std::stol(key.substr(at + kLayers.size()));
 }
 
+Tensor random_weight(const std::string& name, at::IntArrayRef shape, at::Device device) {
+  at::manual_seed(std::hash<std::string>()(name));
+  Tensor value = at::empty(shape, at::TensorOptions(device).dtype(at::kHalf));
+  if (shape.size() == 1) return value.fill_(name.ends_with("bias") ? 0 : 1);
+  return value.normal_(0,
+                       is_embedding(name) ? 1 : 1 / std::sqrt(static_cast<double>(shape.back())));
+}
+
+class RandomCheckpoint : public Checkpoint {
+ public:
+  RandomCheckpoint(const ModelConfig& config, at::Device device) : device_(device) {
+    path_ = "random";
+    config_ = config;
+    for (const auto& parameter : DecoderImpl(config).named_parameters())  // placeholders
+      entries_[parameter.key()] = {.shape = parameter.value().sizes().vec(), .dtype = at::kHalf};
+  }
+  Tensor read(const std::string& name) const override {
+    return random_weight(name, entries_.at(name).shape, device_).cpu();
+  }
+
+ private:
+  at::Device device_;
+};
+
 }  // namespace
 
 ModelConfig published_config(const std::string& name) {
@@ -120,19 +145,13 @@ ModelConfig config_of_form(const ModelConfig& dense, const std::string& form) {
 Model random_model(const ModelConfig& config, at::Device device) {
   const at::NoGradGuard no_grad;
   const auto decoder = std::make_shared<DecoderImpl>(config);
-  for (auto& parameter : decoder->named_parameters()) {
-    const auto shape = parameter.value().sizes().vec();
-    Tensor value = at::empty(shape, at::TensorOptions(device).dtype(at::kHalf));
-    if (shape.size() > 1) {
-      const double scale =
-          is_embedding(parameter.key()) ? 1 : 1 / std::sqrt(static_cast<double>(shape.back()));
-      value.normal_(0, scale);
-    } else {
-      value.fill_(parameter.key().ends_with("bias") ? 0 : 1);
-    }
-    parameter.value().set_data(value);
-  }
+  for (auto& parameter : decoder->named_parameters())
+    parameter.value().set_data(random_weight(parameter.key(), parameter.value().sizes(), device));
   return Model(decoder, nullptr, at::kHalf);
+}
+
+std::unique_ptr<Checkpoint> random_checkpoint(const ModelConfig& config, at::Device device) {
+  return std::make_unique<RandomCheckpoint>(config, device);
 }
 
 PlacedBytes placed_bytes(const ModelConfig& config, int64_t tokens) {

@@ -2,10 +2,12 @@
 
 #include <c10/core/Device.h>
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "benchmarks/placement.h"
+#include "libslice/checkpoint.h"
 #include "libslice/config.h"
 #include "libslice/model.h"
 
@@ -23,8 +25,11 @@ ModelConfig published_config(const std::string& name);
 /// @throws std::runtime_error  no such form.
 ModelConfig config_of_form(const ModelConfig& dense, const std::string& form);
 
-/// Random weights that keep the stream near unit size, so that nothing overflows; float16.
+/// Random weights that keep the stream near unit size, so that nothing overflows; float16. The same
+/// names and shapes give the same numbers on devices of one kind.
 Model random_model(const ModelConfig& config, at::Device device);
+/// The same weights as a checkpoint that stands on no disk: a tensor is made when it is read.
+std::unique_ptr<Checkpoint> random_checkpoint(const ModelConfig& config, at::Device device);
 
 /// Bytes of a model's pieces at two bytes a weight, from its sizes alone, each layer with the keys
 /// and values of `tokens` positions in all.

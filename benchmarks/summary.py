@@ -17,6 +17,7 @@ TITLES = {
     "slicing": "Slicing",
     "quality": "Quality, and whole programs",
     "fit": "What --fit predicts",
+    "ranks": "Several GPUs",
 }
 FIGURES = {
     "decode.svg": "Milliseconds of a decoding step against the batch",

@@ -11,14 +11,18 @@ namespace slice {
 
 using at::Tensor;
 
-Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {
+Tensor Sublayer::written(const Tensor& x, KvCache* cache) const {
   const Tensor normed = norm->forward(x);  // (B, T, k_a)
-  Tensor written;                          // (B, T, k_b)
+  Tensor sum;                              // (B, T, k_b)
   for (const Inner& part : inner) {
     const Tensor y = at::linear(part.hidden(normed, cache), part.writer.weight, part.writer.bias);
-    written = written.defined() ? written + y : y;
+    sum = sum.defined() ? sum + y : y;
   }
-  const Tensor z = shortcut->forward(x, written);
+  return sum;
+}
+
+Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {
+  const Tensor z = shortcut->forward(x, written(x, cache));  // (B, T, k_b)
   if (tap != nullptr) (*tap)(z);
   return z;
 }

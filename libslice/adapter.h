@@ -40,6 +40,8 @@ struct Sublayer {
   Shortcut shortcut{nullptr};
   Tap* tap = nullptr;  ///< shown the stream behind the addition
 
+  /// Σᵢ writerᵢ(hiddenᵢ(norm(x))): x (B, T, k_a) → (B, T, k_b).
+  at::Tensor written(const at::Tensor& x, KvCache* cache = nullptr) const;
   /// One sublayer: x (B, T, k_a) → (B, T, k_b).
   at::Tensor forward(const at::Tensor& x, KvCache* cache = nullptr) const;
 };

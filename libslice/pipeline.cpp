@@ -3,18 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include "libslice/checkpoint.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
-#include "libslice/detail/finite.h"
-#include "libslice/detail/memory.h"
-#include "libslice/detail/tensor_text.h"
-#include "libslice/device.h"
-#include "libslice/kv_cache.h"
-#include "libslice/model.h"
 #include "libslice/models/family.h"
 
 namespace slice {
@@ -44,11 +37,6 @@ std::string whole_name(const std::string& name, const ModelConfig& config, int64
   if (!layer) return name;
   const std::string prefix = names.layers + ".";
   return prefix + std::to_string(*layer + begin) + name.substr(name.find('.', prefix.size()));
-}
-
-at::ScalarType held_dtype(const Checkpoint& checkpoint, const PipelineOptions& options) {
-  if (options.dtype) return *options.dtype;
-  return options.device.is_cpu() ? at::kFloat : stored_dtype(checkpoint).value_or(at::kHalf);
 }
 
 }  // namespace
@@ -99,94 +87,38 @@ std::vector<int64_t> split_layers(const ModelConfig& config, int64_t stages) {
 }
 
 Pipeline::Pipeline(const Checkpoint& checkpoint, const ProcessGroup& group,
-                   const PipelineOptions& options)
-    : group_(group),
-      held_(at::TensorOptions(choose_device(options.device.str()))
-                .dtype(held_dtype(checkpoint, options))) {
-  const ModelConfig& config = checkpoint.config();
-  const std::vector<int64_t> cuts = split_layers(config, group.size());
+                   const GroupDecoderOptions& options)
+    : GroupDecoder(checkpoint, group, options) {
+  const std::vector<int64_t> cuts = split_layers(config(), group.size());
   layers_ = {cuts[group.rank()], cuts[group.rank() + 1]};
-  check_entries(DecoderImpl(config), checkpoint);
-  decoder_ = std::make_shared<DecoderImpl>(stage_config(config, layers_.first, layers_.second));
-  detail::name_memory(fmt::format("layers {} … {} of {}", layers_.first, layers_.second - 1,
-                                  checkpoint.path().string()),
-                      held_.device(), [&] {
-                        read_weights(checkpoint);
-                        cache_ = std::make_unique<KvCache>(decoder_->config(), options.batch,
-                                                           options.capacity, held_);
-                      });
+  const models::Names& names = models::family(config().family).names;
+  const auto stays_here = [&](const std::string& name) {
+    if (models::layer_of(names, name)) return true;
+    if (models::is_embedding(names, name)) return first() || (last() && config().tied_head);
+    return last();
+  };
+  take(checkpoint, stage_config(config(), layers_.first, layers_.second), options,
+       [&](const std::string& parameter) {
+         const std::string name = whole_name(parameter, config(), layers_.first);
+         return stays_here(name) ? read(checkpoint, name) : Tensor();
+       });
 }
 
-Pipeline::~Pipeline() = default;
-Pipeline::Pipeline(Pipeline&&) noexcept = default;
-
-void Pipeline::read_weights(const Checkpoint& checkpoint) {
-  const at::NoGradGuard no_grad;
-  const ModelConfig& config = checkpoint.config();
-  const models::Names& names = models::family(config.family).names;
-  for (auto& parameter : decoder_->named_parameters()) {
-    const std::string name = whole_name(parameter.key(), config, layers_.first);
-    if (!models::layer_of(names, name)) {
-      const bool wanted =
-          models::is_embedding(names, name) ? first() || (last() && config.tied_head) : last();
-      if (!wanted) continue;  // stays a placeholder
-    }
-    const Tensor held = checkpoint.read(name).to(held_.dtype().toScalarType());
-    SLICE_CHECK_AS(NumericError, std::isfinite(detail::largest_magnitude(held)),
-                   "{}: {}: holds a NaN or an Inf, or a value that does not fit into {}",
-                   checkpoint.path().string(), name, detail::dtype_name(held.scalar_type()));
-    parameter.value().set_data(held.to(held_.device()));
-  }
-}
-
-/// tokens (B, T) → (B, T, k_0)
-Tensor Pipeline::embed(const Tensor& tokens) const {
-  const Tensor words =
-      at::embedding(decoder_->adapter().embeddings[0].weight, tokens.to(held_.device()));
-  const Tensor positions = decoder_->position_rows();
-  if (!positions.defined()) return words;
-  const int64_t row = length() + decoder_->config().position_offset;
-  return words + positions.slice(0, row, row + tokens.size(1));
-}
-
-Tensor Pipeline::feed(const Tensor& tokens) {
-  const at::NoGradGuard no_grad;
-  const ModelConfig& config = decoder_->config();
-  SLICE_CHECK(tokens.dim() == 2 && tokens.size(0) == cache_->batch() && tokens.size(1) > 0,
-              "pipeline: want ({}, T) tokens, got {}", cache_->batch(), detail::describe(tokens));
+Tensor Pipeline::next_logits(const Tensor& tokens) {
   const int64_t B = tokens.size(0), T = tokens.size(1);
-  SLICE_CHECK(length() + T <= cache_->capacity(), "pipeline: {} positions do not fit into {}",
-              length() + T, cache_->capacity());
-  decoder_->check_tokens(tokens, length());
   Tensor x;  // (B, T, k)
   if (first()) {
-    x = embed(tokens);
+    x = with_positions(at::embedding(parts_.embeddings[0].weight, tokens));
   } else {
-    x = at::empty({B, T, config.stream_size(0)}, held_);
+    x = at::empty({B, T, decoder_->config().stream_size(0)}, held_);
     group_.receive_inplace(x, group_.rank() - 1);
   }
-  for (const Sublayer& s : decoder_->adapter().sublayers) x = s.forward(x, cache_.get());
+  for (const Sublayer& s : parts_.sublayers) x = s.forward(x, cache_.get());
   if (!last()) group_.send(x, group_.rank() + 1);
   Tensor logits = last() ? decoder_->logits(x.select(1, -1))
-                         : at::empty({B, config.vocabulary_size}, held_);  // (B, V)
+                         : at::empty({B, config().vocabulary_size}, held_);  // (B, V)
   group_.copy_from_inplace(group_.size() - 1, logits);
-  cache_->advance(T);
-  logits_ = logits;
-  return logits_;
+  return logits;
 }
-
-Tensor Pipeline::continue_greedy(int64_t n) {
-  SLICE_CHECK(n >= 0, "pipeline: want at least 0 tokens, got {}", n);
-  SLICE_CHECK(logits_.defined(), "pipeline: nothing to continue, feed a prompt first");
-  std::vector<Tensor> ids = {at::empty({cache_->batch(), 0}, held_.dtype(at::kLong))};
-  for (int64_t i = 0; i < n; ++i) {
-    detail::check_finite(logits_, "logits");
-    ids.push_back(logits_.argmax(1, /*keepdim=*/true));  // (B, 1), the same on every rank
-    feed(ids.back());
-  }
-  return at::cat(ids, 1);
-}
-
-int64_t Pipeline::length() const { return cache_->length(); }
 
 }  // namespace slice

@@ -1,6 +1,7 @@
 #include "libslice/process_group.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/ScopeExit.h>
 #ifdef LIBSLICE_GLOO
 #ifndef USE_C10D_GLOO
 #define USE_C10D_GLOO
@@ -76,14 +77,18 @@ struct ProcessGroup::Connections {
 
   /// Runs a collective on t, in place.
   void run(const char* what, Tensor& t, const Call& call, bool all_take_part = true);
+  /// Runs calls that need no check each.
+  void together(const std::function<void()>& calls);
 
   int64_t rank, size;
   std::chrono::milliseconds timeout;
 
  private:
   void guard(const char* what, const std::function<void()>& body) const;
+  void check_presence(const char* what) const;
 
   Backend gloo_, nccl_;
+  bool together_ = false;  // all were there, and will be asked again
 };
 
 namespace {
@@ -172,19 +177,27 @@ void ProcessGroup::Connections::run(const char* what, Tensor& t, const Call& cal
   if (t.numel() == 0) return;
   const bool direct = t.is_cpu() || nccl_;
   std::vector<Tensor> tensors = {direct ? t.contiguous() : t.cpu().contiguous()};
-  guard(what, [&] {
-    if (nccl_ && t.is_cuda()) {
-      if (all_take_part) {
-        // NCCL hardly notices that a process died; Gloo does at once.
-        std::vector<Tensor> present = {at::ones({1}, at::kInt)};
-        gloo_->allreduce(present)->wait();
-      }
-      call(*nccl_, tensors)->wait();
-    } else {
-      call(*gloo_, tensors)->wait();
-    }
-  });
+  const bool on_device = nccl_ && t.is_cuda();
+  if (on_device && all_take_part && !together_) check_presence(what);
+  guard(what, [&] { call(on_device ? *nccl_ : *gloo_, tensors)->wait(); });
   if (!tensors[0].is_same(t)) t.copy_(tensors[0]);
+}
+
+/// NCCL hardly notices that a process died; Gloo does at once.
+void ProcessGroup::Connections::check_presence(const char* what) const {
+  std::vector<Tensor> present = {at::ones({1}, at::kInt)};
+  guard(what, [&] { gloo_->allreduce(present)->wait(); });
+}
+
+void ProcessGroup::Connections::together(const std::function<void()>& calls) {
+  if (!nccl_) return calls();
+  check_presence("a step");
+  {
+    together_ = true;
+    const auto end = c10::make_scope_exit([this] { together_ = false; });
+    calls();
+  }
+  check_presence("a step");
 }
 
 ProcessGroup::ProcessGroup(const Rendezvous& meeting, at::Device device,
@@ -211,6 +224,10 @@ void ProcessGroup::copy_from_inplace(int64_t rank, Tensor& t) const {
   connections_->run("a copy", t, [&](c10d::Backend& backend, std::vector<Tensor>& tensors) {
     return backend.broadcast(tensors, options);
   });
+}
+
+void ProcessGroup::together(const std::function<void()>& calls) const {
+  connections_ ? connections_->together(calls) : calls();
 }
 
 void ProcessGroup::send(const Tensor& t, int64_t to) const {
@@ -248,6 +265,7 @@ int64_t ProcessGroup::rank() const { return 0; }
 int64_t ProcessGroup::size() const { return 1; }
 void ProcessGroup::sum_inplace(Tensor&) const {}
 void ProcessGroup::copy_from_inplace(int64_t, Tensor&) const {}
+void ProcessGroup::together(const std::function<void()>& calls) const { calls(); }
 void ProcessGroup::send(const Tensor&, int64_t) const {}
 void ProcessGroup::receive_inplace(Tensor&, int64_t) const {}
 

@@ -22,4 +22,5 @@
 #include "libslice/search.h"
 #include "libslice/slice_checkpoint.h"
 #include "libslice/slice_model.h"
+#include "libslice/tensor_parallel.h"
 #include "libslice/tokenizer.h"

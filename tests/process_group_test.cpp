@@ -55,6 +55,7 @@ TEST_CASE("a process alone is rank 0 of 1, and calls do nothing") {
   alone.sum_inplace(t);
   alone.copy_from_inplace(0, t);
   alone.gather_rows_inplace(t);
+  alone.together([&] { alone.sum_inplace(t); });
   CHECK(at::equal(t, at::arange(6, at::kDouble)));
   CHECK(alone.sum(2.5) == 2.5);
   CHECK_THROWS_AS(alone.send(t, 1), Error);
@@ -211,6 +212,7 @@ TEST_CASE("a rank of its own on a GPU adds and copies through NCCL", "[cuda]") {
   group.sum_inplace(t);
   group.copy_from_inplace(0, t);
   group.gather_rows_inplace(t);
+  group.together([&] { group.sum_inplace(t); });
   CHECK(at::equal(t.cpu(), at::arange(1000, at::kDouble)));
   CHECK(group.sum(3.0) == 3.0);
 }

@@ -70,6 +70,14 @@ class Workshop {
   Outcome run(const std::vector<std::string>& arguments) const {
     return Child(scratch_.path(), arguments).wait();
   }
+  /// Arguments that slice the model into `out`, calibrated on the text.
+  std::vector<std::string> slicing(const std::string& out,
+                                   const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> arguments = {"slice_model",    path("model"), "--calibration",
+                                          path("text.txt"), "--out",       path(out)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
   const TemporaryDirectory& scratch() const { return scratch_; }
 
   /// Files and directories, hidden ones too, but for the streams of the children.
@@ -90,10 +98,9 @@ class Workshop {
 
 TEST_CASE("slice_model searches a plan for a budget and writes what was asked") {
   const Workshop shop;
-  const Outcome sliced = shop.run({"slice_model", shop.path("model"), "--calibration",
-                                   shop.path("text.txt"), "--calibration", shop.path("text.txt"),
-                                   "--out", shop.path("smaller"), "--remove-blocks", "0.2",
-                                   "--round", "2", "--context", "32", "--samples", "17", "--json"});
+  const Outcome sliced = shop.run(
+      shop.slicing("smaller", {"--calibration", shop.path("text.txt"), "--remove-blocks", "0.2",
+                               "--round", "2", "--context", "32", "--samples", "17", "--json"}));
   INFO(sliced.err);
   REQUIRE(sliced.code == 0);
   const auto report = nlohmann::json::parse(sliced.out);
@@ -112,14 +119,8 @@ TEST_CASE("slice_model searches a plan for a budget and writes what was asked") 
 TEST_CASE("slice_model --stream writes the weights that slice_model writes") {
   const Workshop shop;
   const auto slice_to = [&](const std::string& out, std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
-                                          "--calibration", shop.path("text.txt"),
-                                          "--out",         shop.path(out),
-                                          "--context",     "64",
-                                          "--samples",     "8",
-                                          "--json"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return shop.run(arguments);
+    more.insert(more.end(), {"--context", "64", "--samples", "8", "--json"});
+    return shop.run(shop.slicing(out, more));
   };
   const auto bytes_of = [&](const std::string& out, const char* name) {
     return detail::read_text_file(fs::path(shop.path(out)) / name);
@@ -147,29 +148,10 @@ TEST_CASE("slice_model --stream writes the weights that slice_model writes") {
 
 TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") {
   const Workshop shop;
-  const Outcome sliced = shop.run({"slice_model",
-                                   shop.path("model"),
-                                   "--calibration",
-                                   shop.path("text.txt"),
-                                   "--out",
-                                   shop.path("sliced"),
-                                   "--method",
-                                   "slicegpt",
-                                   "--slice",
-                                   "0.25",
-                                   "--round",
-                                   "1",
-                                   "--context",
-                                   "64",
-                                   "--samples",
-                                   "8",
-                                   "--perplexity",
-                                   shop.path("text.txt"),
-                                   "--windows",
-                                   "2",
-                                   "--json",
-                                   "--report",
-                                   shop.path("report.json")});
+  const Outcome sliced = shop.run(shop.slicing(
+      "sliced", {"--method", "slicegpt", "--slice", "0.25", "--round", "1", "--context", "64",
+                 "--samples", "8", "--perplexity", shop.path("text.txt"), "--windows", "2",
+                 "--json", "--report", shop.path("report.json")}));
   INFO(sliced.err);
   REQUIRE(sliced.code == 0);
   const auto report = nlohmann::json::parse(sliced.out);
@@ -268,10 +250,8 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
   const std::string model = shop.path("model"), text = shop.path("text.txt"),
                     out = shop.path("out");
   const auto slice = [&](std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"slice_model", model, "--calibration", text,
-                                          "--out",       out,   "--context",     "64"};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
+    more.insert(more.end(), {"--context", "64"});
+    return shop.slicing("out", more);
   };
   const auto slice_model = [&](const std::string& which, const std::string& calibration) {
     return std::vector<std::string>{"slice_model", which, "--calibration", calibration,
@@ -376,9 +356,8 @@ TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
   const Workshop shop;
   const auto before = shop.listing();
   const Child child(shop.scratch().path(),
-                    {"slice_model", shop.path("model"), "--calibration", shop.path("text.txt"),
-                     "--out", shop.path("out"), "--context", "8", "--samples", "1000",
-                     "--perplexity", shop.path("text.txt"), "--windows", "100000"});
+                    shop.slicing("out", {"--context", "8", "--samples", "1000", "--perplexity",
+                                         shop.path("text.txt"), "--windows", "100000"}));
   while (detail::read_text_file(child.err()).find("score") == std::string::npos) {  // it is at work
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
@@ -399,14 +378,9 @@ TEST_CASE("two processes slice one model, and the first one writes it") {
   const Workshop shop;
   const TemporaryDirectory others;
   const int64_t port = free_port();
-  const std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
-                                              "--calibration", shop.path("text.txt"),
-                                              "--out",         shop.path("small"),
-                                              "--slice",       "0.25",
-                                              "--round",       "2",
-                                              "--context",     "32",
-                                              "--samples",     "17",
-                                              "--device",      "cpu"};
+  const std::vector<std::string> arguments = shop.slicing(
+      "small",
+      {"--slice", "0.25", "--round", "2", "--context", "32", "--samples", "17", "--device", "cpu"});
   const Child second(others.path(), arguments, 0, of_two(1, port));
   const Outcome first = Child(shop.scratch().path(), arguments, 0, of_two(0, port)).wait(),
                 silent = second.wait();
@@ -430,12 +404,8 @@ TEST_CASE("a process whose other one is killed says so and leaves nothing") {
   const TemporaryDirectory others;
   const auto before = shop.listing();
   const int64_t port = free_port();
-  const std::vector<std::string> arguments = {"slice_model",   shop.path("model"),
-                                              "--calibration", shop.path("text.txt"),
-                                              "--out",         shop.path("out"),
-                                              "--context",     "8",
-                                              "--samples",     "1000",
-                                              "--device",      "cpu"};
+  const std::vector<std::string> arguments =
+      shop.slicing("out", {"--context", "8", "--samples", "1000", "--device", "cpu"});
   const Child second(others.path(), arguments, 0, of_two(1, port)),
       first(shop.scratch().path(), arguments, 0, of_two(0, port));
   while (detail::read_text_file(first.err()).empty()) {  // it is at work
