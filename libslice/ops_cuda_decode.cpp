@@ -18,6 +18,7 @@
 #include "libslice/detail/decode_model.h"
 #include "libslice/detail/decode_plan.h"
 #include "libslice/detail/skinny_layer.h"
+#include "libslice/detail/wide_layer.h"
 
 namespace slice::detail {
 
@@ -162,12 +163,14 @@ class CudaDecodePlan final : public DecodePlan {
     Tensor x = x_;  // (B, k_0)
     int64_t layer = 0;
     for (const DecodeSublayer& s : model_.sublayers) {
-      x = is_skinny() ? skinny_sublayer(s, x, layer) : wide_sublayer(s, x, layer);
+      x = is_skinny()
+              ? skinny_sublayer(s, x, layer)
+              : wide_sublayer(model_, s, x, [&](const Tensor& qkv) { return attend(qkv, layer); });
       layer += s.inner[0].attention ? 1 : 0;
     }
     if (!is_skinny()) {
       logits_.copy_(
-          at::linear(model_.final_norm->forward(x), model_.head.weight, model_.head.bias));
+          at::linear(wide_norm(model_.final_norm, x), model_.head.weight, model_.head.bias));
       return;
     }
     kernels::SkinnyLinear head = skinny(x, model_.head.weight, model_.head.bias);
@@ -237,19 +240,6 @@ class CudaDecodePlan final : public DecodePlan {
       }
     }
     return y;
-  }
-
-  Tensor wide_sublayer(const DecodeSublayer& s, const Tensor& x, int64_t layer) {
-    const Tensor normed = s.norm->forward(x);  // (B, k_a)
-    Tensor y;
-    for (const DecodeInner& inner : s.inner) {
-      const Tensor read = at::linear(normed, inner.readers, inner.readers_bias);
-      const Tensor hidden =
-          inner.attention ? attend(read, layer) : model_.activated(read, inner.gated);
-      const Tensor written = at::linear(hidden, inner.writer, inner.writer_bias);  // (B, k_b)
-      y = y.defined() ? y + written : written;
-    }
-    return s.shortcut->forward(x, y);
   }
 
   const KvCache& cache_;

@@ -5,15 +5,14 @@
 
 #include <algorithm>
 
-#include "cuda/gated_silu.h"
 #include "cuda/rotary_append.h"
 #include "libslice/attention.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/cuda_arguments.h"
 #include "libslice/detail/cuda_status.h"
 #include "libslice/detail/decode_model.h"
-#include "libslice/detail/ops_cuda.h"
 #include "libslice/detail/prefill.h"
+#include "libslice/detail/wide_layer.h"
 
 namespace slice::detail {
 
@@ -25,31 +24,6 @@ using ops::on_device::data_type;
 namespace {
 
 constexpr int64_t kFlashAlignment = 8;  // of a head, for LibTorch's flash attention
-
-/// x (n, k) → (n, k)
-Tensor normed(const Norm& norm, const Tensor& x) {
-  if (norm->weighted() && norm->kind() == NormKind::kLayer) return norm->forward(x);
-  return ops::on_device::rms_norm(x, norm->hidden_size(), norm->eps(), norm->weight);
-}
-
-/// What a sublayer's writers add to: the shortcut of x (n, k_a) and their biases, (n, k_b). In x's
-/// own memory where the widths agree and the shortcut is no full matrix.
-Tensor shortcut_and_biases(const DecodeSublayer& s, Tensor x) {
-  const Tensor &weight = s.shortcut->weight, &up = s.shortcut->up;
-  const int64_t width = s.inner[0].writer.size(0);
-  Tensor y = x, low;
-  if (up.defined()) low = at::linear(x, s.shortcut->down);  // (n, R)
-  if (weight.defined() && weight.dim() == 2) {
-    y = at::linear(x, weight);
-  } else {
-    if (weight.defined()) y = y.narrow(1, 0, weight.size(0)).mul_(weight);
-    if (y.size(1) != width) y = at::constant_pad_nd(y, {0, width - y.size(1)});
-  }
-  if (low.defined()) y.addmm_(low, up.t());
-  for (const DecodeInner& inner : s.inner)
-    if (inner.writer_bias.defined()) y.add_(inner.writer_bias);
-  return y;
-}
 
 /// Some tokens of some sequences on their way through all layers.
 class Passage {
@@ -65,36 +39,14 @@ class Passage {
     Tensor x = model_.decoder.embed(tokens, position_).flatten(0, 1);  // (n·T, k_0)
     int64_t layer = 0;
     for (const DecodeSublayer& s : model_.sublayers) {
-      x = sublayer(s, x, layer);
+      x = wide_sublayer(model_, s, x,
+                        [&](const Tensor& qkv) { return attention(qkv, layer); });  // (n·T, k)
       layer += s.inner[0].attention ? 1 : 0;
     }
     return x.reshape({sequences_, tokens_, x.size(1)});
   }
 
  private:
-  /// x (n·T, k_a), which it may write to → (n·T, k_b)
-  Tensor sublayer(const DecodeSublayer& s, const Tensor& x, int64_t layer) const {
-    const Tensor n = normed(s.norm, x);    // (n·T, k_a)
-    Tensor y = shortcut_and_biases(s, x);  // (n·T, k_b)
-    for (const DecodeInner& inner : s.inner) {
-      Tensor hidden = at::linear(n, inner.readers, inner.readers_bias);  // (n·T, rows)
-      hidden = inner.attention ? attention(hidden, layer) : activated(hidden, inner.gated);
-      y.addmm_(hidden, inner.writer.t());
-    }
-    return y;
-  }
-
-  /// pairs (n·T, rows) → (n·T, F)
-  Tensor activated(const Tensor& read, bool gated) const {
-    if (!gated || model_.config.activation != Activation::kSilu)
-      return model_.activated(read, gated);
-    Tensor h = at::empty({read.size(0), read.size(1) / 2}, read.options());
-    check(kernels::gated_silu(h.mutable_data_ptr(), read.const_data_ptr(),
-                              data_type(read.scalar_type()), h.numel(), current_stream()),
-          "gated_silu");
-    return h;
-  }
-
   /// qkv (n·T, (h + 2·kv)·d), whose queries are turned in place → (n·T, h·d)
   Tensor attention(const Tensor& qkv, int64_t layer) const {
     const ModelConfig& c = model_.config;
