@@ -139,42 +139,28 @@ TEST_CASE("on a GPU captured logits in half precision differ by roundings", "[cu
   }
 }
 
-TEST_CASE("on a GPU a prompt's logits are the modules', fed at once or in two, in every layout",
+TEST_CASE("on a GPU a prompt's logits differ from exact ones by roundings, in every layout",
           "[cuda]") {
   require_gpu();
   for (const auto& [name, config] : layouts()) {
-    for (const int64_t B : batches(name, {1, 3})) {
-      INFO(tests::describe(config) << " " << name << " batch " << B);
-      const Model model = on_gpu(config, at::kFloat);
-      const Tensor tokens = random_tokens(config, B, 24).to(at::kCUDA);
-      const Tensor prompt = tokens.slice(1, 0, 23);
-      const Tensor want = last_logits(model, prompt), behind = last_logits(model, tokens);
-      Generator once(model, 30, B), twice(model, 30, B);
-      CHECK(relative_difference(once.feed(prompt).cpu(), want) < 1e-5);
-      twice.feed(prompt.slice(1, 0, 9).cpu());
-      CHECK(relative_difference(twice.feed(prompt.slice(1, 9)).cpu(), want) < 1e-5);
-      CHECK(twice.length() == 23);
-      CHECK(relative_difference(twice.feed(tokens.slice(1, 23)).cpu(), behind) < 1e-5);
-    }
-  }
-}
-
-TEST_CASE("on a GPU a prompt's logits in half precision differ by roundings", "[cuda]") {
-  require_gpu();
-  for (const auto& [name, config] : layouts()) {
-    for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
-      for (const int64_t B : batches(name, {2, 5})) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+      for (const int64_t B : batches(name, {1, 3})) {
         INFO(tests::describe(config) << " " << name << " " << c10::toString(dtype) << " " << B);
-        const Tensor prompt = random_tokens(config, B, 30).to(at::kCUDA);
-        const Model half = on_gpu(config, dtype);
-        const Tensor want = last_logits(exact_twin(config, dtype), prompt);
-        const double bound =
-            3 * relative_difference(last_logits(half, prompt), want) + 4 * roundoff(dtype);
-        Generator once(half, 30, B), twice(half, 40, B);
-        CHECK(relative_difference(once.feed(prompt).to(at::kDouble).cpu(), want) < bound);
-        twice.feed(prompt.slice(1, 0, 13));
-        CHECK(relative_difference(twice.feed(prompt.slice(1, 13)).to(at::kDouble).cpu(), want) <
-              bound);
+        const Tensor tokens = random_tokens(config, B, 31).to(at::kCUDA);
+        const Tensor prompt = tokens.slice(1, 0, 30);
+        const Model model = on_gpu(config, dtype), exact = exact_twin(config, dtype);
+        // As close as the modules, which round at other places, to a factor.
+        const auto is_close = [&](const Tensor& logits, const Tensor& text) {
+          const Tensor want = last_logits(exact, text);
+          return relative_difference(logits.to(at::kDouble).cpu(), want) <
+                 3 * relative_difference(last_logits(model, text), want) + 4 * roundoff(dtype);
+        };
+        Generator once(model, 30, B), twice(model, 40, B);
+        CHECK(is_close(once.feed(prompt), prompt));
+        twice.feed(prompt.slice(1, 0, 13).cpu());
+        CHECK(is_close(twice.feed(prompt.slice(1, 13)), prompt));
+        CHECK(twice.length() == 30);
+        CHECK(is_close(twice.feed(tokens.slice(1, 30)), tokens));
       }
     }
   }
@@ -192,7 +178,7 @@ TEST_CASE("on a GPU a prompt passes the layers in chunks of any size", "[cuda]")
       INFO("chunks of " << chunk << " tokens");
       const KvCache cache(config, 5, 23, at::TensorOptions(at::kCUDA).dtype(at::kFloat));
       const Tensor logits = detail::prefill(laid_out, cache, prompt, 0, chunk);
-      CHECK(relative_difference(logits.cpu(), want) < 1e-5);
+      CHECK(relative_difference(logits.to(at::kDouble).cpu(), want) < 1e-5);
     }
   }
 }
