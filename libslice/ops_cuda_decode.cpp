@@ -8,16 +8,20 @@
 #include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <optional>
 
 #include "cuda/decode_attention.h"
+#include "cuda/draw_token.h"
 #include "cuda/sample.h"
 #include "cuda/skinny_linear.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/cuda_status.h"
 #include "libslice/detail/decode_plan.h"
 #include "libslice/detail/decode_weights.h"
+#include "libslice/detail/draw.h"
+#include "libslice/sampling.h"
 
 namespace slice::detail {
 
@@ -138,6 +142,9 @@ void on_side_stream(const std::function<void()>& body) {
   check(cudaStreamSynchronize(side.stream()), "cudaStreamSynchronize");
 }
 
+/// Where a step takes its tokens from: what was written down for it, the largest logits, or chance.
+enum class Choice { kGiven, kGreedy, kDrawn };
+
 class CudaDecodePlan final : public DecodePlan {
  public:
   CudaDecodePlan(const DecoderImpl& decoder, const KvCache& cache)
@@ -155,6 +162,7 @@ class CudaDecodePlan final : public DecodePlan {
     history_ = at::zeros({B, cache.capacity()}, options.dtype(at::kLong));
     positions_ = at::zeros({B}, options.dtype(at::kInt));
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
+    draws_ = at::zeros({B, static_cast<int64_t>(sizeof(kernels::TokenDraw))}, bytes);
     prepare_attention(options);
   }
 
@@ -162,23 +170,39 @@ class CudaDecodePlan final : public DecodePlan {
     const c10::cuda::CUDAGuard guard(embedding_.device());
     stand_at(position);
     history_.select(1, position).copy_(tokens);
-    run(given_, /*greedy=*/false);
+    run(Choice::kGiven);
     next_ = position + 1;
     return logits_;
   }
 
   Tensor continue_greedy(const Tensor& logits, int64_t n, int64_t position) override {
     const c10::cuda::CUDAGuard guard(embedding_.device());
-    if (!logits.is_same(logits_)) logits_.copy_(logits);
-    stand_at(position);
-    for (int64_t i = 0; i < n; ++i) run(greedy_, /*greedy=*/true);
-    next_ = position + n;
-    return history_.slice(1, position, position + n).clone();  // (B, n)
+    return continue_by(Choice::kGreedy, logits, n, position);
+  }
+
+  Tensor continue_drawn(const Tensor& logits, int64_t n, int64_t position,
+                        const SamplingOptions& sampling, uint64_t seed) override {
+    const c10::cuda::CUDAGuard guard(embedding_.device());
+    const DrawScale scale = draw_scale(sampling.temperature, sampling.top_p);
+    std::vector<kernels::TokenDraw> draws;
+    for (int64_t b = 0; b < cache_.batch(); ++b)
+      draws.push_back({seed, static_cast<uint64_t>(b), scale.top_p, scale.steps});
+    // Of memory that is not pinned the driver takes a copy before it returns.
+    draws_.copy_(at::from_blob(draws.data(), draws_.sizes(), at::kByte), /*non_blocking=*/true);
+    return continue_by(Choice::kDrawn, logits, n, position);
   }
 
   const Tensor& logits() const override { return logits_; }
 
  private:
+  Tensor continue_by(Choice choice, const Tensor& logits, int64_t n, int64_t position) {
+    if (!logits.is_same(logits_)) logits_.copy_(logits);
+    stand_at(position);
+    for (int64_t i = 0; i < n; ++i) run(choice);
+    next_ = position + n;
+    return history_.slice(1, position, position + n).clone();  // (B, n)
+  }
+
   void prepare_attention(const at::TensorOptions& options) {
     const auto wide = options.dtype(at::kDouble);
     const int64_t turning =
@@ -218,16 +242,17 @@ class CudaDecodePlan final : public DecodePlan {
 
   /// One step at the next position. The first time its graph is captured, behind a run that loads
   /// the kernels and cuBLAS, which a capture may not.
-  void run(std::unique_ptr<at::cuda::CUDAGraph>& graph, bool greedy) {
+  void run(Choice choice) {
+    std::unique_ptr<at::cuda::CUDAGraph>& graph = graphs_[static_cast<size_t>(choice)];
     if (!graph) {
       const Tensor position = positions_.clone(), logits = logits_.clone();
       try {
         on_side_stream([&] {
-          step(greedy);
+          step(choice);
           positions_.copy_(position);
           logits_.copy_(logits);
           check(cudaStreamSynchronize(current_stream()), "cudaStreamSynchronize");
-          graph = captured(greedy);
+          graph = captured(choice);
         });
       } catch (...) {
         next_ = -1;  // nobody knows where the device stands
@@ -238,11 +263,11 @@ class CudaDecodePlan final : public DecodePlan {
   }
 
   /// A step as a graph; a throw ends the capture.
-  std::unique_ptr<at::cuda::CUDAGraph> captured(bool greedy) {
+  std::unique_ptr<at::cuda::CUDAGraph> captured(Choice choice) {
     auto graph = std::make_unique<at::cuda::CUDAGraph>();
     graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
     try {
-      step(greedy);
+      step(choice);
     } catch (...) {
       try {
         graph->capture_end();
@@ -254,9 +279,9 @@ class CudaDecodePlan final : public DecodePlan {
     return graph;
   }
 
-  void step(bool greedy) {
+  void step(Choice choice) {
     const at::NoGradGuard no_grad;
-    next_token(greedy);
+    next_token(choice);
     Tensor x = x_;  // (B, k_0)
     int64_t layer = 0;
     for (const DecodeSublayer& s : sublayers_) {
@@ -274,13 +299,13 @@ class CudaDecodePlan final : public DecodePlan {
 
   bool is_skinny() const { return cache_.batch() <= kFewSequences; }
 
-  void next_token(bool greedy) {
+  void next_token(Choice choice) {
     const Tensor rows = decoder_.position_rows();
     kernels::NextToken next;
     next.x = x_.mutable_data_ptr();
     next.history = history_.mutable_data_ptr<int64_t>();
     next.positions = positions_.mutable_data_ptr<int32_t>();
-    next.logits = greedy ? pointer(logits_) : nullptr;
+    next.logits = choice == Choice::kGiven ? nullptr : pointer(logits_);
     next.embedding = pointer(embedding_);
     next.position_rows = pointer(rows);
     next.workspace = choice_.mutable_data_ptr();
@@ -290,7 +315,12 @@ class CudaDecodePlan final : public DecodePlan {
     next.width = x_.size(1);
     next.capacity = cache_.capacity();
     next.position_offset = config_.position_offset;
-    check(kernels::next_token(next, current_stream()), "next_token");
+    if (choice != Choice::kDrawn) {
+      check(kernels::next_token(next, current_stream()), "next_token");
+      return;
+    }
+    const auto* draws = static_cast<const kernels::TokenDraw*>(pointer(draws_));
+    check(kernels::draw_token(next, draws, current_stream()), "draw_token");
   }
 
   /// qkv (B, (h + 2·kv)·d) → (B, h·d)
@@ -362,8 +392,8 @@ class CudaDecodePlan final : public DecodePlan {
   LinearRef head_;
   kernels::DecodeAttention attention_;
   int64_t next_ = -1;  // position the device stands in front of
-  Tensor embedding_, x_, logits_, history_, positions_, choice_, partials_, cosine_, sine_;
-  std::unique_ptr<at::cuda::CUDAGraph> given_, greedy_;
+  Tensor embedding_, x_, logits_, history_, positions_, choice_, draws_, partials_, cosine_, sine_;
+  std::array<std::unique_ptr<at::cuda::CUDAGraph>, 3> graphs_;  // one a Choice
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 namespace slice {
 class DecoderImpl;
 class KvCache;
+struct SamplingOptions;
 }  // namespace slice
 
 namespace slice::detail {
@@ -25,6 +26,10 @@ class DecodePlan {
   /// @param position  of the first token
   /// @return          ids (B, n) int64 on the device, −1 where logits held a NaN
   virtual at::Tensor continue_greedy(const at::Tensor& logits, int64_t n, int64_t position) = 0;
+  /// The same with tokens that are drawn, those of row b as sample_token draws them of sequence b.
+  /// Other options need no other graph.
+  virtual at::Tensor continue_drawn(const at::Tensor& logits, int64_t n, int64_t position,
+                                    const SamplingOptions& sampling, uint64_t seed) = 0;
   /// Logits behind what was fed last, (B, V); the next call overwrites them.
   virtual const at::Tensor& logits() const = 0;
 };
