@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <map>
 #include <optional>
 
 #include "cuda/decode_attention.h"
@@ -158,11 +159,12 @@ class CudaDecodePlan final : public DecodePlan {
     const auto bytes = options.dtype(at::kByte);
     const int64_t B = cache.batch();
     x_ = at::empty({B, embedding_.size(1)}, options);
-    logits_ = at::empty({B, head_.weight.size(0)}, options);
+    logits_ = at::zeros({B, head_.weight.size(0)}, options);
     history_ = at::zeros({B, cache.capacity()}, options.dtype(at::kLong));
     positions_ = at::zeros({B}, options.dtype(at::kInt));
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
-    draws_ = at::zeros({B, static_cast<int64_t>(sizeof(kernels::TokenDraw))}, bytes);
+    draws_ = at::empty({B, static_cast<int64_t>(sizeof(kernels::TokenDraw))}, bytes);
+    set_draws(0, B, {}, 0);  // rows that nobody entered draw, too
     prepare_attention(options);
   }
 
@@ -170,7 +172,7 @@ class CudaDecodePlan final : public DecodePlan {
     const c10::cuda::CUDAGuard guard(embedding_.device());
     stand_at(position);
     history_.select(1, position).copy_(tokens);
-    run(Choice::kGiven);
+    run(Choice::kGiven, cache_.batch());
     next_ = position + 1;
     return logits_;
   }
@@ -183,22 +185,55 @@ class CudaDecodePlan final : public DecodePlan {
   Tensor continue_drawn(const Tensor& logits, int64_t n, int64_t position,
                         const SamplingOptions& sampling, uint64_t seed) override {
     const c10::cuda::CUDAGuard guard(embedding_.device());
-    const DrawScale scale = draw_scale(sampling.temperature, sampling.top_p);
-    std::vector<kernels::TokenDraw> draws;
-    for (int64_t b = 0; b < cache_.batch(); ++b)
-      draws.push_back({seed, static_cast<uint64_t>(b), scale.top_p, scale.steps});
-    // Of memory that is not pinned the driver takes a copy before it returns.
-    draws_.copy_(at::from_blob(draws.data(), draws_.sizes(), at::kByte), /*non_blocking=*/true);
+    set_draws(0, cache_.batch(), sampling, seed);
     return continue_by(Choice::kDrawn, logits, n, position);
+  }
+
+  void enter(int64_t b, const Tensor& logits, const SamplingOptions& sampling,
+             uint64_t seed) override {
+    const c10::cuda::CUDAGuard guard(embedding_.device());
+    logits_[b].copy_(logits);
+    set_draws(b, b + 1, sampling, seed);
+  }
+
+  Tensor continue_rows(const std::vector<int32_t>& positions, int64_t n) override {
+    const c10::cuda::CUDAGuard guard(embedding_.device());
+    const auto rows = static_cast<int64_t>(positions.size());
+    const Tensor here = positions_.narrow(0, 0, rows);
+    const Tensor before = at::tensor(positions, at::kInt) - 1;  // a step counts up
+    here.copy_(before, /*non_blocking=*/true);
+    next_ = -1;
+    for (int64_t i = 0; i < n; ++i) run(Choice::kDrawn, rows);
+    const Tensor places =
+        here.to(at::kLong).unsqueeze(1) + at::arange(1 - n, 1, history_.options());  // (rows, n)
+    return history_.narrow(0, 0, rows).gather(1, places);
   }
 
   const Tensor& logits() const override { return logits_; }
 
  private:
+  /// What a number of rows, the first so many, has of its own.
+  struct Rows {
+    kernels::DecodeAttention attention;
+    Tensor partials;
+    std::array<std::unique_ptr<at::cuda::CUDAGraph>, 3> graphs;  // one a Choice
+  };
+
+  /// Rows [begin, end) are drawn as sequences 0, 1, … of `seed`.
+  void set_draws(int64_t begin, int64_t end, const SamplingOptions& sampling, uint64_t seed) {
+    const DrawScale scale = draw_scale(sampling.temperature, sampling.top_p);
+    std::vector<kernels::TokenDraw> draws;
+    for (int64_t b = begin; b < end; ++b)
+      draws.push_back({seed, static_cast<uint64_t>(b - begin), scale.top_p, scale.steps});
+    const Tensor target = draws_.slice(0, begin, end);
+    // Of memory that is not pinned the driver takes a copy before it returns.
+    target.copy_(at::from_blob(draws.data(), target.sizes(), at::kByte), /*non_blocking=*/true);
+  }
+
   Tensor continue_by(Choice choice, const Tensor& logits, int64_t n, int64_t position) {
     if (!logits.is_same(logits_)) logits_.copy_(logits);
     stand_at(position);
-    for (int64_t i = 0; i < n; ++i) run(choice);
+    for (int64_t i = 0; i < n; ++i) run(choice, cache_.batch());
     next_ = position + n;
     return history_.slice(1, position, position + n).clone();  // (B, n)
   }
@@ -208,7 +243,6 @@ class CudaDecodePlan final : public DecodePlan {
     const int64_t turning =
         config_.learned_positions > 0 ? 0 : config_.rotary_size.value_or(config_.head_size);
     attention_.type = data_type(options.dtype().toScalarType());
-    attention_.batch = cache_.batch();
     attention_.heads = config_.heads;
     attention_.kv_heads = config_.kv_heads;
     attention_.head_size = config_.head_size;
@@ -225,13 +259,19 @@ class CudaDecodePlan final : public DecodePlan {
       attention_.cosine = cosine_.const_data_ptr<float>();
       attention_.sine = sine_.const_data_ptr<float>();
     }
-    attention_.splits = kernels::decode_attention_splits(
-        cache_.batch(), config_.kv_heads, cache_.capacity(),
+  }
+
+  Rows& rows_of(int64_t rows) {
+    if (const auto found = rows_.find(rows); found != rows_.end()) return found->second;
+    Rows made{attention_, {}, {}};
+    made.attention.batch = rows;
+    made.attention.splits = kernels::decode_attention_splits(
+        rows, config_.kv_heads, cache_.capacity(),
         at::cuda::getCurrentDeviceProperties()->multiProcessorCount);
-    partials_ =
-        at::zeros({static_cast<int64_t>(kernels::decode_attention_workspace_bytes(attention_))},
-                  options.dtype(at::kByte));
-    attention_.workspace = partials_.mutable_data_ptr();
+    const size_t bytes = kernels::decode_attention_workspace_bytes(made.attention);
+    made.partials = at::zeros({static_cast<int64_t>(bytes)}, embedding_.options().dtype(at::kByte));
+    made.attention.workspace = made.partials.mutable_data_ptr();
+    return rows_.emplace(rows, std::move(made)).first->second;
   }
 
   /// Makes `position` the next one on the device.
@@ -240,19 +280,19 @@ class CudaDecodePlan final : public DecodePlan {
     next_ = position;
   }
 
-  /// One step at the next position. The first time its graph is captured, behind a run that loads
-  /// the kernels and cuBLAS, which a capture may not.
-  void run(Choice choice) {
-    std::unique_ptr<at::cuda::CUDAGraph>& graph = graphs_[static_cast<size_t>(choice)];
+  /// One step of the first `rows` rows at their next positions. The first time its graph is
+  /// captured, behind a run that loads the kernels and cuBLAS, which a capture may not.
+  void run(Choice choice, int64_t rows) {
+    auto& graph = rows_of(rows).graphs[static_cast<size_t>(choice)];
     if (!graph) {
       const Tensor position = positions_.clone(), logits = logits_.clone();
       try {
         on_side_stream([&] {
-          step(choice);
+          step(choice, rows);
           positions_.copy_(position);
           logits_.copy_(logits);
           check(cudaStreamSynchronize(current_stream()), "cudaStreamSynchronize");
-          graph = captured(choice);
+          graph = captured(choice, rows);
         });
       } catch (...) {
         next_ = -1;  // nobody knows where the device stands
@@ -263,11 +303,11 @@ class CudaDecodePlan final : public DecodePlan {
   }
 
   /// A step as a graph; a throw ends the capture.
-  std::unique_ptr<at::cuda::CUDAGraph> captured(Choice choice) {
+  std::unique_ptr<at::cuda::CUDAGraph> captured(Choice choice, int64_t rows) {
     auto graph = std::make_unique<at::cuda::CUDAGraph>();
     graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
     try {
-      step(choice);
+      step(choice, rows);
     } catch (...) {
       try {
         graph->capture_end();
@@ -279,38 +319,38 @@ class CudaDecodePlan final : public DecodePlan {
     return graph;
   }
 
-  void step(Choice choice) {
+  void step(Choice choice, int64_t rows) {
     const at::NoGradGuard no_grad;
-    next_token(choice);
-    Tensor x = x_;  // (B, k_0)
+    next_token(choice, rows);
+    const bool is_skinny = rows <= kFewSequences;
+    Tensor x = x_.narrow(0, 0, rows);            // (rows, k_0)
+    Tensor logits = logits_.narrow(0, 0, rows);  // (rows, V)
     int64_t layer = 0;
     for (const DecodeSublayer& s : sublayers_) {
-      x = is_skinny() ? skinny_sublayer(s, x, layer) : wide_sublayer(s, x, layer);
+      x = is_skinny ? skinny_sublayer(s, x, layer) : wide_sublayer(s, x, layer);
       layer += s.inner[0].attention ? 1 : 0;
     }
-    if (!is_skinny()) {
-      logits_.copy_(at::linear(final_norm_->forward(x), head_.weight, head_.bias));
+    if (!is_skinny) {
+      logits.copy_(at::linear(final_norm_->forward(x), head_.weight, head_.bias));
       return;
     }
     kernels::SkinnyLinear head = skinny(x, head_.weight, head_.bias);
     const Tensor read = read_normed(head, x, final_norm_);
-    launch(head, logits_);
+    launch(head, logits);
   }
 
-  bool is_skinny() const { return cache_.batch() <= kFewSequences; }
-
-  void next_token(Choice choice) {
-    const Tensor rows = decoder_.position_rows();
+  void next_token(Choice choice, int64_t rows) {
+    const Tensor position_rows = decoder_.position_rows();
     kernels::NextToken next;
     next.x = x_.mutable_data_ptr();
     next.history = history_.mutable_data_ptr<int64_t>();
     next.positions = positions_.mutable_data_ptr<int32_t>();
     next.logits = choice == Choice::kGiven ? nullptr : pointer(logits_);
     next.embedding = pointer(embedding_);
-    next.position_rows = pointer(rows);
+    next.position_rows = pointer(position_rows);
     next.workspace = choice_.mutable_data_ptr();
     next.type = data_type(x_.scalar_type());
-    next.batch = cache_.batch();
+    next.batch = rows;
     next.vocabulary = logits_.size(1);
     next.width = x_.size(1);
     next.capacity = cache_.capacity();
@@ -326,7 +366,7 @@ class CudaDecodePlan final : public DecodePlan {
   /// qkv (B, (h + 2·kv)·d) → (B, h·d)
   Tensor attend(const Tensor& qkv, int64_t layer) {
     Tensor out = at::empty({qkv.size(0), config_.heads * config_.head_size}, qkv.options());
-    kernels::DecodeAttention attention = attention_;
+    kernels::DecodeAttention attention = rows_.at(qkv.size(0)).attention;
     attention.out = out.mutable_data_ptr();
     attention.qkv = pointer(qkv);
     attention.keys = cache_.keys(layer).mutable_data_ptr();
@@ -390,10 +430,10 @@ class CudaDecodePlan final : public DecodePlan {
   std::vector<DecodeSublayer> sublayers_;
   Norm final_norm_{nullptr};
   LinearRef head_;
-  kernels::DecodeAttention attention_;
-  int64_t next_ = -1;  // position the device stands in front of
-  Tensor embedding_, x_, logits_, history_, positions_, choice_, draws_, partials_, cosine_, sine_;
-  std::array<std::unique_ptr<at::cuda::CUDAGraph>, 3> graphs_;  // one a Choice
+  kernels::DecodeAttention attention_;  // what it is for any number of rows
+  int64_t next_ = -1;                   // position the device stands in front of
+  Tensor embedding_, x_, logits_, history_, positions_, choice_, draws_, cosine_, sine_;
+  std::map<int64_t, Rows> rows_;
 };
 
 }  // namespace
