@@ -4,7 +4,7 @@
 
 #include "cuda/detail/dependent_launch.cuh"
 #include "cuda/detail/early_start.h"
-#include "cuda/detail/numeric.cuh"
+#include "cuda/detail/next_token.cuh"
 #include "cuda/detail/range.h"
 
 // next_token:   t = argmax(logits);  x = E[t] + P[p]
@@ -20,14 +20,12 @@ namespace slice::kernels {
 namespace {
 
 using detail::Pack;
+using Key = detail::TokenKey;
 
 constexpr int kThreads = 256;
-constexpr int kWarp = 32;
 constexpr int kPacksPerThread = 4;
 constexpr int kMostBlocks = 64;
 constexpr int kVectorBytes = 16;
-
-using Key = unsigned long long;  // what atomicMax takes
 
 /// A row's best token so far.
 struct Best {
@@ -37,74 +35,28 @@ struct Best {
 
 template <typename T>
 struct Arguments {
-  T* x;
-  int64_t* history;
-  int32_t* positions;
+  detail::TokenStep<T> step;
   const T* logits;
-  const T* embedding;
-  const T* position_rows;
   Best* best;
-  int64_t vocabulary, width, capacity, position_offset;
+  int64_t vocabulary;
   int blocks;  // a row
 };
-
-constexpr unsigned kNanBits = 0xffffffffu;
-
-/// Larger for a larger logit, and of equal ones for the lower id.
-__device__ __forceinline__ Key key_of(float value, unsigned id) {
-  const unsigned bits = __float_as_uint(value + 0.0f);  // −0 becomes 0
-  const unsigned ordered = isnan(value)                ? kNanBits
-                           : (bits & 0x80000000u) != 0 ? ~bits
-                                                       : bits | 0x80000000u;
-  return (static_cast<Key>(ordered) << 32) | (0xffffffffu - id);
-}
-
-__device__ __forceinline__ Key block_maximum(Key key, Key* partial) {
-#pragma unroll
-  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
-    key = max(key, __shfl_xor_sync(0xffffffffu, key, mask));
-  }
-  if (threadIdx.x % kWarp == 0) partial[threadIdx.x / kWarp] = key;
-  __syncthreads();
-  Key result = partial[0];
-#pragma unroll
-  for (int warp = 1; warp < kThreads / kWarp; ++warp) result = max(result, partial[warp]);
-  return result;
-}
-
-/// Moves a row on to its next token, whose embedding all threads of the block fetch.
-template <typename T>
-__device__ __forceinline__ void look_up(const Arguments<T>& a, int row, int64_t token,
-                                        int64_t position) {
-  const T* from = a.embedding + max(token, int64_t{0}) * a.width;
-  for (int64_t i = threadIdx.x; i < a.width; i += kThreads) {
-    float value = detail::widen(from[i]);
-    if (a.position_rows != nullptr) {
-      value += detail::widen(a.position_rows[(position + a.position_offset) * a.width + i]);
-    }
-    a.x[row * a.width + i] = detail::narrow<T>(value);
-  }
-  if (threadIdx.x == 0) {
-    a.history[row * a.capacity + position] = token;
-    a.positions[row] = static_cast<int32_t>(position);
-  }
-}
 
 template <typename T>
 __global__ void __launch_bounds__(kThreads) given_token_kernel(const Arguments<T> a) {
   detail::wait_for_previous_kernel();
   detail::start_next_kernel();
   const int row = static_cast<int>(blockIdx.x);
-  const int64_t position = int64_t{a.positions[row]} + 1;
-  const int64_t token = a.history[row * a.capacity + position];
-  __syncthreads();  // everyone has read what look_up changes
-  look_up(a, row, token, position);
+  const int64_t position = int64_t{a.step.positions[row]} + 1;
+  const int64_t token = a.step.history[row * a.step.capacity + position];
+  __syncthreads();  // everyone has read what a step changes
+  a.step.take(row, token, position);
 }
 
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads) greedy_token_kernel(const Arguments<T> a) {
   using P = Pack<T, kWidth>;
-  __shared__ Key partial[kThreads / kWarp];
+  __shared__ Key partial[kThreads / detail::kTokenWarp];
   __shared__ Key winner;
   __shared__ bool is_last;
   detail::wait_for_previous_kernel();
@@ -119,10 +71,11 @@ __global__ void __launch_bounds__(kThreads) greedy_token_kernel(const Arguments<
     const P pack = logits[i];
 #pragma unroll
     for (int j = 0; j < kWidth; ++j) {
-      key = max(key, key_of(detail::widen(pack.values[j]), static_cast<unsigned>(i * kWidth + j)));
+      key = max(key, detail::key_of(detail::widen(pack.values[j]),
+                                    static_cast<unsigned>(i * kWidth + j)));
     }
   }
-  key = block_maximum(key, partial);
+  key = detail::block_maximum<kThreads>(key, partial);
   if (threadIdx.x == 0) {
     Best& best = a.best[row];
     atomicMax(&best.key, key);
@@ -135,11 +88,9 @@ __global__ void __launch_bounds__(kThreads) greedy_token_kernel(const Arguments<
   }
   __syncthreads();
   if (!is_last) return;
-  const bool broken = static_cast<unsigned>(winner >> 32) == kNanBits;
-  const int64_t token = broken ? -1 : int64_t{0xffffffffu - static_cast<unsigned>(winner)};
-  const int64_t position = int64_t{a.positions[row]} + 1;
+  const int64_t position = int64_t{a.step.positions[row]} + 1;
   __syncthreads();
-  look_up(a, row, token, position);
+  a.step.take(row, detail::token_of(winner), position);
 }
 
 template <typename T>
@@ -149,17 +100,8 @@ cudaError_t launch(const NextToken& p, cudaStream_t stream) {
   const bool vectors = p.vocabulary % kWidth == 0 && detail::is_aligned(p.logits, kVectorBytes);
   const int64_t packs = vectors ? p.vocabulary / kWidth : p.vocabulary;
   const int64_t wanted = detail::ceil_div(packs, kThreads * kPacksPerThread);
-  Arguments<T> a{static_cast<T*>(p.x),
-                 p.history,
-                 p.positions,
-                 static_cast<const T*>(p.logits),
-                 static_cast<const T*>(p.embedding),
-                 static_cast<const T*>(p.position_rows),
-                 static_cast<Best*>(p.workspace),
-                 p.vocabulary,
-                 p.width,
-                 p.capacity,
-                 p.position_offset,
+  Arguments<T> a{detail::TokenStep<T>(p), static_cast<const T*>(p.logits),
+                 static_cast<Best*>(p.workspace), p.vocabulary,
                  static_cast<int>(std::min<int64_t>(wanted, kMostBlocks))};
   const auto start = [&](auto kernel, int64_t blocks) {
     const cudaError_t status = detail::launch_dependent(
@@ -178,16 +120,9 @@ size_t next_token_workspace_bytes(int64_t batch) {
 }
 
 cudaError_t next_token(const NextToken& p, cudaStream_t stream) {
-  constexpr int64_t kMost = int64_t{1} << 24;
-  if (p.batch < 0 || p.batch > kMost || p.vocabulary < 1 || p.vocabulary > INT32_MAX ||
-      p.width < 0 || p.capacity < 1 || p.type == DataType::kFloat64) {
-    return cudaErrorInvalidValue;
-  }
+  if (!detail::token_step_is_valid(p)) return cudaErrorInvalidValue;
   if (p.batch == 0) return cudaSuccess;
-  if (p.x == nullptr || p.history == nullptr || p.positions == nullptr || p.embedding == nullptr ||
-      (p.logits != nullptr && p.workspace == nullptr)) {
-    return cudaErrorInvalidValue;
-  }
+  if (p.logits != nullptr && p.workspace == nullptr) return cudaErrorInvalidValue;
   switch (p.type) {
     case DataType::kFloat16:
       return launch<__half>(p, stream);

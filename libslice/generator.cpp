@@ -58,35 +58,43 @@ Tensor Generator::feed(const Tensor& tokens) {
   return logits_;
 }
 
-Tensor Generator::continue_greedy(int64_t n) {
+Tensor Generator::continue_drawn(int64_t n, const SamplingOptions& sampling, uint64_t seed) {
   SLICE_CHECK(n >= 0, "generator: want at least 0 tokens, got {}", n);
   SLICE_CHECK(logits_.defined(), "generator: nothing to continue, feed a prompt first");
+  check_sampling(sampling);
   check_room(n);
   model_->decoder().check_positions(length() + n);
   const int64_t begin = length();
-  if (runs_captured()) {
-    const Tensor ids = plan_->continue_greedy(logits_, n, begin);  // (B, n)
+  try {
+    if (!runs_captured()) return drawn_by_modules(n, sampling, seed);
+    const Tensor ids = sampling.temperature == 0
+                           ? plan_->continue_greedy(logits_, n, begin)
+                           : plan_->continue_drawn(logits_, n, begin, sampling, seed);  // (B, n)
     cache_->advance(n);
     logits_ = plan_->logits().clone();  // (B, V)
-    if ((ids < 0).any().item<bool>()) {
-      truncate(begin);
-      throw NumericError("logits: NaN");
-    }
+    if ((ids < 0).any().item<bool>()) throw NumericError("logits: NaN");
     return ids;
+  } catch (const NumericError&) {
+    truncate(begin);
+    throw;
   }
-  std::vector<Tensor> ids;
+}
+
+Tensor Generator::drawn_by_modules(int64_t n, const SamplingOptions& sampling, uint64_t seed) {
+  const auto of_ids = logits_.options().dtype(at::kLong);
+  std::vector<Tensor> ids = {at::empty({cache_->batch(), 0}, of_ids)};
   for (int64_t i = 0; i < n; ++i) {
-    try {
-      detail::check_finite(logits_, "logits");
-    } catch (const NumericError&) {
-      truncate(begin);
-      throw;
+    detail::check_finite(logits_, "logits");
+    Tensor next = logits_.argmax(1, /*keepdim=*/true);  // (B, 1)
+    for (int64_t b = 0; sampling.temperature > 0 && b < next.size(0); ++b) {
+      next[b].fill_(
+          sample_token(logits_[b], sampling,
+                       {.seed = seed, .sequence = static_cast<uint64_t>(b), .position = length()}));
     }
-    ids.push_back(logits_.argmax(1, /*keepdim=*/true));  // (B, 1)
-    feed(ids.back());
+    ids.push_back(next);
+    feed(next);
   }
-  return n == 0 ? at::empty({cache_->batch(), 0}, logits_.options().dtype(at::kLong))
-                : at::cat(ids, 1);
+  return at::cat(ids, 1);  // (B, n)
 }
 
 int64_t Generator::length() const { return cache_->length(); }
@@ -115,10 +123,10 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
   SLICE_CHECK(!prompt.empty(), "generate: the prompt is empty");
   SLICE_CHECK(options.max_tokens >= 0, "generate: want max_tokens of at least 0, got {}",
               options.max_tokens);
+  check_sampling(options.sampling);
   std::vector<int64_t> written;
   if (options.max_tokens == 0) return written;
   Generator generator(model, static_cast<int64_t>(prompt.size()) + options.max_tokens);
-  std::mt19937_64 random(options.seed);
   /// Writes an id down; false when the text ends.
   const auto write = [&](int64_t id) {
     if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), id) !=
@@ -133,11 +141,14 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
   while (true) {
     const int64_t ahead = std::min({options.max_tokens - static_cast<int64_t>(written.size()) - 1,
                                     kAhead, positions - generator.length()});
-    if (options.sampling.temperature == 0 && ahead > 0 && generator.runs_captured()) {
-      const std::vector<int64_t> ids = to_vector(generator.continue_greedy(ahead));
+    if (ahead > 0 && generator.runs_captured()) {
+      const std::vector<int64_t> ids =
+          to_vector(generator.continue_drawn(ahead, options.sampling, options.seed));
       if (!std::all_of(ids.begin(), ids.end(), write)) return written;
     } else {
-      const int64_t id = sample_token(generator.logits()[0], options.sampling, random);
+      const int64_t id =
+          sample_token(generator.logits()[0], options.sampling,
+                       {.seed = options.seed, .sequence = 0, .position = generator.length()});
       if (!write(id)) return written;
       generator.feed(at::tensor({id}, at::kLong).unsqueeze(0));
     }

@@ -42,7 +42,11 @@ class Generator {
   /// since the beginning or the last truncate.
   /// @throws NumericError  a NaN in the logits, on the CPU an Inf too; the generator is truncated
   /// to where it was.
-  at::Tensor continue_greedy(int64_t n);
+  at::Tensor continue_greedy(int64_t n) { return continue_drawn(n, {}, 0); }
+  /// The same with tokens drawn as sample_token draws them, those of text b of the batch as
+  /// sequence b of `seed`; at temperature 0 continue_greedy.
+  /// @throws ShapeError  as continue_greedy and check_sampling   @throws NumericError  the same
+  at::Tensor continue_drawn(int64_t n, const SamplingOptions& sampling, uint64_t seed);
   /// Logits (B, V) of the token that follows what was fed; undefined in front of the first.
   const at::Tensor& logits() const { return logits_; }
   /// Whether single tokens run as a captured graph.
@@ -54,6 +58,7 @@ class Generator {
 
  private:
   void check_room(int64_t T) const;
+  at::Tensor drawn_by_modules(int64_t n, const SamplingOptions& sampling, uint64_t seed);
 
   std::shared_ptr<const Model> model_;
   std::unique_ptr<KvCache> cache_;

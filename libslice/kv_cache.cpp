@@ -18,6 +18,14 @@ KvCache::KvCache(const ModelConfig& config, int64_t batch, int64_t capacity,
   }
 }
 
+KvCache KvCache::row(int64_t b) const {
+  SLICE_CHECK(b >= 0 && b < batch_, "KV cache: no sequence {} of {}", b, batch_);
+  KvCache row(1, capacity_);
+  for (const at::Tensor& keys : keys_) row.keys_.push_back(keys.narrow(0, b, 1));
+  for (const at::Tensor& values : values_) row.values_.push_back(values.narrow(0, b, 1));
+  return row;
+}
+
 std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t layer, const at::Tensor& k,
                                                   const at::Tensor& v) {
   SLICE_CHECK(layer >= 0 && layer < static_cast<int64_t>(keys_.size()), "KV cache: no layer {}",

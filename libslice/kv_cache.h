@@ -17,6 +17,9 @@ class KvCache {
   /// @param capacity  positions it can hold   @throws ShapeError  batch or capacity < 1.
   KvCache(const ModelConfig& config, int64_t batch, int64_t capacity, at::TensorOptions options);
 
+  /// One sequence's rows of this memory as an empty cache of its own.
+  KvCache row(int64_t b) const;
+
   /// Appends T positions to one layer and returns all of its keys and values, (B, kv_heads, length
   /// + T, d) views.
   /// @param k, v  (B, kv_heads, T, d)   @throws ShapeError  the cache is full or the shapes do not
@@ -36,6 +39,8 @@ class KvCache {
   int64_t batch() const { return batch_; }
 
  private:
+  KvCache(int64_t batch, int64_t capacity) : batch_(batch), capacity_(capacity) {}
+
   int64_t batch_, capacity_, length_ = 0;
   std::vector<at::Tensor> keys_, values_;  // a layer each: (B, kv_heads, capacity, d)
 };

@@ -7,9 +7,13 @@
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <array>
 #include <functional>
+#include <map>
+#include <optional>
 
 #include "cuda/decode_attention.h"
+#include "cuda/draw_token.h"
 #include "cuda/sample.h"
 #include "cuda/skinny_linear.h"
 #include "libslice/decoder.h"
@@ -17,8 +21,10 @@
 #include "libslice/detail/cuda_status.h"
 #include "libslice/detail/decode_model.h"
 #include "libslice/detail/decode_plan.h"
+#include "libslice/detail/draw.h"
 #include "libslice/detail/skinny_layer.h"
 #include "libslice/detail/wide_layer.h"
+#include "libslice/sampling.h"
 
 namespace slice::detail {
 
@@ -53,6 +59,9 @@ void on_side_stream(const std::function<void()>& body) {
   check(cudaStreamSynchronize(side.stream()), "cudaStreamSynchronize");
 }
 
+/// Where a step takes its tokens from: what was written down for it, the largest logits, or chance.
+enum class Choice { kGiven, kGreedy, kDrawn };
+
 class CudaDecodePlan final : public DecodePlan {
  public:
   CudaDecodePlan(const DecoderImpl& decoder, const KvCache& cache)
@@ -61,10 +70,12 @@ class CudaDecodePlan final : public DecodePlan {
     const auto bytes = options.dtype(at::kByte);
     const int64_t B = cache.batch();
     x_ = at::empty({B, model_.embedding.size(1)}, options);
-    logits_ = at::empty({B, model_.head.weight.size(0)}, options);
+    logits_ = at::zeros({B, model_.head.weight.size(0)}, options);
     history_ = at::zeros({B, cache.capacity()}, options.dtype(at::kLong));
     positions_ = at::zeros({B}, options.dtype(at::kInt));
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
+    draws_ = at::empty({B, static_cast<int64_t>(sizeof(kernels::TokenDraw))}, bytes);
+    set_draws(0, B, {}, 0);  // rows that nobody entered draw, too
     prepare_attention(options);
   }
 
@@ -72,28 +83,76 @@ class CudaDecodePlan final : public DecodePlan {
     const c10::cuda::CUDAGuard guard(x_.device());
     stand_at(position);
     history_.select(1, position).copy_(tokens);
-    run(given_, /*greedy=*/false);
+    run(Choice::kGiven, cache_.batch());
     next_ = position + 1;
     return logits_;
   }
 
   Tensor continue_greedy(const Tensor& logits, int64_t n, int64_t position) override {
-    const c10::cuda::CUDAGuard guard(x_.device());
-    if (!logits.is_same(logits_)) logits_.copy_(logits);
-    stand_at(position);
-    for (int64_t i = 0; i < n; ++i) run(greedy_, /*greedy=*/true);
-    next_ = position + n;
-    return history_.slice(1, position, position + n).clone();  // (B, n)
+    const c10::cuda::CUDAGuard guard(model_.embedding.device());
+    return continue_by(Choice::kGreedy, logits, n, position);
+  }
+
+  Tensor continue_drawn(const Tensor& logits, int64_t n, int64_t position,
+                        const SamplingOptions& sampling, uint64_t seed) override {
+    const c10::cuda::CUDAGuard guard(model_.embedding.device());
+    set_draws(0, cache_.batch(), sampling, seed);
+    return continue_by(Choice::kDrawn, logits, n, position);
+  }
+
+  void enter(int64_t b, const Tensor& logits, const SamplingOptions& sampling,
+             uint64_t seed) override {
+    const c10::cuda::CUDAGuard guard(model_.embedding.device());
+    logits_[b].copy_(logits);
+    set_draws(b, b + 1, sampling, seed);
+  }
+
+  Tensor continue_rows(const std::vector<int32_t>& positions, int64_t n) override {
+    const c10::cuda::CUDAGuard guard(model_.embedding.device());
+    const auto rows = static_cast<int64_t>(positions.size());
+    const Tensor here = positions_.narrow(0, 0, rows);
+    const Tensor before = at::tensor(positions, at::kInt) - 1;  // a step counts up
+    here.copy_(before, /*non_blocking=*/true);
+    next_ = -1;
+    for (int64_t i = 0; i < n; ++i) run(Choice::kDrawn, rows);
+    const Tensor places =
+        here.to(at::kLong).unsqueeze(1) + at::arange(1 - n, 1, history_.options());  // (rows, n)
+    return history_.narrow(0, 0, rows).gather(1, places);
   }
 
   const Tensor& logits() const override { return logits_; }
   const DecodeModel& model() const override { return model_; }
 
  private:
+  /// What a number of rows, the first so many, has of its own.
+  struct Rows {
+    kernels::DecodeAttention attention;
+    Tensor partials;
+    std::array<std::unique_ptr<at::cuda::CUDAGraph>, 3> graphs;  // one a Choice
+  };
+
+  /// Rows [begin, end) are drawn as sequences 0, 1, … of `seed`.
+  void set_draws(int64_t begin, int64_t end, const SamplingOptions& sampling, uint64_t seed) {
+    const DrawScale scale = draw_scale(sampling.temperature, sampling.top_p);
+    std::vector<kernels::TokenDraw> draws;
+    for (int64_t b = begin; b < end; ++b)
+      draws.push_back({seed, static_cast<uint64_t>(b - begin), scale.top_p, scale.steps});
+    const Tensor target = draws_.slice(0, begin, end);
+    // Of memory that is not pinned the driver takes a copy before it returns.
+    target.copy_(at::from_blob(draws.data(), target.sizes(), at::kByte), /*non_blocking=*/true);
+  }
+
+  Tensor continue_by(Choice choice, const Tensor& logits, int64_t n, int64_t position) {
+    if (!logits.is_same(logits_)) logits_.copy_(logits);
+    stand_at(position);
+    for (int64_t i = 0; i < n; ++i) run(choice, cache_.batch());
+    next_ = position + n;
+    return history_.slice(1, position, position + n).clone();  // (B, n)
+  }
+
   void prepare_attention(const at::TensorOptions& options) {
     const ModelConfig& config = model_.config;
     attention_.type = data_type(options.dtype().toScalarType());
-    attention_.batch = cache_.batch();
     attention_.heads = config.heads;
     attention_.kv_heads = config.kv_heads;
     attention_.head_size = config.head_size;
@@ -104,13 +163,20 @@ class CudaDecodePlan final : public DecodePlan {
       attention_.cosine = model_.cosine.const_data_ptr<float>();
       attention_.sine = model_.sine.const_data_ptr<float>();
     }
-    attention_.splits = kernels::decode_attention_splits(
-        cache_.batch(), config.kv_heads, cache_.capacity(),
+  }
+
+  Rows& rows_of(int64_t rows) {
+    if (const auto found = rows_.find(rows); found != rows_.end()) return found->second;
+    Rows made{attention_, {}, {}};
+    made.attention.batch = rows;
+    made.attention.splits = kernels::decode_attention_splits(
+        rows, model_.config.kv_heads, cache_.capacity(),
         at::cuda::getCurrentDeviceProperties()->multiProcessorCount);
-    partials_ =
-        at::zeros({static_cast<int64_t>(kernels::decode_attention_workspace_bytes(attention_))},
-                  options.dtype(at::kByte));
-    attention_.workspace = partials_.mutable_data_ptr();
+    const size_t bytes = kernels::decode_attention_workspace_bytes(made.attention);
+    made.partials =
+        at::zeros({static_cast<int64_t>(bytes)}, model_.embedding.options().dtype(at::kByte));
+    made.attention.workspace = made.partials.mutable_data_ptr();
+    return rows_.emplace(rows, std::move(made)).first->second;
   }
 
   /// Makes `position` the next one on the device.
@@ -119,18 +185,19 @@ class CudaDecodePlan final : public DecodePlan {
     next_ = position;
   }
 
-  /// One step at the next position. The first time its graph is captured, behind a run that loads
-  /// the kernels and cuBLAS, which a capture may not.
-  void run(std::unique_ptr<at::cuda::CUDAGraph>& graph, bool greedy) {
+  /// One step of the first `rows` rows at their next positions. The first time its graph is
+  /// captured, behind a run that loads the kernels and cuBLAS, which a capture may not.
+  void run(Choice choice, int64_t rows) {
+    auto& graph = rows_of(rows).graphs[static_cast<size_t>(choice)];
     if (!graph) {
       const Tensor position = positions_.clone(), logits = logits_.clone();
       try {
         on_side_stream([&] {
-          step(greedy);
+          step(choice, rows);
           positions_.copy_(position);
           logits_.copy_(logits);
           check(cudaStreamSynchronize(current_stream()), "cudaStreamSynchronize");
-          graph = captured(greedy);
+          graph = captured(choice, rows);
         });
       } catch (...) {
         next_ = -1;  // nobody knows where the device stands
@@ -141,11 +208,11 @@ class CudaDecodePlan final : public DecodePlan {
   }
 
   /// A step as a graph; a throw ends the capture.
-  std::unique_ptr<at::cuda::CUDAGraph> captured(bool greedy) {
+  std::unique_ptr<at::cuda::CUDAGraph> captured(Choice choice, int64_t rows) {
     auto graph = std::make_unique<at::cuda::CUDAGraph>();
     graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
     try {
-      step(greedy);
+      step(choice, rows);
     } catch (...) {
       try {
         graph->capture_end();
@@ -157,53 +224,58 @@ class CudaDecodePlan final : public DecodePlan {
     return graph;
   }
 
-  void step(bool greedy) {
+  void step(Choice choice, int64_t rows) {
     const at::NoGradGuard no_grad;
-    next_token(greedy);
-    Tensor x = x_;  // (B, k_0)
+    next_token(choice, rows);
+    const bool is_skinny = rows <= kFewSequences;
+    Tensor x = x_.narrow(0, 0, rows);            // (rows, k_0)
+    Tensor logits = logits_.narrow(0, 0, rows);  // (rows, V)
     int64_t layer = 0;
     for (const DecodeSublayer& s : model_.sublayers) {
-      x = is_skinny()
+      x = is_skinny
               ? skinny_sublayer(s, x, layer)
               : wide_sublayer(model_, s, x, [&](const Tensor& qkv) { return attend(qkv, layer); });
       layer += s.inner[0].attention ? 1 : 0;
     }
-    if (!is_skinny()) {
-      logits_.copy_(
+    if (!is_skinny) {
+      logits.copy_(
           at::linear(wide_norm(model_.final_norm, x), model_.head.weight, model_.head.bias));
       return;
     }
     kernels::SkinnyLinear head = skinny(x, model_.head.weight, model_.head.bias);
     const Tensor read = read_normed(head, x, model_.final_norm);
-    launch(head, logits_);
+    launch(head, logits);
   }
 
-  bool is_skinny() const { return cache_.batch() <= kFewSequences; }
-
-  void next_token(bool greedy) {
-    const Tensor rows = model_.decoder.position_rows();
+  void next_token(Choice choice, int64_t rows) {
+    const Tensor position_rows = model_.decoder.position_rows();
     kernels::NextToken next;
     next.x = x_.mutable_data_ptr();
     next.history = history_.mutable_data_ptr<int64_t>();
     next.positions = positions_.mutable_data_ptr<int32_t>();
-    next.logits = greedy ? pointer(logits_) : nullptr;
+    next.logits = choice == Choice::kGiven ? nullptr : pointer(logits_);
     next.embedding = pointer(model_.embedding);
-    next.position_rows = pointer(rows);
+    next.position_rows = pointer(position_rows);
     next.workspace = choice_.mutable_data_ptr();
     next.type = data_type(x_.scalar_type());
-    next.batch = cache_.batch();
+    next.batch = rows;
     next.vocabulary = logits_.size(1);
     next.width = x_.size(1);
     next.capacity = cache_.capacity();
     next.position_offset = model_.config.position_offset;
-    check(kernels::next_token(next, current_stream()), "next_token");
+    if (choice != Choice::kDrawn) {
+      check(kernels::next_token(next, current_stream()), "next_token");
+      return;
+    }
+    const auto* draws = static_cast<const kernels::TokenDraw*>(pointer(draws_));
+    check(kernels::draw_token(next, draws, current_stream()), "draw_token");
   }
 
   /// qkv (B, (h + 2·kv)·d) → (B, h·d)
   Tensor attend(const Tensor& qkv, int64_t layer) {
     Tensor out =
         at::empty({qkv.size(0), model_.config.heads * model_.config.head_size}, qkv.options());
-    kernels::DecodeAttention attention = attention_;
+    kernels::DecodeAttention attention = rows_.at(qkv.size(0)).attention;
     attention.out = out.mutable_data_ptr();
     attention.qkv = pointer(qkv);
     attention.keys = cache_.keys(layer).mutable_data_ptr();
@@ -244,10 +316,10 @@ class CudaDecodePlan final : public DecodePlan {
 
   const KvCache& cache_;
   const DecodeModel model_;
-  kernels::DecodeAttention attention_;
-  int64_t next_ = -1;  // position the device stands in front of
-  Tensor x_, logits_, history_, positions_, choice_, partials_;
-  std::unique_ptr<at::cuda::CUDAGraph> given_, greedy_;
+  kernels::DecodeAttention attention_;  // what it is for any number of rows
+  int64_t next_ = -1;                   // position the device stands in front of
+  Tensor x_, logits_, history_, positions_, choice_, draws_;
+  std::map<int64_t, Rows> rows_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "libslice/detail/check.h"
+#include "libslice/detail/draw.h"
 #include "libslice/detail/finite.h"
 #include "libslice/detail/tensor_text.h"
 
@@ -10,33 +11,23 @@ namespace slice {
 
 using at::Tensor;
 
-int64_t sample_token(const Tensor& logits, const SamplingOptions& options,
-                     std::mt19937_64& random) {
-  SLICE_CHECK(logits.dim() == 1 && logits.numel() > 0, "sampling: want logits (V), got {}",
-              detail::describe(logits));
+void check_sampling(const SamplingOptions& options) {
   SLICE_CHECK(options.temperature >= 0, "temperature: want at least 0, got {}",
               options.temperature);
   SLICE_CHECK(options.top_p > 0 && options.top_p <= 1, "top-p: want a value in (0, 1], got {}",
               options.top_p);
+}
+
+int64_t sample_token(const Tensor& logits, const SamplingOptions& options, const DrawPlace& place) {
+  SLICE_CHECK(logits.dim() == 1 && logits.numel() > 0 && logits.numel() <= detail::kMostDrawIds,
+              "sampling: want logits (V), got {}", detail::describe(logits));
+  check_sampling(options);
   detail::check_finite(logits, "logits");
-  if (options.temperature == 0) return logits.argmax().item<int64_t>();
-
-  const Tensor wide = logits.to(at::kCPU, at::kDouble);
-  const Tensor probabilities =
-      ((wide - wide.max()) / options.temperature).softmax(0);  // no temperature overflows 0
-  const auto [descending, ids] =
-      probabilities.sort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
-  const double* p = descending.const_data_ptr<double>();
-  const int64_t V = logits.size(0);
-  int64_t nucleus = 0;
-  double mass = 0;
-  while (nucleus < V && mass < options.top_p) mass += p[nucleus++];
-
-  const double u = static_cast<double>(random() >> 11) * 0x1.0p-53 * mass;  // uniform in [0, mass)
-  double below = 0;
-  int64_t drawn = 0;
-  while (drawn + 1 < nucleus && (below += p[drawn]) <= u) ++drawn;
-  return ids[drawn].item<int64_t>();
+  const Tensor host = logits.to(at::kCPU, at::kFloat).contiguous();
+  const float* first = host.const_data_ptr<float>();
+  return detail::draw_token({first, first + host.numel()},
+                            detail::draw_scale(options.temperature, options.top_p), place.seed,
+                            place.sequence, static_cast<uint64_t>(place.position));
 }
 
 }  // namespace slice

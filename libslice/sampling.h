@@ -3,7 +3,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <random>
 
 namespace slice {
 
@@ -13,13 +12,26 @@ struct SamplingOptions {
                      ///< 1904.09751)
 };
 
-/// Draws a token. Repeatable: one draw from `random` a call when the temperature is above 0, none
-/// otherwise.
+/// @throws ShapeError  temperature < 0, top_p outside (0, 1]
+void check_sampling(const SamplingOptions& options);
+
+/// What a draw is a function of, besides the logits: the same place in the same text is drawn alike
+/// in any batch, on the CPU and on a GPU.
+struct DrawPlace {
+  uint64_t seed = 0;
+  uint64_t sequence = 0;  ///< number of the text among those of one seed
+  int64_t position = 0;   ///< of the token that is drawn
+};
+
+/// Draws a token from the softmax of float32 logits at the temperature, kept to the nucleus;
+/// probabilities to 1e-5 of themselves and 2⁻³⁸ of the largest (detail/draw.h says exactly how). Of
+/// equally likely tokens those with the lowest ids are in the nucleus, and at temperature 0 the
+/// lowest is taken.
 ///
-/// @param logits  (V) floating point    @return  an id in [0, V)
-/// @throws ShapeError  temperature < 0, top_p outside (0, 1], logits not (V)   @throws NumericError
-/// a NaN in logits
+/// @param logits  (V) floating point, V ≤ 2²⁴, rounded to float32    @return  an id in [0, V)
+/// @throws ShapeError  as check_sampling, or logits not (V)   @throws NumericError  a NaN or Inf in
+/// logits
 int64_t sample_token(const at::Tensor& logits, const SamplingOptions& options,
-                     std::mt19937_64& random);
+                     const DrawPlace& place);
 
 }  // namespace slice

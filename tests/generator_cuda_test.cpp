@@ -221,6 +221,39 @@ TEST_CASE("on a GPU a truncated generator continues as if the rest had never bee
   CHECK(at::equal(other.continue_greedy(24).slice(1, 20), moved.continue_greedy(4)));
 }
 
+TEST_CASE("on a GPU captured drawn texts are sample_token's of the modules' logits", "[cuda]") {
+  require_gpu();
+  const ModelConfig config = tiny_config();
+  for (const int64_t B : {1, 3, 17}) {
+    const Model model = on_gpu(config, at::kFloat);
+    const Tensor prompt = random_tokens(config, B, 5).to(at::kCUDA);
+    Generator generator(model, 75, B);
+    for (const SamplingOptions sampling : {SamplingOptions{.temperature = 1},
+                                           {.temperature = 0.7, .top_p = 0.9},
+                                           {.temperature = 2, .top_p = 0.5},
+                                           {}}) {
+      INFO("batch " << B << " temperature " << sampling.temperature << " top-p " << sampling.top_p);
+      generator.truncate(0);
+      generator.feed(prompt);
+      const Tensor ids = at::cat(
+          {generator.continue_drawn(3, sampling, 9), generator.continue_drawn(30, sampling, 9)},
+          1);  // (B, 33)
+      // The modules read what the graph drew.
+      KvCache cache(config, B, 75, at::TensorOptions(at::kCUDA).dtype(at::kFloat));
+      Tensor logits = model.decoder().forward(prompt, &cache).select(1, -1);
+      for (int64_t i = 0; i < 33; ++i) {
+        for (int64_t b = 0; b < B; ++b) {
+          CHECK(
+              sample_token(logits[b], sampling,
+                           {.seed = 9, .sequence = static_cast<uint64_t>(b), .position = 5 + i}) ==
+              ids[b][i].item<int64_t>());
+        }
+        logits = model.decoder().forward(ids.slice(1, i, i + 1), &cache).select(1, -1);
+      }
+    }
+  }
+}
+
 TEST_CASE("on a GPU generate gives the modules' text, drawn ones repeat", "[cuda]") {
   require_gpu();
   const ModelConfig config = tiny_config();
@@ -238,6 +271,10 @@ TEST_CASE("on a GPU generate gives the modules' text, drawn ones repeat", "[cuda
     return generate(model, prompt, {.max_tokens = 30, .sampling = {.temperature = 1}, .seed = 3});
   };
   CHECK(drawn() == drawn());
+  Generator generator(model, 33);
+  generator.feed(at::tensor(prompt, at::kLong).unsqueeze(0));
+  const Tensor whole = generator.continue_drawn(30, {.temperature = 1}, 3);
+  CHECK(at::equal(whole[0].cpu(), at::tensor(drawn(), at::kLong)));
 }
 
 TEST_CASE("on a GPU a NaN in the logits is an error, not a token", "[cuda]") {
@@ -248,6 +285,10 @@ TEST_CASE("on a GPU a NaN in the logits is an error, not a token", "[cuda]") {
   for (auto& parameter : model.decoder().named_parameters())
     if (parameter.key() == "lm_head.weight") parameter.value().data()[7].fill_(NAN);
   CHECK_THROWS_NAMING(generator.continue_greedy(4), NumericError, "NaN");
+  CHECK(generator.length() == 3);
+  generator.truncate(2);
+  generator.feed(at::tensor({3}, at::kLong).unsqueeze(0));
+  CHECK_THROWS_NAMING(generator.continue_drawn(4, {.temperature = 1}, 1), NumericError, "NaN");
   CHECK(generator.length() == 3);
 }
 

@@ -112,6 +112,34 @@ TEST_CASE("greedy continuations of a batch equal recomputation, in pieces of any
 }
 
 TEST_CASE(
+    "drawn continuations are sample_token's by sequence and position, in pieces of any length") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  const Tensor prompt = random_tokens(config, 3, 5);
+  const SamplingOptions sampling = {.temperature = 1.5, .top_p = 0.95};
+  Generator generator(model, 25, 3);
+  CHECK_THROWS_NAMING(generator.continue_drawn(1, sampling, 4), ShapeError, "feed a prompt first");
+  generator.feed(prompt);
+  CHECK_THROWS_NAMING(generator.continue_drawn(1, {.temperature = -1}, 4), ShapeError,
+                      "temperature");
+  const Tensor ids = at::cat(
+      {generator.continue_drawn(7, sampling, 4), generator.continue_drawn(13, sampling, 4)}, 1);
+  CHECK(generator.length() == 25);
+  for (int64_t b = 0; b < 3; ++b) {
+    Generator alone(model, 25);
+    alone.feed(prompt.slice(0, b, b + 1));
+    for (int64_t i = 0; i < 20; ++i) {
+      const int64_t id = sample_token(
+          alone.logits()[0], sampling,
+          {.seed = 4, .sequence = static_cast<uint64_t>(b), .position = alone.length()});
+      REQUIRE(ids[b][i].item<int64_t>() == id);
+      alone.feed(at::full({1, 1}, id, at::kLong));
+    }
+  }
+  CHECK_FALSE(at::equal(ids[0], ids[1]));
+}
+
+TEST_CASE(
     "laying weights out for decoding keeps every model's function and copies no weight twice") {
   std::vector<ModelConfig> configs = tiny_configs();
   for (const ModelConfig& family : tiny_families()) configs.push_back(family);
@@ -174,6 +202,10 @@ TEST_CASE("sampled texts are repeatable by seed and differ between seeds") {
   };
   CHECK(text(1) == text(1));
   CHECK(text(1) != text(2));
+  Generator generator(model, 31);
+  generator.feed(at::ones({1, 1}, at::kLong));
+  const Tensor ids = generator.continue_drawn(30, {.temperature = 1, .top_p = 0.9}, 1);
+  CHECK(at::equal(ids[0], at::tensor(text(1), at::kLong)));
 }
 
 TEST_CASE("an empty prompt, foreign ids and a negative length are refused") {
@@ -181,6 +213,8 @@ TEST_CASE("an empty prompt, foreign ids and a negative length are refused") {
   CHECK_THROWS_NAMING(generate(model, {}), ShapeError, "prompt");
   CHECK_THROWS_NAMING(generate(model, {1}, {.max_tokens = -1}), ShapeError, "max_tokens");
   CHECK_THROWS_NAMING(generate(model, {53}), ShapeError, "[0, 53)");
+  CHECK_THROWS_NAMING(generate(model, {1}, {.max_tokens = 0, .sampling = {.top_p = 2}}), ShapeError,
+                      "top-p");
 }
 
 }  // namespace

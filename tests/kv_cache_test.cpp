@@ -50,6 +50,25 @@ TEST_CASE("truncated positions are written over") {
   CHECK(bit_difference(keys, at::cat({k.slice(2, 0, 1), other}, 2)) == "");
 }
 
+TEST_CASE("a row of a cache is a cache of its own in the same memory") {
+  const ModelConfig config = tiny_config();
+  const KvCache cache(config, 3, 4, kOptions);
+  KvCache row = cache.row(1);
+  CHECK(row.batch() == 1);
+  CHECK(row.capacity() == 4);
+  CHECK(row.length() == 0);
+  const Tensor k = gaussian({1, config.kv_heads, 4, config.head_size}, 1);
+  for (const int64_t begin : {0, 2}) {
+    const Tensor piece = k.slice(2, begin, begin + 2);
+    for (int64_t layer = 0; layer < config.layers; ++layer) row.append(layer, piece, 2 * piece);
+    row.advance(2);
+  }
+  CHECK(bit_difference(cache.keys(1).slice(0, 1, 2), k) == "");
+  CHECK(bit_difference(cache.values(0).slice(0, 1, 2), 2 * k) == "");
+  CHECK_THROWS_NAMING(cache.row(3), ShapeError, "no sequence 3 of 3");
+  CHECK_THROWS_AS(cache.row(-1), ShapeError);
+}
+
 TEST_CASE("a cache refuses what does not fit and stays as it was") {
   const ModelConfig config = tiny_config();
   CHECK_THROWS_AS(KvCache(config, 0, 4, kOptions), ShapeError);

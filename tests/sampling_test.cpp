@@ -2,13 +2,16 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
 #include <catch2/catch_all.hpp>
 #include <cmath>
 #include <limits>
 #include <set>
 #include <vector>
 
+#include "libslice/detail/draw.h"
 #include "libslice/error.h"
+#include "tests/support/draw_reference.h"
 #include "tests/support/matchers.h"
 #include "tests/support/tiny_model.h"
 
@@ -23,9 +26,9 @@ Tensor five() { return at::tensor({0.1, 0.5, 0.05, 0.3, 0.05}, at::kDouble).log(
 
 std::vector<int64_t> draw(const Tensor& logits, const SamplingOptions& options, int64_t count,
                           uint64_t seed) {
-  std::mt19937_64 random(seed);
   std::vector<int64_t> ids;
-  for (int64_t i = 0; i < count; ++i) ids.push_back(sample_token(logits, options, random));
+  for (int64_t i = 0; i < count; ++i)
+    ids.push_back(sample_token(logits, options, {.seed = seed, .position = i}));
   return ids;
 }
 
@@ -46,18 +49,91 @@ double chi_square(const std::vector<int64_t>& ids, const std::vector<double>& pr
   return total;
 }
 
-TEST_CASE("temperature 0 takes the most likely token and no random number") {
-  std::mt19937_64 random(3), untouched(3);
-  CHECK(sample_token(five(), {}, random) == 1);
-  CHECK(sample_token(five().to(at::kHalf), {.temperature = 0, .top_p = 0.01}, random) == 1);
-  CHECK(random == untouched);
+TEST_CASE("random bits are Philox4x32-10, by its published vectors") {
+  using Words = std::array<uint32_t, 4>;
+  constexpr uint32_t kOnes = 0xffffffffu;
+  CHECK(detail::philox({0, 0, 0, 0}, {0, 0}) ==
+        Words{0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u});
+  CHECK(detail::philox({kOnes, kOnes, kOnes, kOnes}, {kOnes, kOnes}) ==
+        Words{0x408f276du, 0x41c83b0eu, 0xa20bc7c6u, 0x6d5451fdu});
+  CHECK(detail::philox({0x243f6a88u, 0x85a308d3u, 0x13198a2eu, 0x03707344u},
+                       {0xa4093822u, 0x299f31d0u}) ==
+        Words{0xd16cfe09u, 0x94fdccebu, 0x5001e420u, 0x24126ea1u});
 }
 
-TEST_CASE("a draw takes one random number, whatever the nucleus") {
-  std::mt19937_64 random(3), once(3);
-  once();
-  sample_token(five(), {.temperature = 0.7, .top_p = 0.1}, random);
-  CHECK(random == once);
+TEST_CASE("weights of draws are powers of two to 1e-7, and never rise") {
+  double worst = 0;
+  int64_t rises = 0;
+  uint64_t before = uint64_t{1} << 38;
+  CHECK(detail::draw_weight(0) == before);
+  const auto look = [&](uint32_t q) {
+    const double exact = std::exp2(38 - q * 0x1p-18);
+    const uint64_t weight = detail::draw_weight(q);
+    worst = std::max(worst, (std::abs(static_cast<double>(weight) - exact) - 1) / exact);
+    rises += weight > before;
+    before = weight;
+  };
+  for (uint32_t q = 0; q < (3u << 18); ++q) look(q);
+  for (uint32_t q = 3u << 18; q < (39u << 18); q += 101) look(q);
+  CHECK(worst < 1e-7);
+  CHECK(rises == 0);
+  CHECK(before == 0);
+}
+
+TEST_CASE("temperature 0 takes the most likely token, of equals the first") {
+  CHECK(draw(five(), {}, 20, 3) == std::vector<int64_t>(20, 1));
+  CHECK(draw(five().to(at::kHalf), {.top_p = 0.01}, 1, 3) == std::vector<int64_t>{1});
+  CHECK(draw(at::tensor({0.0, 2.0, -1.0, 2.0}), {}, 1, 3) == std::vector<int64_t>{1});
+}
+
+TEST_CASE("a draw is a function of seed, sequence and position, the same for ever") {
+  Tensor logits = at::empty({101}, at::kFloat);
+  for (int64_t i = 0; i < 101; ++i) logits[i] = -0.0625 * static_cast<double>(37 * i % 101);
+  const auto drawn = [&](double temperature, double top_p) {
+    std::vector<int64_t> ids;
+    for (int64_t position = 0; position < 12; ++position)
+      ids.push_back(sample_token(logits, {.temperature = temperature, .top_p = top_p},
+                                 {.seed = (uint64_t{1} << 40) + 7,
+                                  .sequence = (uint64_t{1} << 33) + 5,
+                                  .position = position}));
+    return ids;
+  };
+  // Of an implementation of the definition in detail/draw.h in Python's integers.
+  using Ids = std::vector<int64_t>;
+  CHECK(drawn(1, 1) == Ids{33, 39, 23, 11, 25, 55, 33, 50, 0, 66, 39, 52});
+  CHECK(drawn(1, 0.9) == Ids{33, 39, 22, 11, 25, 55, 33, 50, 0, 66, 39, 52});
+  CHECK(drawn(0.7, 0.5) == Ids{22, 41, 11, 0, 22, 52, 22, 41, 0, 71, 41, 52});
+  CHECK(drawn(3, 0.999) == Ids{33, 40, 27, 12, 28, 58, 34, 52, 1, 67, 39, 55});
+  const SamplingOptions hot = {.temperature = 50};
+  std::set<int64_t> by_seed, by_sequence, by_position;
+  for (uint64_t i = 0; i < 8; ++i) {
+    by_seed.insert(sample_token(logits, hot, {.seed = i << 32}));
+    by_sequence.insert(sample_token(logits, hot, {.sequence = i << 32}));
+    by_position.insert(sample_token(logits, hot, {.position = static_cast<int64_t>(i << 32)}));
+  }
+  CHECK(by_seed.size() > 4);
+  CHECK(by_sequence.size() > 4);
+  CHECK(by_position.size() > 4);
+}
+
+TEST_CASE("draws are those of a softmax in float64, by the oracle") {
+  for (const int64_t V : {1, 2, 19, 99, 32000}) {
+    const Tensor logits = 3 * gaussian({V}, static_cast<uint64_t>(V)).to(at::kFloat);
+    const Tensor wide = logits.to(at::kDouble);
+    const std::vector<double> row(wide.const_data_ptr<double>(), wide.const_data_ptr<double>() + V);
+    for (const double temperature : {1e-3, 0.3, 1.0, 2.0, 10.0, 1e300}) {
+      for (const double top_p : {1e-6, 0.1, 0.5, 0.9, 0.999, 1.0}) {
+        INFO("V " << V << " temperature " << temperature << " top-p " << top_p);
+        for (uint64_t seed = 0; seed < 4; ++seed) {
+          const int64_t token =
+              sample_token(logits, {.temperature = temperature, .top_p = top_p}, {.seed = seed});
+          const auto bits = detail::philox({0, 0, 0, 0}, {static_cast<uint32_t>(seed), 0});
+          CHECK(test::draw_miss(row, temperature, top_p, uint64_t{bits[1]} << 32 | bits[0],
+                                token) <= 0);
+        }
+      }
+    }
+  }
 }
 
 TEST_CASE("frequencies follow the softmax at the temperature") {
@@ -103,10 +179,9 @@ TEST_CASE("a temperature close to 0 is greedy, and a huge one uniform") {
 }
 
 TEST_CASE("sampling refuses options out of range and logits that are no numbers") {
-  std::mt19937_64 random(1);
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const auto sample = [&](const Tensor& logits, double temperature, double top_p) {
-    return sample_token(logits, {.temperature = temperature, .top_p = top_p}, random);
+    return sample_token(logits, {.temperature = temperature, .top_p = top_p}, {});
   };
   CHECK_THROWS_NAMING(sample(five(), -1, 1), ShapeError, "temperature");
   CHECK_THROWS_NAMING(sample(five(), nan, 1), ShapeError, "temperature");
