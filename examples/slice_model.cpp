@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "last_words.h"
 #include "libslice/gguf_write.h"
 #include "libslice/slice.h"
 #include "slice_options.h"
@@ -222,18 +223,22 @@ void slice_layer_by_layer(const Arguments& a, slice::PartialDirectory& output,
 /// The same; what stops it once it is under way can be gone on from, and the message says so.
 void slice_resumably(const Arguments& a) {
   slice::PartialDirectory output(a.out, {.replace = a.force, .resume = a.resume});
-  bool under_way = false;
+  bool under_way = false, said = false;
   const auto kept = [&] { return under_way && output.resumable(); };
   try {
     slice_layer_by_layer(a, output, [&, tell = cli::progress(a.quiet)](const slice::Progress& p) {
       under_way = true;
+      if (!said && output.resumable()) {
+        cli::set_last_words(kGoesOn);
+        said = true;
+      }
       tell(p);
     });
   } catch (const slice::Interrupted&) {
     if (!kept()) throw;
     throw slice::Interrupted("interrupted: the same command with --resume goes on");
   } catch (const std::bad_alloc&) {
-    throw slice::Error(std::string("out of memory") + (kept() ? kGoesOn : ""));
+    throw;  // its words are ready
   } catch (const std::exception& error) {
     if (!kept()) throw;
     throw slice::Error(cli::first_line(error.what()) + kGoesOn);
