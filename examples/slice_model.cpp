@@ -83,8 +83,9 @@ void print_plan(const Arguments& a) {
                            slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
   std::optional<slice::PassCost> streamed;
   if (a.stream) {
+    const slice::PassOptions pass = pass_options(a);
     streamed = slice::expected_pass_cost(*checkpoint, sliced, options.method, tokens,
-                                         a.windows.context, pass_options(a));
+                                         a.windows.context, pass, slice::free_memory(pass.device));
   }
   const int64_t memory = streamed ? streamed->host_bytes : cost.host_bytes;
   const int64_t disk = streamed ? streamed->disk_bytes : cost.disk_bytes;
@@ -103,6 +104,8 @@ void print_plan(const Arguments& a) {
                                      {"seconds", seconds}}}};
     if (streamed) {
       json["expected"]["device_bytes"] = streamed->device_bytes;
+      json["expected"]["scratch_bytes"] = streamed->scratch_bytes;
+      json["expected"]["stream"] = slice::stream_place_name(streamed->stream);
       json["expected"]["signal_bytes"] = streamed->signal_bytes;
       json["expected"]["layer_bytes"] = streamed->layer_bytes;
       json["expected"]["journal_bytes"] = streamed->journal_bytes;
@@ -125,6 +128,14 @@ void print_plan(const Arguments& a) {
     std::printf("            %.1f GiB of the device, and half of the rest for longer chunks\n",
                 streamed->device_bytes / 0x1p30);
   }
+  if (streamed->stream != slice::StreamPlace::kDevice) {
+    std::printf("            the signal does not fit on the device: %s\n",
+                streamed->stream == slice::StreamPlace::kHost ? "it is kept in host memory"
+                                                              : "it is kept on disk");
+  }
+  if (streamed->scratch_bytes > 0)
+    std::printf("meanwhile   %.1f GiB more on disk for the signal\n",
+                streamed->scratch_bytes / 0x1p30);
   if (streamed->journal_bytes == 0) return;
   std::printf(
       "meanwhile   at most %.1f GiB more on disk to go on from: twice a signal of %.2f GiB, saved "
