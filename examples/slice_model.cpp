@@ -128,14 +128,12 @@ void print_plan(const Arguments& a) {
     std::printf("            %.1f GiB of the device, and half of the rest for longer chunks\n",
                 streamed->device_bytes / 0x1p30);
   }
-  if (streamed->stream != slice::StreamPlace::kDevice) {
-    std::printf("            the signal does not fit on the device: %s\n",
-                streamed->stream == slice::StreamPlace::kHost ? "it is kept in host memory"
-                                                              : "it is kept on disk");
-  }
-  if (streamed->scratch_bytes > 0)
-    std::printf("meanwhile   %.1f GiB more on disk for the signal\n",
+  if (streamed->scratch_bytes > 0) {
+    std::printf("            %.1f GiB more on disk meanwhile: no memory has room for the signal\n",
                 streamed->scratch_bytes / 0x1p30);
+  } else if (streamed->stream == slice::StreamPlace::kHost) {
+    std::printf("            with the signal in host memory: the device has no room for it\n");
+  }
   if (streamed->journal_bytes == 0) return;
   std::printf(
       "meanwhile   at most %.1f GiB more on disk to go on from: twice a signal of %.2f GiB, saved "
