@@ -1,14 +1,18 @@
-// bench_slicing SHAPE [LAYERS [WINDOWS [CSV [METHOD]]]]: slices a published shape by 25 %, random
-// float16 weights made on the device, and appends the seconds of every phase, and the peak memory,
-// to a CSV file; those of the paper's method (slicegpt, the default; else refit) beside their
-// floors. A process a shape: peaks are the process's.
+// bench_slicing SHAPE [LAYERS [WINDOWS [CSV [METHOD [MIB]]]]]: slices a published shape by 25 %,
+// random float16 weights made on the device, and appends the seconds of every phase, and the peak
+// memory, to a CSV file; those of the paper's method (slicegpt, the default; else refit) beside
+// their floors. MIB: a ballast leaves so much of the card, 24564 as on one of 24 GB; a signal for
+// which there is no room then lives elsewhere. A process a shape: peaks are the process's.
 
 #include <ATen/ATen.h>
+#include <c10/cuda/CUDACachingAllocator.h>
 #include <cublas_v2.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -95,8 +99,16 @@ bench::Ceilings ceilings_here() {
   return ceilings;
 }
 
+/// Holds all of the card but so many MiB.
+bench::DeviceBuffer ballast_beside(int64_t mebibytes) {
+  c10::cuda::CUDACachingAllocator::emptyCache();
+  size_t free = 0, total = 0;
+  bench::check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return bench::DeviceBuffer(std::max<int64_t>(0, static_cast<int64_t>(total) - (mebibytes << 20)));
+}
+
 void run(const std::string& name, int64_t layers, int64_t windows, const std::string& path,
-         Method method) {
+         Method method, int64_t mebibytes) {
   const at::Device device(at::kCUDA, 0);
   ModelConfig config = bench::published_config(name);
   const bool whole = layers <= 0 || layers == config.layers;
@@ -109,17 +121,23 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
                               : floors_of(config, windows * kContext, ceilings,
                                           solve_seconds(config.hidden_size, device));
 
+  std::optional<bench::DeviceBuffer> ballast;
+  if (mebibytes > 0) ballast.emplace(ballast_beside(mebibytes));
   auto decoder = std::make_shared<DecoderImpl>(config);
   fill(*decoder, device);
   Model model(std::move(decoder), nullptr, at::kHalf);
   const Tensor tokens = at::randint(config.vocabulary_size, {windows, kContext}, at::kLong);
   const SliceReport report = slice_model(model, tokens, {.method = method, .slice = 0.25});
 
+  std::string kind = "measured";
+  if (ballast) kind += ": a ballast leaves " + std::to_string(mebibytes) + " MiB";
+  if (report.stream != "device")
+    kind += (ballast ? "; " : ": ") + ("signal on the " + report.stream);
   const std::string label = whole ? name : name + "-" + std::to_string(layers) + "-layers";
   const auto write = [&](const char* metric, double value, const char* unit, double floor) {
     csv.write({"slicing", label, refit ? "refit25" : "slicegpt25", "float16",
                std::to_string(windows), std::to_string(kContext), metric, value, unit, floor, "", 0,
-               "measured"});
+               kind});
     std::printf("%-26s %-18s %9.3f %-4s", label.c_str(), metric, value, unit);
     if (floor > 0) std::printf("  floor %8.3f  %3.0f %%", floor, 100 * floor / value);
     std::printf("\n");
@@ -133,14 +151,18 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
     write("refit_s", report.refit_seconds, "s", 0);
   }
   write("peak_device_gib", static_cast<double>(report.peak_device_bytes) / 0x1p30, "GiB", 0);
+  if (report.stream != "device")
+    write("peak_host_gib", static_cast<double>(report.peak_host_bytes) / 0x1p30, "GiB", 0);
+  std::printf("%-26s %s, chunks of %ld tokens\n", label.c_str(), kind.c_str(), report.chunk_tokens);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   const std::string method = argc > 5 ? argv[5] : "slicegpt";
-  if (argc < 2 || argc > 6 || (method != "slicegpt" && method != "refit")) {
-    std::fprintf(stderr, "usage: bench_slicing SHAPE [LAYERS [WINDOWS [CSV [slicegpt|refit]]]]\n");
+  if (argc < 2 || argc > 7 || (method != "slicegpt" && method != "refit")) {
+    std::fprintf(stderr,
+                 "usage: bench_slicing SHAPE [LAYERS [WINDOWS [CSV [slicegpt|refit [MIB]]]]]\n");
     return 2;
   }
   try {
@@ -149,7 +171,8 @@ int main(int argc, char** argv) {
       return 4;
     }
     run(argv[1], argc > 2 ? std::atol(argv[2]) : 0, argc > 3 ? std::atol(argv[3]) : 128,
-        argc > 4 ? argv[4] : "slicing.csv", method == "refit" ? Method::kRefit : Method::kSliceGpt);
+        argc > 4 ? argv[4] : "slicing.csv", method == "refit" ? Method::kRefit : Method::kSliceGpt,
+        argc > 6 ? std::atol(argv[6]) : 0);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_slicing: %s\n", error.what());

@@ -153,7 +153,7 @@ def layers_of(row):
 def draw_slicing(every, folder):
     """Seconds against calibration windows, against layers, and against the hidden size, one varied at a time."""
     selected = newest_gpu([r for r in every if r["metric"] == "slicing_s" and r["benchmark"] == "slicing" and
-                           r["form"] == "slicegpt25"])
+                           r["form"] == "slicegpt25" and "ballast" not in r["kind"]])
     if not selected:
         return
     places = [(*layers_of(row), int(row["batch"]), row) for row in selected]

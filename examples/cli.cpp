@@ -8,9 +8,11 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <map>
 #include <new>
 
+#include "last_words.h"
 #include "libslice/device.h"
 #include "libslice/error.h"
 #include "libslice/report.h"
@@ -47,6 +49,7 @@ std::string first_line(const char* message) {
 }
 
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body) {
+  prepare_last_words(app.get_name().c_str());
   app.set_version_flag("--version", "libslice " + slice::version());
   watch_signals();
   try {
@@ -65,10 +68,11 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
     return 2;
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "%s: out of memory\n", app.get_name().c_str());
+    say_last_words();
     return 1;
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), first_line(error.what()).c_str());
+    const int length = static_cast<int>(std::strcspn(error.what(), "\n"));
+    std::fprintf(stderr, "%s: %.*s\n", app.get_name().c_str(), length, error.what());
     return 1;
   }
 }

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "last_words.h"
 #include "libslice/gguf_write.h"
 #include "libslice/slice.h"
 #include "slice_options.h"
@@ -82,8 +83,9 @@ void print_plan(const Arguments& a) {
                            slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
   std::optional<slice::PassCost> streamed;
   if (a.stream) {
+    const slice::PassOptions pass = pass_options(a);
     streamed = slice::expected_pass_cost(*checkpoint, sliced, options.method, tokens,
-                                         a.windows.context, pass_options(a));
+                                         a.windows.context, pass, slice::free_memory(pass.device));
   }
   const int64_t memory = streamed ? streamed->host_bytes : cost.host_bytes;
   const int64_t disk = streamed ? streamed->disk_bytes : cost.disk_bytes;
@@ -102,6 +104,8 @@ void print_plan(const Arguments& a) {
                                      {"seconds", seconds}}}};
     if (streamed) {
       json["expected"]["device_bytes"] = streamed->device_bytes;
+      json["expected"]["scratch_bytes"] = streamed->scratch_bytes;
+      json["expected"]["stream"] = slice::stream_place_name(streamed->stream);
       json["expected"]["signal_bytes"] = streamed->signal_bytes;
       json["expected"]["layer_bytes"] = streamed->layer_bytes;
       json["expected"]["journal_bytes"] = streamed->journal_bytes;
@@ -123,6 +127,12 @@ void print_plan(const Arguments& a) {
   if (streamed->device_bytes > 0) {
     std::printf("            %.1f GiB of the device, and half of the rest for longer chunks\n",
                 streamed->device_bytes / 0x1p30);
+  }
+  if (streamed->scratch_bytes > 0) {
+    std::printf("            %.1f GiB more on disk meanwhile: no memory has room for the signal\n",
+                streamed->scratch_bytes / 0x1p30);
+  } else if (streamed->stream == slice::StreamPlace::kHost) {
+    std::printf("            with the signal in host memory: the device has no room for it\n");
   }
   if (streamed->journal_bytes == 0) return;
   std::printf(
@@ -222,18 +232,22 @@ void slice_layer_by_layer(const Arguments& a, slice::PartialDirectory& output,
 /// The same; what stops it once it is under way can be gone on from, and the message says so.
 void slice_resumably(const Arguments& a) {
   slice::PartialDirectory output(a.out, {.replace = a.force, .resume = a.resume});
-  bool under_way = false;
+  bool under_way = false, said = false;
   const auto kept = [&] { return under_way && output.resumable(); };
   try {
     slice_layer_by_layer(a, output, [&, tell = cli::progress(a.quiet)](const slice::Progress& p) {
       under_way = true;
+      if (!said && output.resumable()) {
+        cli::set_last_words(kGoesOn);
+        said = true;
+      }
       tell(p);
     });
   } catch (const slice::Interrupted&) {
     if (!kept()) throw;
     throw slice::Interrupted("interrupted: the same command with --resume goes on");
   } catch (const std::bad_alloc&) {
-    throw slice::Error(std::string("out of memory") + (kept() ? kGoesOn : ""));
+    throw;  // its words are ready
   } catch (const std::exception& error) {
     if (!kept()) throw;
     throw slice::Error(cli::first_line(error.what()) + kGoesOn);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "libslice/detail/check.h"
+#include "libslice/detail/pass_memory.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/detail/window_share.h"
 #include "libslice/plan.h"
@@ -75,7 +76,10 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
   const at::NoGradGuard no_grad;
   SLICE_CHECK(gammas.size() == model.sublayers.size() + 1, "channels: want {} gradients, got {}",
               model.sublayers.size() + 1, gammas.size());
-  Stream x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed);
+  Stream x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed,
+           {.beside_bytes =
+                detail::pass_bytes(detail::pass_sizes(model, Method::kRefit), kHostChunkTokens),
+            .processes = group.size()});
   std::vector<Tensor> scores;
   for (size_t i = 0; i < model.sublayers.size(); ++i) {
     const Sublayer& s = model.sublayers[i];

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "libslice/detail/check.h"
-#include "libslice/detail/directory.h"
 #include "libslice/detail/file.h"
 #include "libslice/detail/json.h"
 #include "libslice/detail/split_halves.h"
@@ -213,25 +212,6 @@ std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint) {
     if (!dtype || name.find("embed") != std::string::npos) dtype = entry.dtype;
   }
   return dtype == at::kDouble ? at::kFloat : dtype;  // models are saved in float32 at most
-}
-
-AtomicDirectory::AtomicDirectory(const fs::path& target, bool replace)
-    : target_(detail::directory_target(target, replace)), replace_(replace) {
-  std::error_code error;
-  temporary_ = detail::hidden_sibling(target_, "tmp");
-  SLICE_CHECK_AS(Error, fs::create_directory(temporary_, error), "{}: cannot create it: {}",
-                 temporary_.string(), error.message());
-}
-
-AtomicDirectory::~AtomicDirectory() {
-  if (done_) return;
-  std::error_code ignored;
-  fs::remove_all(temporary_, ignored);
-}
-
-void AtomicDirectory::commit() {
-  detail::put_directory(temporary_, target_, replace_, detail::hidden_sibling(target_, "old"));
-  done_ = true;
 }
 
 struct ShardWriter::State {

@@ -55,26 +55,6 @@ ModelConfig read_config(const std::filesystem::path& path);
 /// nothing for a file that holds quantised ones.
 std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint);
 
-/// A directory that appears whole or not at all: written as `.<name>.<random>.tmp` beside `target`,
-/// renamed by `commit`. Destroying it before that removes every trace.
-class AtomicDirectory {
- public:
-  /// @throws Error  target exists and `replace` is false; the parent is missing or not writable.
-  AtomicDirectory(const std::filesystem::path& target, bool replace);
-  AtomicDirectory(AtomicDirectory&&) = delete;
-  ~AtomicDirectory();
-
-  /// Where to write meanwhile.
-  const std::filesystem::path& path() const { return temporary_; }
-  /// fsyncs the directory and renames it to the target; an old target is moved aside first and
-  /// removed last.
-  void commit();
-
- private:
-  std::filesystem::path target_, temporary_;
-  bool replace_ = false, done_ = false;
-};
-
 /// Writes tensors into sharded safetensors files of at most `shard_bytes` each
 /// (`model.safetensors`, or `model-0000i-of-n.safetensors` with `model.safetensors.index.json`),
 /// one tensor at a time.

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <fstream>
+#include <limits>
+#include <optional>
 
 #include "libslice/detail/check.h"
 #include "libslice/detail/ops_cuda.h"
@@ -16,6 +19,35 @@ void check_gpu(at::Device device) {
   SLICE_CHECK_AS(DeviceError,
                  device.is_cuda() && std::max<int>(device.index(), 0) < static_cast<int>(gpus()),
                  "{}: no such device: this process sees {} GPUs", device.str(), gpus());
+}
+
+/// The number behind a word, or the first one, of a file of the kernel's.
+std::optional<int64_t> number_in(const std::string& path, const std::string& word = "") {
+  std::ifstream file(path);
+  for (std::string text; word.empty() || file >> text;) {
+    int64_t number = 0;
+    if (text != word) continue;
+    if (file >> number) return number;
+    break;
+  }
+  return std::nullopt;
+}
+
+/// What a limit leaves; pages of files that the kernel would drop do not count as used.
+int64_t left_of(const std::string& group, const char* limit, const char* used, const char* cached) {
+  const auto most = number_in(group + limit), held = number_in(group + used);
+  if (!most || !held) return std::numeric_limits<int64_t>::max();  // "max", or no such group
+  return std::max<int64_t>(0, *most - *held + number_in(group + "memory.stat", cached).value_or(0));
+}
+
+int64_t free_host_bytes() {
+  const std::string groups = "/sys/fs/cgroup/";
+  const int64_t system = number_in("/proc/meminfo", "MemAvailable:")
+                             .value_or(std::numeric_limits<int64_t>::max() / 1024) *
+                         1024;
+  return std::min({system, left_of(groups, "memory.max", "memory.current", "inactive_file"),
+                   left_of(groups + "memory/", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                           "total_inactive_file")});
 }
 
 }  // namespace
@@ -36,6 +68,11 @@ at::Device choose_device(const std::string& name) {
 DeviceMemory device_memory(at::Device device) {
   check_gpu(device);
   return ops::on_device::memory(device);
+}
+
+FreeMemory free_memory(at::Device device) {
+  const int64_t host = free_host_bytes();
+  return device.is_cuda() ? FreeMemory{device_memory(device).free, host} : FreeMemory{host, 0};
 }
 
 int64_t peak_device_bytes(at::Device device) {

@@ -21,6 +21,16 @@ struct DeviceMemory {
 /// @throws DeviceError  not a GPU, or one that this process does not see.
 DeviceMemory device_memory(at::Device device);
 
+/// What a process could still get, in bytes: on the device that computes, and of the host beside
+/// it, which is nothing where that device is the CPU. Of the host: what the system calls available,
+/// or what its control group leaves, where that is less.
+struct FreeMemory {
+  int64_t device = 0, host = 0;
+};
+
+/// @throws DeviceError  a GPU that this process does not see.
+FreeMemory free_memory(at::Device device);
+
 /// Most memory that LibTorch's allocator ever held on a device, in bytes; 0 on the CPU. What the
 /// CUDA context and its libraries take (some hundred MB) is not in it.
 int64_t peak_device_bytes(at::Device device);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "libslice/atomic_directory.h"
 #include "libslice/checkpoint.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"

@@ -1,10 +1,13 @@
-// The memory side of device.h: LibTorch's caching allocator and the driver's own count.
+// The memory side of device.h: LibTorch's caching allocator and the driver's own count; and copies
+// between host and device that nobody waits for.
 
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
 #include <cuda_runtime_api.h>
 
 #include "libslice/detail/check.h"
+#include "libslice/detail/cuda_status.h"
 #include "libslice/detail/ops_cuda.h"
 
 namespace slice::ops::on_device {
@@ -39,6 +42,29 @@ int64_t peak_bytes(at::Device device) { return stats(device).reserved_bytes[kAll
 void release_cached_memory() {
   namespace allocator = c10::cuda::CUDACachingAllocator;
   if (allocator::get()->initialized()) allocator::emptyCache();
+}
+
+void copy_rows(const at::Tensor& to, const at::Tensor& from, c10::Stream stream) {
+  const c10::cuda::CUDAGuard guard(stream.device());
+  const auto element = static_cast<size_t>(to.element_size());
+  check(cudaMemcpy2DAsync(to.mutable_data_ptr(), static_cast<size_t>(to.stride(1)) * element,
+                          from.const_data_ptr(), static_cast<size_t>(from.stride(1)) * element,
+                          static_cast<size_t>(to.size(2)) * element,
+                          static_cast<size_t>(to.size(0) * to.size(1)), cudaMemcpyDefault,
+                          c10::cuda::CUDAStream(stream).stream()),
+        "cudaMemcpy2DAsync");
+}
+
+bool lock_pages(void* data, int64_t bytes, at::Device device) {
+  const c10::cuda::CUDAGuard guard(device);
+  const cudaError_t status =
+      cudaHostRegister(data, static_cast<size_t>(bytes), cudaHostRegisterPortable);
+  if (status != cudaSuccess) cudaGetLastError();
+  return status == cudaSuccess;
+}
+
+void unlock_pages(void* data) {
+  if (cudaHostUnregister(data) != cudaSuccess) cudaGetLastError();
 }
 
 }  // namespace slice::ops::on_device

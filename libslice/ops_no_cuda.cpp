@@ -21,6 +21,9 @@ Eigen symmetric_eigen(const at::Tensor&) { no_device(); }
 DeviceMemory memory(at::Device) { no_device(); }
 int64_t peak_bytes(at::Device) { no_device(); }
 void release_cached_memory() {}
+void copy_rows(const at::Tensor&, const at::Tensor&, c10::Stream) { no_device(); }
+bool lock_pages(void*, int64_t, at::Device) { no_device(); }
+void unlock_pages(void*) {}
 
 }  // namespace slice::ops::on_device
 

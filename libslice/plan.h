@@ -22,6 +22,13 @@ enum class Method {
   kRefit,     ///< output-aware directions, writers fitted to the dense model (mathematics §5b)
 };
 
+/// Where the signal of all calibration tokens lives between passes.
+enum class StreamPlace {
+  kDevice,  ///< that computes; the memory, where that is the CPU
+  kHost,    ///< page-locked memory of the host
+  kDisk,    ///< a file without a name
+};
+
 /// What to remove, and in what pieces to work.
 struct SliceOptions {
   Method method = Method::kRefit;
@@ -60,6 +67,8 @@ struct SliceOptions {
   /// Calibration tokens that pass a sublayer together: memory, not results. 0: kHostChunkTokens on
   /// the CPU, on a GPU what its free memory has room for. Halved whenever a device runs out.
   int64_t chunk_tokens = 0;
+  /// Where the signal lives; absent: the first place with room. Memory and time, not results.
+  std::optional<StreamPlace> stream_place = std::nullopt;
 };
 
 /// @throws ShapeError  options that contradict each other, or are out of range.

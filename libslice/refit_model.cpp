@@ -8,6 +8,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/finite.h"
 #include "libslice/detail/joint_writer.h"
+#include "libslice/detail/pass_memory.h"
 #include "libslice/detail/refitter.h"
 #include "libslice/detail/snapshot.h"
 #include "libslice/detail/tensor_cores.h"
@@ -65,10 +66,15 @@ Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions
       tokens_(own_windows(tokens, group)),
       journal_(report, on_progress, 3 * last_, tokens_.numel()),
       x_(tokens_, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
-         [this](int64_t less) { journal_.note_smaller_chunks(less); }),
+         {.on_smaller_chunks = [this](int64_t less) { journal_.note_smaller_chunks(less); },
+          .beside_bytes = pass_bytes(pass_sizes(model, Method::kRefit), tokens.size(1)),
+          .place = options.stream_place,
+          .processes = group.size(),
+          .scratch = passage.scratch}),
       dense_(x_.clone()),
       hidden_(x_.windows()) {
   describe_run(report, model, tokens, sizes_);
+  for (const Stream* signal : {&x_, &dense_}) journal_.signal_lives(*signal);
   if (options.chunk_tokens <= 0) {
     x_.set_chunk_tokens(fitting_chunk_tokens(model));
     dense_.set_chunk_tokens(x_.chunk_tokens());

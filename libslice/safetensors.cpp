@@ -249,10 +249,14 @@ uint64_t SafetensorsWriter::bytes(const std::vector<Slot>& slots, size_t written
   return sum;
 }
 
-void SafetensorsWriter::write(const std::string& name, const at::Tensor& tensor) {
+const SafetensorsWriter::Slot& SafetensorsWriter::next(const std::string& name) const {
   SLICE_CHECK(next_ < slots_.size() && slots_[next_].name == name, "{}: want {} next, got {}",
               path_.string(), next_ < slots_.size() ? slots_[next_].name : "nothing", name);
-  const Slot& slot = slots_[next_];
+  return slots_[next_];
+}
+
+void SafetensorsWriter::write(const std::string& name, const at::Tensor& tensor) {
+  const Slot& slot = next(name);
   SLICE_CHECK(tensor.sizes() == at::IntArrayRef(slot.shape), "{}: {}: want {}, got {}",
               path_.string(), name, detail::describe(slot.shape), detail::describe(tensor));
   const bool converts = tensor.scalar_type() != slot.dtype;
@@ -261,6 +265,22 @@ void SafetensorsWriter::write(const std::string& name, const at::Tensor& tensor)
                  "{}: {}: want {}, got {}", path_.string(), name, detail::dtype_name(slot.dtype),
                  detail::describe(tensor));
   detail::write_tensor(out_, tensor, slot.dtype, fmt::format("{}: {}", path_.string(), name));
+  ++next_;
+}
+
+void SafetensorsWriter::write(const std::string& name, int64_t step,
+                              const std::function<at::Tensor(int64_t, int64_t)>& rows) {
+  const Slot& slot = next(name);
+  const std::string where = fmt::format("{}: {}", path_.string(), name);
+  std::vector<int64_t> shape = slot.shape;
+  for (int64_t begin = 0; begin < slot.shape[0]; begin += step) {
+    const int64_t end = std::min(begin + step, slot.shape[0]);
+    const at::Tensor some = rows(begin, end);
+    shape[0] = end - begin;
+    SLICE_CHECK(some.sizes() == at::IntArrayRef(shape) && some.scalar_type() == slot.dtype,
+                "{}: want {}, got {}", where, detail::describe(shape), detail::describe(some));
+    detail::write_tensor(out_, some, slot.dtype, where);
+  }
   ++next_;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -73,6 +74,12 @@ class SafetensorsWriter {
   /// @throws NumericError  a finite value overflows the slot's dtype.
   void write(const std::string& name, const at::Tensor& tensor);
 
+  /// The same, in rows of its first dimension that come one after another, at most `step` at a
+  /// time.
+  /// @param rows  begin … end of a tensor of the slot's shape and dtype, any device
+  void write(const std::string& name, int64_t step,
+             const std::function<at::Tensor(int64_t begin, int64_t end)>& rows);
+
   /// Returns when everything written is on the disk. @throws Error
   void sync() { out_.sync(); }
 
@@ -83,6 +90,9 @@ class SafetensorsWriter {
   static uint64_t bytes(const std::vector<Slot>& slots, size_t written);
 
  private:
+  /// The next slot. @throws ShapeError  it is called otherwise
+  const Slot& next(const std::string& name) const;
+
   std::filesystem::path path_;
   std::vector<Slot> slots_;
   size_t next_ = 0;

@@ -3,6 +3,7 @@
 /// Everything a program needs: load a model, slice it, save it, measure it, let it write.
 
 #include "libslice/adapter.h"
+#include "libslice/atomic_directory.h"
 #include "libslice/batch.h"
 #include "libslice/calibration.h"
 #include "libslice/chat.h"

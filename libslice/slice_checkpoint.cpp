@@ -116,7 +116,8 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
     const double read_before = reader.seconds();
     detail::LayerPassage weights(decoder, reader, sliced, directory, device, written,
                                  pass.shard_bytes, record ? &*record : nullptr);
-    const detail::Passage passage = weights.passage();
+    detail::Passage passage = weights.passage();
+    passage.scratch = directory;
     report = refit ? detail::refit_sublayers(adapter, tokens, options, on_progress, gammas, passage)
                    : detail::slice_sublayers(adapter, tokens, options, on_progress, passage);
     weights.finish();

@@ -37,7 +37,9 @@ struct PassOptions {
 /// smaller).
 ///
 /// On the device at a time: the embedding or the head, or two layers, beside the stream of all
-/// calibration tokens (twice for kRefit) and what slicing a layer takes. On the host: a layer read
+/// calibration tokens (twice for kRefit) and what slicing a layer takes. A stream for which there
+/// is no room there lives in the host's memory, or on the disk in a file without a name beside the
+/// output. On the host: a layer read
 /// ahead. kRefit takes its gradients first, in two sweeps over the layers, as many of them together
 /// as half of the free device memory holds, √L on the CPU; the host then keeps the signal in front
 /// of each such run, and 8·D² bytes a site of Γ: those grow with depth.

@@ -10,6 +10,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/journal.h"
 #include "libslice/detail/memory.h"
+#include "libslice/detail/pass_memory.h"
 #include "libslice/detail/slice_record.h"
 #include "libslice/detail/slice_sublayers.h"
 #include "libslice/detail/slicer.h"
@@ -123,7 +124,7 @@ void Slicer::slice_sublayer(int64_t site) {
   P_ = P_next;
   if (site == last_) return;
   project(P_);  // x̂' = z P'
-  if (passage_.rest) passage_.rest(site + 1, *x_, P_);
+  rest(site + 1);
 }
 
 void Slicer::slice_head() {
@@ -138,9 +139,17 @@ void Slicer::slice_head() {
 
 void Slicer::embed_tokens() {
   const int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : kHostChunkTokens;
-  x_.emplace(tokens_, chunk, model_.embed,
-             [this](int64_t less) { journal_.note_smaller_chunks(less); });
+  x_.emplace(tokens_, chunk, model_.embed, stream_options());
+  journal_.signal_lives(*x_);
   if (options_.chunk_tokens <= 0) x_->set_chunk_tokens(fitting_chunk_tokens(model_));
+}
+
+StreamOptions Slicer::stream_options() {
+  return {.on_smaller_chunks = [this](int64_t less) { journal_.note_smaller_chunks(less); },
+          .beside_bytes = pass_bytes(pass_sizes(model_, Method::kSliceGpt), tokens_.size(1)),
+          .place = options_.stream_place,
+          .processes = group_.size(),
+          .scratch = passage_.scratch};
 }
 
 void Slicer::read_rotated(int64_t site) {
@@ -162,6 +171,12 @@ void Slicer::pass(int64_t site) {
 void Slicer::project(const Tensor& P) {
   const Charge charge(report_.calibrate_seconds, P.device());
   x_->project(P);
+}
+
+void Slicer::rest(int64_t part) {
+  if (!passage_.rest) return;
+  const std::string words = passage_.rest(part, *x_, P_);
+  if (!words.empty()) journal_.note(words);
 }
 
 Tensor Slicer::basis(Tensor C, int64_t site) {

@@ -39,12 +39,22 @@ TEST_CASE("memory of a device is asked of GPUs only") {
   CHECK_THROWS_AS(device_memory(at::Device(at::kCUDA, 99)), DeviceError);
 }
 
+TEST_CASE("what is free on the CPU is the host's, and stands beside nothing") {
+  const FreeMemory free = free_memory(at::kCPU);
+  CHECK(free.device > int64_t{64} << 20);  // this process runs
+  CHECK(free.device < int64_t{1} << 50);
+  CHECK(free.host == 0);
+  CHECK_THROWS_AS(free_memory(at::Device(at::kCUDA, 99)), DeviceError);
+}
+
 TEST_CASE("memory of a device follows what is allocated there", "[cuda]") {
   if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
   const at::Device device(at::kCUDA, 0);
   const DeviceMemory before = device_memory(device);
   CHECK(before.free > 0);
   CHECK(before.free <= before.total);
+  CHECK(free_memory(device).device > 0);
+  CHECK(free_memory(device).host > 0);
   const at::Tensor held = at::empty({int64_t{1} << 28}, at::TensorOptions(device).dtype(at::kByte));
   CHECK(before.free - device_memory(device).free >= held.numel());
   CHECK(peak_device_bytes(device) >= held.numel());

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "libslice/atomic_directory.h"
 #include "libslice/checkpoint.h"
 #include "libslice/decoder.h"
 #include "libslice/error.h"

@@ -12,14 +12,15 @@ namespace {
 using namespace tests;
 
 PassCost cost_of(int64_t layers, const PassOptions& pass = {}, int64_t tokens = 4096,
-                 Method method = Method::kSliceGpt) {
+                 Method method = Method::kSliceGpt, std::optional<FreeMemory> free = std::nullopt) {
   ModelConfig config = tiny_config();
   config.layers = layers;
   const TemporaryDirectory scratch;
   save_model(random_model(config, 1, at::kHalf), scratch.path() / "model");
   const auto checkpoint = open_checkpoint(scratch.path() / "model");
   const ModelConfig sliced = planned_config(config, {.method = method, .slice = 0.3, .round = 1});
-  return expected_pass_cost(*checkpoint, sliced, method, tokens, 64, pass);
+  return free ? expected_pass_cost(*checkpoint, sliced, method, tokens, 64, pass, *free)
+              : expected_pass_cost(*checkpoint, sliced, method, tokens, 64, pass);
 }
 
 TEST_CASE("memory does not grow with depth, disk and arithmetic do") {
@@ -32,6 +33,27 @@ TEST_CASE("memory does not grow with depth, disk and arithmetic do") {
   CHECK(cost_of(2, gpu).device_bytes == cost_of(10, gpu).device_bytes);
   CHECK(cost_of(2, gpu).host_bytes == cost_of(10, gpu).host_bytes);
   CHECK(cost_of(2, gpu).device_bytes > 0);
+}
+
+TEST_CASE("the signal is counted where it lives") {
+  const int64_t D = 24, tokens = 4096, signal = tokens * D * 2, plenty = int64_t{1} << 40;
+  const PassOptions gpu{.device = at::Device(at::kCUDA, 0)};
+  const auto cost = [&](FreeMemory free) {
+    return cost_of(3, gpu, tokens, Method::kSliceGpt, free);
+  };
+  const PassCost device = cost({plenty, plenty}), host = cost({0, plenty}), disk = cost({0, 0});
+  CHECK(device.stream == StreamPlace::kDevice);
+  CHECK(host.stream == StreamPlace::kHost);
+  CHECK(disk.stream == StreamPlace::kDisk);
+  CHECK(device.device_bytes - host.device_bytes == signal);
+  CHECK(host.host_bytes - device.host_bytes == signal);
+  CHECK(disk.scratch_bytes == signal);
+  CHECK(disk.host_bytes == device.host_bytes);
+  CHECK(disk.device_bytes == host.device_bytes);
+  CHECK(device.scratch_bytes == 0);
+  // Just what it takes, and a byte less.
+  CHECK(cost({device.device_bytes, 0}).stream == StreamPlace::kDevice);
+  CHECK(cost({device.device_bytes - 1, 0}).stream == StreamPlace::kDisk);
 }
 
 TEST_CASE("a journal holds two signals and the bases of the layers between them") {

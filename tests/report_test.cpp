@@ -48,9 +48,9 @@ std::set<std::string> keys(const json& object) {
 
 TEST_CASE("a report has the keys that scripts rely on") {
   const json report = json::parse(report_json(example()));
-  CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "method",
-                                              "shortcut", "calibration", "sites", "parameters",
-                                              "seconds", "peak_bytes", "versions"});
+  CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "stream",
+                                              "method", "shortcut", "calibration", "sites",
+                                              "parameters", "seconds", "peak_bytes", "versions"});
   CHECK(report["model"] == json{{"family", "llama"}, {"hidden_size", 24}, {"layers", 1}});
   CHECK(report["plan"] == json{{"k", {16, 16, 24}},
                                {"ffn", {38}},

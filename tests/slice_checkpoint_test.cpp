@@ -8,7 +8,9 @@
 #include "libslice/detail/file.h"
 #include "libslice/error.h"
 #include "libslice/slice_model.h"
+#include "libslice/stream.h"
 #include "tests/support/directory_contents.h"
+#include "tests/support/file_limit.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
@@ -110,6 +112,44 @@ TEST_CASE("on a GPU layer by layer gives the bytes that slicing in memory gives"
   check_same_files(at::Device(at::kCUDA, 0), at::kHalf);
 }
 
+/// The same files, wherever the signal lives, and nothing else beside them.
+void check_places(at::Device device, at::ScalarType stored) {
+  for (const Method method : {Method::kSliceGpt, Method::kRefit}) {
+    const ModelConfig config = tiny_config();
+    const TemporaryDirectory scratch;
+    save_model(random_model(config, 5, stored), scratch.path() / "dense");
+    const auto checkpoint = open_checkpoint(scratch.path() / "dense");
+    const Tensor tokens = random_tokens(config, 9, 16);
+    std::map<std::string, std::string> want;
+    for (const StreamPlace place : {StreamPlace::kDevice, StreamPlace::kHost, StreamPlace::kDisk}) {
+      CAPTURE(device.str(), method == Method::kRefit, stream_place_name(place));
+      const fs::path target = scratch.path() / stream_place_name(place);
+      fs::create_directory(target);
+      std::vector<std::string> notes;
+      const SliceReport report = slice_checkpoint(
+          *checkpoint, tokens,
+          {.method = method, .slice = 0.3, .round = 1, .chunk_tokens = 32, .stream_place = place},
+          target, {.device = device, .shard_bytes = kShardBytes}, nullptr, [&](const Progress& p) {
+            if (!p.note.empty()) notes.push_back(p.note);
+          });
+      CHECK(report.stream == stream_place_name(place));
+      const size_t streams = method == Method::kRefit ? 2 : 1;
+      CHECK(notes.size() == (place == StreamPlace::kDevice ? 0 : streams));
+      if (place == StreamPlace::kDevice) want = contents(target);
+      CHECK(contents(target) == want);
+    }
+  }
+}
+
+TEST_CASE("layer by layer gives the same bytes wherever the signal lives") {
+  check_places(at::kCPU, at::kFloat);
+}
+
+TEST_CASE("on a GPU layer by layer gives the same bytes wherever the signal lives", "[cuda]") {
+  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
+  check_places(at::Device(at::kCUDA, 0), at::kHalf);
+}
+
 TEST_CASE("layer by layer a weight that is no number is named") {
   const ModelConfig config = tiny_config();
   const TemporaryDirectory scratch;
@@ -176,7 +216,8 @@ SliceReport attempt(const Setup& s, int64_t words) {
 }
 
 void check_going_on(const std::vector<ModelConfig>& shapes, at::Device device,
-                    at::ScalarType stored, int64_t save_every) {
+                    at::ScalarType stored, int64_t save_every,
+                    StreamPlace place = StreamPlace::kDevice) {
   for (const ModelConfig& shape : shapes) {
     for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
       CAPTURE(tests::describe(shape), head == HeadMode::kSlice, save_every);
@@ -198,6 +239,7 @@ void check_going_on(const std::vector<ModelConfig>& shapes, at::Device device,
       const SliceReport whole = attempt(s, std::numeric_limits<int64_t>::max());
       const auto want = contents(s.files);
 
+      s.options.stream_place = place;
       s.files = scratch.path() / "resumed";
       s.journal = scratch.path() / "journal";
       fs::create_directory(s.files);
@@ -248,6 +290,11 @@ TEST_CASE("the same with rare signals and half-precision weights") {
   check_going_on(three_shapes(), at::kCPU, at::kBFloat16, 2);
 }
 
+TEST_CASE("the same with a signal that lives elsewhere while it goes on") {
+  check_going_on(three_shapes(), at::kCPU, at::kFloat, 1, StreamPlace::kHost);
+  check_going_on(three_shapes(), at::kCPU, at::kFloat, 2, StreamPlace::kDisk);
+}
+
 TEST_CASE("the same from the tokens, with bases alone") {
   check_going_on(three_shapes(), at::kCPU, at::kFloat, 100);
 }
@@ -256,6 +303,37 @@ TEST_CASE("on a GPU a run that was stopped gives the files of one that was not",
   if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
   check_going_on(every_shape(), at::Device(at::kCUDA, 0), at::kHalf, 1);
   check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kFloat, 100);
+  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, StreamPlace::kHost);
+  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, StreamPlace::kDisk);
+}
+
+TEST_CASE("a signal for which the disk has no room is left out, and that is said once") {
+  ModelConfig config = tiny_config();
+  config.layers = 4;
+  const TemporaryDirectory scratch;
+  Setup s{.source = scratch.path() / "dense",
+          .files = scratch.path() / "files",
+          .journal = scratch.path() / "journal",
+          .tokens = random_tokens(config, 64, 16),
+          .options = {.method = Method::kSliceGpt, .slice = 0.3, .round = 1},
+          .pass = {.shard_bytes = kShardBytes, .save_every = 1}};
+  save_model(random_model(config, 5, at::kFloat), s.source);
+  fs::create_directory(s.files);
+  fs::create_directory(s.journal);
+  const FileLimit limit(static_cast<uint64_t>(s.tokens.numel()) * 16 * 4);  // the signal's rows
+  const auto checkpoint = open_checkpoint(s.source);
+  s.pass.journal = s.journal;
+  std::vector<std::string> notes;
+  const SliceReport report = slice_checkpoint(*checkpoint, s.tokens, s.options, s.files, s.pass,
+                                              nullptr, [&](const Progress& p) {
+                                                if (!p.note.empty()) notes.push_back(p.note);
+                                              });
+  REQUIRE(notes.size() == 1);
+  CHECK(notes[0].find("no room to save the signal") != std::string::npos);
+  CHECK(notes[0].find("signal-00002.safetensors") != std::string::npos);
+  REQUIRE(report.resume);
+  CHECK(report.resume->saves == 0);
+  CHECK(load_model(s.files).config().stream_sizes.size() == 9);
 }
 
 /// A run of the tiny model that was stopped in its second layer.

@@ -5,8 +5,11 @@
 #include <catch2/catch_all.hpp>
 
 #include "libslice/detail/split_basis.h"
+#include "libslice/device.h"
 #include "libslice/error.h"
+#include "tests/support/file_limit.h"
 #include "tests/support/matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice {
@@ -20,6 +23,8 @@ const Tensor& table() {
   return rows;
 }
 Tensor embed(const Tensor& ids) { return at::embedding(table(), ids); }
+
+constexpr StreamPlace kPlaces[] = {StreamPlace::kDevice, StreamPlace::kHost, StreamPlace::kDisk};
 
 Tensor whole(Stream& stream) {
   std::vector<Tensor> chunks;
@@ -48,7 +53,7 @@ TEST_CASE("a signal that was kept stands in a stream as it stood") {
   const Tensor tokens = at::arange(35, at::kLong).remainder(11).view({7, 5});
   Stream stream(tokens, 10, embed);
   stream.project(orthonormal(6, 4, 2));
-  const Tensor kept = stream.signal().clone();  // (7, 5, 4)
+  const Tensor kept = whole(stream);  // (7, 5, 4)
   for (const int64_t chunk : {1, 10, 1000}) {
     CAPTURE(chunk);
     Stream again({7, 5, 6}, kept.options(), 4, chunk,
@@ -59,6 +64,99 @@ TEST_CASE("a signal that was kept stands in a stream as it stood") {
     again.transform([](const Tensor& z) { return at::matmul(z, at::ones({4, 6}, z.options())); });
     CHECK(again.width() == 6);  // there is room
   }
+}
+
+TEST_CASE("a signal lives in the first place that has room for it") {
+  const auto place = [](int64_t signal, int64_t beside, FreeMemory free) {
+    return stream_place(signal, beside, free);
+  };
+  CHECK(place(60, 40, {.device = 100, .host = 0}) == StreamPlace::kDevice);
+  CHECK(place(61, 40, {.device = 100, .host = 100}) == StreamPlace::kHost);
+  CHECK(place(1, 200, {.device = 100, .host = 100}) == StreamPlace::kHost);
+  CHECK(place(80, 40, {.device = 100, .host = 100}) == StreamPlace::kHost);  // a fifth stays free
+  CHECK(place(81, 40, {.device = 100, .host = 100}) == StreamPlace::kDisk);
+  CHECK(place(61, 40, {.device = 100, .host = 0}) == StreamPlace::kDisk);
+}
+
+/// All that the loops do with a stream, with chunks of several sizes; what every step shows.
+std::vector<Tensor> walk(StreamPlace place, int64_t chunk_windows, at::Device device,
+                         at::ScalarType dtype, int64_t N, int64_t T, int64_t D) {
+  const auto options = at::TensorOptions(device).dtype(dtype);
+  const Tensor rows = gaussian({101, D}, 1).to(options);
+  const Tensor tokens = at::arange(N * T, at::kLong).remainder(101).view({N, T}).to(device);
+  const int64_t k = D * 3 / 4;
+  const Tensor down = orthonormal(D, k, 2).to(device),
+               narrower = orthonormal(k, k - 1, 3).to(device),
+               up = gaussian({k - 1, D}, 4).to(options);
+  std::vector<Tensor> shown;
+  const auto keep = [&](const Tensor& chunk) { shown.push_back(chunk.cpu().clone()); };
+  Stream x(tokens, chunk_windows * T, [&](const Tensor& ids) { return at::embedding(rows, ids); },
+           {.place = place});
+  CHECK(x.place() == place);
+  Stream dense = x.clone();
+  x.visit(keep);
+  x.project(down);
+  x.transform([](const Tensor& z) { return z; });  // its own rows
+  x.visit_beside(dense, 1, N - 1, [&](const Tensor& own, const Tensor& other) {
+    keep(own);
+    keep(other);
+  });
+  x.project(narrower);
+  dense.transform([](const Tensor& z) { return z.tanh(); });
+  for (int pass = 0; pass < 3; ++pass)  // what went out a moment ago comes in again
+    x.transform([&](const Tensor& z) { return z + z.flip(0).mean(); });
+  keep(x.rows(N / 2, N / 2 + 1));
+  CHECK(x.width() == k - 1);
+  CHECK(x.bytes() == N * T * (k - 1) * rows.element_size());
+  Stream kept({N, T, D}, options, k - 1, 2 * T,
+              [&](int64_t begin, int64_t end) { return x.rows(begin, end).cpu(); },
+              {.place = place});
+  x.set_chunk_tokens(2 * chunk_windows * T);
+  x.transform([&](const Tensor& z) { return at::matmul(z, up); });
+  for (Stream* stream : {&kept, &x, &dense}) stream->visit(keep);
+  return shown;
+}
+
+void check_same_bits(at::Device device, at::ScalarType dtype, int64_t N, int64_t T, int64_t D) {
+  for (const int64_t windows : {int64_t{1}, int64_t{3}, N}) {
+    const auto want = walk(StreamPlace::kDevice, windows, device, dtype, N, T, D);
+    for (const StreamPlace place : kPlaces) {
+      CAPTURE(device.str(), c10::toString(dtype), windows, stream_place_name(place));
+      const auto got = walk(place, windows, device, dtype, N, T, D);
+      REQUIRE(got.size() == want.size());
+      for (size_t i = 0; i < want.size(); ++i) CHECK(bit_difference(got[i], want[i]) == "");
+    }
+  }
+}
+
+TEST_CASE("the bits do not depend on where the rows live") {
+  for (const at::ScalarType dtype : {at::kHalf, at::kFloat, at::kDouble})
+    check_same_bits(at::kCPU, dtype, 11, 5, 24);
+}
+
+TEST_CASE("on a GPU the bits do not depend on where the rows live", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  const at::Device device(at::kCUDA, 0);
+  for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16, at::kFloat, at::kDouble})
+    check_same_bits(device, dtype, 11, 19, 40);
+  check_same_bits(device, at::kHalf, 23, 512, 1024);  // copies that take their time: 24 MiB
+}
+
+TEST_CASE("a signal for which the disk has no room is refused by name, and leaves nothing") {
+  const TemporaryDirectory scratch;
+  const Tensor tokens = at::zeros({4, 5}, at::kLong);
+  const auto on_disk = [&](const std::filesystem::path& where) {
+    return Stream(tokens, 10, embed, {.place = StreamPlace::kDisk, .scratch = where});
+  };
+  {
+    const FileLimit limit(4 * 5 * 6 * 8 - 1);
+    CHECK_THROWS_NAMING(on_disk(scratch.path()), Error,
+                        scratch.path().string() + ": no room for a file");
+  }
+  CHECK_THROWS_NAMING(on_disk(scratch.path() / "no"), Error, "no: cannot create a file");
+  const Stream there = on_disk(scratch.path());
+  CHECK(std::filesystem::is_empty(scratch.path()));  // while it is there
+  CHECK(there.place() == StreamPlace::kDisk);
 }
 
 TEST_CASE("a basis split in two half-precision terms gives the product to within its rounding") {
@@ -81,10 +179,13 @@ TEST_CASE("a basis split in two half-precision terms gives the product to within
 TEST_CASE("a pass for which the memory is too small goes on in halves, and says so") {
   const Tensor tokens = at::arange(80, at::kLong).remainder(11).view({16, 5});
   const Tensor A = gaussian({6, 6}, 2), x = embed(tokens);
+  const StreamPlace place = GENERATE_COPY(from_range(std::begin(kPlaces), std::end(kPlaces)));
   for (const int64_t room : {1, 2, 3, 15}) {  // windows
-    CAPTURE(room);
+    CAPTURE(room, stream_place_name(place));
     std::vector<int64_t> words;
-    Stream stream(tokens, 1000, embed, [&](int64_t chunk) { words.push_back(chunk); });
+    Stream stream(
+        tokens, 1000, embed,
+        {.on_smaller_chunks = [&](int64_t chunk) { words.push_back(chunk); }, .place = place});
     int64_t passed = 0;
     stream.transform([&](const Tensor& chunk) {
       if (chunk.size(0) > room) C10_THROW_ERROR(OutOfMemoryError, "no room. Advice.");

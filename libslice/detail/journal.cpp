@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "libslice/detail/memory.h"
+#include "libslice/detail/pass_memory.h"
 #include "libslice/detail/sha256.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/device.h"
@@ -43,6 +44,17 @@ void Journal::note_smaller_chunks(int64_t chunk_tokens) {
                    chunk_tokens));
 }
 
+void Journal::signal_lives(const Stream& x) {
+  farthest_ = std::max(farthest_, x.place());
+  report_.stream = stream_place_name(farthest_);
+  if (x.place() == StreamPlace::kDevice) return;
+  note(
+      fmt::format("the signal of {} tokens is kept {}: {} has no room for {:.2f} GiB beside what a "
+                  "layer takes",
+                  x.tokens(), x.place() == StreamPlace::kHost ? "in host memory" : "on disk",
+                  report_.device, static_cast<double>(x.room_bytes()) / 0x1p30));
+}
+
 void Journal::site_done(const std::string& name, int64_t k, double kept_variance) {
   const double now = clock_.seconds();
   report_.sites.push_back(
@@ -62,17 +74,9 @@ int64_t fitting_chunk_tokens(const ModelAdapter& model) {
   constexpr int64_t kMost = 32768;  // more gain nothing
   const at::Device device = model.head.weight.device();
   if (!device.is_cuda()) return kHostChunkTokens;
-  int64_t widest = 0;
-  for (const Sublayer& s : model.sublayers) {
-    int64_t width = 0;
-    for (const Inner& part : s.inner) {
-      for (const LinearRef& reader : part.readers) width += reader.weight.size(0);
-      width += part.writer.weight.size(1);
-    }
-    widest = std::max(widest, width);
-  }
+  const PassSizes sizes = pass_sizes(model, Method::kSliceGpt);
   const int64_t token_bytes =
-      (2 * widest + 6 * model.hidden_size) * std::max<int64_t>(4, model.head.weight.element_size());
+      (2 * sizes.widest + 6 * sizes.hidden_size) * std::max<int64_t>(4, sizes.element_bytes);
   return std::min(kMost, device_memory(device).free / 2 / token_bytes);
 }
 

@@ -7,6 +7,7 @@
 #include "libslice/detail/stopwatch.h"
 #include "libslice/progress.h"
 #include "libslice/report.h"
+#include "libslice/stream.h"
 
 namespace slice::detail {
 
@@ -21,6 +22,8 @@ class Journal {
   void note(const std::string& words);
   /// The device ran out of memory: what a Stream tells.
   void note_smaller_chunks(int64_t chunk_tokens);
+  /// Where a signal lives: that of the farthest goes into the report.
+  void signal_lives(const Stream& x);
   void site_done(const std::string& name, int64_t k, double kept_variance);
   /// So many steps need not be gone again.
   void begin_behind(int64_t steps) { begun_ = steps; }
@@ -33,6 +36,7 @@ class Journal {
   SliceReport& report_;
   OnProgress on_progress_;
   int64_t steps_, tokens_, passed_ = 0, begun_ = 0;
+  StreamPlace farthest_ = StreamPlace::kDevice;
   Stopwatch clock_;
   double last_ = 0;
 };

@@ -51,10 +51,11 @@ LayerPassage::LayerPassage(DecoderImpl& decoder, LayerReader& reader, const Mode
 }
 
 Passage LayerPassage::passage() {
-  return {.enter = [this](int64_t part) { enter(part); },
-          .leave = [this](int64_t part) { leave(part); },
-          .rest = [this](int64_t part, const Stream& x, const Tensor& P) { rest(part, x, P); },
-          .record = record_};
+  return {
+      .enter = [this](int64_t part) { enter(part); },
+      .leave = [this](int64_t part) { leave(part); },
+      .rest = [this](int64_t part, const Stream& x, const Tensor& P) { return rest(part, x, P); },
+      .record = record_};
 }
 
 void LayerPassage::enter(int64_t part) {
@@ -94,14 +95,16 @@ void LayerPassage::leave(int64_t part) {
 
 /// Between two layers the signal is saved if it is time for that; then all before it is on the
 /// disk.
-void LayerPassage::rest(int64_t part, const Stream& x, const Tensor& P) {
-  if (record_ == nullptr || reader_.group_of(part) == reader_.group_of(part - 1)) return;
-  if (!record_->due(part, static_cast<int64_t>(x.signal().nbytes()))) return;
+std::string LayerPassage::rest(int64_t part, const Stream& x, const Tensor& P) {
+  if (record_ == nullptr || reader_.group_of(part) == reader_.group_of(part - 1)) return {};
+  if (!record_->due(part, x.bytes())) return {};
   {
     const Charge charge(leave_seconds_);
     if (writing_.valid()) writing_.get();
   }
-  record_->save(part, x, P);
+  const std::string reason = record_->save(part, x, P);
+  if (reason.empty()) return {};
+  return fmt::format("no room to save the signal, and none is saved from here on: {}", reason);
 }
 
 /// On a stream of its own, so that the copies do not queue behind the next layer's work. The loop

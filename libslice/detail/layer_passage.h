@@ -35,7 +35,7 @@ class LayerPassage {
  private:
   void enter(int64_t part);
   void leave(int64_t part);
-  void rest(int64_t part, const Stream& x, const at::Tensor& P);
+  std::string rest(int64_t part, const Stream& x, const at::Tensor& P);
   void write(const std::vector<std::pair<std::string, at::Tensor>>& weights);
   void write_durably(int64_t group, const std::vector<std::pair<std::string, at::Tensor>>& weights,
                      const std::map<int64_t, FoundSite>& found);

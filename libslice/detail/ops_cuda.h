@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Stream.h>
+
 #include "libslice/device.h"
 #include "libslice/ops.h"
 
@@ -18,5 +20,12 @@ DeviceMemory memory(at::Device device);
 int64_t peak_bytes(at::Device device);
 /// Gives what LibTorch's allocator keeps for later back to the driver.
 void release_cached_memory();
+
+/// Copies (n, T, k) between host and device on a stream, without waiting where the host's memory is
+/// locked; both have strides (T·D, D, 1).
+void copy_rows(const at::Tensor& to, const at::Tensor& from, c10::Stream stream);
+/// Locks pages of the host for copies. @return  whether the driver did
+bool lock_pages(void* data, int64_t bytes, at::Device device);
+void unlock_pages(void* data);
 
 }  // namespace slice::ops::on_device

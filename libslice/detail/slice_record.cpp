@@ -122,15 +122,15 @@ FoundSite SliceRecord::recall(int64_t site, at::Device device) const {
   return found;
 }
 
-Stream SliceRecord::restore(int64_t D, const at::TensorOptions& options,
-                            std::function<void(int64_t)> on_smaller_chunks) const {
+Stream SliceRecord::restore(int64_t D, const at::TensorOptions& tensors,
+                            StreamOptions options) const {
   const SafetensorsFile held(file("signal", signal_layer_));
   const std::vector<int64_t>& shape = held.tensors().at("signal").shape;  // (N, T, k)
   const int64_t chunk = sites_.at(first_part() - 1).chunk_tokens;
   return Stream(
-      {shape[0], shape[1], D}, options, shape[2], chunk,
+      {shape[0], shape[1], D}, tensors, shape[2], chunk,
       [&](int64_t begin, int64_t end) { return held.read("signal", begin, end); },
-      std::move(on_smaller_chunks));
+      std::move(options));
 }
 
 void SliceRecord::found(int64_t site, FoundSite what) {
@@ -140,17 +140,27 @@ void SliceRecord::found(int64_t site, FoundSite what) {
 
 std::map<int64_t, FoundSite> SliceRecord::take_found() { return std::exchange(fresh_, {}); }
 
-/// Under a temporary name, synced, renamed.
+/// Under a temporary name, synced, renamed. A signal goes first, as "signal".
 void SliceRecord::write(const fs::path& path,
-                        const std::vector<std::pair<std::string, Tensor>>& tensors) {
+                        const std::vector<std::pair<std::string, Tensor>>& tensors,
+                        const Stream* signal) {
   const fs::path unfinished = path.string() + kUnfinished;
   std::error_code ignored;
   fs::remove(unfinished, ignored);
   try {
     std::vector<SafetensorsWriter::Slot> slots;
+    if (signal != nullptr) {
+      slots.push_back({"signal",
+                       signal->dtype(),
+                       {signal->windows(), signal->window_tokens(), signal->width()}});
+    }
     for (const auto& [name, tensor] : tensors)
       slots.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
     SafetensorsWriter writer(unfinished, std::move(slots));
+    if (signal != nullptr) {
+      writer.write("signal", signal->chunk_tokens() / signal->window_tokens(),
+                   [&](int64_t begin, int64_t end) { return signal->rows(begin, end); });
+    }
     for (const auto& [name, tensor] : tensors) writer.write(name, tensor);
     writer.finish();
   } catch (...) {
@@ -199,22 +209,20 @@ bool SliceRecord::due(int64_t part, int64_t bytes) {
   return report_.seconds + expected <= kShare * now;
 }
 
-void SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
+std::string SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
   const Charge charge(report_.seconds);
   const Stopwatch clock;
   const int64_t layer = layer_of(part);
-  const Tensor signal = x.signal();  // (N, T, k)
-  std::vector<std::pair<std::string, Tensor>> tensors = {{"signal", signal},
-                                                         {basis_name(part - 1), P}};
+  std::vector<std::pair<std::string, Tensor>> tensors = {{basis_name(part - 1), P}};
   for (const auto& [site, numbers] : numbers_)
     if (site < part) tensors.emplace_back(numbers_name(site), numbers);
   try {
-    write(file("signal", layer), tensors);
-  } catch (const Error&) {
+    write(file("signal", layer), tensors, &x);
+  } catch (const Error& error) {
     full_ = true;
-    return;
+    return error.what();
   }
-  bytes_per_second_ = static_cast<double>(signal.nbytes()) / clock.seconds();
+  bytes_per_second_ = static_cast<double>(x.bytes()) / clock.seconds();
   last_saved_layer_ = layer;
   last_layer_ = clock_.seconds();
   ++report_.saves;
@@ -226,6 +234,7 @@ void SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
     if ((older && *older < layer) || (signal_before && *signal_before < layer))
       fs::remove(entry.path(), ignored);
   }
+  return {};
 }
 
 /// Most of what the directory held at once.

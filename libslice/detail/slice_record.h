@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <filesystem>
-#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -54,8 +53,7 @@ class SliceRecord {
   /// Numbers of a site that is known; with the basis unless it lies behind the saved signal.
   FoundSite recall(int64_t site, at::Device device) const;
   /// The saved signal, in a stream that has room for D coordinates.
-  Stream restore(int64_t D, const at::TensorOptions& options,
-                 std::function<void(int64_t)> on_smaller_chunks) const;
+  Stream restore(int64_t D, const at::TensorOptions& tensors, StreamOptions options) const;
 
   /// The loop's thread: a site was found.
   void found(int64_t site, FoundSite what);
@@ -69,7 +67,8 @@ class SliceRecord {
   bool due(int64_t part, int64_t bytes);
   /// Saves it, in basis P; every layer before is done. A disk that has no room for it is asked no
   /// more: the run goes on without signals.
-  void save(int64_t part, const Stream& x, const at::Tensor& P);
+  /// @return  why it was left out; empty when it was saved
+  std::string save(int64_t part, const Stream& x, const at::Tensor& P);
 
   ResumeReport report() const;
 
@@ -77,7 +76,8 @@ class SliceRecord {
   int64_t layer_of(int64_t part) const;
   std::filesystem::path file(const std::string& name, int64_t layer) const;
   void write(const std::filesystem::path& path,
-             const std::vector<std::pair<std::string, at::Tensor>>& tensors);
+             const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+             const Stream* signal = nullptr);
   void identify();
   void count_disk();
 

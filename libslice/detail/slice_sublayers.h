@@ -1,6 +1,8 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "libslice/adapter.h"
@@ -19,10 +21,13 @@ class SliceRecord;
 struct Passage {
   std::function<void(int64_t part)> enter = {};  ///< it is needed from now on
   std::function<void(int64_t part)> leave = {};  ///< it is rewritten, and not needed again
-  /// The signal stands in front of a part, in basis P: it may be saved there.
-  std::function<void(int64_t part, const Stream& x, const at::Tensor& P)> rest = {};
+  /// The signal stands in front of a part, in basis P: it may be saved there. @return  what a
+  /// person should know of that; empty nearly always
+  std::function<std::string(int64_t part, const Stream& x, const at::Tensor& P)> rest = {};
   /// Where an earlier loop left off, and what it found; nullptr: nobody asks.
   SliceRecord* record = nullptr;
+  /// Where a signal goes that no memory has room for; empty: the system's directory for such.
+  std::filesystem::path scratch = {};
 
   void entered(int64_t part) const {
     if (enter) enter(part);

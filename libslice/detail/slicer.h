@@ -37,9 +37,12 @@ class Slicer {
   /// @return  the first site that it did not find
   int64_t resume();
 
+  StreamOptions stream_options();
   void read_rotated(int64_t site);
   void pass(int64_t site);
   void project(const at::Tensor& P);
+  /// In front of a part, where the signal may be saved.
+  void rest(int64_t part);
   /// The principal directions of a site, and the basis that keeps the k largest:
   ///                                                                       C = Q Λ Qᵀ,  P = Q_k
   /// A LayerNorm sees the stream without its mean, so only that is kept:  C ← M C M,  P ← M P. Then

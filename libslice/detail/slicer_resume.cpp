@@ -28,8 +28,8 @@ int64_t Slicer::resume() {
     project(P_);
   } else {
     for (int64_t behind = 0; behind < first; ++behind) P_ = recalled(behind);  // the last has it
-    x_.emplace(record->restore(D_, model_.head.weight.options(),
-                               [this](int64_t chunk) { journal_.note_smaller_chunks(chunk); }));
+    x_.emplace(record->restore(D_, model_.head.weight.options(), stream_options()));
+    journal_.signal_lives(*x_);
   }
   for (; site <= last_ && record->knows(site); ++site) {
     read_rotated(site);
@@ -41,7 +41,7 @@ int64_t Slicer::resume() {
     P_ = recalled(site);
     passage_.left(site);
     if (site < last_) project(P_);
-    if (site < last_ && passage_.rest) passage_.rest(site + 1, *x_, P_);
+    if (site < last_) rest(site + 1);
   }
   return site;
 }

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -56,10 +57,18 @@ class Child {
 
   void interrupt() const { kill(process_, SIGINT); }
   void kill_at_once() const { kill(process_, SIGKILL); }
-  /// From now on it gets no more memory.
-  void starve() const {
-    const rlimit nothing{4096, 4096};
-    prlimit(process_, RLIMIT_DATA, &nothing, nullptr);
+  /// From now on it gets so many bytes more of memory, and no more of anything that is mapped where
+  /// `all` says so: its stack, libraries, files.
+  void starve(uint64_t bytes = 0, bool all = false) const {
+    std::ifstream status("/proc/" + std::to_string(process_) + "/status");
+    const std::string wanted = all ? "VmSize:" : "VmData:";
+    uint64_t kibibytes = 0;
+    for (std::string word; status >> word && word != wanted;) {
+    }
+    status >> kibibytes;
+    const uint64_t most = kibibytes * 1024 + bytes;
+    const rlimit limit{most, most};
+    prlimit(process_, all ? RLIMIT_AS : RLIMIT_DATA, &limit, nullptr);
   }
 
   Outcome wait() const {
