@@ -38,12 +38,21 @@ __device__ __forceinline__ Pack<T, kWidth> gated(const Pack<T, 2 * kWidth>& pair
   return h;
 }
 
+/// One access where pointers allow packs; single pairs are aligned to their elements alone.
+template <typename T, int kWidth>
+__device__ __forceinline__ Pack<T, 2 * kWidth> pairs_at(const T* pairs, int64_t pack) {
+  if constexpr (kWidth == 1) {
+    return {{pairs[2 * pack], pairs[2 * pack + 1]}};
+  } else {
+    return reinterpret_cast<const Pack<T, 2 * kWidth>*>(pairs)[pack];
+  }
+}
+
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads)
     gated_silu_kernel(T* __restrict__ h, const T* __restrict__ pairs, int64_t count) {
   using In = Pack<T, 2 * kWidth>;
   using Out = Pack<T, kWidth>;
-  const In* source = reinterpret_cast<const In*>(pairs);
   Out* target = reinterpret_cast<Out*>(h);
   const int64_t packs = count / kWidth;
   constexpr int64_t kBlock = int64_t{kThreads} * kPacks;
@@ -54,7 +63,7 @@ __global__ void __launch_bounds__(kThreads)
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {
       const int64_t index = first + i * kThreads;
-      if (index < packs) read[i] = source[index];
+      if (index < packs) read[i] = pairs_at<T, kWidth>(pairs, index);
     }
 #pragma unroll
     for (int i = 0; i < kPacks; ++i) {

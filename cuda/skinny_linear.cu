@@ -98,8 +98,9 @@ cudaError_t launch_few(const SkinnyOperands<T>& p, int64_t octets, const Place& 
     case 6:
       return p.signals() <= 8 ? launch_mma<SkinnyShape<8, 6, 1, 512, 4, true>>(p, place)
                               : launch_mma<SkinnyShape<8, 6, 1, 512, 3, true>>(p, place);
-    default:
-      return launch_mma<SkinnyShape<4, 2, 1, 512, 3, true>>(p, place);
+    default:  // three blocks of 24 rows fill a multiprocessor, or four of 16 and another signal
+      return p.signals() == 1 ? launch_mma<SkinnyShape<4, 3, 1, 512, 3, true>>(p, place)
+                              : launch_mma<SkinnyShape<4, 2, 1, 512, 3, true>>(p, place);
   }
 }
 
