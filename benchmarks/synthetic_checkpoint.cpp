@@ -9,6 +9,7 @@
 #include <cstdio>
 
 #include "examples/cli.h"
+#include "libslice/atomic_directory.h"
 #include "libslice/bpe.h"
 #include "libslice/checkpoint.h"
 #include "libslice/decoder.h"
