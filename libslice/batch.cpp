@@ -8,6 +8,7 @@
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
 #include "libslice/detail/decode_plan.h"
+#include "libslice/detail/prefill.h"
 #include "libslice/kv_cache.h"
 #include "libslice/model.h"
 
@@ -22,7 +23,8 @@ bool is_stop(int64_t id, const GenerateOptions& options) {
          options.stop_tokens.end();
 }
 
-/// Runs tokens of one sequence behind what its cache has. @return  (V), in front of the next one
+/// Runs tokens of one sequence through the modules, behind what its cache has. @return  (V), in
+/// front of the next one
 Tensor logits_behind(const DecoderImpl& decoder, const std::vector<int64_t>& tokens,
                      KvCache& cache) {
   const Tensor stream = decoder.stream(at::tensor(tokens, at::kLong).unsqueeze(0), &cache);
@@ -70,8 +72,13 @@ std::optional<int64_t> Batch::add(const std::vector<int64_t>& prompt,
   const at::NoGradGuard no_grad;
   auto text = std::make_unique<Text>(
       Text{next_id_, options, cache_->row(slot), /*logits=*/{}, length, /*written=*/0});
-  text->logits = logits_behind(decoder, prompt, text->cache);  // (V)
-  if (plan_) plan_->enter(slot, text->logits, options.sampling, options.seed);
+  if (plan_) {
+    const Tensor tokens = at::tensor(prompt, at::kLong).unsqueeze(0);  // (1, T)
+    plan_->enter(slot, detail::prefill(plan_->model(), text->cache, tokens, /*position=*/0)[0],
+                 options.sampling, options.seed);
+  } else {
+    text->logits = logits_behind(decoder, prompt, text->cache);  // (V)
+  }
   *free = std::move(text);
   return next_id_++;
 }

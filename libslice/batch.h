@@ -32,7 +32,8 @@ struct BatchOutput {
 /// CPU, which runs one text after the other; on a GPU as far as sums agree. There a step is one
 /// captured graph of the slots up to the last one in use, rounded up to a power of two; up to 8
 /// rows have the same bits in any number, more run on cuBLAS, whose sums may differ in a rounding,
-/// as may those of attention where one of the two texts has more than 256 positions.
+/// as may those of attention where a text has more than 256 positions and those of a prompt of one
+/// token.
 ///
 /// On a GPU the model is laid out anew as by a Generator. Members are to be called by one thread at
 /// a time.
