@@ -9,6 +9,7 @@
 #include "libslice/channels.h"
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
+#include "libslice/detail/prefill.h"
 #include "libslice/gradient.h"
 #include "libslice/model.h"
 #include "libslice/refit_model.h"
@@ -170,13 +171,17 @@ int64_t inference_bytes(const ModelConfig& c, int64_t weight_bytes, int64_t cont
   constexpr int64_t kFloat = 4;
   const int64_t tokens = context * batch;
   const int64_t cached = 2 * c.layers * c.kv_heads * c.head_size * tokens;
-  // A prefill's activations, FFN and attention together: LibTorch's cache keeps the blocks of both,
-  // since neither's fit the other's sizes. Rotation of the queries is in float32; keys and values
-  // of grouped heads are repeated.
   int64_t width = 0;
   for (int64_t layer = 0; layer < c.layers; ++layer) width = std::max(width, c.ffn_width(layer));
+  const int64_t hidden = (c.gated_mlp ? 3 : 2) * width;
+  // A prompt's activations, FFN and attention together: LibTorch's cache keeps the blocks of both,
+  // since neither's fit the other's sizes. Behind a mapped head prompts pass through the modules,
+  // all at once: rotation of their queries is in float32, keys and values of grouped heads are
+  // repeated.
   const int64_t repeated = c.kv_heads < c.heads ? 2 * c.heads * c.head_size : 0;
-  const int64_t passing = tokens * ((c.gated_mlp ? 3 : 2) * width + 13 * c.hidden_size + repeated);
+  const int64_t passing =
+      c.maps_head() ? tokens * (hidden + 13 * c.hidden_size + repeated)
+                    : std::min(tokens, detail::kPrefillTokens) * (hidden + 7 * c.hidden_size);
   const int64_t logits = batch * c.vocabulary_size;
   return weight_bytes * (count_parameters(c).total + cached + passing) + kFloat * logits + kContext;
 }
