@@ -5,11 +5,12 @@
 //
 //   bench_decode [rows.csv] [model[:form] …]      SLICE_COMMIT names the commit in the rows
 //
-// Forms: dense; slice25-dense, slice25-diagonal, slice25-none: k = 3/4 of D at every site; stock25:
-// a dense checkpoint with 3/4 of a layer's weights. The dense 7B is measured for 1 … 256 sequences.
+// Without a model those of kModels. Without a form: dense; slice25-dense, slice25-diagonal,
+// slice25-none: k = 3/4 of D at every site; stock25: a dense checkpoint with 3/4 of a layer's
+// weights. benchmarks/models.h has the others. The dense 7B is measured for 1 … 256 sequences.
 //
-// 70B does not fit: four and twelve of its layers are measured, and its 80 modelled, the first four
-// and 76 times what one more takes.
+// OPT-66B and 70B do not fit: four and twelve of their layers are measured, and all of them
+// modelled, the first four and as often as there are more what one more takes.
 
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -152,12 +153,17 @@ void report(const std::string& model, const std::string& form, int64_t batch,
   std::fflush(stdout);
 }
 
-bool is_wanted(const std::vector<std::string>& wanted, const std::string& model,
-               const std::string& form) {
-  if (wanted.empty()) return form != "slice25-diagonal";
-  return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& name) {
-    return name == model || name == model + ":" + form;
-  });
+void run(const std::string& model, const std::string& form, double read_gbs, bench::Csv& csv) {
+  const ModelConfig dense = bench::published_config(model);
+  if (dense.layers > kMostLayers) {
+    report(model, form, 1, modelled(dense, form, read_gbs), "modelled", csv);
+  } else {
+    const Model weights = random_model(dense, form);
+    const bool curve = model == "llama2-7b" && form == "dense";
+    for (const int64_t batch : curve ? kCurve : std::vector<int64_t>{1})
+      report(model, form, batch, measure(weights, batch, read_gbs), "measured", csv);
+  }
+  c10::cuda::CUDACachingAllocator::emptyCache();
 }
 
 }  // namespace
@@ -165,7 +171,8 @@ bool is_wanted(const std::vector<std::string>& wanted, const std::string& model,
 int main(int argc, char** argv) try {
   if (!bench::has_gpu()) throw std::runtime_error("no CUDA device");
   bench::Csv csv(argc > 1 ? argv[1] : "decode.csv");
-  const std::vector<std::string> wanted(argv + std::min(argc, 2), argv + argc);
+  std::vector<std::string> wanted(argv + std::min(argc, 2), argv + argc);
+  if (wanted.empty()) wanted.assign(std::begin(kModels), std::end(kModels));
   const c10::cuda::CUDAStreamGuard guard(c10::cuda::getStreamFromPool());
   double read_gbs = 0;
   {
@@ -174,20 +181,14 @@ int main(int argc, char** argv) try {
     read_gbs = bench::measure_read_gbs(timer, stream.get());
   }
   std::printf("read %.0f GB/s\n", read_gbs);
-  for (const std::string model : kModels) {
-    const ModelConfig dense = bench::published_config(model);
-    for (const char* form : kForms) {
-      if (!is_wanted(wanted, model, form)) continue;
-      if (dense.layers > kMostLayers) {
-        report(model, form, 1, modelled(dense, form, read_gbs), "modelled", csv);
-        continue;
-      }
-      const Model weights = random_model(dense, form);
-      const bool curve = model == "llama2-7b" && std::string(form) == "dense";
-      for (const int64_t batch : curve ? kCurve : std::vector<int64_t>{1})
-        report(model, form, batch, measure(weights, batch, read_gbs), "measured", csv);
+  for (const std::string& name : wanted) {
+    const size_t colon = name.find(':');
+    const std::string model = name.substr(0, colon);
+    if (colon != name.npos) {
+      run(model, name.substr(colon + 1), read_gbs, csv);
+      continue;
     }
-    c10::cuda::CUDACachingAllocator::emptyCache();
+    for (const char* form : kForms) run(model, form, read_gbs, csv);
   }
 } catch (const std::exception& error) {
   std::fprintf(stderr, "bench_decode: %s\n", error.what());

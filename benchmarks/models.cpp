@@ -3,10 +3,13 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cinttypes>
 #include <cmath>
+#include <cstdio>
 #include <functional>
 #include <memory>
 #include <stdexcept>
+#include <string_view>
 
 #include "libslice/decoder.h"
 
@@ -130,16 +133,23 @@ ModelConfig published_config(const std::string& name) {
 ModelConfig config_of_form(const ModelConfig& dense, const std::string& form) {
   if (form == "dense") return dense;
   if (form == "stock25") return stock_config(dense);
-  ModelConfig config = sliced_config(
-      dense, std::vector<int64_t>(static_cast<size_t>(dense.sites()), dense.hidden_size / 4 * 3));
-  if (form == "slice25-diagonal") {
-    config.shortcut = ShortcutForm::kDiagonal;
-  } else if (form == "slice25-none") {
-    config.shortcut = ShortcutForm::kNone;
-  } else if (form != "slice25-dense") {
-    throw std::runtime_error(form + ": no such form");
+  int percent = 0;
+  char shortcut[16] = "";
+  int64_t rank = 0;
+  if (std::sscanf(form.c_str(), "slice%2d-%15[a-z]%" SCNd64, &percent, shortcut, &rank) >= 2 &&
+      percent > 0) {
+    const int64_t kept = dense.hidden_size * (100 - percent) / 100 / 8 * 8;
+    for (const ShortcutForm wanted : {ShortcutForm::kDense, ShortcutForm::kDiagonal,
+                                      ShortcutForm::kLowRank, ShortcutForm::kNone}) {
+      if (shortcut_name(wanted) != std::string_view(shortcut)) continue;
+      ModelConfig config =
+          sliced_config(dense, std::vector<int64_t>(static_cast<size_t>(dense.sites()), kept));
+      config.shortcut = wanted;
+      config.shortcut_rank = rank;
+      return config;
+    }
   }
-  return config;
+  throw std::runtime_error(form + ": no such form");
 }
 
 Model random_model(const ModelConfig& config, at::Device device) {

@@ -98,6 +98,20 @@ TEST_CASE("shapes of the benchmarks are the published ones") {
   }
 }
 
+TEST_CASE("a form names how much is sliced and by what shortcuts") {
+  const ModelConfig dense = bench::published_config("opt-13b");
+  const ModelConfig fifth = bench::config_of_form(dense, "slice20-none");
+  CHECK(fifth.stream_size(0) == 4096);
+  CHECK(fifth.shortcut == ShortcutForm::kNone);
+  const ModelConfig low = bench::config_of_form(dense, "slice30-lowrank64");
+  CHECK(low.stream_size(0) == 3584);
+  CHECK(low.shortcut == ShortcutForm::kLowRank);
+  CHECK(low.shortcut_rank == 64);
+  for (const char* form : {"", "slice", "slice25", "slice25-", "slice0-none", "slice-5-none",
+                           "slice25-whole", "stock30"})
+    CHECK_THROWS(bench::config_of_form(dense, form));
+}
+
 TEST_CASE("70B takes six and four cards, a quarter less five and three") {
   CHECK(cards_of("llama2-70b", "dense", 24564) == 6);
   CHECK(cards_of("llama2-70b", "slice25-none", 24564) == 5);
