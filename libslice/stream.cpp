@@ -97,8 +97,13 @@ void Stream::visit(const std::function<void(const Tensor&)>& see) {
 void Stream::visit_beside(const Stream& other, int64_t first, int64_t last,
                           const std::function<void(const Tensor&, const Tensor&)>& see) {
   in_chunks(first, last, [&](int64_t begin, int64_t end) {
-    const Tensor own = chunk(begin, end, last);
-    see(own, other.chunk(begin, end, last));
+    try {
+      const Tensor own = chunk(begin, end, last);
+      see(own, other.chunk(begin, end, last));
+    } catch (const c10::Error&) {
+      other.rows_->release();  // in_chunks gives back our own
+      throw;
+    }
   });
 }
 

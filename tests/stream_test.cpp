@@ -159,6 +159,18 @@ TEST_CASE("a signal for which the disk has no room is refused by name, and leave
   CHECK(there.place() == StreamPlace::kDisk);
 }
 
+TEST_CASE("rows that could not be written are lost to everybody who comes for them") {
+  const TemporaryDirectory scratch;
+  Stream x(at::zeros({4, 5}, at::kLong), 20, embed,
+           {.place = StreamPlace::kDisk, .scratch = scratch.path()});
+  x.rows(0, 4);  // waits for the embeddings' rows
+  const FileLimit limit(0);
+  x.transform([](const Tensor& z) { return z + 1; });  // one chunk, whose writing nobody waits for
+  CHECK_THROWS_NAMING(x.rows(0, 4), Error, scratch.path().string());
+  CHECK_THROWS_NAMING(x.rows(0, 4), Error, scratch.path().string());
+  CHECK_THROWS_NAMING(x.visit([](const Tensor&) {}), Error, scratch.path().string());
+}
+
 TEST_CASE("a basis split in two half-precision terms gives the product to within its rounding") {
   for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
     for (const double size : {1.0, 1e-3, 300.0}) {

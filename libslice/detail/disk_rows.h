@@ -33,8 +33,8 @@ class DiskRows final : public StreamRows {
   const at::TensorOptions tensors_;
   ScratchFile file_;  // a window begins where one of width D would, its rows closed up
   Span ahead_, leaving_;
-  std::future<at::Tensor> reading_;  // last, as they go first: destroying them waits for threads
-  std::future<void> writing_;
+  std::future<at::Tensor> reading_;   // last, as they go first: destroying them waits for threads
+  std::shared_future<void> writing_;  // a failed one says so to whoever comes: its rows are lost
 };
 
 }  // namespace slice::detail

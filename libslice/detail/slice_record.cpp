@@ -11,6 +11,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/file.h"
 #include "libslice/detail/json.h"
+#include "libslice/detail/memory.h"
 #include "libslice/safetensors.h"
 
 namespace slice::detail {
@@ -221,6 +222,10 @@ std::string SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
   } catch (const Error& error) {
     full_ = true;
     return error.what();
+  } catch (const c10::Error& error) {
+    if (!is_out_of_memory(error)) throw;
+    full_ = true;
+    return first_sentence(error);
   }
   bytes_per_second_ = static_cast<double>(x.bytes()) / clock.seconds();
   last_saved_layer_ = layer;
