@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <optional>
@@ -40,14 +41,31 @@ int64_t left_of(const std::string& group, const char* limit, const char* used, c
   return std::max<int64_t>(0, *most - *held + number_in(group + "memory.stat", cached).value_or(0));
 }
 
+/// The least that this process's control group and those above it leave; `controller` is empty for
+/// the one hierarchy of version 2.
+int64_t left_of_groups(const std::string& mount, const std::string& controller, const char* limit,
+                       const char* used, const char* cached) {
+  int64_t least = left_of(mount + "/", limit, used, cached);  // a container's own
+  std::ifstream file("/proc/self/cgroup");                    // "0::/path", "4:memory:/path"
+  for (std::string line; std::getline(file, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (second == line.npos || line.substr(first + 1, second - first - 1) != controller) continue;
+    std::filesystem::path group = line.substr(second + 1);
+    for (; group.has_relative_path(); group = group.parent_path())
+      least = std::min(least, left_of(mount + group.string() + "/", limit, used, cached));
+  }
+  return least;
+}
+
 int64_t free_host_bytes() {
-  const std::string groups = "/sys/fs/cgroup/";
   const int64_t system = number_in("/proc/meminfo", "MemAvailable:")
                              .value_or(std::numeric_limits<int64_t>::max() / 1024) *
                          1024;
-  return std::min({system, left_of(groups, "memory.max", "memory.current", "inactive_file"),
-                   left_of(groups + "memory/", "memory.limit_in_bytes", "memory.usage_in_bytes",
-                           "total_inactive_file")});
+  return std::min(
+      {system,
+       left_of_groups("/sys/fs/cgroup", "", "memory.max", "memory.current", "inactive_file"),
+       left_of_groups("/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes",
+                      "memory.usage_in_bytes", "total_inactive_file")});
 }
 
 }  // namespace

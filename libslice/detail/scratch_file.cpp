@@ -16,6 +16,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// For what is large: /tmp may be memory, and that had no room.
+fs::path scratch_directory() {
+  if (const char* given = std::getenv("TMPDIR"); given != nullptr && *given != '\0') return given;
+  std::error_code none;
+  return fs::is_directory("/var/tmp", none) ? "/var/tmp" : "/tmp";
+}
+
 /// A descriptor of a file that has no name, or loses it at once where the file system insists.
 int open_nameless(const fs::path& directory) {
 #ifdef O_TMPFILE
@@ -43,7 +50,7 @@ int move_all(int64_t bytes, Move&& move) {
 }  // namespace
 
 ScratchFile::ScratchFile(const fs::path& directory, int64_t bytes)
-    : directory_(directory.empty() ? fs::temp_directory_path() : directory),
+    : directory_(directory.empty() ? scratch_directory() : directory),
       descriptor_(open_nameless(directory_)) {
   SLICE_CHECK_AS(Error, descriptor_ >= 0, "{}: cannot create a file for the signal there: {}",
                  directory_.string(), std::strerror(errno));
