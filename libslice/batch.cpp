@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <limits>
 
 #include "libslice/decoder.h"
 #include "libslice/detail/check.h"
@@ -93,19 +92,24 @@ std::vector<BatchOutput> Batch::step(int64_t n) {
   SLICE_CHECK(n >= 0, "batch: want at least 0 tokens, got {}", n);
   std::vector<BatchOutput> outputs(texts_.size());
   std::vector<bool> ran(texts_.size());
+  bool any = false;
   for (int64_t left = n; left > 0 && running() > 0;) {
     int64_t together = left;
     for (const auto& text : texts_)
       if (text) together = std::min(together, room(*text));
-    const auto ids = plan_ ? advance_captured(together) : std::vector<std::vector<int64_t>>();
-    for (size_t slot = 0; slot < texts_.size(); ++slot) {
-      std::unique_ptr<Text>& text = texts_[slot];
-      if (!text) continue;
-      ran[slot] = true;
-      outputs[slot].id = text->id;
-      const bool goes_on =
-          take(*text, plan_ ? ids[slot] : advance_by_modules(*text, together), outputs[slot]);
-      if (!goes_on) text.reset();
+    try {
+      const auto rows = plan_ ? advance_captured(together) : std::vector<std::vector<int64_t>>();
+      for (size_t slot = 0; slot < texts_.size(); ++slot) {
+        std::unique_ptr<Text>& text = texts_[slot];
+        if (!text) continue;
+        const auto ids = plan_ ? rows[slot] : advance_by_modules(*text, together);
+        any = ran[slot] = true;
+        outputs[slot].id = text->id;
+        if (!take(*text, ids, outputs[slot])) text.reset();
+      }
+    } catch (...) {
+      if (!any) throw;
+      break;  // what was taken is the caller's; the next step meets the error again
     }
     left -= together;
   }
@@ -149,7 +153,13 @@ std::vector<int64_t> Batch::advance_by_modules(Text& text, int64_t n) const {
     }
     const bool is_last = static_cast<int64_t>(ids.size()) == room_left;
     if (is_last || ids.back() < 0 || is_stop(ids.back(), text.options)) break;
-    text.logits = logits_behind(model_->decoder(), {ids.back()}, text.cache);
+    try {
+      text.logits = logits_behind(model_->decoder(), {ids.back()}, text.cache);
+    } catch (...) {  // the last id was not fed: it comes again
+      ids.pop_back();
+      if (ids.empty()) throw;
+      break;
+    }
   }
   return ids;
 }
