@@ -74,7 +74,8 @@ Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions
       dense_(x_.clone()),
       hidden_(x_.windows()) {
   describe_run(report, model, tokens, sizes_);
-  for (const Stream* signal : {&x_, &dense_}) journal_.signal_lives(*signal);
+  for (const Stream* signal : {&x_, &dense_})
+    journal_.signal_lives(*signal, options.stream_place.has_value());
   if (options.chunk_tokens <= 0) {
     x_.set_chunk_tokens(fitting_chunk_tokens(model));
     dense_.set_chunk_tokens(x_.chunk_tokens());

@@ -140,7 +140,7 @@ void Slicer::slice_head() {
 void Slicer::embed_tokens() {
   const int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : kHostChunkTokens;
   x_.emplace(tokens_, chunk, model_.embed, stream_options());
-  journal_.signal_lives(*x_);
+  journal_.signal_lives(*x_, options_.stream_place.has_value());
   if (options_.chunk_tokens <= 0) x_->set_chunk_tokens(fitting_chunk_tokens(model_));
 }
 

@@ -44,10 +44,10 @@ void Journal::note_smaller_chunks(int64_t chunk_tokens) {
                    chunk_tokens));
 }
 
-void Journal::signal_lives(const Stream& x) {
+void Journal::signal_lives(const Stream& x, bool chosen) {
   farthest_ = std::max(farthest_, x.place());
   report_.stream = stream_place_name(farthest_);
-  if (x.place() == StreamPlace::kDevice) return;
+  if (x.place() == StreamPlace::kDevice || chosen) return;
   note(
       fmt::format("the signal of {} tokens is kept {}: {} has no room for {:.2f} GiB beside what a "
                   "layer takes",

@@ -29,7 +29,7 @@ int64_t Slicer::resume() {
   } else {
     for (int64_t behind = 0; behind < first; ++behind) P_ = recalled(behind);  // the last has it
     x_.emplace(record->restore(D_, model_.head.weight.options(), stream_options()));
-    journal_.signal_lives(*x_);
+    journal_.signal_lives(*x_, options_.stream_place.has_value());
   }
   for (; site <= last_ && record->knows(site); ++site) {
     read_rotated(site);
