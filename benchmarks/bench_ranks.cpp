@@ -134,7 +134,7 @@ void measure(const std::string& model, const std::string& form, const ProcessGro
     row.form = form;
     row.dtype = "float16";
     row.batch = "1";
-    row.length = std::to_string((kPrompt + kCapacity) / 2);  // in the middle
+    row.length = std::to_string((kPrompt + kRun + kCapacity) / 2);  // in the middle
     row.metric = fmt::format("{}_{}_ms", metric, group.size());
     row.value = ranks.ms;
     row.unit = "ms";

@@ -11,9 +11,9 @@ namespace slice::kernels {
 /// RMSNorm over the kept coordinates of a sliced stream, or with the weight of one that was not
 /// fused.
 ///
-///   y = x · 1/sqrt(Σ x² / hidden + eps) [· weight]        (mathematics §4: dropped coordinates
-///   count
-///                                                          as zero)
+///   y = x · 1/sqrt(Σ x² / hidden + eps) [· weight]        (mathematics §4)
+///
+/// Dropped coordinates count as zero.
 ///
 /// @param y        (rows, columns), contiguous; may be x itself if that is contiguous, else
 /// disjoint.

@@ -10,8 +10,9 @@ class DirectoryLock;
 }
 
 /// A directory that appears whole or not at all: written as `.<name>.<random>.tmp` beside `target`,
-/// renamed by `commit`. Destroying it before that removes every trace; those of processes that were
-/// killed are removed by the next one for the same target.
+/// renamed by `commit`. Destroying it before that removes every trace; what processes that were
+/// killed had written is removed by the next one for the same target. An old target that one of
+/// them had moved aside (`.<name>.<random>.old`) stays: it may be the only one.
 class AtomicDirectory {
  public:
   /// @throws Error  target exists and `replace` is false; the parent is missing or not writable.

@@ -8,11 +8,14 @@
 // arithmetic: sums come out the same in any order, so the CPU and cuda/draw_token.h draw the same
 // token from the same float32 logits.
 //
-//   qᵢ = ⌊(max l − lᵢ) · steps⌉          steps = 2¹⁸ / (T ln 2); products in float32, halves to
-//   even wᵢ = 2³⁸ · 2^(−qᵢ / 2¹⁸)             to 1e-7 of itself, cut to a whole number; 0 from q =
-//   38 · 2¹⁸ on nucleus: the fewest tokens, smallest q first and of equal ones the lowest id, with
-//   Σ w ≥ top_p W r = ⌊random · Σ w / 2⁶⁴⌋             over the nucleus token: the first in the
-//   order of ids for which the nucleus' sum up to it is above r
+// clang-format off
+//   qᵢ = ⌊(max l − lᵢ) · steps⌉       steps = 2¹⁸ / (T ln 2); in float32, halves to even
+//   wᵢ = 2³⁸ · 2^(−qᵢ / 2¹⁸)          to 1e-7 of itself, cut to a whole number; 0 from q = 38 · 2¹⁸ on
+//   nucleus: the fewest tokens, smallest q first and of equal ones the lowest id,
+//            with Σ w ≥ top_p Σ w of all
+//   r = ⌊random · Σ w / 2⁶⁴⌋          over the nucleus
+//   token: the first in the order of ids for which the nucleus' sum up to it is above r
+// clang-format on
 //
 // `random` is 64 bits of Philox4x32-10 at (position, sequence), key seed: a draw does not depend on
 // any other, nor on the batch that it is made in.
