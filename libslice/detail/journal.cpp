@@ -47,12 +47,13 @@ void Journal::note_smaller_chunks(int64_t chunk_tokens) {
 void Journal::signal_lives(const Stream& x, bool chosen) {
   farthest_ = std::max(farthest_, x.place());
   report_.stream = stream_place_name(farthest_);
-  if (x.place() == StreamPlace::kDevice || chosen) return;
-  note(
-      fmt::format("the signal of {} tokens is kept {}: {} has no room for {:.2f} GiB beside what a "
-                  "layer takes",
-                  x.tokens(), x.place() == StreamPlace::kHost ? "in host memory" : "on disk",
-                  report_.device, static_cast<double>(x.room_bytes()) / 0x1p30));
+  if (x.place() == StreamPlace::kDevice) return;
+  const std::string reason =
+      chosen ? ""
+             : fmt::format(": {} has no room for {:.2f} GiB beside what a layer takes",
+                           report_.device, static_cast<double>(x.room_bytes()) / 0x1p30);
+  note(fmt::format("the signal of {} tokens is kept {}{}", x.tokens(),
+                   x.place() == StreamPlace::kHost ? "in host memory" : "on disk", reason));
 }
 
 void Journal::site_done(const std::string& name, int64_t k, double kept_variance) {

@@ -22,8 +22,7 @@ class Journal {
   void note(const std::string& words);
   /// The device ran out of memory: what a Stream tells.
   void note_smaller_chunks(int64_t chunk_tokens);
-  /// Where a signal lives: that of the farthest goes into the report, and why it is there is said
-  /// unless the caller chose it.
+  /// Where a signal lives, and why unless the caller chose it; the farthest goes into the report.
   void signal_lives(const Stream& x, bool chosen);
   void site_done(const std::string& name, int64_t k, double kept_variance);
   /// So many steps need not be gone again.
