@@ -8,6 +8,7 @@
 #include "libslice/detail/check.h"
 #include "libslice/detail/decode_plan.h"
 #include "libslice/detail/prefill.h"
+#include "libslice/detail/stop_token.h"
 #include "libslice/kv_cache.h"
 #include "libslice/model.h"
 
@@ -16,11 +17,6 @@ namespace slice {
 using at::Tensor;
 
 namespace {
-
-bool is_stop(int64_t id, const GenerateOptions& options) {
-  return std::find(options.stop_tokens.begin(), options.stop_tokens.end(), id) !=
-         options.stop_tokens.end();
-}
 
 /// Runs tokens of one sequence through the modules, behind what its cache has. @return  (V), in
 /// front of the next one
@@ -152,7 +148,7 @@ std::vector<int64_t> Batch::advance_by_modules(Text& text, int64_t n) const {
       ids.push_back(-1);
     }
     const bool is_last = static_cast<int64_t>(ids.size()) == room_left;
-    if (is_last || ids.back() < 0 || is_stop(ids.back(), text.options)) break;
+    if (is_last || ids.back() < 0 || detail::is_stop(ids.back(), text.options)) break;
     try {
       text.logits = logits_behind(model_->decoder(), {ids.back()}, text.cache);
     } catch (...) {  // the last id was not fed: it comes again
@@ -167,7 +163,7 @@ std::vector<int64_t> Batch::advance_by_modules(Text& text, int64_t n) const {
 /// Adds ids to a text. @return  whether it goes on
 bool Batch::take(Text& text, const std::vector<int64_t>& ids, BatchOutput& output) const {
   for (const int64_t id : ids) {
-    if (id < 0 || is_stop(id, text.options)) {
+    if (id < 0 || detail::is_stop(id, text.options)) {
       output.ending = id < 0 ? Ending::kBroken : Ending::kStop;
       return false;
     }

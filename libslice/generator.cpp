@@ -9,6 +9,7 @@
 #include "libslice/detail/decode_plan.h"
 #include "libslice/detail/finite.h"
 #include "libslice/detail/prefill.h"
+#include "libslice/detail/stop_token.h"
 #include "libslice/detail/tensor_text.h"
 #include "libslice/kv_cache.h"
 #include "libslice/model.h"
@@ -129,9 +130,7 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
   Generator generator(model, static_cast<int64_t>(prompt.size()) + options.max_tokens);
   /// Writes an id down; false when the text ends.
   const auto write = [&](int64_t id) {
-    if (std::find(options.stop_tokens.begin(), options.stop_tokens.end(), id) !=
-        options.stop_tokens.end())
-      return false;
+    if (detail::is_stop(id, options)) return false;
     written.push_back(id);
     if (on_token && !on_token(id)) return false;
     return static_cast<int64_t>(written.size()) < options.max_tokens;
