@@ -26,9 +26,9 @@
 #include "benchmarks/bench.h"
 #include "benchmarks/ceilings.h"
 #include "benchmarks/models.h"
-#include "libslice/decoder.h"
-#include "libslice/generator.h"
-#include "libslice/model.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/decode/generator.h"
+#include "libslice/model/decoder.h"
 
 namespace {
 

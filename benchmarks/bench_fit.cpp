@@ -16,12 +16,12 @@
 
 #include "benchmarks/bench.h"
 #include "examples/cli.h"
-#include "libslice/checkpoint.h"
-#include "libslice/decoder.h"
-#include "libslice/device.h"
-#include "libslice/generator.h"
-#include "libslice/plan.h"
-#include "libslice/search.h"
+#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/decode/generator.h"
+#include "libslice/device/device.h"
+#include "libslice/method/plan.h"
+#include "libslice/model/decoder.h"
+#include "libslice/slicing/search.h"
 
 namespace {
 

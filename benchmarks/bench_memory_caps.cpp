@@ -26,7 +26,7 @@
 #include "benchmarks/bench.h"
 #include "benchmarks/ceilings.h"
 #include "benchmarks/models.h"
-#include "libslice/generator.h"
+#include "libslice/decode/generator.h"
 
 namespace {
 

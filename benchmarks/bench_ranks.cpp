@@ -23,10 +23,10 @@
 #include "benchmarks/bench.h"
 #include "benchmarks/models.h"
 #include "examples/cli.h"
-#include "libslice/device.h"
-#include "libslice/generator.h"
-#include "libslice/pipeline.h"
-#include "libslice/tensor_parallel.h"
+#include "libslice/decode/generator.h"
+#include "libslice/decode/pipeline.h"
+#include "libslice/decode/tensor_parallel.h"
+#include "libslice/device/device.h"
 
 namespace {
 

@@ -24,7 +24,7 @@
 #include "benchmarks/device.h"
 #include "benchmarks/passes.h"
 #include "benchmarks/shapes.h"
-#include "cuda/skinny_linear.h"
+#include "cuda/decode_linear.h"
 
 namespace {
 

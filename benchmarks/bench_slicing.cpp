@@ -18,12 +18,12 @@
 
 #include "benchmarks/ceilings.h"
 #include "benchmarks/models.h"
-#include "libslice/config.h"
-#include "libslice/decoder.h"
-#include "libslice/detail/stopwatch.h"
-#include "libslice/model.h"
-#include "libslice/pca.h"
-#include "libslice/slice_model.h"
+#include "libslice/base/detail/stopwatch.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/method/pca.h"
+#include "libslice/model/config.h"
+#include "libslice/model/decoder.h"
+#include "libslice/slicing/slice_model.h"
 
 namespace {
 

@@ -20,7 +20,7 @@
 #include "benchmarks/device.h"
 #include "benchmarks/passes.h"
 #include "cuda/decode_attention.h"
-#include "cuda/skinny_linear.h"
+#include "cuda/decode_linear.h"
 
 namespace {
 

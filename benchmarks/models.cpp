@@ -11,7 +11,7 @@
 #include <stdexcept>
 #include <string_view>
 
-#include "libslice/decoder.h"
+#include "libslice/model/decoder.h"
 
 namespace slice::bench {
 

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "benchmarks/placement.h"
-#include "libslice/checkpoint.h"
-#include "libslice/config.h"
-#include "libslice/model.h"
+#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/model/config.h"
 
 // Whole models of published shapes, for benchmarks that need no trained weights.
 

@@ -9,16 +9,16 @@
 #include <cstdio>
 
 #include "examples/cli.h"
-#include "libslice/atomic_directory.h"
-#include "libslice/bpe.h"
-#include "libslice/checkpoint.h"
-#include "libslice/decoder.h"
-#include "libslice/detail/byte_alphabet.h"
-#include "libslice/detail/file.h"
-#include "libslice/detail/tensor_text.h"
-#include "libslice/detail/unicode.h"
-#include "libslice/device.h"
-#include "libslice/plan.h"
+#include "libslice/base/atomic_directory.h"
+#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/base/detail/unicode.h"
+#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/device/device.h"
+#include "libslice/method/plan.h"
+#include "libslice/model/decoder.h"
+#include "libslice/text/bpe.h"
+#include "libslice/text/detail/byte_alphabet.h"
 
 namespace {
 

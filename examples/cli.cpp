@@ -13,9 +13,9 @@
 #include <new>
 
 #include "last_words.h"
-#include "libslice/device.h"
-#include "libslice/error.h"
-#include "libslice/report.h"
+#include "libslice/base/error.h"
+#include "libslice/device/device.h"
+#include "libslice/slicing/report.h"
 
 namespace cli {
 namespace {

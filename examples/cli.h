@@ -8,10 +8,10 @@
 #include <optional>
 #include <string>
 
-#include "libslice/calibration.h"
-#include "libslice/model.h"
-#include "libslice/process_group.h"
-#include "libslice/progress.h"
+#include "libslice/base/progress.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/device/process_group.h"
+#include "libslice/text/calibration.h"
 
 namespace cli {
 

@@ -10,7 +10,7 @@
 
 #include "cli.h"
 #include "last_words.h"
-#include "libslice/gguf_write.h"
+#include "libslice/checkpoint/gguf_write.h"
 #include "libslice/slice.h"
 #include "slice_options.h"
 

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "libslice/config.h"
-#include "libslice/plan.h"
+#include "libslice/method/plan.h"
+#include "libslice/model/config.h"
 
 namespace cli {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include "cuda/detail/numeric.cuh"
-#include "cuda/sample.h"
+#include "cuda/next_token.h"
 
 // What next_token and draw_token share: the order of logits, and the step to a token once chosen.
 

@@ -3,7 +3,7 @@
 Usage: python make_tiny_sliced.py        (torch, transformers, safetensors; CPU, a few seconds)
 
 The same files as make_tiny_llama.py writes; together they hold every form of shortcut. What runs them here is
-libslice/python/modeling_sliced.py, which libslice writes beside its sliced models; the copies that save_pretrained makes are
+libslice/checkpoint/python/modeling_sliced.py, which libslice writes beside its sliced models; the copies that save_pretrained makes are
 removed again.
 """
 

@@ -1,7 +1,7 @@
 // clang++ -fsanitize=fuzzer,address,undefined: any input may be refused, none may crash.
 
-#include "libslice/detail/tokenizer_sources.h"
-#include "libslice/error.h"
+#include "libslice/base/error.h"
+#include "libslice/text/sources/tokenizer_sources.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   slice::detail::TokenizerTexts texts;

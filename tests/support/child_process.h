@@ -13,7 +13,7 @@
 #include <string>
 #include <vector>
 
-#include "libslice/detail/file.h"
+#include "libslice/base/detail/file.h"
 
 namespace slice::tests {
 

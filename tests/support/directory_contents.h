@@ -4,7 +4,7 @@
 #include <map>
 #include <string>
 
-#include "libslice/detail/file.h"
+#include "libslice/base/detail/file.h"
 
 namespace slice::tests {
 

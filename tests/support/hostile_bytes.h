@@ -12,9 +12,9 @@
 #include <string>
 #include <string_view>
 
-#include "libslice/error.h"
-#include "libslice/gguf.h"
-#include "libslice/safetensors.h"
+#include "libslice/base/error.h"
+#include "libslice/format/gguf.h"
+#include "libslice/format/safetensors.h"
 
 // What the fuzz targets and the test suite do with bytes that may be anything.
 

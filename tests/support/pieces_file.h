@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "libslice/detail/protobuf.h"
+#include "libslice/text/sources/protobuf.h"
 #include "tests/support/gguf_writer.h"
 
 namespace slice::tests {

@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "libslice/process_group.h"
+#include "libslice/device/process_group.h"
 
 namespace slice::tests {
 

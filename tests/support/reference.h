@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "libslice/config.h"
+#include "libslice/model/config.h"
 
 // Slow oracles in float64, written to be obviously right and without a line of the library's
 // algebra. Row vectors; a linear weight W is (out, in).

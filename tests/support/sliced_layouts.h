@@ -4,7 +4,7 @@
 #include <utility>
 #include <vector>
 
-#include "libslice/config.h"
+#include "libslice/model/config.h"
 
 namespace slice::tests {
 

@@ -6,9 +6,9 @@
 #include <memory>
 #include <vector>
 
-#include "libslice/config.h"
-#include "libslice/decoder.h"
-#include "libslice/model.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/model/config.h"
+#include "libslice/model/decoder.h"
 
 namespace slice::tests {
 

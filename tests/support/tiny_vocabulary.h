@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "libslice/bpe.h"
-#include "libslice/detail/byte_alphabet.h"
-#include "libslice/detail/unicode.h"
+#include "libslice/base/detail/unicode.h"
+#include "libslice/text/bpe.h"
+#include "libslice/text/detail/byte_alphabet.h"
 
 namespace slice::tests {
 

@@ -3,8 +3,8 @@
 #include <catch2/catch_test_macros.hpp>
 #include <string>
 
-#include "libslice/error.h"
-#include "libslice/tokenizer.h"
+#include "libslice/base/error.h"
+#include "libslice/text/tokenizer.h"
 #include "tests/support/temporary_directory.h"
 
 namespace slice::tests {

@@ -4,8 +4,8 @@
 
 #include <cmath>
 
-#include "libslice/adapter.h"
-#include "libslice/linear.h"
+#include "libslice/model/adapter.h"
+#include "libslice/model/linear.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice::tests {

@@ -1,0 +1,98 @@
+#pragma once
+
+#include "cuda/decode_linear.h"
+#include "cuda/detail/numeric.cuh"
+
+// skinny_linear: what its kernels share, and what happens to a sum.
+
+namespace slice::kernels::detail {
+
+/// SkinnyLinear with its type.
+template <typename T>
+struct SkinnyOperands {
+  T* Y;
+  const T* X;
+  const T* W;
+  const T* Z;
+  const T* V;
+  const T* bias;
+  const T* R;
+  const T* diagonal;
+  const T* norm_weight;
+  Accumulator<T> norm_hidden;  // 0: no norm
+  Accumulator<T> eps;
+  Epilogue epilogue;
+  int M;
+  int64_t N;
+  int64_t K;
+  int64_t K2;
+  int64_t residual_columns;
+  int64_t x_row_stride;
+  int64_t y_row_stride;
+  int64_t z_row_stride;
+  int64_t r_row_stride;
+
+  /// Rows of length K that a block holds beside W's: X's, and the weight of the norm.
+  __host__ __device__ int signals() const { return M + (norm_weight != nullptr ? 1 : 0); }
+  /// Neighbouring rows of W that make one column of Y.
+  __host__ __device__ int rows_per_column() const {
+    return epilogue == Epilogue::kGatedSilu ? 2 : 1;
+  }
+};
+
+__device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
+__device__ __forceinline__ double square_root(double x) { return sqrt(x); }
+__device__ __forceinline__ float exponential(float x) { return expf(x); }
+__device__ __forceinline__ double exponential(double x) { return exp(x); }
+__device__ __forceinline__ float error_function(float x) { return erff(x); }
+__device__ __forceinline__ double error_function(double x) { return erf(x); }
+__device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
+__device__ __forceinline__ double hyperbolic_tangent(double x) { return tanh(x); }
+
+template <typename A>
+__device__ __forceinline__ A activated(A x, Epilogue epilogue) {
+  switch (epilogue) {
+    case Epilogue::kRelu:
+      return x < A(0) ? A(0) : x;  // NaN stays
+    case Epilogue::kGelu:
+      return A(0.5) * x * (A(1) + error_function(x * A(0.70710678118654752440)));
+    case Epilogue::kGeluTanh: {
+      const A inner = A(0.79788456080286535588) * (x + A(0.044715) * x * x * x);
+      return A(0.5) * x * (A(1) + hyperbolic_tangent(inner));
+    }
+    case Epilogue::kGatedSilu:
+      return x / (A(1) + exponential(-x));
+    default:
+      return x;
+  }
+}
+
+/// The factor of a row's sums from its sum of squares.
+template <typename T>
+__device__ __forceinline__ Accumulator<T> norm_scale(const SkinnyOperands<T>& p,
+                                                     Accumulator<T> squares) {
+  return Accumulator<T>(1) / square_root(squares / p.norm_hidden + p.eps);
+}
+
+/// Writes Y[row, column] from the sum of W's row `column`, or, gated, from those of its rows
+/// 2·column and 2·column + 1. R is read by the thread that writes Y: they may be one.
+template <typename T>
+__device__ __forceinline__ void finish(const SkinnyOperands<T>& p, int row, int64_t column,
+                                       Accumulator<T> sum, Accumulator<T> gated_sum) {
+  using A = Accumulator<T>;
+  A y;
+  if (p.epilogue == Epilogue::kGatedSilu) {
+    const A gate = p.bias == nullptr ? sum : sum + widen(p.bias[2 * column]);
+    const A up = p.bias == nullptr ? gated_sum : gated_sum + widen(p.bias[2 * column + 1]);
+    y = activated(gate, p.epilogue) * up;
+  } else {
+    y = activated(p.bias == nullptr ? sum : sum + widen(p.bias[column]), p.epilogue);
+  }
+  if (column < p.residual_columns) {
+    const A residual = widen(p.R[row * p.r_row_stride + column]);
+    y += p.diagonal == nullptr ? residual : residual * widen(p.diagonal[column]);
+  }
+  p.Y[row * p.y_row_stride + column] = narrow<T>(y);
+}
+
+}  // namespace slice::kernels::detail

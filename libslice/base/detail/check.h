@@ -1,0 +1,19 @@
+#pragma once
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include "libslice/base/error.h"
+
+/// Throws `Type` with a formatted message unless `condition` holds. Evaluates its arguments once.
+#define SLICE_CHECK_AS(Type, condition, ...)                \
+  do {                                                      \
+    if (!(condition)) throw Type(fmt::format(__VA_ARGS__)); \
+  } while (0)
+
+/// Shape and argument checks: SLICE_CHECK(rows > 0, "{}: want at least one row", name).
+#define SLICE_CHECK(condition, ...) SLICE_CHECK_AS(::slice::ShapeError, condition, __VA_ARGS__)
+
+/// Checks of what came from a file.
+#define SLICE_FORMAT_CHECK(condition, ...) \
+  SLICE_CHECK_AS(::slice::FormatError, condition, __VA_ARGS__)

@@ -1,0 +1,193 @@
+#include "libslice/base/detail/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <utility>
+
+#include "libslice/base/detail/check.h"
+
+namespace slice::detail {
+namespace {
+
+/// A file descriptor that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  int get() const { return value_; }
+
+ private:
+  int value_;
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
+  const Descriptor file(
+      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO must not block
+  SLICE_FORMAT_CHECK(file.get() >= 0, "{}: {}", path.string(), std::strerror(errno));
+  struct stat status {};
+  SLICE_FORMAT_CHECK(::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode),
+                     "{}: not a regular file", path.string());
+  size_ = static_cast<size_t>(status.st_size);
+  if (size_ == 0) return;
+  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
+  SLICE_FORMAT_CHECK(data != MAP_FAILED, "{}: cannot map it: {}", path.string(),
+                     std::strerror(errno));
+  data_ = static_cast<const std::byte*>(data);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void MappedFile::forget(size_t begin, size_t end) const {
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  begin = begin / page * page;
+  if (end > size_) end = size_;
+  if (data_ == nullptr || begin >= end) return;
+  ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
+}
+
+OutputFile::OutputFile(const std::filesystem::path& path)
+    : path_(path),
+      descriptor_(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {
+  SLICE_CHECK_AS(Error, descriptor_ >= 0, "{}: cannot create it: {}", path.string(),
+                 std::strerror(errno));
+}
+
+OutputFile OutputFile::reopen(const std::filesystem::path& path, uint64_t size) {
+  OutputFile file;
+  file.path_ = path;
+  file.descriptor_ = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  struct stat status {};
+  SLICE_CHECK_AS(Error, file.descriptor_ >= 0 && ::fstat(file.descriptor_, &status) == 0,
+                 "{}: cannot open it: {}", path.string(), std::strerror(errno));
+  SLICE_CHECK_AS(Error, static_cast<uint64_t>(status.st_size) >= size,
+                 "{}: want {} bytes at least, got {}", path.string(), size, status.st_size);
+  SLICE_CHECK_AS(Error,
+                 ::ftruncate(file.descriptor_, static_cast<off_t>(size)) == 0 &&
+                     ::lseek(file.descriptor_, 0, SEEK_END) >= 0,
+                 "{}: cannot cut it: {}", path.string(), std::strerror(errno));
+  return file;
+}
+
+OutputFile::OutputFile(OutputFile&& other) noexcept
+    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+
+OutputFile& OutputFile::operator=(OutputFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(descriptor_, other.descriptor_);
+  return *this;
+}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void OutputFile::write(const void* data, size_t size) {
+  const char* at = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t written = ::write(descriptor_, at, size);
+    if (written < 0 && errno == EINTR) continue;
+    SLICE_CHECK_AS(Error, written > 0, "{}: cannot write: {}", path_.string(),
+                   std::strerror(errno));
+    at += written;
+    size -= static_cast<size_t>(written);
+  }
+}
+
+void OutputFile::sync() {
+  SLICE_CHECK_AS(Error, ::fsync(descriptor_) == 0, "{}: cannot reach the disk: {}", path_.string(),
+                 std::strerror(errno));
+}
+
+void OutputFile::finish() {
+  sync();
+  const int descriptor = std::exchange(descriptor_, -1);
+  SLICE_CHECK_AS(Error, ::close(descriptor) == 0, "{}: cannot close: {}", path_.string(),
+                 std::strerror(errno));
+}
+
+std::filesystem::path hidden_sibling(const std::filesystem::path& target,
+                                     const std::string& suffix) {
+  static thread_local std::random_device random;
+  return target.parent_path() /
+         fmt::format(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
+}
+
+AtomicFile::AtomicFile(std::filesystem::path target, bool replace)
+    : target_(std::move(target)), temporary_(hidden_sibling(target_, "tmp")), replace_(replace) {
+  check_target();
+  out_ = OutputFile(temporary_);
+}
+
+AtomicFile::~AtomicFile() {
+  if (done_) return;
+  std::error_code ignored;
+  std::filesystem::remove(temporary_, ignored);
+}
+
+void AtomicFile::check_target() const {
+  std::error_code ignored;
+  const auto status = std::filesystem::symlink_status(target_, ignored);
+  SLICE_CHECK_AS(Error, replace_ || !std::filesystem::exists(status), "{}: exists already",
+                 target_.string());
+  SLICE_CHECK_AS(Error, !std::filesystem::is_directory(status), "{}: is a directory",
+                 target_.string());
+}
+
+void AtomicFile::commit() {
+  out_.finish();
+  check_target();  // since a moment ago
+  SLICE_CHECK_AS(Error, std::rename(temporary_.c_str(), target_.c_str()) == 0,
+                 "{}: cannot rename {} to it: {}", target_.string(), temporary_.string(),
+                 std::strerror(errno));
+  done_ = true;
+}
+
+void sync_directory(const std::filesystem::path& path) {
+  const Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (directory.get() >= 0) ::fsync(directory.get());  // the files themselves are synced anyhow
+}
+
+std::string read_text_file(const std::filesystem::path& path, size_t limit) {
+  const MappedFile file(path);
+  const auto bytes = file.bytes();
+  SLICE_FORMAT_CHECK(bytes.size() <= limit, "{}: {} bytes, want at most {}", path.string(),
+                     bytes.size(), limit);
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+void write_file(const std::filesystem::path& path, std::string_view bytes) {
+  std::error_code ignored;
+  std::filesystem::remove(path, ignored);
+  OutputFile file(path);
+  file.write(bytes.data(), bytes.size());
+  file.finish();
+}
+
+}  // namespace slice::detail

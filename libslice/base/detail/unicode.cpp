@@ -1,0 +1,154 @@
+#include "libslice/base/detail/unicode.h"
+
+#include <unicode/normalizer2.h>
+#include <unicode/stringoptions.h>
+#include <unicode/uchar.h>
+#include <unicode/uregex.h>
+#include <unicode/utext.h>
+#include <unicode/utf8.h>
+
+#include <cstring>
+#include <limits>
+
+#include "libslice/base/detail/check.h"
+
+namespace slice::detail {
+namespace {
+
+// ICU counts matching steps in units of about a millisecond; a sane pattern needs none per match.
+constexpr int32_t kMatchTimeLimit = 20000;
+// A loop over anything but a set remembers every turn: room for runs of some million characters.
+constexpr int32_t kMatchStackBytes = 512 << 20;
+
+// `\s` and `\S` as sets of their own, over which ICU loops without remembering: white space comes
+// in long runs.
+std::string with_white_space_sets(std::string_view pattern) {
+  std::string result;
+  int depth = 0;  // of brackets
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if (c == '\\' && i + 1 < pattern.size()) {
+      const char escaped = pattern[++i];
+      const bool white_space = depth == 0 && (escaped == 's' || escaped == 'S');
+      result += white_space ? fmt::format("[\\{}]", escaped) : std::string{c, escaped};
+      continue;
+    }
+    if (c == '[') ++depth;
+    if (c == ']' && depth > 0) --depth;
+    result += c;
+  }
+  return result;
+}
+
+}  // namespace
+
+void check_utf8(std::string_view text, const std::string& name) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  size_t i = 0;
+  while (i < text.size()) {
+    uint64_t eight;
+    if (i + sizeof(eight) <= text.size()) {
+      std::memcpy(&eight, bytes + i, sizeof(eight));
+      if ((eight & 0x8080808080808080u) == 0) {  // eight ASCII characters at once
+        i += sizeof(eight);
+        continue;
+      }
+    }
+    const size_t begin = i;
+    UChar32 character;
+    U8_NEXT(bytes, i, text.size(), character);
+    SLICE_FORMAT_CHECK(character >= 0, "{}: not UTF-8 at byte {}", name, begin);
+  }
+}
+
+char32_t next_character(std::string_view text, size_t& offset) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  UChar32 character;
+  U8_NEXT_UNSAFE(bytes, offset, character);
+  return static_cast<char32_t>(character);
+}
+
+std::string to_utf8(char32_t character) {
+  char bytes[U8_MAX_LENGTH];
+  size_t length = 0;
+  U8_APPEND_UNSAFE(bytes, length, static_cast<UChar32>(character));
+  return {bytes, length};
+}
+
+std::string to_nfc(std::string_view text) {
+  UErrorCode status = U_ZERO_ERROR;
+  const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(status);
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "NFC: {}", u_errorName(status));
+  SLICE_FORMAT_CHECK(text.size() <= std::numeric_limits<int32_t>::max(),
+                     "text: {} bytes in one piece, want less than 2 GiB", text.size());
+  std::string result;
+  icu::StringByteSink<std::string> sink(&result, static_cast<int32_t>(text.size()));
+  nfc->normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink, nullptr, status);
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "NFC: {}", u_errorName(status));
+  return result;
+}
+
+bool is_white_space(char32_t character) { return u_isUWhiteSpace(static_cast<UChar32>(character)); }
+
+std::string quote_regex(std::string_view literal) {
+  std::string quoted;
+  for (const char c : literal) {
+    if (std::strchr("\\^$.|?*+()[]{}-&#", c) && c != '\0') quoted += '\\';
+    quoted += c;
+  }
+  return quoted;
+}
+
+void RegexMatcher::CloseRegex::operator()(URegularExpression* regex) const { uregex_close(regex); }
+void RegexMatcher::CloseText::operator()(UText* text) const { utext_close(text); }
+
+RegexMatcher::RegexMatcher(const std::string& pattern, const std::string& source)
+    : pattern_(pattern), source_(source) {
+  UErrorCode status = U_ZERO_ERROR;
+  UParseError where{};
+  const std::string compiled = with_white_space_sets(pattern);
+  std::unique_ptr<UText, CloseText> text(
+      utext_openUTF8(nullptr, compiled.data(), static_cast<int64_t>(compiled.size()), &status));
+  if (U_SUCCESS(status)) regex_.reset(uregex_openUText(text.get(), 0, &where, &status));
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "{}: pattern '{}': {} at character {}", source, pattern,
+                     u_errorName(status), where.offset);
+  uregex_setTimeLimit(regex_.get(), kMatchTimeLimit, &status);
+  uregex_setStackLimit(regex_.get(), kMatchStackBytes, &status);
+}
+
+RegexMatcher RegexMatcher::clone() const {
+  RegexMatcher copy;
+  UErrorCode status = U_ZERO_ERROR;
+  copy.pattern_ = pattern_;
+  copy.source_ = source_;
+  copy.regex_.reset(uregex_clone(regex_.get(), &status));
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "{}: pattern '{}': {}", source_, pattern_,
+                     u_errorName(status));
+  return copy;
+}
+
+void RegexMatcher::reset(std::string_view text) {
+  UErrorCode status = U_ZERO_ERROR;
+  SLICE_FORMAT_CHECK(text.size() <= std::numeric_limits<int32_t>::max(),
+                     "text: {} bytes in one piece, want less than 2 GiB", text.size());
+  UText* opened =
+      utext_openUTF8(text_.get(), text.data(), static_cast<int64_t>(text.size()), &status);
+  if (!text_) text_.reset(opened);
+  uregex_setUText(regex_.get(), text_.get(), &status);
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "{}: pattern '{}': {}", source_, pattern_,
+                     u_errorName(status));
+}
+
+bool RegexMatcher::next(size_t& begin, size_t& end) {
+  UErrorCode status = U_ZERO_ERROR;
+  while (uregex_findNext(regex_.get(), &status)) {
+    begin = static_cast<size_t>(uregex_start64(regex_.get(), 0, &status));
+    end = static_cast<size_t>(uregex_end64(regex_.get(), 0, &status));
+    if (begin < end) return true;
+  }
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "{}: pattern '{}' on this text: {}", source_, pattern_,
+                     u_errorName(status));
+  return false;
+}
+
+}  // namespace slice::detail

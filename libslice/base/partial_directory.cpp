@@ -1,0 +1,62 @@
+#include "libslice/base/partial_directory.h"
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/directory.h"
+#include "libslice/base/detail/file.h"
+
+namespace slice {
+
+namespace fs = std::filesystem;
+
+PartialDirectory::PartialDirectory(const fs::path& target, const Options& options)
+    : target_(detail::directory_target(target, options.replace)),
+      partial_(target_.parent_path() / fmt::format(".{}.partial", target_.filename().string())),
+      replace_(options.replace) {
+  std::error_code error;
+  fs::create_directory(partial_, error);
+  SLICE_CHECK_AS(Error, fs::is_directory(fs::symlink_status(partial_, error)),
+                 "{}: cannot create it: {}", partial_.string(), error.message());
+  lock_ = std::make_unique<detail::DirectoryLock>(partial_);
+  // A commit that was killed between its two renames has moved the old target aside and nothing in
+  // its place; one killed behind them has no files left here, and the rest is rubbish.
+  const bool committed = !fs::is_directory(path(), error);
+  if (!committed && fs::exists(old(), error) && !fs::exists(target_, error)) {
+    fs::rename(old(), target_, error);
+  }
+  detail::directory_target(target_, replace_);
+  const bool unfinished = !committed && resumable();
+  SLICE_CHECK_AS(Error, !unfinished || options.resume || options.replace,
+                 "{}: holds an unfinished run for {}: resume it, or force a new one",
+                 partial_.string(), target_.string());
+  if (unfinished && options.resume) return;
+  fs::remove_all(path(), error);
+  fs::remove_all(journal(), error);
+  fs::remove_all(old(), error);
+  SLICE_CHECK_AS(Error, fs::create_directory(path(), error), "{}: cannot create it: {}",
+                 path().string(), error.message());
+  SLICE_CHECK_AS(Error, fs::create_directory(journal(), error), "{}: cannot create it: {}",
+                 journal().string(), error.message());
+  detail::sync_directory(partial_);
+  detail::sync_directory(partial_.parent_path());
+}
+
+PartialDirectory::~PartialDirectory() {
+  if (done_ || resumable()) return;
+  std::error_code ignored;
+  fs::remove_all(partial_, ignored);
+}
+
+bool PartialDirectory::resumable() const {
+  std::error_code ignored;
+  return fs::exists(journal(), ignored) && !fs::is_empty(journal(), ignored);
+}
+
+void PartialDirectory::commit() {
+  std::error_code ignored;
+  if (fs::exists(target_, ignored)) fs::remove_all(old(), ignored);  // older still
+  detail::put_directory(path(), target_, replace_, old());
+  done_ = true;
+  fs::remove_all(partial_, ignored);
+}
+
+}  // namespace slice

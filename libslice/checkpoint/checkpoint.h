@@ -1,0 +1,87 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libslice/model/config.h"
+
+namespace slice {
+
+/// A model file of any format, opened: its configuration, and its tensors under their Hugging Face
+/// names. Opening reads headers only; `read` materialises one tensor.
+class Checkpoint {
+ public:
+  struct Entry {
+    std::vector<int64_t> shape;
+    at::ScalarType dtype;    ///< what `read` returns
+    bool quantised = false;  ///< stored in blocks of integers; `read` dequantises to float32
+  };
+
+  virtual ~Checkpoint() = default;
+  const ModelConfig& config() const { return config_; }
+  const std::map<std::string, Entry>& tensors() const { return entries_; }
+  const std::filesystem::path& path() const { return path_; }
+  /// @return CPU, contiguous, its own memory; q and k in the split-half rotary form.
+  /// @throws FormatError  no such tensor.
+  virtual at::Tensor read(const std::string& name) const = 0;
+
+ protected:
+  std::filesystem::path path_;
+  ModelConfig config_;
+  std::map<std::string, Entry> entries_;
+};
+
+/// Opens a Hugging Face directory (config.json + model.safetensors, or shards with their index), a
+/// `.gguf` file, or a llama2.c `.bin`, by content rather than by suffix alone.
+///
+/// @throws FormatError  nothing there, no such format, or what the format's reader refuses; an
+/// index that
+///         names a missing shard or tensor, or a shard path outside the directory.
+std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path);
+
+/// The configuration alone, of whatever open_checkpoint opens, of a directory that holds nothing
+/// but a config.json, or of that file. @throws FormatError  as open_checkpoint.
+ModelConfig read_config(const std::filesystem::path& path);
+
+/// The dtype that the matrices of a file are stored in (the embedding's, where they differ);
+/// nothing for a file that holds quantised ones.
+std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint);
+
+/// Writes tensors into sharded safetensors files of at most `shard_bytes` each
+/// (`model.safetensors`, or `model-0000i-of-n.safetensors` with `model.safetensors.index.json`),
+/// one tensor at a time.
+class ShardWriter {
+ public:
+  struct Slot {
+    std::string name;
+    std::vector<int64_t> shape;
+  };
+  /// @param slots  every tensor, in the order in which `write` will be called; all stored as
+  /// `dtype`.
+  ShardWriter(std::filesystem::path directory, std::vector<Slot> slots, at::ScalarType dtype,
+              int64_t shard_bytes = int64_t{5} << 30);
+  ~ShardWriter();
+  /// The next tensor, any device, converted to the dtype. Errors as SafetensorsWriter::write.
+  void write(const std::string& name, const at::Tensor& tensor);
+  /// Leaves out the first `tensors` slots, which an earlier writer of the same slots wrote and
+  /// synced; what it wrote after them is cut off. @throws Error  their files are missing or short
+  void go_on_behind(int64_t tensors);
+  /// Returns when everything written is on the disk. @throws Error
+  void sync();
+  /// Closes the last shard and writes the index.
+  void finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace slice

@@ -1,0 +1,51 @@
+#include "libslice/checkpoint/fingerprint.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/sha256.h"
+
+namespace slice::detail {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr size_t kWhole = size_t{64} << 20, kHead = size_t{1} << 20, kPage = 4096, kPages = 512;
+
+void add_file(Sha256& digest, const fs::path& path, const std::string& name) {
+  const MappedFile file(path);
+  const auto bytes = file.bytes();
+  const std::string head = fmt::format("{} {}\n", name, bytes.size());
+  digest.add(head.data(), head.size());
+  if (bytes.size() <= kWhole) return digest.add(bytes.data(), bytes.size());
+  digest.add(bytes.data(), kHead);
+  const size_t stride = (bytes.size() - kPage) / (kPages - 1);  // the last page ends the file
+  for (size_t i = 0; i < kPages; ++i) digest.add(bytes.data() + i * stride, kPage);
+}
+
+}  // namespace
+
+std::string fingerprint(const fs::path& checkpoint) {
+  Sha256 digest;
+  std::vector<fs::path> files;
+  std::error_code ignored;
+  if (!fs::is_directory(checkpoint, ignored)) {
+    add_file(digest, checkpoint, "");
+    return digest.text();
+  }
+  for (const auto& entry : fs::directory_iterator(checkpoint)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json") ||
+        name == "config.json")
+      files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  for (const fs::path& file : files) add_file(digest, file, file.filename().string());
+  return digest.text();
+}
+
+}  // namespace slice::detail

@@ -1,0 +1,185 @@
+#include "libslice/checkpoint/model.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "libslice/base/atomic_directory.h"
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/finite.h"
+#include "libslice/base/detail/stopwatch.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/detail/modeling_sliced.h"
+#include "libslice/checkpoint/stock.h"
+#include "libslice/device/detail/memory.h"
+#include "libslice/device/device.h"
+#include "libslice/model/decoder.h"
+#include "libslice/model/detail/placeholder.h"
+#include "libslice/model/families/family.h"
+
+namespace slice {
+
+using at::Tensor;
+
+Model::Model(std::shared_ptr<DecoderImpl> decoder, std::shared_ptr<const Tokenizer> tokenizer,
+             std::optional<at::ScalarType> stored_dtype)
+    : decoder_(std::move(decoder)), tokenizer_(std::move(tokenizer)), stored_dtype_(stored_dtype) {}
+
+const ModelConfig& Model::config() const { return decoder_->config(); }
+
+const Tokenizer& Model::tokenizer() const {
+  SLICE_FORMAT_CHECK(tokenizer_ != nullptr, "{}", tokenizer_problem);
+  return *tokenizer_;
+}
+
+at::ScalarType Model::stored_dtype() const {
+  if (stored_dtype_) return *stored_dtype_;
+  constexpr double kLargestHalf = 65504.0;
+  for (const auto& parameter : decoder_->named_parameters()) {
+    if (detail::largest_magnitude(parameter.value()) > kLargestHalf) return at::kBFloat16;
+  }
+  return at::kHalf;
+}
+
+namespace {
+
+/// A weight is too large for the dtype it should be held in.
+class Overflow : public NumericError {
+ public:
+  using NumericError::NumericError;
+};
+
+}  // namespace
+
+void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint) {
+  const std::string file = checkpoint.path().string();
+  const auto parameters = module.named_parameters();
+
+  for (const auto& [name, entry] : checkpoint.tensors()) {
+    const auto& ignored = models::family(checkpoint.config().family).ignored_suffixes;
+    const bool carries_nothing =
+        std::any_of(ignored.begin(), ignored.end(),
+                    [&](const std::string& suffix) { return name.ends_with(suffix); });
+    SLICE_FORMAT_CHECK(carries_nothing || parameters.contains(name) ||
+                           (checkpoint.config().tied_head && name.ends_with("lm_head.weight")),
+                       "{}: tensor {} {} has no place in this model", file, name,
+                       detail::describe(entry.shape));
+  }
+  for (const auto& parameter : parameters) {
+    const auto found = checkpoint.tensors().find(parameter.key());
+    SLICE_FORMAT_CHECK(found != checkpoint.tensors().end(), "{}: tensor {} is missing, want {}",
+                       file, parameter.key(), detail::describe(parameter.value().sizes()));
+    SLICE_FORMAT_CHECK(at::IntArrayRef(found->second.shape) == parameter.value().sizes(),
+                       "{}: {}: want {}, got {}", file, parameter.key(),
+                       detail::describe(parameter.value().sizes()),
+                       detail::describe(found->second.shape));
+  }
+}
+
+void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at::Device device,
+                     at::ScalarType dtype) {
+  const at::NoGradGuard no_grad;
+  const std::string file = checkpoint.path().string();
+  check_entries(module, checkpoint);
+  for (auto& parameter : module.named_parameters()) {
+    const Tensor read = checkpoint.read(parameter.key());
+    detail::check_finite(read, file + ": " + parameter.key());
+    const Tensor held = read.to(dtype);
+    SLICE_CHECK_AS(Overflow, std::isfinite(detail::largest_magnitude(held)),
+                   "{}: {}: a value does not fit into {}", file, parameter.key(),
+                   detail::dtype_name(dtype));
+    parameter.value().set_data(held.to(device));
+  }
+}
+
+Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
+  const at::Device device = choose_device(options.device.str());
+  const auto checkpoint = open_checkpoint(path);
+  const std::optional<at::ScalarType> stored = stored_dtype(*checkpoint);
+  const at::ScalarType dtype =
+      options.dtype.value_or(options.device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
+  auto decoder = std::make_shared<DecoderImpl>(checkpoint->config());
+  const auto load = [&](at::ScalarType held) {
+    detail::name_memory(path.string(), device,
+                        [&] { load_parameters(*decoder, *checkpoint, device, held); });
+  };
+  try {
+    load(dtype);
+  } catch (const Overflow&) {
+    if (options.dtype || stored) throw;
+    load(at::kBFloat16);  // a quantised file's values may be wider than float16
+  }
+
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::string problem;
+  try {
+    tokenizer = load_tokenizer(path);
+  } catch (const FormatError& error) {  // a model of ids alone is still a model
+    problem = error.what();
+  }
+  SLICE_FORMAT_CHECK(
+      !tokenizer || tokenizer->vocabulary_size() <= checkpoint->config().vocabulary_size,
+      "{}: the tokenizer has {} tokens, the model's vocabulary {}", path.string(),
+      tokenizer->vocabulary_size(), checkpoint->config().vocabulary_size);
+  Model model(std::move(decoder), std::move(tokenizer), stored);
+  if (!problem.empty()) model.tokenizer_problem = problem;
+  return model;
+}
+
+void check_whole(const Model& model) {
+  const auto parameters = model.decoder().named_parameters();
+  for (const auto& want : DecoderImpl(model.config()).named_parameters()) {  // placeholders
+    const Tensor* got = parameters.find(want.key());
+    SLICE_CHECK(got != nullptr && got->sizes() == want.value().sizes(),
+                "saving: {}: want {}, got {}: was slicing this model interrupted?", want.key(),
+                detail::describe(want.value().sizes()),
+                got ? detail::describe(got->sizes()) : "nothing");
+  }
+}
+
+void write_description(const ModelConfig& form, at::ScalarType dtype, const Tokenizer* tokenizer,
+                       const std::filesystem::path& directory) {
+  detail::write_file(directory / "config.json", config_json(form, detail::dtype_name(dtype)));
+  detail::write_file(directory / "generation_config.json", generation_config_json(form));
+  if (!stock_config(form)) {
+    const std::string module = detail::modeling_module(models::family(form.family).model_type);
+    detail::write_file(directory / (module + ".py"), detail::modeling_sliced());
+  }
+  if (tokenizer == nullptr) return;
+  for (const Tokenizer::File& file : tokenizer->files())
+    detail::write_file(directory / file.name, file.bytes);
+}
+
+void write_model(const Model& model, const std::filesystem::path& directory,
+                 const SaveOptions& options, const OnProgress& on_progress) {
+  const at::ScalarType dtype = options.dtype.value_or(model.stored_dtype());
+  check_whole(model);
+  const std::optional<ModelConfig> stock = stock_config(model.config());
+  const ModelConfig& form = stock ? *stock : model.config();
+  const WrittenWeights weights(model.decoder(), form);
+  std::vector<ShardWriter::Slot> slots;
+  for (const auto& [name, shape] : weights.entries()) slots.push_back({name, shape});
+
+  const detail::Stopwatch clock;
+  ShardWriter writer(directory, slots, dtype, options.shard_bytes);
+  const auto count = static_cast<int64_t>(slots.size());
+  for (int64_t i = 0; i < count; ++i) {
+    writer.write(slots[i].name, weights.read(slots[i].name));
+    if (on_progress)
+      on_progress({.phase = "save", .step = i + 1, .steps = count, .seconds = clock.seconds()});
+  }
+  writer.finish();
+  write_description(form, dtype, model.has_tokenizer() ? &model.tokenizer() : nullptr, directory);
+}
+
+void save_model(const Model& model, const std::filesystem::path& directory,
+                const SaveOptions& options, const OnProgress& on_progress) {
+  AtomicDirectory output(directory, options.replace);
+  write_model(model, output.path(), options, on_progress);
+  output.commit();
+}
+
+}  // namespace slice

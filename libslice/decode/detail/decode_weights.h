@@ -1,0 +1,29 @@
+#pragma once
+
+#include <vector>
+
+#include "libslice/model/adapter.h"
+
+namespace slice::detail {
+
+/// What lies between a norm and the addition, as decoding reads it: all readers one matrix.
+struct DecodeInner {
+  at::Tensor readers, readers_bias;  ///< (rows, k), (rows): q, k, v one below the other; of a gated
+                                     ///< MLP rows 2i and 2i + 1 are gate and up of channel i
+  at::Tensor writer, writer_bias;    ///< (k_b, in), (k_b)
+  bool attention = false;
+  bool gated = false;
+};
+
+struct DecodeSublayer {
+  Norm norm{nullptr};
+  std::vector<DecodeInner> inner;
+  Shortcut shortcut{nullptr};
+};
+
+/// Lays the weights of every sublayer out for decoding. The readers' own tensors become views of
+/// the joint ones, so the model keeps its function and no weight is held twice; a model that was
+/// laid out before is left as it is. Memory: one sublayer's readers on top of the model.
+std::vector<DecodeSublayer> lay_out_for_decoding(const ModelAdapter& model);
+
+}  // namespace slice::detail

@@ -1,0 +1,119 @@
+#include "libslice/decode/group_decoder.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/finite.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/device/detail/memory.h"
+#include "libslice/device/device.h"
+#include "libslice/model/decoder.h"
+#include "libslice/model/detail/placeholder.h"
+#include "libslice/model/kv_cache.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+at::ScalarType held_dtype(const Checkpoint& checkpoint, const GroupDecoderOptions& options) {
+  if (options.dtype) return *options.dtype;
+  return options.device.is_cpu() ? at::kFloat : stored_dtype(checkpoint).value_or(at::kHalf);
+}
+
+}  // namespace
+
+GroupDecoder::GroupDecoder(const Checkpoint& checkpoint, const ProcessGroup& group,
+                           const GroupDecoderOptions& options)
+    : whole_(std::make_shared<DecoderImpl>(checkpoint.config())),
+      group_(group),
+      held_(at::TensorOptions(choose_device(options.device.str()))
+                .dtype(held_dtype(checkpoint, options))) {
+  check_entries(*whole_, checkpoint);
+}
+
+GroupDecoder::~GroupDecoder() = default;
+GroupDecoder::GroupDecoder(GroupDecoder&&) noexcept = default;
+
+const ModelConfig& GroupDecoder::config() const { return whole_->config(); }
+
+Tensor GroupDecoder::read(const Checkpoint& checkpoint, const std::string& name) const {
+  const Tensor held = checkpoint.read(name).to(held_.dtype().toScalarType());
+  SLICE_CHECK_AS(NumericError, std::isfinite(detail::largest_magnitude(held)),
+                 "{}: {}: holds a NaN or an Inf, or a value that does not fit into {}",
+                 checkpoint.path().string(), name, detail::dtype_name(held.scalar_type()));
+  return held;
+}
+
+void GroupDecoder::take(const Checkpoint& checkpoint, const ModelConfig& part,
+                        const GroupDecoderOptions& options,
+                        const std::function<Tensor(const std::string&)>& weight) {
+  const at::NoGradGuard no_grad;
+  const std::string what = fmt::format("part {} of {} of {}", group_.rank() + 1, group_.size(),
+                                       checkpoint.path().string());
+  detail::name_memory(what, held_.device(), [&] {
+    decoder_ = std::make_shared<DecoderImpl>(part);
+    for (auto& parameter : decoder_->named_parameters())
+      if (const Tensor held = weight(parameter.key()); held.defined())
+        parameter.value().set_data(held.to(held_.device()));
+    parts_ = decoder_->adapter();
+    cache_ = std::make_unique<KvCache>(part, options.batch, options.capacity, held_);
+  });
+}
+
+Tensor GroupDecoder::with_positions(const Tensor& words) const {
+  const Tensor positions = decoder_->position_rows();
+  if (!positions.defined()) return words;
+  const int64_t row = length() + config().position_offset;
+  return words + positions.slice(0, row, row + words.size(1));
+}
+
+void GroupDecoder::check_room(int64_t T) const {
+  SLICE_CHECK(length() + T <= cache_->capacity(), "decoding: {} positions do not fit into {}",
+              length() + T, cache_->capacity());
+}
+
+Tensor GroupDecoder::feed(const Tensor& tokens) {
+  SLICE_CHECK(tokens.dim() == 2 && tokens.size(0) == cache_->batch() && tokens.size(1) > 0,
+              "decoding: want ({}, T) tokens, got {}", cache_->batch(), detail::describe(tokens));
+  check_room(tokens.size(1));
+  whole_->check_tokens(tokens, length());
+  advance(tokens);
+  return logits_;
+}
+
+void GroupDecoder::advance(const Tensor& tokens) {
+  const at::NoGradGuard no_grad;
+  group_.together([&] { logits_ = next_logits(tokens.to(held_.device())); });
+  cache_->advance(tokens.size(1));
+}
+
+Tensor GroupDecoder::continue_greedy(int64_t n) {
+  SLICE_CHECK(n >= 0, "decoding: want at least 0 tokens, got {}", n);
+  SLICE_CHECK(logits_.defined(), "decoding: nothing to continue, feed a prompt first");
+  check_room(n);
+  whole_->check_positions(length() + n);
+  std::vector<Tensor> ids = {at::empty({cache_->batch(), 0}, held_.dtype(at::kLong))};
+  for (int64_t i = 0; i < n; ++i) {
+    detail::check_finite(logits_, "logits");
+    ids.push_back(logits_.argmax(1, /*keepdim=*/true));  // (B, 1), the same on every rank
+    advance(ids.back());
+  }
+  return at::cat(ids, 1);
+}
+
+int64_t GroupDecoder::length() const { return cache_->length(); }
+
+int64_t GroupDecoder::parameters() const {
+  int64_t count = 0;
+  for (const auto& parameter : decoder_->named_parameters())
+    if (!detail::is_placeholder(parameter.value())) count += parameter.value().numel();
+  return count;
+}
+
+}  // namespace slice

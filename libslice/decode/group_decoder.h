@@ -1,0 +1,84 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "libslice/device/process_group.h"
+#include "libslice/model/adapter.h"
+
+namespace slice {
+
+class Checkpoint;
+class DecoderImpl;
+class KvCache;
+struct ModelConfig;
+
+struct GroupDecoderOptions {
+  at::Device device = at::kCPU;
+  /// What the weights are held and computed in: float32 on the CPU when absent, on a GPU the stored
+  /// dtype, float16 of a quantised file.
+  std::optional<at::ScalarType> dtype = std::nullopt;
+  int64_t capacity = 2048;  ///< positions in all, prompt included
+  int64_t batch = 1;
+};
+
+/// Decoding by several processes, each of which holds a part of the model: a run of its layers
+/// (Pipeline) or a share of every layer (TensorParallel). All ranks call the same members with the
+/// same tokens, and all get the same logits, bit for bit.
+class GroupDecoder {
+ public:
+  virtual ~GroupDecoder();
+
+  /// Continues with tokens (B, T) int64. @return  logits (B, V) of the token that follows, on this
+  /// rank's device. @throws ShapeError  as Generator::feed   @throws Error  another rank ended
+  at::Tensor feed(const at::Tensor& tokens);
+  /// Feeds the most likely token n times, ties the lowest id. @return  the tokens fed, (B, n) int64
+  /// @throws ShapeError  nothing was fed yet, or as feed   @throws NumericError  a NaN or Inf in
+  /// the logits   @throws Error  another rank ended
+  at::Tensor continue_greedy(int64_t n);
+  /// Positions fed so far.
+  int64_t length() const;
+  /// Numbers that this rank holds of the model.
+  int64_t parameters() const;
+
+ protected:
+  /// @throws FormatError  a tensor is missing, unused or misshapen   @throws DeviceError
+  GroupDecoder(const Checkpoint& checkpoint, const ProcessGroup& group,
+               const GroupDecoderOptions& options);
+  GroupDecoder(GroupDecoder&&) noexcept;
+
+  /// The whole model's sizes.
+  const ModelConfig& config() const;
+  /// Makes this rank's part, a model of these sizes, and its cache. `weight` reads what stands for
+  /// a parameter of the part; one for which it gives nothing gets no memory.
+  void take(const Checkpoint& checkpoint, const ModelConfig& part,
+            const GroupDecoderOptions& options,
+            const std::function<at::Tensor(const std::string& parameter)>& weight);
+  /// A tensor of the checkpoint in the dtype that weights are held in, on the CPU.
+  /// @throws NumericError  a value that is not finite there (named)
+  at::Tensor read(const Checkpoint& checkpoint, const std::string& name) const;
+  /// Embedded tokens (B, T, k_0), with the rows of learned positions added where there are some.
+  at::Tensor with_positions(const at::Tensor& words) const;
+
+  std::shared_ptr<const DecoderImpl> whole_;  // the model, without memory
+  ProcessGroup group_;
+  at::TensorOptions held_;
+  std::shared_ptr<DecoderImpl> decoder_;  // this rank's part
+  ModelAdapter parts_;                    // of it
+  std::unique_ptr<KvCache> cache_;
+
+ private:
+  /// tokens (B, T), checked → (B, V) on every rank
+  virtual at::Tensor next_logits(const at::Tensor& tokens) = 0;
+  void check_room(int64_t T) const;
+  void advance(const at::Tensor& tokens);
+
+  at::Tensor logits_;
+};
+
+}  // namespace slice

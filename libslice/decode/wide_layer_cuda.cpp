@@ -1,0 +1,69 @@
+// The device side of detail/wide_layer.h.
+
+#include <ATen/ATen.h>
+
+#include "cuda/gated_silu.h"
+#include "libslice/decode/detail/decode_model.h"
+#include "libslice/decode/detail/wide_layer.h"
+#include "libslice/device/detail/cuda_arguments.h"
+#include "libslice/device/detail/cuda_status.h"
+#include "libslice/device/detail/ops_cuda.h"
+
+namespace slice::detail {
+
+using at::Tensor;
+using ops::on_device::check;
+using ops::on_device::current_stream;
+using ops::on_device::data_type;
+
+namespace {
+
+/// What a sublayer's writers add to: the shortcut of x (n, k_a) and their biases, (n, k_b). In x's
+/// own memory where the widths agree and the shortcut is no full matrix.
+Tensor shortcut_and_biases(const DecodeSublayer& s, Tensor x) {
+  const Tensor &weight = s.shortcut->weight, &up = s.shortcut->up;
+  const int64_t width = s.inner[0].writer.size(0);
+  Tensor y = x, low;
+  if (up.defined()) low = at::linear(x, s.shortcut->down);  // (n, R)
+  if (weight.defined() && weight.dim() == 2) {
+    y = at::linear(x, weight);
+  } else {
+    if (weight.defined()) y = y.narrow(1, 0, weight.size(0)).mul_(weight);
+    if (y.size(1) != width) y = at::constant_pad_nd(y, {0, width - y.size(1)});
+  }
+  if (low.defined()) y.addmm_(low, up.t());
+  for (const DecodeInner& inner : s.inner)
+    if (inner.writer_bias.defined()) y.add_(inner.writer_bias);
+  return y;
+}
+
+/// What readers of the feed-forward network gave, (n, rows) → what its writer reads, (n, F).
+Tensor activated(const DecodeModel& model, const Tensor& read, bool gated) {
+  if (!gated || model.config.activation != Activation::kSilu) return model.activated(read, gated);
+  Tensor h = at::empty({read.size(0), read.size(1) / 2}, read.options());
+  check(kernels::gated_silu(h.mutable_data_ptr(), read.const_data_ptr(),
+                            data_type(read.scalar_type()), h.numel(), current_stream()),
+        "gated_silu");
+  return h;
+}
+
+}  // namespace
+
+Tensor wide_norm(const Norm& norm, const Tensor& x) {
+  if (norm->weighted() && norm->kind() == NormKind::kLayer) return norm->forward(x);
+  return ops::on_device::rms_norm(x, norm->hidden_size(), norm->eps(), norm->weight);
+}
+
+Tensor wide_sublayer(const DecodeModel& model, const DecodeSublayer& s, const Tensor& x,
+                     const std::function<Tensor(const Tensor&)>& attend) {
+  const Tensor normed = wide_norm(s.norm, x);  // (n, k_a)
+  Tensor y = shortcut_and_biases(s, x);        // (n, k_b)
+  for (const DecodeInner& inner : s.inner) {
+    const Tensor read = at::linear(normed, inner.readers, inner.readers_bias);  // (n, rows)
+    const Tensor hidden = inner.attention ? attend(read) : activated(model, read, inner.gated);
+    y.addmm_(hidden, inner.writer.t());
+  }
+  return y;
+}
+
+}  // namespace slice::detail

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <c10/util/Exception.h>
+#include <cuda_runtime_api.h>
+
+#include "libslice/base/detail/check.h"
+
+namespace slice::ops::on_device {
+
+/// Turns a status of the runtime or of a launcher into an exception and clears the sticky error.
+inline void check(cudaError_t status, const char* call) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // a sticky error would be reported again by the next call
+  if (status == cudaErrorMemoryAllocation)
+    C10_THROW_ERROR(OutOfMemoryError, fmt::format("{}: out of memory", call));
+  throw CudaError(fmt::format("{}: {}", call, cudaGetErrorString(status)));
+}
+
+}  // namespace slice::ops::on_device

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "libslice/base/detail/file.h"
+
+namespace slice {
+
+/// A GGUF v2 or v3 file (little-endian), memory-mapped. Metadata and tensor table are checked whole
+/// on opening; a tensor is dequantised only when asked for. Types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1
+/// Q8_0 Q2_K … Q6_K. (source: the GGUF specification in the ggml repository)
+class GgufFile {
+ public:
+  using Value = std::variant<bool, int64_t, uint64_t, double, std::string, std::vector<std::string>,
+                             std::vector<int64_t>, std::vector<double>>;
+  struct Entry {
+    int32_t type;                ///< ggml type number
+    std::vector<int64_t> shape;  ///< row-major, outermost first (the file stores the reverse)
+    uint64_t begin, end;         ///< bytes from the start of the file
+  };
+
+  /// @throws FormatError  wrong magic or version; a count, string or array longer than the file;
+  /// nested
+  ///         arrays; a duplicate key or tensor; an alignment that is not a power of two ≥ 8; an
+  ///         unknown tensor type (by name where known, e.g. Q6_K); a row not a multiple of its
+  ///         block; more than 4 dimensions; a tensor outside the file, misaligned, or overlapping
+  ///         another.
+  explicit GgufFile(const std::filesystem::path& path);
+
+  const std::map<std::string, Value>& metadata() const { return metadata_; }
+  const std::map<std::string, Entry>& tensors() const { return entries_; }
+  const std::filesystem::path& path() const { return file_.path(); }
+
+  /// One metadata value as the type asked for: integers widen to each other and to double when they
+  /// fit. T: bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>,
+  /// std::vector<double>.
+  /// @throws FormatError  the key is missing or of another kind.
+  template <typename T>
+  T get(const std::string& key) const;
+  /// The same, or `otherwise` when the key is missing.
+  template <typename T>
+  T get(const std::string& key, T otherwise) const {
+    return metadata_.contains(key) ? get<T>(key) : otherwise;
+  }
+
+  /// One tensor, dequantised. @return CPU, contiguous: float32 for quantised types, else the stored
+  /// dtype. Cost: one pass over its bytes. @throws FormatError  no such tensor.
+  at::Tensor read(const std::string& name) const;
+
+  /// True when the stored values are block-quantised (then `read` gives float32).
+  static bool quantised(int32_t type);
+  /// ScalarType that `read` returns for a ggml type.
+  static at::ScalarType read_dtype(int32_t type);
+
+ private:
+  detail::MappedFile file_;
+  std::map<std::string, Value> metadata_;
+  std::map<std::string, Entry> entries_;
+};
+
+}  // namespace slice

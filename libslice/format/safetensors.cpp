@@ -1,0 +1,293 @@
+#include "libslice/format/safetensors.h"
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <c10/util/accumulate.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/json.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/format/write_tensor.h"
+
+namespace slice {
+
+using nlohmann::json;
+
+namespace {
+
+static_assert(std::endian::native == std::endian::little,
+              "the format's numbers are copied as they stand");
+
+constexpr uint64_t kLargestHeader = 100'000'000;  // the format's own limit
+constexpr size_t kMostDimensions = 8;
+
+struct DtypeName {
+  const char* name;
+  at::ScalarType dtype;
+};
+constexpr DtypeName kDtypes[] = {{"F64", at::kDouble},    {"F32", at::kFloat}, {"F16", at::kHalf},
+                                 {"BF16", at::kBFloat16}, {"I64", at::kLong},  {"I32", at::kInt},
+                                 {"I16", at::kShort},     {"I8", at::kChar},   {"U8", at::kByte},
+                                 {"BOOL", at::kBool}};
+
+at::ScalarType parse_dtype(const std::string& name, const std::string& where) {
+  for (const DtypeName& entry : kDtypes) {
+    if (name == entry.name) return entry.dtype;
+  }
+  throw FormatError(fmt::format("{}: dtype '{}' is not supported", where, name));
+}
+
+std::string dtype_text(at::ScalarType dtype) {
+  for (const DtypeName& entry : kDtypes) {
+    if (dtype == entry.dtype) return entry.name;
+  }
+  throw DtypeError(fmt::format("safetensors: cannot store {}", detail::dtype_name(dtype)));
+}
+
+uint64_t unsigned_number(const json& value, const std::string& where) {
+  SLICE_FORMAT_CHECK(value.is_number_unsigned(), "{}: want a non-negative integer, got {}", where,
+                     value.is_number() ? value.dump() : value.type_name());
+  return value.get<uint64_t>();
+}
+
+/// One entry of the header; `base` is where the data begins, `size` the file's.
+SafetensorsFile::Entry parse_entry(const json& object, uint64_t base, uint64_t size,
+                                   const std::string& where) {
+  SafetensorsFile::Entry entry;
+  entry.dtype = parse_dtype(detail::field<std::string>(object, "dtype", where), where);
+  SLICE_FORMAT_CHECK(object.contains("shape") && object.contains("data_offsets"),
+                     "{}: want shape and data_offsets", where);
+  const json& shape = detail::array_field(object, "shape", where);
+  SLICE_FORMAT_CHECK(shape.size() <= kMostDimensions,
+                     "{}: shape: want at most {} dimensions, got {}", where, kMostDimensions,
+                     shape.size());
+  uint64_t bytes = c10::elementSize(entry.dtype);
+  uint64_t span = bytes;  // the same without zeros: strides have to fit too
+  for (const json& dimension : shape) {
+    const uint64_t extent = unsigned_number(dimension, where + ": shape");
+    SLICE_FORMAT_CHECK(!__builtin_mul_overflow(span, std::max<uint64_t>(extent, 1), &span) &&
+                           std::in_range<int64_t>(span),
+                       "{}: shape is too large", where);
+    bytes *= extent;
+    entry.shape.push_back(static_cast<int64_t>(extent));
+  }
+  const json& offsets = detail::array_field(object, "data_offsets", where);
+  SLICE_FORMAT_CHECK(offsets.size() == 2, "{}: data_offsets: want two numbers", where);
+  const uint64_t begin = unsigned_number(offsets[0], where + ": data_offsets");
+  const uint64_t end = unsigned_number(offsets[1], where + ": data_offsets");
+  SLICE_FORMAT_CHECK(begin <= end && end <= size - base,
+                     "{}: bytes {} … {} are outside the file's {} data bytes", where, begin, end,
+                     size - base);
+  SLICE_FORMAT_CHECK(end - begin == bytes, "{}: {} {} wants {} bytes, data_offsets give {}", where,
+                     detail::describe(entry.shape), detail::dtype_name(entry.dtype), bytes,
+                     end - begin);
+  entry.begin = base + begin;
+  entry.end = base + end;
+  return entry;
+}
+
+/// Every data byte belongs to exactly one tensor.
+void check_cover(const std::map<std::string, SafetensorsFile::Entry>& entries, uint64_t base,
+                 uint64_t size, const std::string& path) {
+  std::vector<std::pair<uint64_t, std::string>> order;
+  for (const auto& [name, entry] : entries) order.emplace_back(entry.begin, name);
+  std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
+    return std::tie(a.first, entries.at(a.second).end) <
+           std::tie(b.first, entries.at(b.second).end);
+  });
+  uint64_t at = base;
+  for (const auto& [begin, name] : order) {
+    SLICE_FORMAT_CHECK(begin >= at, "{}: {} overlaps another tensor", path, name);
+    SLICE_FORMAT_CHECK(begin == at, "{}: {} bytes in front of {} belong to no tensor", path,
+                       begin - at, name);
+    at = entries.at(name).end;
+  }
+  SLICE_FORMAT_CHECK(at == size, "{}: {} bytes at the end belong to no tensor", path, size - at);
+}
+
+/// The parser keeps the last of two equal keys: look for them while it reads.
+json parse_header(const std::string& text, const std::string& path) {
+  detail::parse_json(text, path);  // refuses bad JSON and depth bombs
+  std::vector<std::set<std::string>> seen;
+  return json::parse(text, [&](int, json::parse_event_t event, json& value) {
+    if (event == json::parse_event_t::object_start) seen.emplace_back();
+    if (event == json::parse_event_t::object_end) seen.pop_back();
+    if (event == json::parse_event_t::key) {
+      const auto key = value.get<std::string>();
+      SLICE_FORMAT_CHECK(seen.back().insert(key).second, "{}: '{}' stands twice in the header",
+                         path, key);
+    }
+    return true;
+  });
+}
+
+}  // namespace
+
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+  const std::string where = path.string();
+  const auto bytes = file_.bytes();
+  uint64_t header = 0;
+  SLICE_FORMAT_CHECK(bytes.size() >= sizeof header,
+                     "{}: {} bytes, too short for a safetensors file", where, bytes.size());
+  std::memcpy(&header, bytes.data(), sizeof header);
+  SLICE_FORMAT_CHECK(header <= kLargestHeader && header <= bytes.size() - sizeof header,
+                     "{}: a header of {} bytes: want at most {}, in a file of {}", where, header,
+                     kLargestHeader, bytes.size());
+  const std::string text(reinterpret_cast<const char*>(bytes.data()) + sizeof header, header);
+  const json object = parse_header(text, where);
+  SLICE_FORMAT_CHECK(object.is_object(), "{}: the header is no JSON object", where);
+  const uint64_t base = sizeof header + header;
+  for (const auto& [name, value] : object.items()) {
+    if (name == "__metadata__") {
+      SLICE_FORMAT_CHECK(value.is_object(), "{}: __metadata__: want an object", where);
+      for (const auto& [key, word] : value.items()) {
+        SLICE_FORMAT_CHECK(word.is_string(), "{}: __metadata__: '{}': want a string", where, key);
+        metadata_[key] = word.get<std::string>();
+      }
+      continue;
+    }
+    entries_[name] = parse_entry(value, base, bytes.size(), where + ": " + name);
+  }
+  check_cover(entries_, base, bytes.size(), where);
+}
+
+at::Tensor SafetensorsFile::read(const std::string& name) const {
+  const auto found = entries_.find(name);
+  SLICE_FORMAT_CHECK(found != entries_.end(), "{}: no tensor is called {}", file_.path().string(),
+                     name);
+  return copied(name, found->second, found->second.begin, found->second.end, found->second.shape);
+}
+
+at::Tensor SafetensorsFile::read(const std::string& name, int64_t begin, int64_t end) const {
+  const auto found = entries_.find(name);
+  SLICE_FORMAT_CHECK(found != entries_.end() && !found->second.shape.empty(),
+                     "{}: no tensor with rows is called {}", file_.path().string(), name);
+  const Entry& entry = found->second;
+  const int64_t rows = entry.shape[0];
+  SLICE_CHECK(0 <= begin && begin <= end && end <= rows, "{}: {}: want rows {} to {} of {}",
+              file_.path().string(), name, begin, end, rows);
+  std::vector<int64_t> shape = entry.shape;
+  shape[0] = end - begin;
+  const uint64_t row = rows == 0 ? 0 : (entry.end - entry.begin) / static_cast<uint64_t>(rows);
+  return copied(name, entry, entry.begin + row * static_cast<uint64_t>(begin),
+                entry.begin + row * static_cast<uint64_t>(end), shape);
+}
+
+at::Tensor SafetensorsFile::copied(const std::string& name, const Entry& entry, uint64_t first,
+                                   uint64_t last, at::IntArrayRef shape) const {
+  at::Tensor tensor = at::empty(shape, entry.dtype);
+  if (last > first) {
+    const std::byte* from = file_.bytes().data() + first;
+    const std::byte* end = file_.bytes().data() + last;
+    SLICE_FORMAT_CHECK(entry.dtype != at::kBool ||
+                           std::all_of(from, end, [](std::byte b) { return b <= std::byte{1}; }),
+                       "{}: {}: a BOOL is neither 0 nor 1", file_.path().string(), name);
+    std::memcpy(tensor.mutable_data_ptr(), from, last - first);
+    file_.forget(first, last);
+  }
+  return tensor;
+}
+
+namespace {
+
+/// The header's JSON, padded so that the data begins on an 8-byte boundary.
+std::string header_text(const std::vector<SafetensorsWriter::Slot>& slots) {
+  nlohmann::ordered_json header = {{"__metadata__", {{"format", "pt"}}}};
+  uint64_t at = 0;
+  for (const auto& slot : slots) {
+    SLICE_CHECK(!header.contains(slot.name), "safetensors: {} stands twice", slot.name);
+    const uint64_t end = at + static_cast<uint64_t>(c10::multiply_integers(slot.shape)) *
+                                  c10::elementSize(slot.dtype);
+    header[slot.name] = {
+        {"dtype", dtype_text(slot.dtype)}, {"shape", slot.shape}, {"data_offsets", {at, end}}};
+    at = end;
+  }
+  std::string text = header.dump();
+  text.append((8 - text.size() % 8) % 8, ' ');
+  return text;
+}
+
+}  // namespace
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots)
+    : path_(path), slots_(std::move(slots)) {
+  const std::string text = header_text(slots_);
+  const uint64_t size = text.size();
+  out_ = detail::OutputFile(path);
+  out_.write(&size, sizeof size);
+  out_.write(text.data(), text.size());
+}
+
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots,
+                                     size_t written)
+    : path_(path), slots_(std::move(slots)), next_(written) {
+  const std::string text = header_text(slots_);
+  {
+    const detail::MappedFile file(path);
+    const auto held = file.bytes();
+    SLICE_CHECK_AS(Error,
+                   held.size() >= sizeof(uint64_t) + text.size() &&
+                       std::memcmp(held.data() + sizeof(uint64_t), text.data(), text.size()) == 0,
+                   "{}: is not the file that was begun", path.string());
+  }
+  out_ = detail::OutputFile::reopen(path, bytes(slots_, written));
+}
+
+uint64_t SafetensorsWriter::bytes(const std::vector<Slot>& slots, size_t written) {
+  uint64_t sum = sizeof(uint64_t) + header_text(slots).size();
+  for (size_t i = 0; i < written; ++i)
+    sum += static_cast<uint64_t>(c10::multiply_integers(slots[i].shape)) *
+           c10::elementSize(slots[i].dtype);
+  return sum;
+}
+
+const SafetensorsWriter::Slot& SafetensorsWriter::next(const std::string& name) const {
+  SLICE_CHECK(next_ < slots_.size() && slots_[next_].name == name, "{}: want {} next, got {}",
+              path_.string(), next_ < slots_.size() ? slots_[next_].name : "nothing", name);
+  return slots_[next_];
+}
+
+void SafetensorsWriter::write(const std::string& name, const at::Tensor& tensor) {
+  const Slot& slot = next(name);
+  SLICE_CHECK(tensor.sizes() == at::IntArrayRef(slot.shape), "{}: {}: want {}, got {}",
+              path_.string(), name, detail::describe(slot.shape), detail::describe(tensor));
+  const bool converts = tensor.scalar_type() != slot.dtype;
+  SLICE_CHECK_AS(DtypeError,
+                 !converts || (tensor.is_floating_point() && at::isFloatingType(slot.dtype)),
+                 "{}: {}: want {}, got {}", path_.string(), name, detail::dtype_name(slot.dtype),
+                 detail::describe(tensor));
+  detail::write_tensor(out_, tensor, slot.dtype, fmt::format("{}: {}", path_.string(), name));
+  ++next_;
+}
+
+void SafetensorsWriter::write(const std::string& name, int64_t step,
+                              const std::function<at::Tensor(int64_t, int64_t)>& rows) {
+  const Slot& slot = next(name);
+  const std::string where = fmt::format("{}: {}", path_.string(), name);
+  std::vector<int64_t> shape = slot.shape;
+  for (int64_t begin = 0; begin < slot.shape[0]; begin += step) {
+    const int64_t end = std::min(begin + step, slot.shape[0]);
+    const at::Tensor some = rows(begin, end);
+    shape[0] = end - begin;
+    SLICE_CHECK(some.sizes() == at::IntArrayRef(shape) && some.scalar_type() == slot.dtype,
+                "{}: want {}, got {}", where, detail::describe(shape), detail::describe(some));
+    detail::write_tensor(out_, some, slot.dtype, where);
+  }
+  ++next_;
+}
+
+void SafetensorsWriter::finish() {
+  SLICE_CHECK_AS(Error, next_ == slots_.size(), "{}: tensor {} was never written", path_.string(),
+                 slots_[next_].name);
+  out_.finish();
+}
+
+}  // namespace slice

@@ -1,0 +1,87 @@
+#include "libslice/method/basis.h"
+
+#include <ATen/ATen.h>
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/device/ops.h"
+#include "libslice/method/pca.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+constexpr int kSolves = 3;
+constexpr double kGrid[] = {0.1, 1, 10, 100};  // τ at the first site
+constexpr double kSettled = 0.02;              // relative change of τ that moves nothing any more
+
+double trace_of(const Tensor& X) { return X.diagonal().sum().item<double>(); }
+
+}  // namespace
+
+Tensor OutputAwareBasis::operator()(const Tensor& C, const Tensor& gamma, int64_t k) {
+  SLICE_CHECK(C.sizes() == gamma.sizes(), "basis: want Γ of C's size {}, got {}",
+              detail::describe(C), detail::describe(gamma));
+  const double signal = trace_of(C), effect = trace_of(gamma);
+  SLICE_CHECK_AS(NumericError, std::isfinite(effect), "basis: a NaN or Inf in Γ {}",
+                 detail::describe(gamma));
+  if (!(signal > 0) || !(effect > 0) || k == C.size(0)) return pca_basis(C).leading(k);
+  const Tensor c = C / signal, g = gamma / effect;
+  double least = std::numeric_limits<double>::infinity(), next = tau_;
+  Tensor kept;
+  // Solves for one τ, keeps the best basis met, and says which τ its traces ask for.
+  const auto solve = [&](double tau) {
+    const PcaBasis family = pca_basis(tau * c + g / tau);
+    const Tensor U = family.vectors.slice(1, k);  // (D, D − k)
+    const Tensor lost = U.t().mm(c.mm(U)), felt = U.t().mm(g.mm(U));
+    const double cost = (lost * felt).sum().item<double>();  // both are symmetric
+    const double asked = std::sqrt(trace_of(felt) / trace_of(lost));
+    if (cost < least) {
+      least = cost;
+      tau_ = tau;
+      kept = family.leading(k);
+      next = asked;
+    }
+    return asked;
+  };
+  if (std::exchange(first_, false)) {
+    for (const double tau : kGrid) solve(tau);
+  }
+  for (int step = 0; step < kSolves; ++step) {
+    const double tau = next;
+    next = solve(tau);
+    if (!std::isfinite(next) || next <= 0 || std::abs(next / tau - 1) < kSettled) break;
+  }
+  return kept;
+}
+
+Tensor polar_factor(const Tensor& S) {
+  // LAPACK's divide-and-conquer SVD can fail here, where hundreds of singular values are one:
+  // U = S V Σ⁻¹ by an eigensolve of SᵀS, then Newton–Schulz steps take the rounding out. Directions
+  // that S deletes are matched with those that it never reaches.
+  constexpr double kSmallest = 1e-12;  // of σ², relative
+  constexpr int kSteps = 2;
+  const PcaBasis squares = pca_basis(S.t().mm(S));  // largest first
+  const double least = kSmallest * squares.values[0].item<double>();
+  const auto rank = (squares.values > least).sum().item<int64_t>();
+  if (rank == 0) return at::eye(S.size(0), S.options());
+  Tensor U = S.mm(squares.leading(rank) * squares.values.slice(0, 0, rank).rsqrt());  // (k, rank)
+  for (int step = 0; step < kSteps; ++step) U = 1.5 * U - 0.5 * U.mm(U.t().mm(U));
+  return extended_basis(U).mm(squares.vectors.t());
+}
+
+Tensor extended_basis(const Tensor& P) {
+  const int64_t D = P.size(0), k = P.size(1);
+  if (k == D) return P;
+  // The projector onto what P leaves out has eigenvalues 0 (k times) and 1: the top D − k.
+  const Tensor rest = at::eye(D, P.options()) - P.mm(P.t());
+  return at::cat({P, pca_basis(rest).leading(D - k)}, 1);
+}
+
+}  // namespace slice

@@ -1,0 +1,149 @@
+#include "libslice/method/channels.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/method/pass_memory.h"
+#include "libslice/method/plan.h"
+#include "libslice/method/refit.h"
+#include "libslice/method/signal.h"
+#include "libslice/method/window_share.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+/// Of channels whose inverse moments are B (n, n) and whose writers feel Q = wᵀ Γ w (n, n), deletes
+/// `count`, the cheapest first: each time the others take over, and both matrices with them.
+/// @return  (n) bool, which stay
+Tensor delete_cheapest(Tensor B, Tensor Q, int64_t count) {
+  const double inf = std::numeric_limits<double>::infinity();
+  const int64_t n = B.size(0);
+  Tensor gone = at::zeros({n}, B.options());  // infinite where a channel went
+  for (int64_t step = 0; step < count; ++step) {
+    const Tensor i = (Q.diagonal() / B.diagonal() + gone).argmin().view({1});
+    gone.index_fill_(0, i, inf);
+    const Tensor column = B.index_select(1, i);      // (n, 1)
+    const Tensor pivot = column.index_select(0, i);  // (1, 1)
+    const Tensor r = column / pivot;                 // what each takes over of i
+    const Tensor q = Q.index_select(1, i), own = q.index_select(0, i);
+    B = B - r.mm(column.t());
+    Q = Q - r.mm(q.t()) - q.mm(r.t()) + own * r.mm(r.t());
+    B.diagonal().clamp_min_(std::numeric_limits<double>::min());  // that of i is zero now
+  }
+  return gone == 0;
+}
+
+}  // namespace
+
+Tensor keep_channels(const Tensor& A, const Tensor& W, const Tensor& gamma, int64_t keep,
+                     double ridge) {
+  constexpr int64_t kRounds = 6, kCandidates = 2;  // of so many times as go, one by one
+  const int64_t F = A.size(0);
+  SLICE_CHECK(A.dim() == 2 && A.size(1) == F && W.dim() == 2 && W.size(1) == F,
+              "channels: want A (F, F) and W (D, F), got {} and {}", detail::describe(A),
+              detail::describe(W));
+  SLICE_CHECK(keep >= 1 && keep <= F, "channels: want to keep 1 … {}, got {}", F, keep);
+  const Tensor WA = W.mm(A);  // (D, F)
+  Tensor kept = at::arange(F, A.options().dtype(at::kLong));
+  while (kept.size(0) > keep) {
+    const int64_t n = kept.size(0);
+    const int64_t step = std::min(n - keep, (F - keep + kRounds - 1) / kRounds);
+    const Tensor inverse = ridge_inverse(A.index_select(0, kept).index_select(1, kept), ridge);
+    const Tensor w = WA.index_select(1, kept).mm(inverse);  // (D, n), least squares
+    const Tensor felt = gamma.defined() ? gamma.mm(w) : w;  // Γ w
+    const Tensor score = (w * felt).sum(0) / inverse.diagonal();
+    const Tensor cheap =
+        std::get<1>(score.topk(std::min(n, kCandidates * step), 0, /*largest=*/false));  // (c)
+    const auto among = [&](const Tensor& X, int64_t d) { return X.index_select(d, cheap); };
+    const Tensor stay =
+        delete_cheapest(among(among(inverse, 0), 1), among(w, 1).t().mm(among(felt, 1)), step);
+    Tensor remains = at::ones({n}, A.options().dtype(at::kBool));
+    remains.index_put_({cheap}, stay);
+    kept = kept.masked_select(remains);
+  }
+  return kept;
+}
+
+std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& tokens,
+                                   const std::vector<Tensor>& gammas, const ProcessGroup& group) {
+  const at::NoGradGuard no_grad;
+  SLICE_CHECK(gammas.size() == model.sublayers.size() + 1, "channels: want {} gradients, got {}",
+              model.sublayers.size() + 1, gammas.size());
+  Stream x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed,
+           {.beside_bytes =
+                detail::pass_bytes(detail::pass_sizes(model, Method::kRefit), kHostChunkTokens),
+            .processes = group.size()});
+  std::vector<Tensor> scores;
+  for (size_t i = 0; i < model.sublayers.size(); ++i) {
+    const Sublayer& s = model.sublayers[i];
+    for (const Inner& part : s.inner) {
+      if (!part.channels) continue;
+      const Tensor W = part.writer.weight.to(at::kDouble);                    // (D, F)
+      const Tensor effect = (W * gammas[i + 1].to(W.device()).mm(W)).sum(0);  // (F)
+      Tensor square = at::zeros({W.size(1)}, W.options());
+      x.visit([&](const Tensor& chunk) {
+        const Tensor h = part.hidden(s.norm->forward(chunk), nullptr);  // (n, T, F)
+        square += h.to(at::kFloat).square().sum(at::IntArrayRef{0, 1}).to(at::kDouble);
+      });
+      group.sum_inplace(square);
+      Tensor score = square / static_cast<double>(tokens.numel()) * effect;
+      group.copy_from_inplace(0, score);  // products of two machines may differ in their last bits
+      scores.push_back(score.cpu());
+    }
+    x.transform([&](const Tensor& chunk) { return s.forward(chunk); });
+  }
+  return scores;
+}
+
+std::vector<int64_t> allocate_channels(const std::vector<Tensor>& scores, int64_t total) {
+  constexpr int64_t kLeastShare = 6;  // no network keeps less than a sixth
+  int64_t all = 0, least = 0;
+  std::vector<Tensor> candidates;  // what may go
+  for (const Tensor& score : scores) {
+    const int64_t F = score.size(0), stays = (F + kLeastShare - 1) / kLeastShare;
+    all += F;
+    least += stays;
+    candidates.push_back(std::get<0>(score.sort(0, /*descending=*/true)).slice(0, stays));
+  }
+  SLICE_CHECK(total >= least && total <= all, "channels: want to keep {} … {}, got {}", least, all,
+              total);
+  std::vector<int64_t> widths;
+  const int64_t more = total - least;
+  const Tensor ranking = std::get<0>(at::cat(candidates).sort(0, /*descending=*/true));
+  // What is as good as the last one that stays, stays too where there is room: first come.
+  const double bar = more > 0 ? ranking[more - 1].item<double>() : 0;
+  int64_t ties = more > 0 ? more - (ranking > bar).sum().item<int64_t>() : 0;
+  for (size_t i = 0; i < scores.size(); ++i) {
+    int64_t width = scores[i].size(0) - candidates[i].size(0);
+    if (more > 0) {
+      width += (candidates[i] > bar).sum().item<int64_t>();
+      const int64_t tied = std::min(ties, (candidates[i] == bar).sum().item<int64_t>());
+      width += tied;
+      ties -= tied;
+    }
+    widths.push_back(width);
+  }
+  return widths;
+}
+
+void remove_channels(Inner& network, const Tensor& kept) {
+  const auto select = [&](const Tensor& parameter, int64_t dimension) {
+    return parameter.index_select(dimension, kept.to(parameter.device()));
+  };
+  std::vector<std::pair<Tensor, Tensor>> smaller;
+  for (const LinearRef& reader : network.readers) {
+    smaller.emplace_back(reader.weight, select(reader.weight, 0));
+    if (reader.bias.defined()) smaller.emplace_back(reader.bias, select(reader.bias, 0));
+  }
+  smaller.emplace_back(network.writer.weight, select(network.writer.weight, 1));
+  for (auto& [parameter, value] : smaller) parameter.set_data(value);
+}
+
+}  // namespace slice

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+
+#include "libslice/device/process_group.h"
+
+namespace slice {
+
+/// Tokens whose products are summed together before they meet the float64 master.
+inline constexpr int64_t kCovarianceBlock = 4096;
+
+/// Unscaled, uncentred covariance of a signal,  C = Σ zᵀ z  over all tokens (row vectors), in a
+/// float64 master on the signal's device. (mathematics §3)
+///
+/// Sums run over fixed blocks of 4096 tokens in token order, whatever pieces the signal comes in:
+/// chunk sizes never change the result. Holds D² doubles and at most one block of the signal.
+class Covariance {
+ public:
+  explicit Covariance(int64_t width);
+
+  /// @param z  (…, D) floating point, one dtype over all calls; leading dimensions are tokens.
+  /// @throws ShapeError, DtypeError, DeviceError; a device out of memory leaves the sum as it was.
+  /// Cost: n·D² flop.
+  void accumulate(const at::Tensor& z);
+  /// C (D, D) float64, symmetric; a copy. Of a group, the sum over its ranks, each of which saw a
+  /// signal, be it an empty one. @throws NumericError  a NaN or Inf went by, on any rank.
+  at::Tensor matrix(const ProcessGroup& group = {});
+  int64_t tokens() const { return tokens_; }
+
+ private:
+  int64_t width_, tokens_ = 0, pending_rows_ = 0;
+  at::ScalarType dtype_ = at::kFloat;  // of the signal
+  at::Tensor master_,                  // (D, D), the lower triangle
+      pending_,                        // (4096, D) rows that wait for their block to fill
+      workspace_;
+};
+
+}  // namespace slice

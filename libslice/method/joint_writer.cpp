@@ -1,0 +1,74 @@
+#include "libslice/method/joint_writer.h"
+
+#include <ATen/ATen.h>
+
+#include <utility>
+#include <vector>
+
+#include "libslice/base/detail/finite.h"
+
+namespace slice::detail {
+
+using at::Tensor;
+
+Tensor hidden_of(const Sublayer& s, const Tensor& x) {
+  const Tensor normed = s.norm->forward(x);
+  if (s.inner.size() == 1) return s.inner[0].hidden(normed, nullptr);
+  std::vector<Tensor> parts;
+  for (const Inner& part : s.inner) parts.push_back(part.hidden(normed, nullptr));
+  return at::cat(parts, -1);
+}
+
+Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
+  Tensor sum;
+  int64_t column = 0;
+  for (const Inner& part : s.inner) {
+    const int64_t width = part.writer.weight.size(1);
+    const Tensor y =
+        at::linear(h.slice(-1, column, column + width), part.writer.weight, part.writer.bias);
+    sum = sum.defined() ? sum + y : y;
+    column += width;
+  }
+  return s.shortcut->forward(x, sum);
+}
+
+Writer writer_of(const Sublayer& s) {
+  std::vector<Tensor> weights;
+  Writer writer;
+  for (const Inner& part : s.inner) {
+    weights.push_back(part.writer.weight.to(at::kDouble));
+    if (!part.writer.bias.defined()) continue;
+    const Tensor b = part.writer.bias.to(at::kDouble);
+    writer.bias = writer.bias.defined() ? writer.bias + b : b;
+  }
+  writer.weight = weights.size() == 1 ? weights[0] : at::cat(weights, 1);
+  return writer;
+}
+
+void set_writer(Sublayer& s, const Writer& writer) {
+  std::vector<std::pair<Tensor, Tensor>> rewritten;
+  int64_t column = 0;
+  bool first = true;
+  for (Inner& part : s.inner) {
+    LinearRef& w = part.writer;
+    const int64_t width = w.weight.size(1);
+    rewritten.emplace_back(
+        w.weight,
+        writer.weight.slice(1, column, column + width).to(w.weight.scalar_type()).contiguous());
+    check_finite(rewritten.back().second, w.name + " refitted");
+    column += width;
+    if (!w.bias.defined()) continue;
+    const Tensor bias = first ? writer.bias : at::zeros_like(writer.bias);
+    rewritten.emplace_back(w.bias, bias.to(w.bias.scalar_type()));
+    first = false;
+  }
+  for (auto& [parameter, value] : rewritten) parameter.set_data(value);
+}
+
+int64_t hidden_width(const Sublayer& s) {
+  int64_t width = 0;
+  for (const Inner& part : s.inner) width += part.writer.weight.size(1);
+  return width;
+}
+
+}  // namespace slice::detail

@@ -1,0 +1,165 @@
+#include "libslice/method/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "libslice/base/detail/check.h"
+
+namespace slice {
+
+void check_options(const SliceOptions& o) {
+  SLICE_CHECK(o.method == Method::kRefit || o.shortcut_form() == ShortcutForm::kDense,
+              "method slicegpt: its shortcuts are dense, not {}", shortcut_name(o.shortcut_form()));
+  SLICE_CHECK(o.method == Method::kRefit || o.ffn_sizes.empty(),
+              "method slicegpt: it leaves the feed-forward networks as they are");
+  SLICE_CHECK(o.shortcut_form() != ShortcutForm::kLowRank || o.shortcut_rank >= 1,
+              "shortcut rank: want at least 1, got {}", o.shortcut_rank);
+  SLICE_CHECK(o.method == Method::kRefit || !o.keep_tie, "method slicegpt: it unties the head");
+  const int budgets = (o.remove ? 1 : 0) + (o.remove_blocks ? 1 : 0) + (o.fit_bytes ? 1 : 0);
+  SLICE_CHECK(budgets <= 1, "budget: want exactly one of remove, remove_blocks and fit, got {}",
+              budgets);
+  SLICE_CHECK(o.method == Method::kRefit || !o.budgeted(),
+              "method slicegpt: it has no search; want a fraction of the hidden size");
+  SLICE_CHECK(!o.gradient_samples || *o.gradient_samples >= 1,
+              "gradient samples: want at least 1, got {}", *o.gradient_samples);
+}
+
+bool SliceOptions::rotates(int64_t D) const {
+  return method == Method::kSliceGpt || kept_size(D, *this) < D;
+}
+
+int64_t kept_size(int64_t D, double slice, int64_t round) {
+  SLICE_CHECK(slice >= 0.0 && slice < 1.0, "slice: want a fraction in [0, 1), got {}", slice);
+  SLICE_CHECK(round >= 1, "round: want at least 1, got {}", round);
+  if (slice == 0.0) return D;
+  // The small term keeps (1 − 0.2)·D, which binary fractions miss by an ulp, from falling below its
+  // whole number.
+  const int64_t k =
+      static_cast<int64_t>(std::floor((1.0 - slice) * static_cast<double>(D) + 1e-9)) / round *
+      round;
+  SLICE_CHECK(k > 0, "slice {} of a hidden size of {} in multiples of {} leaves nothing", slice, D,
+              round);
+  return k;
+}
+
+int64_t kept_size(int64_t D, const SliceOptions& options) {
+  if (options.kept == 0) return kept_size(D, options.slice, options.round);
+  SLICE_CHECK(options.kept > 0 && options.kept <= D, "kept size: want 1 … {}, got {}", D,
+              options.kept);
+  return options.kept;
+}
+
+std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOptions& options) {
+  SLICE_CHECK(D > 0 && sites > 1, "plan: want a hidden size and at least two sites, got {} and {}",
+              D, sites);
+  std::vector<int64_t> sizes(sites, kept_size(D, options));
+  if (options.head == HeadMode::kKeep) sizes.back() = D;
+  return sizes;
+}
+
+namespace {
+
+int64_t shortcut_parameters(const ModelConfig& c, int64_t sublayer) {
+  const int64_t from = c.stream_size(sublayer), to = c.stream_size(sublayer + 1);
+  switch (c.shortcut_of(sublayer)) {
+    case ShortcutForm::kDense:
+      return from * to;
+    case ShortcutForm::kDiagonal:
+      return std::min(from, to);
+    case ShortcutForm::kLowRank:
+      return c.shortcut_rank * (from + to);
+    case ShortcutForm::kNone:
+      break;
+  }
+  return 0;
+}
+
+}  // namespace
+
+ParameterCount count_parameters(const ModelConfig& c) {
+  ParameterCount count;
+  const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
+  const int64_t gates = c.gated_mlp ? 2 : 1;
+  const int64_t norm = c.sliced() ? 0 : c.hidden_size * (c.norm == NormKind::kLayer ? 2 : 1);
+  int64_t others = norm;  // biases and norms
+  for (int64_t layer = 0; layer < c.layers; ++layer) {
+    const int64_t site = (c.parallel_block ? 1 : 2) * layer;
+    const int64_t a = c.stream_size(site), b = c.stream_size(site + 1);
+    const int64_t m = c.parallel_block ? a : b;  // what the feed-forward network reads
+    const int64_t n = c.parallel_block ? b : c.stream_size(site + 2);  // and writes
+    const int64_t F = c.ffn_width(layer);
+    count.blocks += (q + 2 * kv) * a + b * q + gates * F * m + n * F;
+    for (int64_t s = site; s < site + (c.parallel_block ? 1 : 2); ++s)
+      count.shortcuts += shortcut_parameters(c, s);
+    others += c.parallel_block ? norm : 2 * norm;
+    if (c.qkv_bias) others += q + 2 * kv;
+    if (c.output_bias) others += b;
+    if (c.mlp_bias) others += gates * F + n;
+  }
+  count.blocks += count.shortcuts;
+  const int64_t first = c.stream_size(0), last = c.stream_size(c.sites() - 1);
+  const int64_t embeddings = (c.vocabulary_size + c.learned_positions) * first;
+  if (!c.tied_head) others += c.vocabulary_size * last;
+  if (c.maps_head()) others += first * last + (c.norm == NormKind::kLayer ? first : 0);
+  if (c.head_bias) others += c.vocabulary_size;
+  count.total = embeddings + count.blocks + others;
+  return count;
+}
+
+ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options) {
+  check_options(options);
+  const std::vector<int64_t> sizes = plan_stream_sizes(dense.hidden_size, dense.sites(), options);
+  ModelConfig planned = dense;
+  if (options.rotates(dense.hidden_size)) {
+    SLICE_CHECK(!options.keep_tie || dense.tied_head,
+                "keep tie: the head of this model is its own");
+    planned = sliced_config(dense, sizes, options.keep_tie);
+    planned.shortcut = options.shortcut_form();
+    planned.shortcut_rank = std::min(options.shortcut_rank, sizes.front());
+  }
+  if (!options.ffn_sizes.empty()) {
+    SLICE_CHECK(std::ssize(options.ffn_sizes) == dense.layers,
+                "ffn sizes: want {}, one a layer, got {}", dense.layers, options.ffn_sizes.size());
+    planned = narrowed_config(planned, options.ffn_sizes);
+  }
+  return planned;
+}
+
+ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
+                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes) {
+  constexpr int64_t kFloat = 4, kDouble = 8, kLibraries = int64_t{400} << 20;
+  constexpr int64_t kKeptHidden = int64_t{2} << 30;  // at most, detail/hidden_signal.h
+  constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
+  const ParameterCount before = count_parameters(dense);
+  const ParameterCount after = count_parameters(sliced);
+  const auto D = static_cast<double>(dense.hidden_size), sites = static_cast<double>(dense.sites()),
+             n = static_cast<double>(tokens);
+  const bool refit = method == Method::kRefit;
+  const bool untied = dense.tied_head && !sliced.tied_head;
+  const int64_t chunk = chunk_tokens * (3 * dense.ffn_size + 8 * dense.hidden_size);
+  ExpectedCost cost;
+  cost.host_bytes =
+      kFloat * (before.total + (untied ? dense.vocabulary_size * dense.hidden_size : 0) +
+                (refit ? 2 : 1) * tokens * dense.hidden_size + chunk) +
+      kLibraries;
+  cost.disk_bytes = after.total * stored_bytes;
+  cost.flop = 2.0 * n * static_cast<double>(after.blocks) +
+              2.0 * sites * (n * D * D + kEigenFlop * D * D * D);  // pass, covariances, eigensolves
+  if (refit) {
+    // Moments of [h | x | z] in float64; the dense pass, another sliced one, and for half of the
+    // tokens two forward and one backward pass; factorisations of the moments.
+    const double width = static_cast<double>(dense.ffn_size + 2 * dense.hidden_size),
+                 F = static_cast<double>(dense.ffn_size);
+    const int64_t gradients = dense.sites() * dense.hidden_size * dense.hidden_size;
+    cost.host_bytes += std::min(kFloat * tokens * dense.ffn_size, kKeptHidden);
+    cost.host_bytes += kDouble * (4 * (dense.ffn_size + 2 * dense.hidden_size) *
+                                      (dense.ffn_size + 2 * dense.hidden_size) +
+                                  gradients);
+    cost.flop += 2.0 * n * static_cast<double>(4 * before.blocks + after.blocks) +
+                 sites * (n * width * width + 20 * F * F * F);
+  }
+  return cost;
+}
+
+}  // namespace slice

@@ -1,0 +1,178 @@
+#include "libslice/method/refit.h"
+
+#include <ATen/ATen.h>
+
+#include <limits>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/finite.h"
+#include "libslice/base/detail/tensor_text.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+/// Widths of half-precision products want multiples of eight.
+constexpr int64_t kAlignment = 8;
+
+/// ρ of refit_writer, least first: few tokens want the large ones.
+constexpr double kRidges[] = {1e-4, 1e-3, 1e-2, 1e-1};
+constexpr double kRidgeUntested = 1e-2;
+
+Tensor factor_inplace(Tensor& A, double ridge) {
+  A.diagonal().add_(ridge * A.diagonal().mean());
+  const auto [L, info] = at::linalg_cholesky_ex(A, /*upper=*/false, /*check_errors=*/false);
+  SLICE_CHECK_AS(NumericError, info.item<int>() == 0,
+                 "least squares {}: not positive definite at row {}", detail::describe(A),
+                 info.item<int>());
+  A = Tensor();
+  return L;
+}
+
+Tensor columns(const Tensor& X, int64_t begin, int64_t count) {
+  return X.slice(1, begin, begin + count);
+}
+
+/// h with a constant 1 beside it, where a bias is fitted too.
+struct Problem {
+  Tensor A;  // Σ [h 1]ᵀ[h 1]
+  Tensor R;  // Σ [h 1]ᵀ(z P − x S)
+};
+
+/// Σ aᵀ(x S) for rows Σ aᵀx (n, k): padded with zeros where S is the identity and the target wider.
+Tensor through_shortcut(const Tensor& ax, const Tensor& S, int64_t width) {
+  return S.defined() ? ax.mm(S) : at::constant_pad_nd(ax, {0, width - ax.size(1)});
+}
+
+Problem problem_of(const Moments& m, const Tensor& P, const Tensor& S, bool with_bias) {
+  const auto target = [&](const Tensor& az, const Tensor& ax) {
+    const Tensor zP = P.defined() ? az.mm(P) : az;
+    return zP - through_shortcut(ax, S, zP.size(1));
+  };
+  Problem p = {m.hh, target(m.hz, m.hx)};
+  if (!with_bias) return p;
+  const Tensor h = m.h.unsqueeze(0);                                    // (1, F)
+  const Tensor one = at::full({1, 1}, m.tokens, m.hh.options());        // (1, 1)
+  p.A = at::cat({at::cat({m.hh, h.t()}, 1), at::cat({h, one}, 1)}, 0);  // (F + 1, F + 1)
+  p.R = at::cat({p.R, target(m.z.unsqueeze(0), m.x.unsqueeze(0))}, 0);  // (F + 1, k')
+  return p;
+}
+
+/// argmin over B (n, k') of tr(Bᵀ A B) − 2 tr(Bᵀ R), drawn towards B₀.
+Tensor solve(const Problem& p, const Tensor& start, double ridge) {
+  return start + ridge_solve(p.A.clone(), p.R - p.A.mm(start), ridge);
+}
+
+double error_of(const Problem& p, const Tensor& B) {
+  return (B * (p.A.mm(B) - 2 * p.R)).sum().item<double>();
+}
+
+}  // namespace
+
+MomentSums::MomentSums(int64_t F, int64_t k, int64_t D)
+    : F_(F),
+      k_(k),
+      D_(D),
+      padding_((kAlignment - (F + k + D + 1) % kAlignment) % kAlignment),
+      joint_(F + k + D + 1 + padding_) {}
+
+void MomentSums::accumulate(const Tensor& h, const Tensor& x, const Tensor& z) {
+  SLICE_CHECK(h.size(-1) == F_ && x.size(-1) == k_ && z.size(-1) == D_,
+              "moments: want widths {}, {} and {}, got {}, {} and {}", F_, k_, D_,
+              detail::describe(h), detail::describe(x), detail::describe(z));
+  std::vector<int64_t> one = h.sizes().vec();
+  one.back() = 1;
+  Tensor constant = at::ones(one, h.options());
+  if (padding_ > 0) constant = at::constant_pad_nd(constant, {0, padding_});
+  joint_.accumulate(at::cat({h, x, z, constant}, -1));
+}
+
+Moments MomentSums::moments(const ProcessGroup& group) {
+  const Tensor J = joint_.matrix(group);
+  const Tensor h = J.slice(0, 0, F_), x = J.slice(0, F_, F_ + k_);
+  const Tensor ones = J[F_ + k_ + D_];
+  Moments m;
+  m.hh = columns(h, 0, F_).contiguous();
+  m.hx = columns(h, F_, k_).contiguous();
+  m.hz = columns(h, F_ + k_, D_).contiguous();
+  m.xx = columns(x, F_, k_).contiguous();
+  m.h = ones.slice(0, 0, F_).clone();
+  m.x = ones.slice(0, F_, F_ + k_).clone();
+  m.z = ones.slice(0, F_ + k_, F_ + k_ + D_).clone();
+  m.tokens = group.sum(static_cast<double>(joint_.tokens()));
+  return m;
+}
+
+Moments Moments::with_channels(const Tensor& kept) const {
+  Moments m = *this;
+  m.hh = hh.index_select(0, kept).index_select(1, kept);
+  m.hx = hx.index_select(0, kept);
+  m.hz = hz.index_select(0, kept);
+  m.h = h.index_select(0, kept);
+  return m;
+}
+
+Moments Moments::turned(const Tensor& U) const {
+  Moments m = *this;
+  m.hx = hx.mm(U);
+  m.xx = U.t().mm(xx.mm(U));
+  m.x = U.t().mv(x);
+  return m;
+}
+
+Moments operator+(const Moments& a, const Moments& b) {
+  if (b.tokens == 0) return a;
+  return {a.hh + b.hh, a.hx + b.hx, a.hz + b.hz, a.xx + b.xx,
+          a.h + b.h,   a.x + b.x,   a.z + b.z,   a.tokens + b.tokens};
+}
+
+Tensor signal_covariance(const Moments& m, const Tensor& P, const Tensor& W, const Tensor& b) {
+  const Tensor crossed = W.mm(m.hx).mm(P.t());  // (D, D): W (Σ hᵀx) Pᵀ
+  Tensor C = P.mm(m.xx.mm(P.t())) + crossed + crossed.t() + W.mm(m.hh.mm(W.t()));
+  if (b.defined()) {
+    const Tensor mean = at::outer(P.mv(m.x) + W.mv(m.h), b);  // (D, D)
+    C = C + mean + mean.t() + m.tokens * at::outer(b, b);
+  }
+  return (C + C.t()) / 2;
+}
+
+Refit refit_writer(const Moments& fit, const Moments& held, const Writer& start, const Tensor& P,
+                   const Tensor& S, bool both) {
+  const bool with_bias = start.bias.defined();
+  const Tensor start_columns =
+      (with_bias ? at::cat({start.weight, start.bias.unsqueeze(1)}, 1) : start.weight).t();
+  detail::check_finite(fit.hx, "moments");
+  detail::check_finite(fit.hz, "moments");
+  Refit result;
+  result.ridge = kRidgeUntested;
+  if (held.tokens > 0) {
+    const Problem fitted = problem_of(fit, P, S, with_bias),
+                  unseen = problem_of(held, P, S, with_bias);
+    double least = std::numeric_limits<double>::infinity();
+    for (const double ridge : kRidges) {
+      const double error = error_of(unseen, solve(fitted, start_columns, ridge));
+      if (error > least) break;  // the error has one valley over the ridge
+      least = error;
+      result.ridge = ridge;
+    }
+  }
+  const Tensor B =
+      solve(problem_of(both ? fit + held : fit, P, S, with_bias), start_columns, result.ridge)
+          .t();  // (k', …)
+  const int64_t F = fit.hh.size(0);
+  result.writer.weight = columns(B, 0, F).contiguous();
+  if (with_bias) result.writer.bias = B.select(1, F).contiguous();
+  return result;
+}
+
+Tensor ridge_solve(Tensor A, const Tensor& B, double ridge) {
+  return at::cholesky_solve(B, factor_inplace(A, ridge));
+}
+
+Tensor ridge_inverse(Tensor A, double ridge) {
+  return at::cholesky_inverse(factor_inplace(A, ridge));
+}
+
+}  // namespace slice

@@ -1,0 +1,157 @@
+#include "libslice/method/signal.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/device/detail/memory.h"
+#include "libslice/method/detail/signal_rows.h"
+#include "libslice/method/detail/split_basis.h"
+
+namespace slice {
+
+using at::Tensor;
+
+const char* stream_place_name(StreamPlace place) {
+  if (place == StreamPlace::kDevice) return "device";
+  return place == StreamPlace::kHost ? "host" : "disk";
+}
+
+StreamPlace stream_place(int64_t signal_bytes, int64_t beside_bytes, const FreeMemory& free) {
+  if (signal_bytes <= free.device - beside_bytes) return StreamPlace::kDevice;
+  return signal_bytes <= free.host / 5 * 4 ? StreamPlace::kHost : StreamPlace::kDisk;
+}
+
+Stream::Stream(const Tensor& tokens, int64_t chunk_tokens, const Step& embed, StreamOptions options)
+    : options_(std::move(options)) {
+  check_tokens(tokens);
+  room_ = {tokens.size(0), tokens.size(1), 0};
+  set_chunk_tokens(chunk_tokens);
+  in_chunks(0, windows(), [&](int64_t begin, int64_t end) {
+    const Tensor embedded = embed(tokens.slice(0, begin, end));  // (n, T, D)
+    if (!rows_) {
+      room_[2] = width_ = embedded.size(2);
+      settle(embedded.options());
+    }
+    rows_->write(begin, embedded);
+  });
+}
+
+Stream::Stream(at::IntArrayRef room, const at::TensorOptions& tensors, int64_t width,
+               int64_t chunk_tokens, const Rows& kept, StreamOptions options)
+    : options_(std::move(options)), room_(room.vec()), width_(width) {
+  set_chunk_tokens(chunk_tokens);
+  settle(tensors);
+  in_chunks(0, windows(),
+            [&](int64_t begin, int64_t end) { rows_->write(begin, kept(begin, end)); });
+}
+
+Stream::Stream(Stream&&) noexcept = default;
+Stream::~Stream() = default;
+
+void Stream::settle(const at::TensorOptions& tensors) {
+  tensors_ = tensors;
+  if (options_.place) {
+    place_ = *options_.place;
+  } else {
+    FreeMemory free = free_memory(tensors.device());
+    (tensors.device().is_cpu() ? free.device : free.host) /= options_.processes;
+    place_ = stream_place(room_bytes(), options_.beside_bytes, free);
+  }
+  detail::name_memory(
+      fmt::format("the signal of {} calibration tokens", tokens()), tensors.device(),
+      [&] { rows_ = detail::make_stream_rows(place_, room_, tensors_, options_.scratch); });
+}
+
+void Stream::check_tokens(const Tensor& tokens) {
+  SLICE_CHECK(tokens.dim() == 2 && tokens.numel() > 0 && tokens.scalar_type() == at::kLong,
+              "calibration tokens: want (N, T) int64, got {}", detail::describe(tokens));
+}
+
+void Stream::transform(const Step& step) {
+  int64_t width = width_;
+  in_chunks(0, windows(), [&](int64_t begin, int64_t end) {
+    const Tensor out = step(chunk(begin, end, windows()));  // (n, T, width)
+    width = out.size(2);
+    rows_->write(begin, out);
+  });
+  width_ = width;
+}
+
+void Stream::project(const Tensor& P) {
+  if (tensors_.device().is_cuda() && (dtype() == at::kHalf || dtype() == at::kBFloat16)) {
+    const detail::SplitBasis split(P, dtype());
+    transform([&split](const Tensor& z) { return split.product(z); });
+    return;
+  }
+  const Tensor basis = P.to(dtype() == at::kDouble ? at::kDouble : at::kFloat);
+  transform([&basis](const Tensor& z) { return at::matmul(z.to(basis.scalar_type()), basis); });
+}
+
+void Stream::visit(const std::function<void(const Tensor&)>& see) {
+  in_chunks(0, windows(), [&](int64_t begin, int64_t end) { see(chunk(begin, end, windows())); });
+}
+
+void Stream::visit_beside(const Stream& other, int64_t first, int64_t last,
+                          const std::function<void(const Tensor&, const Tensor&)>& see) {
+  in_chunks(first, last, [&](int64_t begin, int64_t end) {
+    try {
+      const Tensor own = chunk(begin, end, last);
+      see(own, other.chunk(begin, end, last));
+    } catch (const c10::Error&) {
+      other.rows_->release();  // in_chunks gives back our own
+      throw;
+    }
+  });
+}
+
+Tensor Stream::chunk(int64_t begin, int64_t end, int64_t last) const {
+  const Tensor rows = rows_->read(begin, end, width_);
+  const int64_t next = std::min(end + (end - begin), last);
+  if (next > end) rows_->fetch(end, next, width_);
+  return rows;
+}
+
+Tensor Stream::rows(int64_t begin, int64_t end) const { return chunk(begin, end, end); }
+
+int64_t Stream::bytes() const {
+  return tokens() * width_ * static_cast<int64_t>(tensors_.dtype().itemsize());
+}
+
+int64_t Stream::room_bytes() const {
+  return tokens() * room_[2] * static_cast<int64_t>(tensors_.dtype().itemsize());
+}
+
+Stream Stream::clone() const {
+  return Stream(
+      room_, tensors_, width_, chunk_tokens(),
+      [this](int64_t begin, int64_t end) { return rows(begin, end); }, options_);
+}
+
+void Stream::set_chunk_tokens(int64_t chunk_tokens) {
+  chunk_windows_ = std::max<int64_t>(1, chunk_tokens / window_tokens());
+}
+
+void Stream::in_chunks(int64_t first, int64_t last,
+                       const std::function<void(int64_t, int64_t)>& step) {
+  for (int64_t begin = first; begin < last;) {
+    const int64_t end = std::min(begin + chunk_windows_, last);
+    try {
+      step(begin, end);
+      begin = end;
+    } catch (const c10::Error& error) {
+      if (!detail::is_out_of_memory(error)) throw;
+      if (end - begin == 1) {
+        throw DeviceError(fmt::format("no memory for one window of {} tokens: {}", window_tokens(),
+                                      detail::first_sentence(error)));
+      }
+      if (rows_) rows_->release();
+      chunk_windows_ = (end - begin) / 2;
+      if (options_.on_smaller_chunks) options_.on_smaller_chunks(chunk_windows_ * window_tokens());
+    }
+  }
+}
+
+}  // namespace slice

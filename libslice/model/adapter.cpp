@@ -1,0 +1,98 @@
+#include "libslice/model/adapter.h"
+
+#include <ATen/ATen.h>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/finite.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/model/detail/placeholder.h"
+
+namespace slice {
+
+using at::Tensor;
+
+Tensor Sublayer::written(const Tensor& x, KvCache* cache) const {
+  const Tensor normed = norm->forward(x);  // (B, T, k_a)
+  Tensor sum;                              // (B, T, k_b)
+  for (const Inner& part : inner) {
+    const Tensor y = at::linear(part.hidden(normed, cache), part.writer.weight, part.writer.bias);
+    sum = sum.defined() ? sum + y : y;
+  }
+  return sum;
+}
+
+Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {
+  const Tensor z = shortcut->forward(x, written(x, cache));  // (B, T, k_b)
+  if (tap != nullptr) (*tap)(z);
+  return z;
+}
+
+namespace {
+
+/// A weight that is still to come is checked by whoever brings it.
+void check_value(const Tensor& weight, const std::string& name) {
+  if (!detail::is_placeholder(weight)) detail::check_finite(weight, name);
+}
+
+void check_linear(const LinearRef& linear, int64_t D, bool writes) {
+  const Tensor& W = linear.weight;
+  SLICE_CHECK(W.defined() && W.dim() == 2, "{}: want a weight matrix, got {}", linear.name,
+              detail::describe(W));
+  SLICE_CHECK(W.size(writes ? 0 : 1) == D, "{}: want {}, got {}", linear.name,
+              writes ? fmt::format("({}, …)", D) : fmt::format("(…, {})", D), detail::describe(W));
+  if (linear.bias.defined()) {
+    SLICE_CHECK(linear.bias.dim() == 1 && linear.bias.size(0) == W.size(0),
+                "{} bias: want ({}), got {}", linear.name, W.size(0),
+                detail::describe(linear.bias));
+    check_value(linear.bias, linear.name + " bias");
+  }
+  check_value(W, linear.name);
+}
+
+void check_norm(const Norm& norm, int64_t D, const std::string& name) {
+  SLICE_CHECK(!norm.is_empty() && norm->hidden_size() == D, "{}: want a norm of width {}", name, D);
+  if (norm->weight.defined()) check_value(norm->weight, name + " weight");
+  if (norm->bias.defined()) check_value(norm->bias, name + " bias");
+}
+
+/// A reader of a norm: it has to hold what the norm's β becomes.
+void check_reader(const LinearRef& reader, const Norm& norm, int64_t D, bool rotates) {
+  check_linear(reader, D, /*writes=*/false);
+  SLICE_CHECK(!rotates || !norm->bias.defined() || reader.bias.defined(),
+              "{}: its norm has a bias, so it needs one too: give it zeros", reader.name);
+}
+
+}  // namespace
+
+void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
+  const int64_t D = model.hidden_size;
+  SLICE_CHECK(D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
+              "model: want a hidden size, an embedding and at least one sublayer");
+  check_norm(model.final_norm, D, "final norm");
+  SLICE_CHECK(!rotates || !keep_tie || model.head.weight.is_same(model.embeddings[0].weight),
+              "keep tie: {} is not the tensor of {}", model.head.name, model.embeddings[0].name);
+  check_reader(model.head, model.final_norm, D, rotates && !keep_tie);
+  for (const LinearRef& embedding : model.embeddings) {
+    check_linear(embedding, D, /*writes=*/false);
+    SLICE_CHECK(!rotates || keep_tie || !model.head.weight.is_alias_of(embedding.weight),
+                "{} shares its memory with {}: untie it first", model.head.name, embedding.name);
+  }
+  for (const Sublayer& s : model.sublayers) {
+    check_norm(s.norm, D, s.name + " norm");
+    SLICE_CHECK(s.norm->kind() == model.final_norm->kind(),
+                "{} norm: want the same kind, RMSNorm or LayerNorm, as the final norm", s.name);
+    SLICE_CHECK(
+        !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.inner.empty(),
+        "{}: want an inner function, a tap and an identity shortcut (a sliced model cannot be "
+        "sliced again)",
+        s.name);
+    for (const Inner& part : s.inner) {
+      SLICE_CHECK(part.hidden && !part.readers.empty(), "{}: want readers and a hidden function",
+                  s.name);
+      for (const LinearRef& reader : part.readers) check_reader(reader, s.norm, D, rotates);
+      check_linear(part.writer, D, /*writes=*/true);
+    }
+  }
+}
+
+}  // namespace slice

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "libslice/model/kv_cache.h"
+#include "libslice/model/norm.h"
+#include "libslice/model/shortcut.h"
+#include "libslice/model/tap.h"
+
+namespace slice {
+
+/// A linear layer of somebody's module: handles on its parameters, W (out, in) and b (out) or
+/// undefined. Rewriting goes through set_data, so the module sees it and its registered names
+/// survive.
+struct LinearRef {
+  std::string name;  ///< for messages
+  at::Tensor weight, bias;
+};
+
+/// What happens between a norm and the addition: readers, a function, a writer.
+struct Inner {
+  std::vector<LinearRef> readers;  ///< read the normed stream: W (…, D)
+  /// What the writer reads: normed (B, T, k) → (B, T, in of writer). The cache is nullptr while
+  /// slicing; a module without one ignores it. Must call the readers' own modules.
+  std::function<at::Tensor(const at::Tensor& normed, KvCache* cache)> hidden;
+  LinearRef writer;  ///< writes into the stream: W (D, …)
+  /// A feed-forward network: coordinate i of hidden comes from row i of every reader alone, so that
+  /// channels can be removed.
+  bool channels = false;
+};
+
+/// x ← shortcut(x) + Σᵢ writerᵢ(hiddenᵢ(norm(x))): attention or MLP of a sequential block, or a
+/// whole parallel block. A non-owning view over a model's own modules.
+struct Sublayer {
+  std::string name;
+  Norm norm{nullptr};  ///< all norms of a model are of one kind
+  std::vector<Inner> inner;
+  Shortcut shortcut{nullptr};
+  Tap* tap = nullptr;  ///< shown the stream behind the addition
+
+  /// Σᵢ writerᵢ(hiddenᵢ(norm(x))): x (B, T, k_a) → (B, T, k_b).
+  at::Tensor written(const at::Tensor& x, KvCache* cache = nullptr) const;
+  /// One sublayer: x (B, T, k_a) → (B, T, k_b).
+  at::Tensor forward(const at::Tensor& x, KvCache* cache = nullptr) const;
+};
+
+/// A decoder as the slicing loop sees it. libslice's own models describe themselves so, and a
+/// person's torch::nn transformer is sliced in place once it is described
+/// (examples/own_transformer.cpp).
+struct ModelAdapter {
+  int64_t hidden_size = 0;            ///< D
+  std::vector<LinearRef> embeddings;  ///< summed into the stream: W (rows, D)
+  std::function<at::Tensor(const at::Tensor& tokens)> embed;  ///< (B, T) int64 → (B, T, k)
+  std::vector<Sublayer> sublayers;  ///< in the order in which the stream meets them
+  Norm final_norm{nullptr};
+  LinearRef head;  ///< W (V, D); must not share memory with an embedding that is rotated, unless
+                   ///< it keeps its tie
+  /// What a slicing that keeps the tie puts in front of the head: W (k_0, k_last), b (k_0).
+  LinearRef head_map = {};
+};
+
+/// Checks that the parts of an adapter fit each other before anything is rewritten.
+/// @throws ShapeError  a reader, writer, norm or head of another width than D (named); a part that
+/// is missing;
+///         a reader of a LayerNorm without a bias; norms of two kinds; a head that shares the
+///         embedding's memory.   @throws NumericError  a NaN or Inf in a
+///         weight (named).
+///
+/// @param rotates  whether the stream changes its basis, so that norms are fused and the head is
+/// rewritten; otherwise the head may be tied and readers of a LayerNorm may lack a bias.
+/// @param keep_tie  whether the head may be tied all the same, and lack a bias
+void check_adapter(const ModelAdapter& model, bool rotates = true, bool keep_tie = false);
+
+}  // namespace slice

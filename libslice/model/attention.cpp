@@ -1,0 +1,71 @@
+#include "libslice/model/attention.h"
+
+#include <ATen/ATen.h>
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+/// (B, kv, T, d) → (B, kv·repeat, T, d), each head `repeat` times in a row.
+Tensor repeat_heads(const Tensor& x, int64_t repeat) {
+  if (repeat == 1) return x;
+  return x.unsqueeze(2)
+      .expand({x.size(0), x.size(1), repeat, x.size(2), x.size(3)})
+      .reshape({x.size(0), x.size(1) * repeat, x.size(2), x.size(3)});
+}
+
+/// True where query t, at position first + t, sees a key: (T, first + T). Undefined where plain
+/// causality says it all.
+Tensor mask(int64_t first, int64_t T, int64_t window, at::Device device) {
+  const bool cut = window > 0 && first + T > window;
+  if (!cut && (first == 0 || T == 1)) return {};
+  Tensor seen = at::ones({T, first + T}, at::TensorOptions(device).dtype(at::kBool)).tril(first);
+  return cut ? seen.triu(first - window + 1) : seen;
+}
+
+}  // namespace
+
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, int64_t first, int64_t window) {
+  const int64_t T = q.size(2), repeat = q.size(1) / k.size(1);
+  const Tensor seen = mask(first, T, window, q.device());
+  return at::scaled_dot_product_attention(
+      q, repeat_heads(k, repeat), repeat_heads(v, repeat),
+      seen.defined() ? c10::optional<Tensor>(seen) : c10::nullopt, /*dropout_p=*/0.0,
+      /*is_causal=*/!seen.defined() && first == 0 && T > 1);
+}
+
+Attention::Attention(const ModelConfig& config, int64_t layer, Linear q, Linear k, Linear v)
+    : layer_(layer),
+      heads_(config.heads),
+      kv_heads_(config.kv_heads),
+      head_size_(config.head_size),
+      q_(std::move(q)),
+      k_(std::move(k)),
+      v_(std::move(v)) {
+  if (layer >= config.first_window_layer) window_ = config.sliding_window.value_or(0);
+  const int64_t turning =
+      config.learned_positions > 0 ? 0 : config.rotary_size.value_or(head_size_);
+  if (turning > 0) rotary_.emplace(turning, config.rope_theta, config.rope_scaling);
+}
+
+Tensor Attention::turn(const Tensor& x, int64_t first) const {
+  return rotary_ ? rotary_->apply(x, first) : x;
+}
+
+Tensor Attention::hidden(const Tensor& normed, KvCache* cache) const {
+  const int64_t B = normed.size(0), T = normed.size(1), first = cache ? cache->length() : 0;
+  const auto split = [&](const Linear& linear, int64_t heads) {
+    return linear->forward(normed).view({B, T, heads, head_size_});
+  };
+  const Tensor q = turn(split(q_, heads_), first).transpose(1, 2);  // (B, h, T, d)
+  Tensor k = turn(split(k_, kv_heads_), first).transpose(1, 2);     // (B, kv, T, d)
+  Tensor v = split(v_, kv_heads_).transpose(1, 2);                  // (B, kv, T, d)
+  if (cache) std::tie(k, v) = cache->append(layer_, k, v);          // (B, kv, first + T, d)
+
+  const Tensor out = attend(q, k, v, first, window_);  // (B, h, T, d)
+  return out.transpose(1, 2).reshape({B, T, heads_ * head_size_});
+}
+
+}  // namespace slice

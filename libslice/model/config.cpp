@@ -1,0 +1,247 @@
+#include "libslice/model/config.h"
+
+#include <algorithm>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/json.h"
+#include "libslice/checkpoint/detail/modeling_sliced.h"
+#include "libslice/model/families/family.h"
+
+namespace slice {
+
+using nlohmann::json;
+
+namespace {
+
+const std::string kSlicedPrefix = "sliced_";
+constexpr std::pair<ShortcutForm, const char*> kShortcutNames[] = {
+    {ShortcutForm::kDense, "dense"},
+    {ShortcutForm::kDiagonal, "diagonal"},
+    {ShortcutForm::kLowRank, "lowrank"},
+    {ShortcutForm::kNone, "none"}};
+
+std::vector<int64_t> parse_sizes(const json& object, const char* key, const std::string& origin) {
+  std::vector<int64_t> sizes;
+  for (const json& entry : detail::array_field(object, key, origin)) {
+    SLICE_FORMAT_CHECK(entry.is_number_integer(), "{}: {}: want integers, got {}", origin, key,
+                       entry.type_name());
+    sizes.push_back(entry.get<int64_t>());
+  }
+  return sizes;
+}
+
+/// What this library adds to the family's configuration: sizes of sites, shortcuts, FFN widths.
+ModelConfig parse_sliced(const json& object, const ModelConfig& dense, const std::string& origin) {
+  ModelConfig c = dense;
+  const std::vector<int64_t> streams = parse_sizes(object, "stream_sizes", origin),
+                             widths = parse_sizes(object, "ffn_sizes", origin);
+  SLICE_FORMAT_CHECK(!streams.empty() || !widths.empty(), "{}: 'stream_sizes' is missing", origin);
+  if (!streams.empty()) {
+    c = sliced_config(dense, streams, /*keep_tie=*/true);
+    const auto name = detail::find_field<std::string>(object, "shortcut", origin).value_or("dense");
+    const auto known = std::find_if(std::begin(kShortcutNames), std::end(kShortcutNames),
+                                    [&](const auto& entry) { return entry.second == name; });
+    SLICE_FORMAT_CHECK(known != std::end(kShortcutNames), "{}: shortcut '{}' is not supported",
+                       origin, name);
+    c.shortcut = known->first;
+    c.shortcut_rank = detail::find_field<int64_t>(object, "shortcut_rank", origin).value_or(0);
+  }
+  c.ffn_sizes = widths;
+  return c;
+}
+
+void check_stream_sizes(const ModelConfig& c, const std::string& origin) {
+  SLICE_FORMAT_CHECK(std::ssize(c.stream_sizes) == c.sites(),
+                     "{}: stream_sizes: want {} sizes, got {}", origin, c.sites(),
+                     c.stream_sizes.size());
+  for (const int64_t size : c.stream_sizes) {
+    SLICE_FORMAT_CHECK(size >= 1 && size <= c.hidden_size, "{}: stream_sizes: want 1 … {}, got {}",
+                       origin, c.hidden_size, size);
+  }
+  if (c.shortcut == ShortcutForm::kLowRank) {
+    SLICE_FORMAT_CHECK(c.shortcut_rank >= 1 && c.shortcut_rank <= c.hidden_size,
+                       "{}: shortcut_rank: want 1 … {}, got {}", origin, c.hidden_size,
+                       c.shortcut_rank);
+  }
+  for (int64_t sublayer = 0; sublayer < c.sublayers(); ++sublayer) {
+    const int64_t from = c.stream_size(sublayer), to = c.stream_size(sublayer + 1);
+    const bool last = sublayer + 1 == c.sublayers();
+    SLICE_FORMAT_CHECK(c.shortcut == ShortcutForm::kDense || from == to || (last && from < to),
+                       "{}: stream_sizes: {} shortcuts want one size at all sites, got {} and {}",
+                       origin, shortcut_name(c.shortcut), from, to);
+  }
+}
+
+void check_ffn_sizes(const ModelConfig& c, const std::string& origin) {
+  SLICE_FORMAT_CHECK(std::ssize(c.ffn_sizes) == c.layers, "{}: ffn_sizes: want {} sizes, got {}",
+                     origin, c.layers, c.ffn_sizes.size());
+  for (const int64_t size : c.ffn_sizes) {
+    SLICE_FORMAT_CHECK(size >= 1 && size <= c.ffn_size, "{}: ffn_sizes: want 1 … {}, got {}",
+                       origin, c.ffn_size, size);
+  }
+}
+
+/// Special tokens as both files carry them; written out when absent, because a key that is missing
+/// means the family's default to Transformers.
+void write_special_tokens(const ModelConfig& c, json& object) {
+  object["bos_token_id"] = c.bos_token ? json(*c.bos_token) : json();
+  object["eos_token_id"] = c.eos_tokens.empty() ? json() : json(c.eos_tokens);
+  if (c.eos_tokens.size() == 1) object["eos_token_id"] = c.eos_tokens[0];
+}
+
+}  // namespace
+
+int64_t ModelConfig::stream_size(int64_t site) const {
+  return stream_sizes.empty() ? hidden_size : stream_sizes.at(static_cast<size_t>(site));
+}
+
+int64_t ModelConfig::ffn_width(int64_t layer) const {
+  return ffn_sizes.empty() ? ffn_size : ffn_sizes.at(static_cast<size_t>(layer));
+}
+
+ShortcutForm ModelConfig::shortcut_of(int64_t sublayer) const {
+  if (!sliced()) return ShortcutForm::kNone;
+  const bool extends = stream_size(sublayer) < stream_size(sublayer + 1);
+  if (shortcut != ShortcutForm::kDense && extends) return ShortcutForm::kNone;
+  if (shortcut == ShortcutForm::kDiagonal && sublayer % 2 == 1) return ShortcutForm::kDense;
+  return shortcut;
+}
+
+std::string shortcut_name(ShortcutForm form) {
+  for (const auto& [known, name] : kShortcutNames)
+    if (known == form) return name;
+  return "";
+}
+
+ModelConfig narrowed_config(ModelConfig config, std::vector<int64_t> ffn_sizes) {
+  const bool equal = std::all_of(ffn_sizes.begin(), ffn_sizes.end(),
+                                 [&](int64_t size) { return size == ffn_sizes.front(); });
+  if (equal && !ffn_sizes.empty()) {
+    config.ffn_size = ffn_sizes.front();
+    ffn_sizes.clear();
+  }
+  config.ffn_sizes = std::move(ffn_sizes);
+  return config;
+}
+
+ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes,
+                          bool keep_tie) {
+  ModelConfig sliced = dense;
+  sliced.stream_sizes = std::move(stream_sizes);
+  sliced.tied_head = dense.tied_head && keep_tie;
+  if (dense.norm == NormKind::kLayer && !sliced.tied_head)
+    sliced.head_bias = true;  // W β of the last norm; the map of a tied head has a bias for it
+  return sliced;
+}
+
+void check_config(const ModelConfig& c, const std::string& origin) {
+  constexpr int64_t kLargest = int64_t{1} << 24, kMostLayers = 1000;
+  const auto in_range = [&](const char* name, int64_t value, int64_t largest) {
+    SLICE_FORMAT_CHECK(value >= 1 && value <= largest, "{}: {}: want 1 … {}, got {}", origin, name,
+                       largest, value);
+  };
+  in_range("hidden_size", c.hidden_size, kLargest);
+  in_range("num_hidden_layers", c.layers, kMostLayers);
+  in_range("num_attention_heads", c.heads, kLargest);
+  in_range("num_key_value_heads", c.kv_heads, kLargest);
+  in_range("head_dim", c.head_size, kLargest);
+  in_range("intermediate_size", c.ffn_size, kLargest);
+  in_range("vocab_size", c.vocabulary_size, kLargest);
+  in_range("max_position_embeddings", c.context_length, int64_t{1} << 40);
+  SLICE_FORMAT_CHECK(c.heads % c.kv_heads == 0,
+                     "{}: num_key_value_heads {} does not divide num_attention_heads {}", origin,
+                     c.kv_heads, c.heads);
+  const int64_t turning = c.learned_positions > 0 ? 0 : c.rotary_size.value_or(c.head_size);
+  SLICE_FORMAT_CHECK(turning % 2 == 0, "{}: head_dim {} is odd: rotary embeddings want pairs",
+                     origin, turning);
+  SLICE_FORMAT_CHECK(turning >= 0 && turning <= c.head_size,
+                     "{}: rotary embeddings of {} coordinates in heads of {}", origin, turning,
+                     c.head_size);
+  if (c.learned_positions > 0) {
+    in_range("position table", c.learned_positions, kLargest);
+    SLICE_FORMAT_CHECK(c.position_offset >= 0 && c.position_offset < c.learned_positions,
+                       "{}: position offset {} in a table of {}", origin, c.position_offset,
+                       c.learned_positions);
+  }
+  if (c.sliding_window) in_range("sliding_window", *c.sliding_window, int64_t{1} << 40);
+  SLICE_FORMAT_CHECK(c.heads * c.head_size <= kLargest, "{}: {} heads of {} are too wide", origin,
+                     c.heads, c.head_size);
+  SLICE_FORMAT_CHECK(c.norm_eps >= 0 && c.norm_eps < 1, "{}: norm epsilon: want [0, 1), got {}",
+                     origin, c.norm_eps);
+  SLICE_FORMAT_CHECK(c.rope_theta > 0 && c.rope_theta < 1e15,
+                     "{}: rope_theta: want a positive base, got {}", origin, c.rope_theta);
+  if (c.rope_scaling) {
+    const RopeScaling& s = *c.rope_scaling;
+    SLICE_FORMAT_CHECK(s.factor >= 1 && s.factor < 1e6,
+                       "{}: rope scaling factor: want 1 … 1e6, got {}", origin, s.factor);
+    SLICE_FORMAT_CHECK(
+        s.low_frequency_factor > 0 && s.high_frequency_factor > s.low_frequency_factor,
+        "{}: rope scaling: want 0 < low_freq_factor < high_freq_factor, got {} and {}", origin,
+        s.low_frequency_factor, s.high_frequency_factor);
+    in_range("original_max_position_embeddings", s.original_context, int64_t{1} << 40);
+  }
+  const auto is_token = [&](const char* name, int64_t id) {
+    SLICE_FORMAT_CHECK(id >= 0 && id < c.vocabulary_size,
+                       "{}: {} {} is outside the vocabulary of {}", origin, name, id,
+                       c.vocabulary_size);
+  };
+  if (c.bos_token) is_token("bos_token_id", *c.bos_token);
+  for (const int64_t id : c.eos_tokens) is_token("eos_token_id", id);
+  if (c.sliced()) check_stream_sizes(c, origin);
+  if (!c.ffn_sizes.empty()) check_ffn_sizes(c, origin);
+}
+
+ModelConfig parse_config(std::string_view text, const std::string& origin) {
+  const json object = detail::parse_json(text, origin);
+  std::string type = detail::field<std::string>(object, "model_type", origin);
+  const bool sliced = type.starts_with(kSlicedPrefix);
+  if (sliced) type = type.substr(kSlicedPrefix.size());
+  for (const models::Family* family : models::families()) {
+    if (family->model_type != type) continue;
+    ModelConfig config = family->parse(object, origin);
+    if (sliced) config = parse_sliced(object, config, origin);
+    check_config(config, origin);
+    return config;
+  }
+  throw FormatError(fmt::format("{}: model_type '{}' is not supported", origin, type));
+}
+
+std::string config_json(const ModelConfig& config, const std::string& dtype) {
+  const models::Family& family = models::family(config.family);
+  json object = family.write(config);
+  object["model_type"] = family.model_type;
+  object["architectures"] = {family.architecture};
+  object["torch_dtype"] = dtype;
+  object["dtype"] = dtype;
+  object["vocab_size"] = config.vocabulary_size;
+  object["tie_word_embeddings"] = config.tied_head;
+  object["use_cache"] = true;
+  write_special_tokens(config, object);
+  if (config.sliced() || !config.ffn_sizes.empty()) {
+    const std::string module = detail::modeling_module(family.model_type),
+                      type = "Sliced" + family.architecture;
+    const std::string base = type.substr(0, type.find("ForCausalLM"));
+    object["model_type"] = kSlicedPrefix + family.model_type;
+    object["architectures"] = {type};
+    object["auto_map"] = {{"AutoConfig", module + "." + base + "Config"},
+                          {"AutoModelForCausalLM", module + "." + type}};
+  }
+  if (config.sliced()) {
+    object["stream_sizes"] = config.stream_sizes;
+    object["shortcut"] = shortcut_name(config.shortcut);
+    if (config.shortcut == ShortcutForm::kLowRank) object["shortcut_rank"] = config.shortcut_rank;
+  }
+  if (!config.ffn_sizes.empty()) object["ffn_sizes"] = config.ffn_sizes;
+  return object.dump(2) + "\n";
+}
+
+std::string generation_config_json(const ModelConfig& config) {
+  json object = {{"_from_model_config", true}};
+  write_special_tokens(config, object);
+  return object.dump(2) + "\n";
+}
+
+}  // namespace slice

@@ -1,0 +1,238 @@
+#include "libslice/model/decoder.h"
+
+#include <ATen/ATen.h>
+#include <fmt/core.h>
+
+#include <limits>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/model/detail/placeholder.h"
+#include "libslice/model/families/family.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+/// Registers `module` under a dotted path, making the modules on the way: LibTorch allows no dot in
+/// a name.
+void register_at(torch::nn::Module& root, const std::string& path,
+                 std::shared_ptr<torch::nn::Module> module) {
+  torch::nn::Module* parent = &root;
+  size_t begin = 0;
+  for (size_t dot; (dot = path.find('.', begin)) != std::string::npos; begin = dot + 1) {
+    const std::string step = path.substr(begin, dot - begin);
+    const auto children = parent->named_children();
+    const auto* child = children.find(step);
+    parent = child ? child->get()
+                   : parent->register_module(step, std::make_shared<torch::nn::Module>()).get();
+  }
+  parent->register_module(path.substr(begin), std::move(module));
+}
+
+LinearRef view(const std::string& name, const Linear& linear) {
+  return {name, linear->weight, linear->bias};
+}
+
+}  // namespace
+
+DecoderImpl::DecoderImpl(const ModelConfig& config) : config_(config) {
+  const models::Names& names = models::family(config.family).names;
+  embedding_ = Embedding(config.vocabulary_size, config.stream_size(0));
+  register_at(*this, names.embedding, embedding_.ptr());
+  if (config.learned_positions > 0) {
+    positions_ = Embedding(config.learned_positions, config.stream_size(0));
+    register_at(*this, names.positions, positions_.ptr());
+  }
+  for (int64_t layer = 0; layer < config.layers; ++layer) add_layer(layer);
+  final_norm_ = add_norm(names.final_norm);
+  if (!config.tied_head) {
+    head_ = add_linear(names.head, config.stream_size(config.sites() - 1), config.vocabulary_size,
+                       config.head_bias);
+  } else if (config.sliced()) {
+    add_head_map(config.norm == NormKind::kLayer);
+  }
+}
+
+void DecoderImpl::add_head_map(bool bias) {
+  head_map_ = add_linear(models::family(config_.family).names.head + ".map",
+                         config_.stream_size(config_.sites() - 1), config_.stream_size(0), bias);
+}
+
+Linear DecoderImpl::add_linear(const std::string& path, int64_t in, int64_t out, bool bias) {
+  Linear linear(in, out, bias);
+  register_at(*this, path, linear.ptr());
+  return linear;
+}
+
+Norm DecoderImpl::add_norm(const std::string& path) {
+  Norm norm(config_.norm, config_.hidden_size, config_.norm_eps, /*weighted=*/!config_.sliced());
+  register_at(*this, path, norm.ptr());
+  return norm;
+}
+
+Shortcut DecoderImpl::add_shortcut(const std::string& path, int64_t site) {
+  Shortcut shortcut(config_.shortcut_of(site), config_.stream_size(site),
+                    config_.stream_size(site + 1), config_.shortcut_rank);
+  register_at(*this, path, shortcut.ptr());
+  return shortcut;
+}
+
+/// Attention of a layer, between the norm at `site` and the addition in front of the next one.
+Inner DecoderImpl::add_attention(int64_t layer, int64_t site) {
+  const ModelConfig& c = config_;
+  const models::Names& names = models::family(c.family).names;
+  const std::string root = fmt::format("{}.{}.", names.layers, layer);
+  const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
+  const int64_t q_width = c.heads * c.head_size, kv_width = c.kv_heads * c.head_size;
+  Linear q = add_linear(root + names.q, in, q_width, c.qkv_bias);
+  Linear k = add_linear(root + names.k, in, kv_width, c.qkv_bias);
+  Linear v = add_linear(root + names.v, in, kv_width, c.qkv_bias);
+  Linear o = add_linear(root + names.o, q_width, out, c.output_bias);
+  const Attention attention(c, layer, q, k, v);
+  return {
+      .readers = {view(root + names.q, q), view(root + names.k, k), view(root + names.v, v)},
+      .hidden = [attention](const Tensor& n, KvCache* cache) { return attention.hidden(n, cache); },
+      .writer = view(root + names.o, o)};
+}
+
+/// Feed-forward network of a layer, between the norm at `site` and the addition.
+Inner DecoderImpl::add_mlp(int64_t layer, int64_t site) {
+  const ModelConfig& c = config_;
+  const models::Names& names = models::family(c.family).names;
+  const std::string root = fmt::format("{}.{}.", names.layers, layer);
+  const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
+  const int64_t width = c.ffn_width(layer);
+  Linear gate{nullptr};
+  std::vector<LinearRef> readers;
+  if (c.gated_mlp) {
+    gate = add_linear(root + names.gate, in, width, c.mlp_bias);
+    readers.push_back(view(root + names.gate, gate));
+  }
+  Linear up = add_linear(root + names.up, in, width, c.mlp_bias);
+  readers.push_back(view(root + names.up, up));
+  Linear down = add_linear(root + names.down, width, out, c.mlp_bias);
+  const Mlp mlp(c.activation, gate, up);
+  return {.readers = std::move(readers),
+          .hidden = [mlp](const Tensor& n, KvCache*) { return mlp.hidden(n); },
+          .writer = view(root + names.down, down),
+          .channels = true};
+}
+
+void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm, int64_t site,
+                               std::vector<Inner> inner) {
+  taps_.push_back(std::make_unique<Tap>());
+  sublayers_.push_back({.name = path,
+                        .norm = add_norm(norm),
+                        .inner = std::move(inner),
+                        .shortcut = add_shortcut(path + "_shortcut", site),
+                        .tap = taps_.back().get()});
+}
+
+void DecoderImpl::add_layer(int64_t layer) {
+  const models::Names& names = models::family(config_.family).names;
+  const std::string root = fmt::format("{}.{}.", names.layers, layer);
+  if (config_.parallel_block) {
+    add_sublayer(root + "block", root + names.attention_norm, layer,
+                 {add_attention(layer, layer), add_mlp(layer, layer)});
+    return;
+  }
+  const int64_t site = 2 * layer;
+  add_sublayer(root + "attention", root + names.attention_norm, site, {add_attention(layer, site)});
+  add_sublayer(root + "mlp", root + names.mlp_norm, site + 1, {add_mlp(layer, site + 1)});
+}
+
+void DecoderImpl::check_tokens(const Tensor& tokens, int64_t first) const {
+  SLICE_CHECK(tokens.dim() == 2 && tokens.numel() > 0 && tokens.scalar_type() == at::kLong,
+              "tokens: want (B, T) int64, got {}", detail::describe(tokens));
+  const int64_t least = tokens.min().item<int64_t>(), most = tokens.max().item<int64_t>();
+  SLICE_CHECK(least >= 0 && most < config_.vocabulary_size,
+              "tokens: want ids in [0, {}), got {} … {}", config_.vocabulary_size, least, most);
+  check_positions(first + tokens.size(1));
+}
+
+int64_t DecoderImpl::positions() const {
+  return positions_.is_empty() ? std::numeric_limits<int64_t>::max()
+                               : config_.learned_positions - config_.position_offset;
+}
+
+void DecoderImpl::check_positions(int64_t count) const {
+  SLICE_CHECK(count <= positions(), "positions: this model has {}, asked for {}", positions(),
+              count);
+}
+
+Tensor DecoderImpl::embed(const Tensor& tokens, int64_t first) const {
+  check_tokens(tokens, first);
+  const Tensor words = embedding_->forward(tokens.to(device()));
+  if (positions_.is_empty()) return words;
+  const int64_t row = first + config_.position_offset;
+  return words + positions_->weight.slice(0, row, row + tokens.size(1));
+}
+
+Tensor DecoderImpl::position_rows() const {
+  return positions_.is_empty() ? Tensor() : positions_->weight;
+}
+
+Tensor DecoderImpl::stream(const Tensor& tokens, KvCache* cache) const {
+  Tensor x = embed(tokens, cache != nullptr ? cache->length() : 0);  // (B, T, k_0)
+  for (const Sublayer& s : sublayers_) x = s.forward(x, cache);
+  if (cache != nullptr) cache->advance(tokens.size(1));
+  return x;  // (B, T, k_last)
+}
+
+Tensor DecoderImpl::logits(const Tensor& stream) const {
+  const Tensor normed = final_norm_->forward(stream);
+  if (!head_.is_empty()) return head_->forward(normed);
+  return at::linear(head_map_.is_empty() ? normed : head_map_->forward(normed), embedding_->weight);
+}
+
+void DecoderImpl::prepare_head() {
+  if (config_.tied_head) {
+    head_ = add_linear(models::family(config_.family).names.head, config_.hidden_size,
+                       config_.vocabulary_size, config_.head_bias);
+    if (!detail::is_placeholder(embedding_->weight))
+      head_->weight.set_data(embedding_->weight.clone());
+    config_.tied_head = false;
+  }
+  if (config_.norm == NormKind::kLayer && !config_.head_bias) {
+    head_->add_bias();
+    config_.head_bias = true;
+  }
+}
+
+void DecoderImpl::set_head_map(const Tensor& weight, const Tensor& bias) {
+  if (head_map_.is_empty()) add_head_map(bias.defined());
+  head_map_->weight.set_data(weight);
+  if (bias.defined()) head_map_->bias.set_data(bias);
+}
+
+ModelAdapter DecoderImpl::adapter() const {
+  const models::Names& names = models::family(config_.family).names;
+  const LinearRef embeddings_view = {names.embedding, embedding_->weight, {}};
+  std::vector<LinearRef> embeddings = {embeddings_view};
+  if (!positions_.is_empty()) embeddings.push_back({names.positions, positions_->weight, {}});
+  return {.hidden_size = config_.hidden_size,
+          .embeddings = std::move(embeddings),
+          .embed = [this](const Tensor& tokens) { return embed(tokens, 0); },
+          .sublayers = sublayers_,
+          .final_norm = final_norm_,
+          .head = config_.tied_head ? embeddings_view : view(names.head, head_)};
+}
+
+void DecoderImpl::set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut, int64_t rank) {
+  SLICE_CHECK(static_cast<int64_t>(sizes.size()) == config_.sites(),
+              "stream sizes: want {}, got {}", config_.sites(), sizes.size());
+  config_ = sliced_config(config_, std::move(sizes), /*keep_tie=*/true);  // if it has one still
+  config_.shortcut = shortcut;
+  config_.shortcut_rank = rank;
+}
+
+void DecoderImpl::set_ffn_sizes(std::vector<int64_t> sizes) {
+  SLICE_CHECK(static_cast<int64_t>(sizes.size()) == config_.layers, "ffn sizes: want {}, got {}",
+              config_.layers, sizes.size());
+  config_ = narrowed_config(config_, std::move(sizes));
+}
+
+}  // namespace slice

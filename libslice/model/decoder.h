@@ -1,0 +1,86 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "libslice/model/adapter.h"
+#include "libslice/model/attention.h"
+#include "libslice/model/config.h"
+#include "libslice/model/linear.h"
+#include "libslice/model/mlp.h"
+#include "libslice/model/tap.h"
+
+namespace slice {
+
+/// A decoder-only transformer of any family libslice knows, dense or sliced. Its registered names
+/// are the Hugging Face names of the family, so `named_parameters()` is the checkpoint's key list.
+/// Built without memory: load_parameters (model.h) fills it.
+class DecoderImpl : public torch::nn::Module {
+ public:
+  explicit DecoderImpl(const ModelConfig& config);
+
+  /// tokens (B, T) int64 → the stream behind the last sublayer, (B, T, k_last). With a cache,
+  /// `tokens` continue it.
+  /// @throws ShapeError  an empty batch, an id outside the vocabulary, more positions than a
+  /// learned table has.
+  at::Tensor stream(const at::Tensor& tokens, KvCache* cache = nullptr) const;
+  /// tokens (B, T) of which the first stands at position `first` → (B, T, k_0), new memory. Throws
+  /// as check_tokens does.
+  at::Tensor embed(const at::Tensor& tokens, int64_t first) const;
+  /// @throws ShapeError  tokens (B, T) of which the first stands at position `first` are none of
+  /// the vocabulary, or too many for a learned position table. Waits for a device that holds them.
+  void check_tokens(const at::Tensor& tokens, int64_t first) const;
+  /// Positions that a learned table has; without one more than anybody asks for.
+  int64_t positions() const;
+  /// @throws ShapeError  a learned position table has fewer positions than `count`.
+  void check_positions(int64_t count) const;
+  /// Rows that are added to the embedding of position_offset and the positions behind it, (…, k_0);
+  /// undefined where positions turn.
+  at::Tensor position_rows() const;
+  /// Stream (…, k_last) → logits (…, V).
+  at::Tensor logits(const at::Tensor& stream) const;
+  /// tokens (B, T) → logits (B, T, V).
+  at::Tensor forward(const at::Tensor& tokens, KvCache* cache = nullptr) const {
+    return logits(stream(tokens, cache));
+  }
+
+  const ModelConfig& config() const { return config_; }
+  /// Gives the head a weight of its own, a copy of the embedding's, if it was tied, and behind a
+  /// LayerNorm a bias, zeros, if it had none: what fusing and slicing write into.
+  void prepare_head();
+  /// Puts a map (k_last, …) → (k_0, …) in front of a tied head, b (k_0) or undefined.
+  void set_head_map(const at::Tensor& weight, const at::Tensor& bias);
+  /// The view that the slicing loop works on; a tied head shows the embedding. It must not outlive
+  /// the decoder.
+  ModelAdapter adapter() const;
+  /// Records that the model was sliced to these sizes, one a site, with shortcuts of this form.
+  void set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut = ShortcutForm::kDense,
+                  int64_t rank = 0);
+  /// Records that FFN channels were removed: the widths left, one a layer.
+  void set_ffn_sizes(std::vector<int64_t> sizes);
+
+  at::Device device() const { return embedding_->weight.device(); }
+  at::ScalarType dtype() const { return embedding_->weight.scalar_type(); }
+
+ private:
+  Linear add_linear(const std::string& path, int64_t in, int64_t out, bool bias);
+  void add_head_map(bool bias);
+  Norm add_norm(const std::string& path);
+  Shortcut add_shortcut(const std::string& path, int64_t site);
+  Inner add_attention(int64_t layer, int64_t site);
+  Inner add_mlp(int64_t layer, int64_t site);
+  void add_sublayer(const std::string& path, const std::string& norm, int64_t site,
+                    std::vector<Inner> inner);
+  void add_layer(int64_t layer);
+
+  ModelConfig config_;
+  Embedding embedding_{nullptr}, positions_{nullptr};  // positions: where they are learned
+  std::vector<Sublayer> sublayers_;
+  std::vector<std::unique_ptr<Tap>> taps_;
+  Norm final_norm_{nullptr};
+  Linear head_{nullptr};      // empty while tied
+  Linear head_map_{nullptr};  // in front of a tied head of a sliced model
+};
+TORCH_MODULE(Decoder);
+
+}  // namespace slice

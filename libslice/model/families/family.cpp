@@ -1,0 +1,31 @@
+#include "libslice/model/families/family.h"
+
+#include <nlohmann/json.hpp>
+
+#include "libslice/base/detail/check.h"
+
+namespace slice::models {
+
+const std::vector<const Family*>& families() {
+  static const std::vector<const Family*> all = {&llama(), &mistral(), &opt(), &phi(), &qwen2()};
+  return all;
+}
+
+const Family& family(const std::string& name) {
+  for (const Family* candidate : families()) {
+    if (candidate->name == name) return *candidate;
+  }
+  throw FormatError(fmt::format("no family is called '{}'", name));
+}
+
+std::optional<int64_t> layer_of(const Names& names, const std::string& parameter) {
+  const std::string prefix = names.layers + ".";
+  if (!parameter.starts_with(prefix)) return std::nullopt;
+  return std::stoll(parameter.substr(prefix.size()));  // up to the next dot
+}
+
+bool is_embedding(const Names& names, const std::string& parameter) {
+  return parameter == names.embedding + ".weight" || parameter == names.positions + ".weight";
+}
+
+}  // namespace slice::models

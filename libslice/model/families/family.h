@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libslice/format/gguf.h"
+#include "libslice/model/config.h"
+
+namespace slice::models {
+
+/// Where a family keeps its parts: module paths as its checkpoints name them.
+struct Names {
+  std::string embedding;                   ///< from the root
+  std::string positions;                   ///< from the root; empty without learned positions
+  std::string layers, final_norm, head;    ///< from the root
+  std::string attention_norm, q, k, v, o;  ///< within a layer; a parallel block has this norm only
+  std::string mlp_norm, gate, up, down;    ///< within a layer; gate is empty without one
+};
+
+/// The layer whose parameter this is; nothing for those of the embeddings and the head.
+std::optional<int64_t> layer_of(const Names& names, const std::string& parameter);
+/// Whether it is the token embedding or the position table.
+bool is_embedding(const Names& names, const std::string& parameter);
+
+/// Everything the library knows about a family; one file in this folder each.
+struct Family {
+  std::string name;               ///< ModelConfig::family
+  std::string model_type;         ///< config.json
+  std::string architecture;       ///< config.json, architectures[0]
+  std::string gguf_architecture;  ///< general.architecture; empty: llama.cpp has none of its own
+  Names names;
+  /// Checkpoint keys that carry nothing (ends with one of these): read past, never an error.
+  std::vector<std::string> ignored_suffixes;
+  /// Sizes from the family's config.json. @throws FormatError
+  ModelConfig (*parse)(const nlohmann::json& config, const std::string& origin);
+  /// The family's config.json of a dense model.
+  nlohmann::json (*write)(const ModelConfig& config);
+  /// Sizes from GGUF metadata. @throws FormatError
+  ModelConfig (*parse_gguf)(const GgufFile& file);
+  /// Transformers lets a head have another size than hidden size / heads.
+  bool free_head_size = true;
+  /// The head of a dense model has a bias.
+  bool head_bias = false;
+};
+
+/// Descriptions of all families, and the one called `name`.
+const std::vector<const Family*>& families();
+const Family& family(const std::string& name);
+
+const Family& llama();
+const Family& mistral();
+const Family& opt();
+const Family& phi();
+const Family& qwen2();
+
+/// Module paths that LLaMA and its relatives share.
+const Names& llama_names();
+
+}  // namespace slice::models

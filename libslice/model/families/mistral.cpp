@@ -1,0 +1,61 @@
+// Mistral: LLaMA's network with a sliding attention window and no biases.    (arXiv 2310.06825)
+
+#include <nlohmann/json.hpp>
+
+#include "libslice/base/detail/json.h"
+#include "libslice/model/families/config_keys.h"
+#include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+
+namespace slice::models {
+namespace {
+
+using detail::find_field;
+using nlohmann::json;
+
+constexpr int64_t kWindow = 4096, kKvHeads = 8;  // where config.json has no such key
+
+ModelConfig parse(const json& object, const std::string& origin) {
+  ModelConfig c = parse_sizes(object, "mistral", origin);
+  if (!object.contains("num_key_value_heads")) c.kv_heads = kKvHeads;
+  c.ffn_size = detail::field<int64_t>(object, "intermediate_size", origin);
+  c.norm_eps = find_field<double>(object, "rms_norm_eps", origin).value_or(1e-6);
+  parse_rope(object, c, 1.0, origin);
+  SLICE_FORMAT_CHECK(!c.rotary_size, "{}: partial_rotary_factor is not supported in a Mistral",
+                     origin);
+  c.activation = parse_activation(
+      find_field<std::string>(object, "hidden_act", origin).value_or("silu"), origin);
+  c.tied_head = find_field<bool>(object, "tie_word_embeddings", origin).value_or(false);
+  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
+  if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
+  return c;
+}
+
+json write(const ModelConfig& c) {
+  json object = sizes_json(c);
+  object["num_key_value_heads"] = c.kv_heads;
+  object["head_dim"] = c.head_size;
+  object["intermediate_size"] = c.ffn_size;
+  object["rms_norm_eps"] = c.norm_eps;
+  object["hidden_act"] = activation_name(c.activation);
+  object["sliding_window"] = c.sliding_window ? json(*c.sliding_window) : json();
+  write_rope(c, object);
+  return object;
+}
+
+}  // namespace
+
+const Family& mistral() {
+  static const Family description = {.name = "mistral",
+                                     .model_type = "mistral",
+                                     .architecture = "MistralForCausalLM",
+                                     .gguf_architecture = "",  // "llama" there
+                                     .names = llama_names(),
+                                     .ignored_suffixes = {"rotary_emb.inv_freq"},
+                                     .parse = parse,
+                                     .write = write,
+                                     .parse_gguf = nullptr};
+  return description;
+}
+
+}  // namespace slice::models

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "libslice/model/config.h"
+
+namespace slice {
+
+/// Keys and values of every layer for a batch that is being decoded. Memory is taken once:
+/// 2 · L · B · kv_heads · capacity · d elements.
+class KvCache {
+ public:
+  /// @param capacity  positions it can hold   @throws ShapeError  batch or capacity < 1.
+  KvCache(const ModelConfig& config, int64_t batch, int64_t capacity, at::TensorOptions options);
+
+  /// One sequence's rows of this memory as an empty cache of its own.
+  KvCache row(int64_t b) const;
+
+  /// Appends T positions to one layer and returns all of its keys and values, (B, kv_heads, length
+  /// + T, d) views.
+  /// @param k, v  (B, kv_heads, T, d)   @throws ShapeError  the cache is full or the shapes do not
+  /// fit.
+  std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& k, const at::Tensor& v);
+  /// Counts T appended positions, once every layer has them.
+  void advance(int64_t T) { length_ += T; }
+  /// Forgets everything behind `length` positions.
+  void truncate(int64_t length);
+
+  /// A layer's memory, (B, kv_heads, capacity, d): what lies behind `length` is anything.
+  const at::Tensor& keys(int64_t layer) const { return keys_.at(layer); }
+  const at::Tensor& values(int64_t layer) const { return values_.at(layer); }
+
+  int64_t length() const { return length_; }
+  int64_t capacity() const { return capacity_; }
+  int64_t batch() const { return batch_; }
+
+ private:
+  KvCache(int64_t batch, int64_t capacity) : batch_(batch), capacity_(capacity) {}
+
+  int64_t batch_, capacity_, length_ = 0;
+  std::vector<at::Tensor> keys_, values_;  // a layer each: (B, kv_heads, capacity, d)
+};
+
+}  // namespace slice

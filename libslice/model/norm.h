@@ -1,0 +1,59 @@
+#pragma once
+
+#include <torch/nn/module.h>
+#include <torch/nn/pimpl.h>
+
+#include "libslice/model/config.h"
+
+namespace slice {
+
+/// The norm in front of a sublayer, over the unsliced hidden size:
+///   RMSNorm    y = x · rsqrt(Σ x² / D + eps) · α
+///   LayerNorm  y = RMSNorm(x − mean(x)) + β
+///
+/// After slicing both are RMSNorm without weights: α and β live in the layers that read the norm,
+/// the mean was taken out of what writes the stream, and x has k ≤ D coordinates while the divisor
+/// stays D: deleted coordinates count as zero.        (mathematics §1, §2, §4; SliceGPT §3.1, §3.2)
+class NormImpl : public torch::nn::Module {
+ public:
+  /// @param weighted  registers α (D), ones, and for a LayerNorm β (D), zeros; a sliced model's
+  /// norm has none
+  NormImpl(NormKind kind, int64_t hidden_size, double eps, bool weighted = true);
+
+  /// x (…, k) → (…, k), x's dtype; computed in float32 at least. @throws ShapeError  k > D, or k ≠
+  /// D with a weight.
+  at::Tensor forward(const at::Tensor& x) const;
+
+  NormKind kind() const { return kind_; }
+  int64_t hidden_size() const { return hidden_size_; }
+  double eps() const { return eps_; }
+  bool weighted() const { return weight.defined(); }
+  /// Sets α to ones and β to zeros, once both have moved into the readers.
+  void reset_weights();
+  /// Unregisters α and β: from now on an RMSNorm without weights.
+  void drop_weights();
+  /// Registers them again; undefined ones are left out.
+  void restore_weights(const at::Tensor& alpha, const at::Tensor& beta);
+
+  at::Tensor weight;  ///< α (D), or undefined
+  at::Tensor bias;    ///< β (D) of a LayerNorm, or undefined
+
+ private:
+  NormKind kind_;
+  int64_t hidden_size_;
+  double eps_;
+};
+TORCH_MODULE(Norm);
+
+struct RmsNorm : Norm {
+  RmsNorm(std::nullptr_t) : Norm(nullptr) {}
+  RmsNorm(int64_t hidden_size, double eps, bool weighted = true)
+      : Norm(NormKind::kRms, hidden_size, eps, weighted) {}
+};
+
+struct LayerNorm : Norm {
+  LayerNorm(std::nullptr_t) : Norm(nullptr) {}
+  LayerNorm(int64_t hidden_size, double eps) : Norm(NormKind::kLayer, hidden_size, eps) {}
+};
+
+}  // namespace slice

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "libslice/model/config.h"
+
+namespace slice {
+
+/// Rotary position embedding, split-half form:  (u, v) → (u cos − v sin, v cos + u sin) for the two
+/// halves of a head's first r coordinates, angle position · theta^(−2i/r); the others stay.
+/// (RoFormer, arXiv 2104.09864, §3.4) Frequencies may be scaled: linearly, or as Llama 3.1 does
+/// (its reference code, apply_scaling).
+class Rotary {
+ public:
+  /// @param rotary_size  r, even, ≤ d      @param theta  base, > 0
+  Rotary(int64_t rotary_size, double theta, const std::optional<RopeScaling>& scaling = {});
+
+  /// @param x      (B, T, h, d), one dtype        @param first  position of x[:, 0]
+  /// @return       the same shape and dtype. Angles in float64, products in float32 at least.
+  at::Tensor apply(const at::Tensor& x, int64_t first) const;
+
+  /// Radians a position, (r/2), scaling included.
+  const std::vector<double>& frequencies() const { return frequencies_; }
+
+ private:
+  int64_t rotary_size_;
+  std::vector<double> frequencies_;  // r/2, radians a position
+};
+
+}  // namespace slice

@@ -1,0 +1,138 @@
+#include "libslice/slicing/detail/layer_hooks.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
+
+#include <optional>
+#include <utility>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/stopwatch.h"
+
+namespace slice::detail {
+
+using at::Tensor;
+
+namespace {
+
+std::vector<ShardWriter::Slot> slots_of(const ModelConfig& config) {
+  std::vector<ShardWriter::Slot> slots;
+  for (const auto& parameter : DecoderImpl(config).named_parameters())  // placeholders
+    slots.push_back({parameter.key(), parameter.value().sizes().vec()});
+  return slots;
+}
+
+}  // namespace
+
+LayerPassage::LayerPassage(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
+                           const std::filesystem::path& directory, at::Device device,
+                           at::ScalarType written, int64_t shard_bytes, SliceRecord* record)
+    : decoder_(decoder),
+      reader_(reader),
+      device_(device),
+      written_(reader.groups()),
+      writer_(directory, slots_of(sliced), written, shard_bytes),
+      record_(record) {
+  int64_t last = 0;
+  for (const ShardWriter::Slot& slot : slots_of(sliced)) {
+    const int64_t group = reader.group_of(slot.name);
+    SLICE_CHECK(group >= last, "passage: {} stands behind a later layer", slot.name);
+    last = group;
+    written_[group].push_back(slot.name);
+  }
+  if (record_ != nullptr) {
+    int64_t on_disk = 0;  // tensors
+    for (int64_t group = 0; group < record_->layers_done(); ++group)
+      on_disk += std::ssize(written_[group]);
+    writer_.go_on_behind(on_disk);
+  }
+  reader_.read_ahead(record_ == nullptr ? 0 : reader_.group_of(record_->first_part()));
+}
+
+Passage LayerPassage::passage() {
+  return {
+      .enter = [this](int64_t part) { enter(part); },
+      .leave = [this](int64_t part) { leave(part); },
+      .rest = [this](int64_t part, const Stream& x, const Tensor& P) { return rest(part, x, P); },
+      .record = record_};
+}
+
+void LayerPassage::enter(int64_t part) {
+  const int64_t group = reader_.group_of(part);
+  if (group == entered_) return;
+  entered_ = group;
+  reader_.place(group);
+  reader_.read_ahead(group + 1);
+}
+
+void LayerPassage::leave(int64_t part) {
+  const int64_t group = reader_.group_of(part);
+  if (group + 1 < reader_.groups() && group == reader_.group_of(part + 1))
+    return;  // its other sublayer comes
+  const Charge charge(leave_seconds_);
+  if (writing_.valid()) writing_.get();  // two layers on the device at most
+  const bool on_disk = record_ != nullptr && group < record_->layers_done();
+  const auto parameters = decoder_.named_parameters();
+  std::vector<std::pair<std::string, Tensor>> weights;
+  for (const std::string& name : written_[group]) {
+    const Tensor* held = parameters.find(name);
+    SLICE_CHECK(held != nullptr, "passage: {} is missing", name);
+    weights.emplace_back(name, held->detach());
+    reader_.remove(*held);
+  }
+  if (on_disk) return;
+  if (record_ == nullptr) {
+    writing_ =
+        std::async(std::launch::async, [this, weights = std::move(weights)] { write(weights); });
+  } else {
+    writing_ = std::async(std::launch::async, [this, group, weights = std::move(weights),
+                                               found = record_->take_found()] {
+      write_durably(group, weights, found);
+    });
+  }
+}
+
+/// Between two layers the signal is saved if it is time for that; then all before it is on the
+/// disk.
+std::string LayerPassage::rest(int64_t part, const Stream& x, const Tensor& P) {
+  if (record_ == nullptr || reader_.group_of(part) == reader_.group_of(part - 1)) return {};
+  if (!record_->due(part, x.bytes())) return {};
+  {
+    const Charge charge(leave_seconds_);
+    if (writing_.valid()) writing_.get();
+  }
+  const std::string reason = record_->save(part, x, P);
+  if (reason.empty()) return {};
+  return fmt::format("no room to save the signal, and none is saved from here on: {}", reason);
+}
+
+/// On a stream of its own, so that the copies do not queue behind the next layer's work. The loop
+/// has waited for the device before it left.
+void LayerPassage::write(const std::vector<std::pair<std::string, Tensor>>& weights) {
+  const at::NoGradGuard no_grad;
+  std::optional<c10::StreamGuard> aside;
+  if (device_.is_cuda())
+    aside.emplace(
+        c10::impl::VirtualGuardImpl(device_.type()).getStreamFromGlobalPool(device_, false));
+  for (const auto& [name, weight] : weights) writer_.write(name, weight);
+}
+
+void LayerPassage::write_durably(int64_t group,
+                                 const std::vector<std::pair<std::string, Tensor>>& weights,
+                                 const std::map<int64_t, FoundSite>& found) {
+  const Stopwatch clock;
+  int64_t bytes = 0;
+  for (const auto& [name, weight] : weights) bytes += static_cast<int64_t>(weight.nbytes());
+  write(weights);
+  writer_.sync();
+  record_->layer_done(group, found, bytes, clock.seconds());
+}
+
+void LayerPassage::finish() {
+  const Charge charge(leave_seconds_);
+  if (writing_.valid()) writing_.get();
+  writer_.finish();
+}
+
+}  // namespace slice::detail

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <future>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/model/decoder.h"
+#include "libslice/slicing/detail/layer_reader.h"
+#include "libslice/slicing/detail/resume_journal.h"
+#include "libslice/slicing/detail/slice_sublayers.h"
+
+namespace slice::detail {
+
+/// Weights on their way from a checkpoint through a decoder into shards, group by group. One thread
+/// reads the next group ahead, another writes the last one.
+class LayerPassage {
+ public:
+  /// @param sliced  what the decoder will be: names and shapes of the files     @param written
+  /// their dtype     @param record  outlives this; told of every layer that is on the disk, and
+  /// asked where to begin; or nullptr
+  LayerPassage(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
+               const std::filesystem::path& directory, at::Device device, at::ScalarType written,
+               int64_t shard_bytes, SliceRecord* record);
+  LayerPassage(const LayerPassage&) = delete;
+
+  /// What the loop is to call.
+  Passage passage();
+  /// Waits for the last group and writes the index. @throws Error  as ShardWriter
+  void finish();
+
+  double leave_seconds() const { return leave_seconds_; }  ///< the loop waited for the disk
+
+ private:
+  void enter(int64_t part);
+  void leave(int64_t part);
+  std::string rest(int64_t part, const Stream& x, const at::Tensor& P);
+  void write(const std::vector<std::pair<std::string, at::Tensor>>& weights);
+  void write_durably(int64_t group, const std::vector<std::pair<std::string, at::Tensor>>& weights,
+                     const std::map<int64_t, FoundSite>& found);
+
+  DecoderImpl& decoder_;
+  LayerReader& reader_;
+  at::Device device_;
+  std::vector<std::vector<std::string>> written_;  // of each group, in the files' order
+  ShardWriter writer_;
+  SliceRecord* record_;
+  int64_t entered_ = -1;  // last group
+  double leave_seconds_ = 0;
+  std::future<void> writing_;  // last, as it goes first: destroying it waits for its thread
+};
+
+}  // namespace slice::detail

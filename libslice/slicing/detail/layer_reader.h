@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+#include <future>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/model/decoder.h"
+
+namespace slice::detail {
+
+/// Weights of a checkpoint on their way into a decoder, a group at a time: the embeddings, each
+/// layer, the head with the final norm. A thread reads one group ahead.
+class LayerReader {
+ public:
+  /// Empties the decoder: from now on its weights are placeholders of this dtype and device.
+  LayerReader(DecoderImpl& decoder, const Checkpoint& checkpoint, at::Device device,
+              at::ScalarType dtype);
+  LayerReader(const LayerReader&) = delete;
+
+  /// Parts are those of Passage (slice_sublayers.h).
+  int64_t group_of(int64_t part) const;
+  int64_t group_of(const std::string& name) const;
+  int64_t groups() const { return layers_ + 2; }
+
+  /// Begins to read a group, if there is such a one.
+  void read_ahead(int64_t group);
+  /// Its weights are the decoder's. @throws NumericError  one that is not finite (names it)
+  void place(int64_t group);
+  /// A tensor's place is free again.
+  void remove(at::Tensor parameter) const;
+
+  /// The groups of these parts are there and no others, for passes that leave the weights as they
+  /// are; a head that is the embedding brings it along.
+  void hold(int64_t first_part, int64_t last_part);
+  /// None is there, as in the beginning.
+  void release();
+
+  double seconds() const { return seconds_; }  ///< somebody waited for weights
+
+ private:
+  using Group = std::map<std::string, at::Tensor>;  // by name
+
+  Group read(int64_t group) const;
+  void remove_group(int64_t group);
+
+  DecoderImpl& decoder_;
+  const Checkpoint& checkpoint_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  int64_t parts_a_layer_, layers_;
+  std::string embedding_, head_;
+  std::vector<std::vector<std::string>> names_;  // of each group
+  bool own_head_ = false;
+  std::set<int64_t> held_;
+  int64_t ahead_ = -1, first_held_ = 0;
+  double seconds_ = 0;
+  std::future<Group> reading_;  // last, as it goes first: destroying it waits for its thread
+};
+
+/// Layers whose weights are held together while gradients go through a model whose weights come and
+/// go: on a GPU what half of its free memory has room for, the sums of Γ counted, on the CPU √L, so
+/// that no more signals are kept in between.
+int64_t held_layers(const ModelConfig& dense, at::Device device, at::ScalarType dtype);
+
+}  // namespace slice::detail

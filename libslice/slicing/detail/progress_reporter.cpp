@@ -1,0 +1,96 @@
+#include "libslice/slicing/detail/progress_reporter.h"
+
+#include <ATen/ATen.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "libslice/base/detail/sha256.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/device/detail/memory.h"
+#include "libslice/device/device.h"
+#include "libslice/method/pass_memory.h"
+
+namespace slice::detail {
+
+Progress Journal::progress() const {
+  return {.phase = "slice",
+          .step = static_cast<int64_t>(report_.sites.size()),
+          .steps = steps_,
+          .seconds = clock_.seconds()};
+}
+
+void Journal::chunk_done(int64_t chunk_tokens) {
+  passed_ += chunk_tokens;
+  if (!on_progress_) return;
+  Progress p = progress();
+  const auto passed = static_cast<double>(passed_);
+  const auto left = static_cast<double>(tokens_ * (steps_ - begun_)) - passed;
+  if (!report_.sites.empty()) p.kept_variance = report_.sites.back().kept_variance;
+  p.tokens_per_second = p.seconds > 0 ? passed / p.seconds : 0;
+  p.eta = passed > 0 ? p.seconds * left / passed : 0;
+  on_progress_(p);
+}
+
+void Journal::note(const std::string& words) {
+  if (!on_progress_) return;
+  Progress p = progress();
+  p.note = words;
+  on_progress_(p);
+}
+
+void Journal::note_smaller_chunks(int64_t chunk_tokens) {
+  note(fmt::format("{} is short of memory: going on in chunks of {} tokens", report_.device,
+                   chunk_tokens));
+}
+
+void Journal::signal_lives(const Stream& x, bool chosen) {
+  farthest_ = std::max(farthest_, x.place());
+  report_.stream = stream_place_name(farthest_);
+  if (x.place() == StreamPlace::kDevice) return;
+  const std::string reason =
+      chosen ? ""
+             : fmt::format(": {} has no room for {:.2f} GiB beside what a layer takes",
+                           report_.device, static_cast<double>(x.room_bytes()) / 0x1p30);
+  note(fmt::format("the signal of {} tokens is kept {}{}", x.tokens(),
+                   x.place() == StreamPlace::kHost ? "in host memory" : "on disk", reason));
+}
+
+void Journal::site_done(const std::string& name, int64_t k, double kept_variance) {
+  const double now = clock_.seconds();
+  report_.sites.push_back(
+      {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, now - last_});
+  last_ = now;
+  release_free_memory();
+}
+
+void Journal::site_recalled(const std::string& name, int64_t k, double kept_variance,
+                            double seconds) {
+  report_.sites.push_back(
+      {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, seconds});
+  last_ = clock_.seconds();
+}
+
+int64_t fitting_chunk_tokens(const ModelAdapter& model) {
+  constexpr int64_t kMost = 32768;  // more gain nothing
+  const at::Device device = model.head.weight.device();
+  if (!device.is_cuda()) return kHostChunkTokens;
+  const PassSizes sizes = pass_sizes(model, Method::kSliceGpt);
+  const int64_t token_bytes =
+      (2 * sizes.widest + 6 * sizes.hidden_size) * std::max<int64_t>(4, sizes.element_bytes);
+  return std::min(kMost, device_memory(device).free / 2 / token_bytes);
+}
+
+void describe_run(SliceReport& report, const ModelAdapter& model, const at::Tensor& tokens,
+                  const std::vector<int64_t>& stream_sizes) {
+  report.hidden_size = model.hidden_size;
+  report.stream_sizes = stream_sizes;
+  report.calibration_tokens = tokens.numel();
+  report.calibration_sequences = tokens.size(0);
+  report.calibration_context = tokens.size(1);
+  report.calibration_sha256 = sha256(tokens);
+  report.dtype = dtype_name(model.head.weight.scalar_type());
+  report.device = model.head.weight.device().str();
+}
+
+}  // namespace slice::detail

@@ -1,0 +1,127 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "libslice/device/ops.h"
+#include "libslice/device/process_group.h"
+#include "libslice/method/basis.h"
+#include "libslice/method/plan.h"
+#include "libslice/method/refit.h"
+#include "libslice/method/signal.h"
+#include "libslice/model/adapter.h"
+#include "libslice/slicing/detail/hidden_signal.h"
+#include "libslice/slicing/detail/progress_reporter.h"
+#include "libslice/slicing/detail/slice_sublayers.h"
+
+namespace slice::detail {
+
+/// The refit method's loop: its state and its steps. `slice_sublayer` (refit_model.cpp) is the
+/// method; the steps around the shortcut are in refitter_gauge.cpp, those of the head in
+/// refitter_head.cpp, those of FFN channels in refitter_channels.cpp.
+class Refitter {
+ public:
+  Refitter(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
+           const std::vector<at::Tensor>& gammas, SliceReport& report,
+           const OnProgress& on_progress, bool trial, const Passage& passage,
+           const ProcessGroup& group);
+
+  /// Every site from the embedding's to the head's.
+  void run();
+  /// Mean negative log-likelihood of the held-out tokens behind the sliced sublayers.
+  double held_out_loss();
+
+ private:
+  // The loop.
+  /// The embedding's site.                                              E ← E P,  x̂ = z P
+  void embed();
+  void slice_sublayer(int64_t site);
+  void slice_head();
+  at::Tensor passed(const at::Tensor& z);
+  std::string site_name(int64_t site) const;
+  /// Moments of the sublayer in front of `site`, over the windows that are fitted or those that
+  /// are held out.
+  Moments observe(int64_t site, bool held);
+  /// Shows those windows of both streams, or (0, …) where this rank has none of them; false where
+  /// no rank has any.
+  bool visit(bool held, const std::function<void(const at::Tensor&, const at::Tensor&)>& see);
+  /// Γ of a site, on the model's device; undefined without gradients.
+  at::Tensor gamma(int64_t site) const;
+  /// The basis of a site.                     P: bottom of τ C + Γ / τ deleted; of a LayerNorm's C
+  /// and P without their mean (mathematics §2, §5b.1)
+  at::Tensor basis(at::Tensor C, int64_t site);
+  /// Where the last site keeps all of D, its basis is the one before and what that left out: its
+  /// shortcut is [I 0]. A dense shortcut leads back to the original basis.
+  at::Tensor next_basis(int64_t site, const at::Tensor& C);
+
+  // Gauges.
+  /// Turns the bases around a sublayer so that its shortcut is what the form asks for, and sets it.
+  ///                                                                         (mathematics §5)
+  /// @return  S (k, k'), undefined for the identity
+  at::Tensor gauge(int64_t site, at::Tensor& P_next, Moments& fit, Moments& held);
+  /// S = I − Q (1 − λ) Qᵀ of the aligned bases, its R largest deviations from the identity.
+  at::Tensor set_low_rank(Sublayer& s, const at::Tensor& S);
+  /// Diagonal pairing: P_aᵀ P_b = U Σ Vᵀ, P_a ← P_a U, P_b ← P_b V, S = Σ. The readers, the stream
+  /// and what writes into site a turn with it.
+  at::Tensor pair(int64_t site, at::Tensor& P_next, Moments& fit, Moments& held);
+  /// What writes into a site already rewritten: the sublayer in front of it, or the embeddings.
+  void turn_what_writes(int64_t site, const at::Tensor& U);
+
+  /// Rank 0's on every rank: solvers of two machines may differ in their last bits, and in signs.
+  void agree(Writer& writer) const;
+  ops::Eigen agreed(ops::Eigen eigen) const;
+  /// P'ᵀ W,  P'ᵀ b
+  static Writer rotated(const Writer& writer, const at::Tensor& P);
+
+  // FFN channels.
+  /// Deletes what the plan deletes of the feed-forward networks in this sublayer; the other
+  /// channels' least squares take over what they wrote.
+  void drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments& fit, Moments& held);
+  void narrow(Inner& part, int64_t site, int64_t column, int64_t width, int64_t keep,
+              Writer& writer, Moments& fit, Moments& held);
+
+  // The head.
+  /// The head reads the sliced stream as if it were the dense one's:
+  ///   M = argmin ‖n̂ M − n‖² over normalised signals,  W_head ← W_head diag(α) Mᵀ  (mathematics
+  ///   §5b)
+  void refit_head();
+  /// The head stays the rotated embedding E P₀, behind the map that comes nearest to the dense
+  /// logits:
+  ///   K = argmin ‖(n̂ K P₀ᵀ − n) Eᵀ‖² = M diag(α) G P₀ (P₀ᵀ G P₀)⁻¹,  G = EᵀE  (mathematics §5b)
+  void map_head();
+  /// What a head of its own reads behind a trial or the run: n = n̂ M diag(α) + β, or through the
+  /// map of a tied one.
+  Writer head_reader();
+  /// n̂ ↦ n̂ M diag(α) + β: W (D, k), b (D).
+  Writer dense_reader();
+  /// K of map_head: W (k_0, k_last), b (k_0).
+  Writer tie_map();
+  /// M (k, D) of refit_head.
+  at::Tensor head_map();
+
+  ModelAdapter& model_;
+  const SliceOptions& options_;
+  const std::vector<at::Tensor>& gammas_;
+  SliceReport& report_;
+  const bool trial_;
+  const Passage& passage_;
+  const ProcessGroup& group_;
+  const int64_t D_, last_;
+  const std::vector<int64_t> sizes_;
+  const bool rotates_, layer_norm_;
+  const ShortcutForm form_;
+  const at::ScalarType dtype_;
+  const bool holds_out_;       // on any rank
+  const int64_t fit_windows_;  // of this rank
+  const at::Tensor tokens_;    // of this rank: those that are fitted, then those held out
+  Journal journal_;
+  Stream x_, dense_;  // the sliced model's stream in basis P_, the dense one's in the original
+  HiddenSignal hidden_;
+  at::Tensor first_, gram_;  // of a tied head: the embedding's basis (D, k_0), EᵀE (D, D)
+  at::Tensor P_;             // (D, k) basis in front of the next sublayer
+  OutputAwareBasis output_aware_;
+  int64_t networks_ = 0;
+};
+
+}  // namespace slice::detail

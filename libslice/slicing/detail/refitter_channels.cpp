@@ -1,0 +1,60 @@
+#include <ATen/ATen.h>
+
+#include "libslice/base/detail/stopwatch.h"
+#include "libslice/method/channels.h"
+#include "libslice/slicing/detail/refitter.h"
+
+namespace slice::detail {
+
+using at::Tensor;
+
+namespace {
+
+/// Share of the mean diagonal that keeps channels' moments invertible.
+constexpr double kChannelRidge = 1e-4;
+
+}  // namespace
+
+void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments& fit,
+                             Moments& held) {
+  int64_t column = 0;
+  for (Inner& part : s.inner) {
+    const int64_t width = part.writer.weight.size(1);
+    if (part.channels) {
+      const int64_t network = networks_++;
+      const int64_t keep = options_.ffn_sizes.empty() ? width : options_.ffn_sizes.at(network);
+      report_.ffn_sizes.push_back(keep);
+      if (keep < width) {
+        const Charge charge(report_.refit_seconds);
+        narrow(part, site, column, width, keep, writer, fit, held);
+      }
+      column += keep;
+    } else {
+      column += width;
+    }
+  }
+}
+
+void Refitter::narrow(Inner& part, int64_t site, int64_t column, int64_t width, int64_t keep,
+                      Writer& writer, Moments& fit, Moments& held) {
+  const Tensor all = held.tokens > 0 ? fit.hh + held.hh : fit.hh;  // (F, F)
+  const auto own = [&](const Tensor& X, int64_t dimension) {
+    return X.slice(dimension, column, column + width);
+  };
+  Tensor kept = keep_channels(own(own(all, 0), 1), own(writer.weight, 1), gamma(site), keep,
+                              kChannelRidge);  // (keep), of this network
+  group_.copy_from_inplace(0, kept);
+  const auto index = at::TensorOptions(kept.device()).dtype(at::kLong);
+  const Tensor stay =  // of everything that is written
+      at::cat({at::arange(0, column, index), kept + column,
+               at::arange(column + width, all.size(0), index)});
+  const Tensor rows = all.index_select(0, stay);  // (F', F)
+  writer.weight =
+      ridge_solve(rows.index_select(1, stay), rows.mm(writer.weight.t()), kChannelRidge).t();
+  remove_channels(part, kept);
+  hidden_.select(stay);
+  fit = fit.with_channels(stay);
+  if (held.tokens > 0) held = held.with_channels(stay);
+}
+
+}  // namespace slice::detail

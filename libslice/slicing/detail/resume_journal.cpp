@@ -1,0 +1,265 @@
+#include "libslice/slicing/detail/resume_journal.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/json.h"
+#include "libslice/device/detail/memory.h"
+#include "libslice/format/safetensors.h"
+
+namespace slice::detail {
+
+namespace fs = std::filesystem;
+using at::Tensor;
+
+namespace {
+
+constexpr double kShare = 0.05;  // of the time that saving signals may take
+constexpr char kRun[] = "run.json", kUnfinished[] = ".tmp";
+
+std::string basis_name(int64_t site) { return fmt::format("site.{}.basis", site); }
+std::string numbers_name(int64_t site) { return fmt::format("site.{}.numbers", site); }
+
+Tensor numbers_of(const FoundSite& site) {
+  return at::tensor({site.kept_variance, site.seconds, static_cast<double>(site.chunk_tokens)},
+                    at::kDouble);
+}
+
+FoundSite site_from(const Tensor& numbers) {
+  const double* values = numbers.const_data_ptr<double>();
+  return {.basis = {},
+          .kept_variance = values[0],
+          .seconds = values[1],
+          .chunk_tokens = static_cast<int64_t>(values[2])};
+}
+
+/// 7 of "layer-00007.safetensors".
+std::optional<int64_t> layer_in(const std::string& file, const std::string& name) {
+  if (!file.starts_with(name + "-") || !file.ends_with(".safetensors")) return std::nullopt;
+  return std::stoll(file.substr(name.size() + 1));
+}
+
+}  // namespace
+
+SliceRecord::SliceRecord(fs::path directory, Identity run, int64_t layers, int64_t parts_a_layer,
+                         int64_t save_every)
+    : directory_(std::move(directory)),
+      run_(std::move(run)),
+      parts_a_layer_(parts_a_layer),
+      save_every_(save_every) {
+  std::error_code ignored;
+  if (fs::exists(directory_ / kRun, ignored)) identify();
+  std::vector<int64_t> kept;
+  for (const auto& entry : fs::directory_iterator(directory_)) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(kUnfinished)) fs::remove(entry.path(), ignored);
+    if (const auto layer = layer_in(name, "layer")) kept.push_back(*layer);
+    if (const auto layer = layer_in(name, "signal"))
+      signal_layer_ = std::max(signal_layer_, *layer);
+  }
+  std::sort(kept.begin(), kept.end());
+  const auto read = [&](const fs::path& path, int64_t place) {
+    const SafetensorsFile held(path);
+    for (const auto& [name, entry] : held.tensors()) {
+      if (!name.ends_with(".numbers")) continue;
+      const int64_t site = std::stoll(name.substr(name.find('.') + 1));
+      numbers_[site] = held.read(name);
+      sites_[site] = site_from(numbers_[site]);
+      if (held.tensors().contains(basis_name(site))) places_[site] = place;
+    }
+  };
+  layers_done_ = signal_layer_;
+  if (signal_layer_ > 0) read(file("signal", signal_layer_), -1);
+  for (const int64_t layer : kept) {
+    if (layer != layers_done_) continue;  // before the signal
+    read(file("layer", layer), layer);
+    ++layers_done_;
+  }
+  last_saved_layer_ = signal_layer_;
+  report_.layers = layers;
+  report_.layers_found = layers_done_;
+  report_.signal_layer = signal_layer_;
+  count_disk();
+}
+
+/// Refuses a record of another run.
+void SliceRecord::identify() {
+  const std::string where = (directory_ / kRun).string();
+  const auto held = parse_json(read_text_file(directory_ / kRun, size_t{1} << 24), where);
+  for (const auto& [name, value] : run_) {
+    const auto was = field<std::string>(held, name.c_str(), where);
+    SLICE_CHECK_AS(Error, was == value,
+                   "{}: the run to go on with had another {}: {}, and this one has {}", where, name,
+                   was, value);
+  }
+}
+
+int64_t SliceRecord::layer_of(int64_t part) const {
+  return (part + parts_a_layer_ - 1) / parts_a_layer_;
+}
+
+int64_t SliceRecord::first_part() const {
+  return signal_layer_ == 0 ? 0 : (signal_layer_ - 1) * parts_a_layer_ + 1;
+}
+
+fs::path SliceRecord::file(const std::string& name, int64_t layer) const {
+  return directory_ / fmt::format("{}-{:05}.safetensors", name, layer);
+}
+
+FoundSite SliceRecord::recall(int64_t site, at::Device device) const {
+  FoundSite found = sites_.at(site);
+  const auto place = places_.find(site);
+  if (place == places_.end()) return found;
+  const SafetensorsFile held(place->second < 0 ? file("signal", signal_layer_)
+                                               : file("layer", place->second));
+  found.basis = held.read(basis_name(site)).to(device);
+  return found;
+}
+
+Stream SliceRecord::restore(int64_t D, const at::TensorOptions& tensors,
+                            StreamOptions options) const {
+  const SafetensorsFile held(file("signal", signal_layer_));
+  const std::vector<int64_t>& shape = held.tensors().at("signal").shape;  // (N, T, k)
+  const int64_t chunk = sites_.at(first_part() - 1).chunk_tokens;
+  return Stream(
+      {shape[0], shape[1], D}, tensors, shape[2], chunk,
+      [&](int64_t begin, int64_t end) { return held.read("signal", begin, end); },
+      std::move(options));
+}
+
+void SliceRecord::found(int64_t site, FoundSite what) {
+  numbers_[site] = numbers_of(what);
+  fresh_[site] = std::move(what);
+}
+
+std::map<int64_t, FoundSite> SliceRecord::take_found() { return std::exchange(fresh_, {}); }
+
+/// Under a temporary name, synced, renamed. A signal goes first, as "signal".
+void SliceRecord::write(const fs::path& path,
+                        const std::vector<std::pair<std::string, Tensor>>& tensors,
+                        const Stream* signal) {
+  const fs::path unfinished = path.string() + kUnfinished;
+  std::error_code ignored;
+  fs::remove(unfinished, ignored);
+  try {
+    std::vector<SafetensorsWriter::Slot> slots;
+    if (signal != nullptr) {
+      slots.push_back({"signal",
+                       signal->dtype(),
+                       {signal->windows(), signal->window_tokens(), signal->width()}});
+    }
+    for (const auto& [name, tensor] : tensors)
+      slots.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
+    SafetensorsWriter writer(unfinished, std::move(slots));
+    if (signal != nullptr) {
+      writer.write("signal", signal->chunk_tokens() / signal->window_tokens(),
+                   [&](int64_t begin, int64_t end) { return signal->rows(begin, end); });
+    }
+    for (const auto& [name, tensor] : tensors) writer.write(name, tensor);
+    writer.finish();
+  } catch (...) {
+    fs::remove(unfinished, ignored);
+    throw;
+  }
+  fs::rename(unfinished, path);
+  sync_directory(directory_);
+  count_disk();
+}
+
+void SliceRecord::layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found,
+                             int64_t bytes, double seconds) {
+  std::error_code ignored;
+  if (!fs::exists(directory_ / kRun, ignored)) {
+    nlohmann::ordered_json json;
+    for (const auto& [name, value] : run_) json[name] = value;
+    AtomicFile text(directory_ / kRun, /*replace=*/true);
+    const std::string dump = json.dump(2) + "\n";
+    text.out().write(dump.data(), dump.size());
+    text.commit();
+  }
+  const Stopwatch clock;
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  for (const auto& [site, what] : found) {
+    bytes += static_cast<int64_t>(what.basis.nbytes());
+    tensors.emplace_back(basis_name(site), what.basis);
+    tensors.emplace_back(numbers_name(site), numbers_of(what));
+  }
+  write(file("layer", layer), tensors);
+  bytes_per_second_ = static_cast<double>(bytes) / (seconds + clock.seconds());
+}
+
+bool SliceRecord::due(int64_t part, int64_t bytes) {
+  const int64_t layer = layer_of(part);
+  const double now = clock_.seconds();
+  layer_seconds_ = now - last_layer_;
+  last_layer_ = now;
+  if (full_ || layer < layers_done_) return false;  // the next layers are passed with known bases
+  if (save_every_ > 0) return layer - last_saved_layer_ >= save_every_;
+  const double speed = bytes_per_second_;
+  if (speed <= 0) return false;  // nothing was written yet that would tell
+  const double expected = static_cast<double>(bytes) / speed;
+  report_.save_every =
+      static_cast<int64_t>(std::ceil(expected / (kShare * std::max(layer_seconds_, 1e-9))));
+  return report_.seconds + expected <= kShare * now;
+}
+
+std::string SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
+  const Charge charge(report_.seconds);
+  const Stopwatch clock;
+  const int64_t layer = layer_of(part);
+  std::vector<std::pair<std::string, Tensor>> tensors = {{basis_name(part - 1), P}};
+  for (const auto& [site, numbers] : numbers_)
+    if (site < part) tensors.emplace_back(numbers_name(site), numbers);
+  try {
+    write(file("signal", layer), tensors, &x);
+  } catch (const Error& error) {
+    full_ = true;
+    return error.what();
+  } catch (const c10::Error& error) {
+    if (!is_out_of_memory(error)) throw;
+    full_ = true;
+    return first_sentence(error);
+  }
+  bytes_per_second_ = static_cast<double>(x.bytes()) / clock.seconds();
+  last_saved_layer_ = layer;
+  last_layer_ = clock_.seconds();
+  ++report_.saves;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory_)) {
+    const std::string name = entry.path().filename().string();
+    const auto older = layer_in(name, "layer");
+    const auto signal_before = layer_in(name, "signal");
+    if ((older && *older < layer) || (signal_before && *signal_before < layer))
+      fs::remove(entry.path(), ignored);
+  }
+  return {};
+}
+
+/// Most of what the directory held at once.
+void SliceRecord::count_disk() {
+  int64_t bytes = 0;
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory_, ignored)) {
+    const auto size = entry.file_size(ignored);
+    if (!ignored) bytes += static_cast<int64_t>(size);
+  }
+  int64_t most = disk_bytes_;
+  while (bytes > most && !disk_bytes_.compare_exchange_weak(most, bytes)) {
+  }
+}
+
+ResumeReport SliceRecord::report() const {
+  ResumeReport report = report_;
+  if (save_every_ > 0) report.save_every = save_every_;
+  report.disk_bytes = disk_bytes_;
+  return report;
+}
+
+}  // namespace slice::detail

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <utility>
+#include <vector>
+
+#include "libslice/model/adapter.h"
+
+namespace slice::detail {
+
+/// A sublayer's parameters as they are now, put back when it goes out of scope. Holds references,
+/// not copies: rewriting gives parameters new memory and leaves the old alone.
+class Snapshot {
+ public:
+  explicit Snapshot(Sublayer& sublayer);
+  ~Snapshot();
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+ private:
+  void keep(const at::Tensor& parameter);
+
+  Sublayer& sublayer_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> kept_;  // (parameter, its value)
+  at::Tensor alpha_, beta_;                              // the norm's, which rewriting unregisters
+};
+
+}  // namespace slice::detail

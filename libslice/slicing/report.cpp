@@ -1,0 +1,109 @@
+#include "libslice/slicing/report.h"
+
+#include <sys/resource.h>
+#include <torch/version.h>
+
+#include <nlohmann/json.hpp>
+
+#include "libslice/base/detail/file.h"
+
+namespace slice {
+
+using nlohmann::ordered_json;
+
+std::string version() { return LIBSLICE_VERSION; }
+
+int64_t peak_host_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<int64_t>(usage.ru_maxrss) * 1024;  // Linux counts in KiB
+}
+
+namespace {
+
+/// What a search tried and did not take.
+ordered_json rejected_json(const SliceReport& r) {
+  ordered_json rejected = ordered_json::array();
+  for (size_t i = 1; i < r.candidates.size(); ++i) {
+    const Candidate& c = r.candidates[i];
+    rejected.push_back({{"k", c.kept},
+                        {"tied", c.tied},
+                        {"ffn_channels", c.channels},
+                        {"parameters", c.after.total},
+                        {"blocks", c.after.blocks},
+                        {"loss", c.loss ? ordered_json(*c.loss) : ordered_json()}});
+  }
+  return rejected;
+}
+
+}  // namespace
+
+std::string report_json(const SliceReport& r) {
+  ordered_json sites = ordered_json::array();
+  for (const SiteReport& site : r.sites) {
+    sites.push_back({{"index", site.index},
+                     {"name", site.name},
+                     {"hidden_size", site.hidden_size},
+                     {"kept_variance", site.kept_variance},
+                     {"seconds", site.seconds}});
+  }
+  ordered_json json = {
+      {"model", {{"family", r.family}, {"hidden_size", r.hidden_size}, {"layers", r.layers}}},
+      {"plan",
+       {{"k", r.stream_sizes},
+        {"ffn", r.ffn_sizes},
+        {"heads", r.head_counts},
+        {"tied", r.tied},
+        {"rejected", rejected_json(r)}}},
+      {"seed", r.method == "refit" ? ordered_json(r.seed) : ordered_json()},  // slicegpt has none
+      {"dtype", r.dtype},
+      {"device", r.device},
+      {"stream", r.stream},
+      {"method", r.method},
+      {"shortcut", r.shortcut},
+      {"calibration",
+       {{"tokens", r.calibration_tokens},
+        {"sequences", r.calibration_sequences},
+        {"context", r.calibration_context},
+        {"chunk_tokens", r.chunk_tokens},
+        {"sha256", r.calibration_sha256}}},
+      {"sites", sites},
+      {"parameters",
+       {{"before", r.before.total},
+        {"after", r.after.total},
+        {"removed", r.before.total - r.after.total},
+        {"blocks_before", r.before.blocks},
+        {"blocks_after", r.after.blocks},
+        {"blocks_removed", r.before.blocks - r.after.blocks}}},
+  };
+  if (!r.candidates.empty() && r.candidates[0].loss) {
+    json["plan"]["loss"] = *r.candidates[0].loss;
+  }
+  if (r.perplexity_before && r.perplexity_after) {
+    json["perplexity"] = {{"before", *r.perplexity_before}, {"after", *r.perplexity_after}};
+  }
+  if (r.resume) {
+    json["resume"] = {{"layers_found", r.resume->layers_found},
+                      {"layers", r.resume->layers},
+                      {"signal_layer", r.resume->signal_layer},
+                      {"save_every", r.resume->save_every},
+                      {"saves", r.resume->saves},
+                      {"seconds", r.resume->seconds},
+                      {"disk_bytes", r.resume->disk_bytes}};
+  }
+  json["seconds"] = {{"load", r.load_seconds},          {"search", r.search_seconds},
+                     {"gradients", r.gradient_seconds}, {"calibrate", r.calibrate_seconds},
+                     {"eigen", r.eigen_seconds},        {"rewrite", r.rewrite_seconds},
+                     {"refit", r.refit_seconds},        {"save", r.save_seconds},
+                     {"total", r.total_seconds}};
+  json["peak_bytes"] = {{"host", r.peak_host_bytes}, {"device", r.peak_device_bytes}};
+  json["versions"] = {
+      {"libslice", version()}, {"libtorch", TORCH_VERSION}, {"cuda", LIBSLICE_CUDA_VERSION}};
+  return json.dump(2);
+}
+
+void save_report(const SliceReport& report, const std::filesystem::path& path) {
+  detail::write_file(path, report_json(report) + "\n");
+}
+
+}  // namespace slice

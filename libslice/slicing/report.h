@@ -1,0 +1,68 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "libslice/method/plan.h"
+
+namespace slice {
+
+/// What slicing did at one site.
+struct SiteReport {
+  int64_t index = 0;
+  std::string name;          ///< of the sublayer that reads it; "head" for the last
+  int64_t hidden_size = 0;   ///< k
+  double kept_variance = 1;  ///< share of the signal's variance that the k directions keep
+  double seconds = 0;
+};
+
+/// What a run that goes on after a kill keeps, and kept.
+struct ResumeReport {
+  int64_t layers = 0;        ///< of the model, the embeddings and the head counted
+  int64_t layers_found = 0;  ///< of them on the disk already when this process began
+  int64_t signal_layer = 0;  ///< where the signal was saved that it began with; 0: with the tokens
+  int64_t save_every = 0;    ///< layers between two savings of the signal that its cost allows; 0:
+                             ///< too few were measured
+  int64_t saves = 0;         ///< of the signal
+  double seconds = 0;        ///< they took
+  int64_t disk_bytes = 0;    ///< of bases and signals at most, beside the model
+};
+
+/// Everything worth knowing about a slicing run; `slice_report.json` has the same fields.
+struct SliceReport {
+  std::string family, dtype, device, method = "slicegpt", shortcut = "dense";
+  std::string stream = "device";  ///< where the signal lived: stream_place_name
+  int64_t hidden_size = 0, layers = 0;
+  std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
+  bool tied = false;                                          ///< the head is the embedding
+  int64_t calibration_tokens = 0, calibration_sequences = 0, calibration_context = 0;
+  int64_t chunk_tokens = 0;        ///< tokens that passed a sublayer together, at the end
+  std::string calibration_sha256;  ///< of the token ids as little-endian int64, row by row
+  std::vector<SiteReport> sites;
+  std::vector<Candidate> candidates;  ///< of a search: the chosen one first, the others by loss
+  uint64_t seed = 0;
+  ParameterCount before, after;
+  std::optional<double> perplexity_before, perplexity_after;
+  double load_seconds = 0, search_seconds = 0, gradient_seconds = 0, calibrate_seconds = 0,
+         eigen_seconds = 0, rewrite_seconds = 0, refit_seconds = 0, save_seconds = 0,
+         total_seconds = 0;
+  int64_t peak_host_bytes = 0, peak_device_bytes = 0;
+  std::optional<ResumeReport> resume;
+};
+
+/// The JSON text of a report (surface: slice_report.json), versions included.
+std::string report_json(const SliceReport& report);
+
+/// Writes it to a file. @throws Error  names the path and the reason
+void save_report(const SliceReport& report, const std::filesystem::path& path);
+
+/// Most host memory this process ever held resident, in bytes.
+int64_t peak_host_bytes();
+
+/// libslice's version, "major.minor.patch".
+std::string version();
+
+}  // namespace slice

@@ -1,0 +1,194 @@
+#include "libslice/slicing/search.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/decode/detail/prefill.h"
+#include "libslice/method/channels.h"
+#include "libslice/method/gradient.h"
+#include "libslice/model/decoder.h"
+#include "libslice/slicing/detail/refit_model.h"
+#include "libslice/text/calibration.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+/// Kept sizes that are looked at, as shares of D. Beyond them FFN channels are the cheaper thing to
+/// remove at every budget measured (docs/results/quality.md).
+constexpr double kKeptShares[] = {1.0, 0.9722, 0.9445, 0.9167, 0.8889, 0.8334};
+constexpr int64_t kTrialWindows = 32;
+
+/// The configuration of a candidate, channels spread evenly: what its counts need.
+ModelConfig candidate_config(const ModelConfig& dense, SliceOptions options, int64_t kept,
+                             int64_t channels, bool tied) {
+  options.kept = kept;
+  options.keep_tie = tied;
+  options.ffn_sizes.assign(dense.layers, channels / dense.layers);
+  for (int64_t layer = 0; layer < channels % dense.layers; ++layer) ++options.ffn_sizes[layer];
+  return planned_config(dense, options);
+}
+
+/// What a budget bounds, of a configuration: bytes, or parameters.
+double measure(const ModelConfig& config, const SliceOptions& budget) {
+  if (budget.fit_bytes) {
+    return static_cast<double>(
+        inference_bytes(config, budget.fit_weight_bytes, budget.fit_context, budget.fit_batch));
+  }
+  const ParameterCount count = count_parameters(config);
+  return static_cast<double>(budget.remove ? count.total : count.blocks);
+}
+
+/// Whether a tied head is untied, keeps its tie, or both are looked at: block weights are the same
+/// either way, and one of its own is then the better; a stock checkpoint has no map in front of it.
+std::vector<bool> ties(const ModelConfig& dense, const SliceOptions& options) {
+  if (options.keep_tie) return {true};
+  if (!dense.tied_head || options.remove_blocks || options.head == HeadMode::kSlice) return {false};
+  return {false, true};
+}
+
+/// The largest number in [least, all] that fits, where smaller ones fit too; least − 1 if none
+/// does.
+template <typename Fits>
+int64_t most_channels(int64_t least, int64_t all, Fits&& fits) {
+  int64_t low = least - 1, high = all;
+  while (low < high) {
+    const int64_t middle = (low + high + 1) / 2;
+    if (fits(middle)) {
+      low = middle;
+    } else {
+      high = middle - 1;
+    }
+  }
+  return low;
+}
+
+double bound(const ModelConfig& dense, const SliceOptions& budget) {
+  SLICE_CHECK(budget.budgeted(), "budget: want one of remove, remove_blocks and fit");
+  if (budget.fit_bytes) return static_cast<double>(*budget.fit_bytes);
+  const double fraction = budget.remove ? *budget.remove : *budget.remove_blocks;
+  SLICE_CHECK(fraction > 0 && fraction < 1, "budget: want a fraction in (0, 1), got {}", fraction);
+  return measure(dense, budget) * (1 - fraction);
+}
+
+}  // namespace
+
+std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options) {
+  check_options(options);
+  const double most = bound(dense, options);
+  const int64_t step = options.head == HeadMode::kSlice ? dense.layers : 1;
+  const int64_t all = dense.layers * dense.ffn_size / step,
+                least = dense.layers * ((dense.ffn_size + 5) / 6) / step;
+  std::vector<Candidate> found;
+  for (const bool tied : ties(dense, options)) {
+    int64_t last = 0;
+    for (const double share : kKeptShares) {
+      const int64_t kept = share == 1.0 ? dense.hidden_size
+                                        : static_cast<int64_t>(share * dense.hidden_size) /
+                                              options.round * options.round;
+      if (kept < 1 || kept == last) continue;
+      last = kept;
+      const auto config = [&](int64_t channels) {
+        return candidate_config(dense, options, kept, channels * step, tied);
+      };
+      const int64_t channels = most_channels(
+          least, all, [&](int64_t some) { return measure(config(some), options) <= most; });
+      if (channels < least) continue;
+      const ModelConfig widest = config(channels);
+      const bool whole = kept == dense.hidden_size;  // has its tie either way: listed once
+      if (!whole || found.empty() || found.front().kept != kept)
+        found.push_back(
+            {kept, channels * step, widest.tied_head, count_parameters(widest), std::nullopt});
+      if (channels == all) break;  // smaller ones would remove more than was asked
+    }
+  }
+  SLICE_CHECK(!found.empty(),
+              "budget: no plan reaches it: the smallest that is tried keeps {} of "
+              "{} FFN channels",
+              least * step, all * step);
+  return found;
+}
+
+SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions& options,
+                         const OnProgress& on_progress, const ProcessGroup& group) {
+  const at::NoGradGuard no_grad;
+  SLICE_CHECK(options.method == Method::kRefit, "budget: the slicegpt method has no search");
+  DecoderImpl& decoder = model.decoder();
+  SearchResult result;
+  result.tried = candidates(decoder.config(), options);
+  if (result.tried.size() > 1) check_trial_windows(tokens);  // before the gradients' work
+  ModelAdapter adapter = decoder.adapter();
+  result.gammas = gradient_covariances(adapter, gradient_windows(tokens, options), options.seed,
+                                       on_progress, group);
+  const Tensor windows = select_windows(tokens, {.samples = kTrialWindows});
+  const std::vector<Tensor> scores = channel_scores(adapter, windows, result.gammas, group);
+  const ModelConfig dense = decoder.config();
+  const double most = bound(dense, options);
+  const int64_t networks = std::ssize(scores);
+  // A channel of the last layer may cost more than others: what was counted with channels spread
+  // evenly is counted again.
+  const auto plan = [&](Candidate& candidate) {
+    SliceOptions planned = options;
+    planned.remove = planned.remove_blocks = std::nullopt;
+    planned.fit_bytes = std::nullopt;
+    planned.kept = candidate.kept;
+    planned.keep_tie = candidate.tied;
+    for (;; --candidate.channels) {
+      if (options.head == HeadMode::kSlice) {
+        planned.ffn_sizes.assign(networks, candidate.channels / networks);
+      } else {
+        planned.ffn_sizes = allocate_channels(scores, candidate.channels);
+      }
+      const ModelConfig config = planned_config(dense, planned);
+      candidate.after = count_parameters(config);
+      if (measure(config, options) <= most) return planned;
+    }
+  };
+  const auto trials = std::ssize(result.tried);
+  for (int64_t i = 0; i < trials; ++i) {
+    Candidate& candidate = result.tried[i];
+    if (trials > 1)
+      candidate.loss = refit_trial(adapter, windows, plan(candidate), result.gammas, group);
+    if (on_progress) on_progress({.phase = "search", .step = i + 1, .steps = trials});
+  }
+  std::stable_sort(result.tried.begin(), result.tried.end(),
+                   [](const Candidate& a, const Candidate& b) {
+                     return a.loss.value_or(0) < b.loss.value_or(0);
+                   });
+  result.options = plan(result.tried.front());
+  return result;
+}
+
+int64_t inference_bytes(const ModelConfig& c, int64_t weight_bytes, int64_t context,
+                        int64_t batch) {
+  constexpr int64_t kContext = int64_t{700} << 20;  // CUDA's context, its modules, cuBLAS
+  constexpr int64_t kFloat = 4;
+  constexpr int64_t kPlannedHead = 256;  // detail/decode_plan.h
+  const int64_t tokens = context * batch;
+  const int64_t cached = 2 * c.layers * c.kv_heads * c.head_size * tokens;
+  int64_t width = 0;
+  for (int64_t layer = 0; layer < c.layers; ++layer) width = std::max(width, c.ffn_width(layer));
+  const int64_t hidden = (c.gated_mlp ? 3 : 2) * width;
+  // A prompt's activations, FFN and attention together: LibTorch's cache keeps the blocks of both,
+  // since neither's fit the other's sizes. Without flash attention keys and values of grouped heads
+  // are repeated, and a chunk behind the first has a mask (ops_cuda_prefill.cpp). Where decoding
+  // has no plan, prompts pass through the modules, all at once, their queries turned in float32.
+  const int64_t repeated = c.kv_heads < c.heads ? 2 * c.heads * c.head_size : 0;
+  const int64_t at_once = std::min(tokens, detail::kPrefillTokens);
+  const bool is_flash = weight_bytes == 2 && c.head_size % 8 == 0;
+  const int64_t mask = context > detail::kPrefillTokens ? 2 * at_once * context : 0;
+  const int64_t passing =
+      c.maps_head() || c.head_size > kPlannedHead
+          ? tokens * (hidden + 13 * c.hidden_size + repeated)
+          : at_once * (hidden + 7 * c.hidden_size) + (is_flash ? 0 : tokens * repeated + mask);
+  const int64_t logits = batch * c.vocabulary_size;
+  return weight_bytes * (count_parameters(c).total + cached + passing) + kFloat * logits + kContext;
+}
+
+}  // namespace slice

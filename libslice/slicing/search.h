@@ -1,0 +1,45 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "libslice/base/progress.h"
+#include "libslice/device/process_group.h"
+#include "libslice/method/plan.h"
+#include "libslice/model/config.h"
+
+namespace slice {
+
+class Model;
+
+/// The candidates for a budget, from sizes alone: kept sizes from D downwards, each with as many
+/// FFN channels as the budget leaves it. At most eight.
+///
+/// @param options  exactly one of remove, remove_blocks and fit_bytes; its form of shortcuts, head
+/// and rounding; slice, kept and ffn_sizes are not looked at
+/// @throws ShapeError  a budget out of range, or one that no candidate reaches
+std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options);
+
+/// The plan for a budget that loses least: every candidate is tried on some of the calibration
+/// windows (refit_trial), the best is taken. Gradient covariances and the ranking of channels are
+/// computed once and re-used. With HeadMode::kSlice every layer keeps as many channels as the
+/// others, so that the result is a stock checkpoint.
+struct SearchResult {
+  SliceOptions options;          ///< of the chosen plan: kept, ffn_sizes
+  std::vector<Candidate> tried;  ///< all candidates, the chosen one first
+  std::vector<at::Tensor> gammas;
+};
+
+/// @param tokens  (N, T) int64; fewer than eight windows leave nothing to hold out: refused
+/// @throws ShapeError  as candidates; a method other than kRefit
+/// Cost: the gradients, a dense pass, and at most eleven trials on 32 windows.
+SearchResult search_plan(Model& model, const at::Tensor& tokens, const SliceOptions& options,
+                         const OnProgress& on_progress = {}, const ProcessGroup& group = {});
+
+/// Bytes of a device that running a model takes: weights, keys and values of `context` tokens of
+/// `batch` sequences, the widest activations of one prefill, CUDA's context and libraries.
+int64_t inference_bytes(const ModelConfig& config, int64_t weight_bytes, int64_t context,
+                        int64_t batch);
+
+}  // namespace slice

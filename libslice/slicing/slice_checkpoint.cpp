@@ -1,0 +1,144 @@
+#include "libslice/slicing/slice_checkpoint.h"
+
+#include <ATen/ATen.h>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/sha256.h"
+#include "libslice/base/detail/stopwatch.h"
+#include "libslice/base/detail/tensor_text.h"
+#include "libslice/checkpoint/fingerprint.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/device/detail/memory.h"
+#include "libslice/device/device.h"
+#include "libslice/method/gradient.h"
+#include "libslice/method/signal.h"
+#include "libslice/model/decoder.h"
+#include "libslice/slicing/detail/layer_hooks.h"
+#include "libslice/slicing/detail/refit_model.h"
+#include "libslice/slicing/detail/resume_journal.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+/// What decides the files that a run writes.
+detail::SliceRecord::Identity identity(const Checkpoint& checkpoint, const Tensor& tokens,
+                                       const SliceOptions& options, const ModelConfig& sliced,
+                                       const PassOptions& pass, at::Device device,
+                                       at::ScalarType held, at::ScalarType written) {
+  std::vector<int64_t> sizes(sliced.sites());
+  for (int64_t site = 0; site < sliced.sites(); ++site) sizes[site] = sliced.stream_size(site);
+  return {{"libslice", version()},
+          {"checkpoint", detail::fingerprint(checkpoint.path())},
+          {"calibration", fmt::format("{} windows of {} tokens, {}", tokens.size(0), tokens.size(1),
+                                      detail::sha256(tokens))},
+          {"plan", fmt::format("hidden sizes {}", fmt::join(sizes, " "))},
+          {"chunk size", fmt::format("{}", options.chunk_tokens)},
+          {"device", device.is_cuda() ? "cuda" : "cpu"},
+          {"dtype",
+           fmt::format("{}, written as {}", detail::dtype_name(held), detail::dtype_name(written))},
+          {"shard size", fmt::format("{}", pass.shard_bytes)}};
+}
+
+/// Γ of every site, of weights that come and go. (mathematics §5b.1)
+std::vector<Tensor> gammas_of(const ModelAdapter& model, const Tensor& tokens,
+                              const SliceOptions& options, const OnProgress& on_progress,
+                              detail::LayerReader& reader, int64_t sublayers) {
+  const HeldWeights weights{sublayers,
+                            [&](int64_t first, int64_t last) { reader.hold(first, last); }};
+  std::vector<Tensor> gammas = gradient_covariances(model, gradient_windows(tokens, options),
+                                                    options.seed, on_progress, {}, weights);
+  reader.release();
+  return gammas;
+}
+
+void check_passable(const SliceOptions& options) {
+  SLICE_CHECK(!options.budgeted(), "layer by layer: want a kept size, a budget is searched for");
+  SLICE_CHECK(options.method == Method::kSliceGpt ||
+                  (!options.keep_tie && options.shortcut_form() != ShortcutForm::kDiagonal),
+              "layer by layer: diagonal shortcuts turn what was written before, and the map of a "
+              "tied head needs the embedding: neither works so");
+}
+
+}  // namespace
+
+SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
+                             const SliceOptions& options, const std::filesystem::path& directory,
+                             const PassOptions& pass, const Tokenizer* tokenizer,
+                             const OnProgress& on_progress) {
+  const at::NoGradGuard no_grad;
+  const detail::Stopwatch total;
+  const ModelConfig& dense = checkpoint.config();
+  const std::string file = checkpoint.path().string();
+  check_passable(options);
+  const bool refit = options.method == Method::kRefit;
+  SLICE_CHECK(!refit || pass.journal.empty(), "journal: slicegpt goes on after a kill, refit not");
+  SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
+  Stream::check_tokens(tokens);
+  const at::Device device = choose_device(pass.device.str());
+  const std::optional<at::ScalarType> stored = stored_dtype(checkpoint);
+  SLICE_FORMAT_CHECK(stored || (pass.written && (device.is_cpu() || pass.dtype)),
+                     "{}: a quantised file does not say what to hold and write its weights as: "
+                     "give a dtype",
+                     file);
+  const at::ScalarType held =
+      pass.dtype.value_or(device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
+  const at::ScalarType written = pass.written ? *pass.written : *stored;
+  const ModelConfig sliced = planned_config(dense, options);
+
+  SLICE_FORMAT_CHECK(tokenizer == nullptr || tokenizer->vocabulary_size() <= dense.vocabulary_size,
+                     "{}: its tokenizer has {} tokens, the embedding {} rows", file,
+                     tokenizer == nullptr ? 0 : tokenizer->vocabulary_size(),
+                     dense.vocabulary_size);
+  DecoderImpl decoder(dense);
+  check_entries(decoder, checkpoint);
+  if (options.rotates(dense.hidden_size)) decoder.prepare_head();
+  SliceReport report;
+  std::optional<detail::SliceRecord> record;
+  if (!pass.journal.empty()) {
+    record.emplace(pass.journal,
+                   identity(checkpoint, tokens, options, sliced, pass, device, held, written),
+                   dense.layers + 2, dense.parallel_block ? 1 : 2, pass.save_every);
+  }
+  detail::name_memory("slicing layer by layer", device, [&] {
+    detail::LayerReader reader(decoder, checkpoint, device, held);
+    ModelAdapter adapter = decoder.adapter();
+    check_adapter(adapter, options.rotates(dense.hidden_size));
+    std::vector<Tensor> gammas;
+    double gradient_seconds = 0;
+    if (refit) {
+      const detail::Charge charge(gradient_seconds);
+      gammas = gammas_of(adapter, tokens, options, on_progress, reader,
+                         detail::held_layers(dense, device, held) * (dense.parallel_block ? 1 : 2));
+    }
+    const double read_before = reader.seconds();
+    detail::LayerPassage weights(decoder, reader, sliced, directory, device, written,
+                                 pass.shard_bytes, record ? &*record : nullptr);
+    detail::Passage passage = weights.passage();
+    passage.scratch = directory;
+    report = refit ? detail::refit_sublayers(adapter, tokens, options, on_progress, gammas, passage)
+                   : detail::slice_sublayers(adapter, tokens, options, on_progress, passage);
+    weights.finish();
+    report.gradient_seconds = gradient_seconds;
+    report.load_seconds = reader.seconds() - read_before;  // the gradients' is in theirs
+    report.save_seconds = weights.leave_seconds();
+  });
+  write_description(sliced, written, tokenizer, directory);
+
+  if (record) report.resume = record->report();
+  report.family = dense.family;
+  report.layers = dense.layers;
+  report.head_counts.assign(dense.layers, dense.heads);
+  if (report.ffn_sizes.empty()) report.ffn_sizes.assign(dense.layers, dense.ffn_size);
+  report.tied = sliced.tied_head;
+  report.before = count_parameters(dense);
+  report.after = count_parameters(sliced);
+  report.total_seconds = total.seconds();
+  report.peak_host_bytes = peak_host_bytes();
+  report.peak_device_bytes = peak_device_bytes(device);
+  return report;
+}
+
+}  // namespace slice

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libslice/text/tokenizer.h"
+
+namespace slice {
+
+/// Which windows of a long text are taken.
+enum class WindowOrder {
+  kSpread,  ///< evenly over the whole text
+  kFirst,   ///< the first N
+};
+
+struct WindowOptions {
+  int64_t context = 2048;                         ///< T, tokens a window
+  std::optional<int64_t> samples = std::nullopt;  ///< N at most; all that fit when absent
+  WindowOrder order = WindowOrder::kSpread;
+  std::optional<bool> bos =
+      std::nullopt;  ///< once in front of the text; the tokenizer's rule when absent
+};
+
+/// Reads UTF-8 text: plain, `.jsonl` with a "text" field, `.json` of Alpaca records (instruction,
+/// input, output: `instruction + ("\n" + input if input) + "\n" + output`), records joined by a
+/// blank line; "-" is stdin.
+/// @throws FormatError  missing, empty, not UTF-8 (byte offset), a record without its fields (line
+/// or index).
+std::string read_text(const std::string& path);
+
+/// Encodes a text whole and cuts it into consecutive, non-overlapping windows; the rest is dropped.
+///
+/// @return (N, T) int64, CPU. N is fewer than asked when the text is short.
+/// @throws ShapeError   fewer tokens than one context (says both), context < 2, samples < 1.
+/// @throws FormatError  not UTF-8; `bos` asked of a tokenizer without one.
+at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,
+                         const WindowOptions& options = {});
+
+/// Of all windows (N, T) of a text, the ones that `options` asks for: at most `samples`, in its
+/// order.
+/// @return  (n, T). @throws ShapeError  samples < 1.
+at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& options);
+
+}  // namespace slice

@@ -1,0 +1,68 @@
+#include "libslice/text/detail/normalizer.h"
+
+#include "libslice/base/detail/unicode.h"
+
+namespace slice::detail {
+namespace {
+
+void squeeze_inplace(std::string& text, std::string_view from) {
+  std::string result;
+  result.reserve(text.size());
+  bool after = true;
+  for (std::string_view rest = text; !rest.empty();) {
+    const bool here = !from.empty() && rest.starts_with(from);
+    const size_t size = here ? from.size() : 1;
+    if (!here || !after) result += rest.substr(0, size);
+    after = here;
+    rest.remove_prefix(size);
+  }
+  text = std::move(result);
+}
+
+}  // namespace
+
+void replace_all_inplace(std::string& text, std::string_view from, std::string_view to) {
+  size_t at = from.empty() ? std::string::npos : text.find(from);
+  if (at == std::string::npos) return;
+  std::string result;
+  result.reserve(text.size());
+  size_t last = 0;
+  for (; at != std::string::npos; at = text.find(from, last)) {
+    result.append(text, last, at - last).append(to);
+    last = at + from.size();
+  }
+  text = std::move(result.append(text, last));
+}
+
+std::string rewritten(std::string text, const std::vector<Rewrite>& rewrites, bool at_start) {
+  for (const Rewrite& rewrite : rewrites) {
+    switch (rewrite.kind) {
+      case Rewrite::Kind::kNfc:
+        text = to_nfc(text);
+        break;
+      case Rewrite::Kind::kReplace:
+        replace_all_inplace(text, rewrite.from, rewrite.to);
+        break;
+      case Rewrite::Kind::kPrepend:
+        if (!text.empty()) text.insert(0, rewrite.to);
+        break;
+      case Rewrite::Kind::kPrependAtStart:
+        if (!at_start) break;
+        [[fallthrough]];
+      case Rewrite::Kind::kPrependUnlessThere:
+        if (!text.empty() && !text.starts_with(rewrite.to)) text.insert(0, rewrite.to);
+        break;
+      case Rewrite::Kind::kSqueeze:
+        squeeze_inplace(text, rewrite.from);
+        break;
+      case Rewrite::Kind::kTrimEnd:
+        while (!rewrite.from.empty() && text.ends_with(rewrite.from)) {
+          text.resize(text.size() - rewrite.from.size());
+        }
+        break;
+    }
+  }
+  return text;
+}
+
+}  // namespace slice::detail

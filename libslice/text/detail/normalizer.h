@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "libslice/text/bpe.h"
+
+namespace slice::detail {
+
+void replace_all_inplace(std::string& text, std::string_view from, std::string_view to);
+
+/// The text after all rewrites, in order. @param at_start  the text begins where the whole text
+/// begins.
+std::string rewritten(std::string text, const std::vector<Rewrite>& rewrites, bool at_start);
+
+}  // namespace slice::detail

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "libslice/text/bpe.h"
+
+namespace slice::detail {
+
+/// A SentencePiece vocabulary as `tokenizer.model` and GGUF files hold it; the vectors go by id.
+struct Pieces {
+  /// (SentencePiece, sentencepiece_model.proto; GGUF specification, tokenizer.ggml.token_type)
+  enum Type : int64_t {
+    kNormal = 1,
+    kUnknown = 2,
+    kControl = 3,
+    kUserDefined = 4,
+    kUnused = 5,
+    kByte = 6
+  };
+
+  std::vector<std::string> texts;
+  std::vector<float> scores;
+  std::vector<int64_t> types;
+};
+
+/// Makes the definition (its source named) one of these pieces, except for its rewrites, bos and
+/// eos: two neighbours that make a piece are joined, the highest score first; a character that is
+/// no piece falls back to its bytes where all 256 are pieces, else to the unknown piece. Controls
+/// become special tokens.
+/// @throws FormatError  a score that is NaN, an unknown type, a byte piece not `<0xNN>`, a second
+///         unknown piece, or a piece with a character that is itself none.
+void define_pieces(Pieces pieces, BpeDefinition& definition);
+
+/// The piece's text with spaces for U+2581.
+std::string unescaped_piece(std::string piece);
+
+}  // namespace slice::detail

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <string_view>
+
+#include "libslice/text/jinja/value.h"
+
+namespace slice::detail::jinja {
+
+/// subject | name(arguments). @throws Failure  a filter that is not supported (names it).
+Value apply_filter(std::string_view name, const Value& subject, const Arguments& arguments,
+                   Meter& meter);
+
+/// subject is name(arguments). @throws Failure  a test that is not supported (names it).
+bool apply_test(std::string_view name, const Value& subject, const Arguments& arguments,
+                Meter& meter);
+
+}  // namespace slice::detail::jinja

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <string_view>
+
+#include "libslice/text/jinja/value.h"
+
+namespace slice::detail::jinja {
+
+/// + - * / // % with Python's meaning, ~ joining texts.
+/// @throws Failure  kinds that do not go together, a division by zero, an integer past 64 bits.
+Value binary(std::string_view sign, const Value& left, const Value& right, Meter& meter);
+
+/// == != < <= > >= "in" "not in".
+bool compare(std::string_view sign, const Value& left, const Value& right, Meter& meter);
+
+Value negated(const Value& value);
+
+/// What looking for `needle` costs; before it is looked for.
+void charge_search(std::string_view text, std::string_view needle, Meter& meter);
+
+}  // namespace slice::detail::jinja

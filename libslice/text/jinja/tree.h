@@ -1,0 +1,98 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "libslice/text/jinja/value.h"
+
+namespace slice::detail::jinja {
+
+struct Expression;
+using ExpressionPtr = std::unique_ptr<const Expression>;
+
+struct Expression {
+  enum class Kind {
+    kConstant,     ///< value
+    kName,         ///< text
+    kAttribute,    ///< parts[0].text
+    kSubscript,    ///< parts[0][parts[1]]
+    kSlice,        ///< parts[0][parts[1]:parts[2]:parts[3]], the last three may be null
+    kCall,         ///< parts[0](the other parts)
+    kFilter,       ///< parts[0] | text(the other parts)
+    kTest,         ///< parts[0] is text(the other parts)
+    kList,         ///< [parts]
+    kTuple,        ///< (parts)
+    kDict,         ///< {parts[0]: parts[1], …}
+    kUnary,        ///< text is "not", "-" or "+"
+    kBinary,       ///< parts[0] text parts[1]
+    kCompare,      ///< parts[0] labels[0] parts[1] labels[1] parts[2] …
+    kAnd,          ///< parts[0] and parts[1]
+    kOr,           ///< parts[0] or parts[1]
+    kConditional,  ///< parts[1] if parts[0] else parts[2], which may be null
+  };
+  Kind kind;
+  int line;
+  int depth = 1;
+  std::string text = {};
+  Value value = {};
+  std::vector<ExpressionPtr> parts = {};
+  /// kCall, kFilter, kTest: for each argument its name, empty for one without.
+  std::vector<std::string> labels = {};
+};
+
+struct Statement;
+using Body = std::vector<Statement>;
+
+/// What a loop or a `set` assigns to: a name, several names, or a member of a namespace.
+struct Target {
+  std::vector<std::string> names;
+  bool unpacks = false;
+  std::string member = {};
+};
+
+struct Data {
+  std::string text;
+};
+struct Output {
+  ExpressionPtr value;
+};
+struct If {
+  struct Branch {
+    ExpressionPtr condition;
+    Body body;
+  };
+  std::vector<Branch> branches;
+  Body otherwise;
+};
+struct For {
+  Target target;
+  ExpressionPtr items, condition;  ///< the condition may be null
+  Body body, otherwise;
+};
+struct Set {
+  Target target;
+  ExpressionPtr value;  ///< null: what the body writes
+  Body body;
+};
+struct Macro {
+  std::string name;
+  std::vector<std::string> parameters;
+  std::vector<ExpressionPtr> defaults;  ///< null for a parameter without one
+  Body body;
+};
+/// The part of a conversation that the model wrote; marks it for training, nothing here.
+struct Generation {
+  Body body;
+};
+struct Break {};
+struct Continue {};
+
+struct Statement {
+  int line;
+  std::variant<Data, Output, If, For, Set, Macro, Generation, Break, Continue> node;
+};
+
+}  // namespace slice::detail::jinja

@@ -1,0 +1,32 @@
+#include "libslice/text/sources/merge_line.h"
+
+#include "libslice/base/detail/check.h"
+
+namespace slice::detail {
+
+MergeTable::Merge make_merge(const std::string& left, const std::string& right,
+                             const TextMap<int32_t>& ids, int32_t priority,
+                             const std::string& where) {
+  const auto id_of = [&](const std::string& token) {
+    const auto found = ids.find(token);
+    SLICE_FORMAT_CHECK(found != ids.end(), "{}: '{}' is no token", where, token);
+    return found->second;
+  };
+  return {id_of(left), id_of(right), id_of(left + right), priority};
+}
+
+MergeTable::Merge read_merge_line(const std::string& line, const TextMap<int32_t>& ids,
+                                  int32_t priority, const std::string& where) {
+  size_t space = line.find(' ');
+  SLICE_FORMAT_CHECK(space != std::string::npos, "{}: '{}': want two tokens with a space between",
+                     where, line);
+  for (size_t at = space; at != std::string::npos; at = line.find(' ', at + 1)) {
+    const std::string left = line.substr(0, at), right = line.substr(at + 1);
+    if (!ids.contains(left) || !ids.contains(right) || !ids.contains(left + right)) continue;
+    space = at;
+    break;
+  }
+  return make_merge(line.substr(0, space), line.substr(space + 1), ids, priority, where);
+}
+
+}  // namespace slice::detail

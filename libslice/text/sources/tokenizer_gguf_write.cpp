@@ -1,0 +1,105 @@
+#include "libslice/text/sources/tokenizer_gguf_write.h"
+
+#include <algorithm>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/text/detail/byte_alphabet.h"
+#include "libslice/text/detail/normalizer.h"
+#include "libslice/text/detail/pieces.h"
+#include "libslice/text/detail/pre_tokenizer.h"
+#include "libslice/text/sources/tokenizer_json.h"
+
+namespace slice::detail {
+namespace {
+
+using Alphabet = BpeDefinition::Alphabet;
+
+std::vector<std::string> written_tokens(const BpeDefinition& definition, int64_t vocabulary) {
+  std::vector<std::string> tokens = definition.tokens;
+  if (definition.alphabet == Alphabet::kCharacters) {
+    for (std::string& token : tokens) replace_all_inplace(token, definition.space_mark, kSpaceMark);
+  }
+  for (int64_t id = std::ssize(tokens); id < vocabulary; ++id)
+    tokens.push_back(fmt::format("[PAD{}]", id));
+  return tokens;
+}
+
+std::vector<int32_t> token_types(const BpeDefinition& definition, int64_t vocabulary) {
+  std::vector<int32_t> types(std::max<int64_t>(vocabulary, std::ssize(definition.tokens)),
+                             Pieces::kUnused);
+  std::fill_n(types.begin(), definition.tokens.size(), static_cast<int32_t>(Pieces::kNormal));
+  if (definition.byte_fallback) {
+    for (size_t id = 0; id < definition.tokens.size(); ++id)
+      if (byte_of_token(definition.tokens[id])) types[id] = Pieces::kByte;
+  }
+  for (const AddedToken& token : definition.added)
+    types[token.id] = token.special ? Pieces::kControl : Pieces::kUserDefined;
+  if (definition.unknown && definition.alphabet == Alphabet::kCharacters)
+    types[*definition.unknown] = Pieces::kUnknown;
+  return types;
+}
+
+void write_byte_level(const BpeDefinition& definition, const std::vector<std::string>& tokens,
+                      GgufHeader& header) {
+  const std::string words = pre_tokenizer_name(definition);
+  SLICE_FORMAT_CHECK(!words.empty(),
+                     "{}: llama.cpp has no pre-tokenizer that is known to cut these words",
+                     definition.source);
+  header.text("tokenizer.ggml.model", "gpt2");
+  header.text("tokenizer.ggml.pre", words);
+  std::vector<MergeTable::Merge> merges = definition.merges;
+  std::ranges::stable_sort(merges, {}, &MergeTable::Merge::priority);
+  std::vector<std::string> lines;
+  lines.reserve(merges.size());
+  for (const MergeTable::Merge& merge : merges)
+    lines.push_back(tokens[merge.left] + " " + tokens[merge.right]);
+  header.texts("tokenizer.ggml.merges", lines);
+}
+
+void write_pieces(const BpeDefinition& definition, const std::vector<std::string>& tokens,
+                  GgufHeader& header) {
+  SLICE_FORMAT_CHECK(definition.byte_fallback,
+                     "{}: llama.cpp wants byte tokens in a vocabulary of characters",
+                     definition.source);
+  header.text("tokenizer.ggml.model", "llama");
+  header.text("tokenizer.ggml.pre", "default");
+  std::vector<int32_t> first(tokens.size(), -1);  // priority of the first merge that gives a token
+  for (const MergeTable::Merge& merge : definition.merges) {
+    int32_t& known = first[merge.merged];
+    known = known < 0 ? merge.priority : std::min(known, merge.priority);
+  }
+  std::vector<float> scores;
+  scores.reserve(tokens.size());
+  for (const int32_t priority : first) scores.push_back(-static_cast<float>(std::max(priority, 0)));
+  header.reals("tokenizer.ggml.scores", scores);
+  header.flag("tokenizer.ggml.add_space_prefix", definition.strip_leading_space);
+}
+
+}  // namespace
+
+void write_gguf_tokenizer(const BpeDefinition& definition, int64_t vocabulary, GgufHeader& header) {
+  const std::vector<std::string> tokens = written_tokens(definition, vocabulary);
+  if (definition.alphabet == Alphabet::kBytes) {
+    write_byte_level(definition, tokens, header);
+  } else {
+    write_pieces(definition, tokens, header);
+  }
+  header.texts("tokenizer.ggml.tokens", tokens);
+  header.numbers("tokenizer.ggml.token_type", token_types(definition, vocabulary));
+  header.flag("tokenizer.ggml.add_bos_token", definition.adds_bos);
+  if (definition.unknown)
+    header.number("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*definition.unknown));
+  if (definition.padding)
+    header.number("tokenizer.ggml.padding_token_id", static_cast<uint32_t>(*definition.padding));
+  if (!definition.chat_template.empty())
+    header.text("tokenizer.chat_template", definition.chat_template);
+}
+
+void write_gguf_special_tokens(std::optional<int64_t> bos, const std::vector<int64_t>& eos,
+                               GgufHeader& header) {
+  if (bos) header.number("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(*bos));
+  if (!eos.empty()) header.number("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(eos[0]));
+  if (eos.size() > 1) header.number("tokenizer.ggml.eot_token_id", static_cast<uint32_t>(eos[1]));
+}
+
+}  // namespace slice::detail

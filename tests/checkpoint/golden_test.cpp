@@ -1,0 +1,158 @@
+// Parity with Hugging Face Transformers, on the tiny checkpoints that tests/data/make_tiny_llama.py
+// and make_tiny_families.py wrote, and with our modeling file there on those of
+// make_tiny_sliced.py.
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+#include <filesystem>
+
+#include "libslice/checkpoint/model.h"
+#include "libslice/decode/generator.h"
+#include "libslice/format/safetensors.h"
+#include "libslice/model/decoder.h"
+#include "libslice/slicing/slice_model.h"
+#include "tests/support/matchers.h"
+#include "tests/support/reference.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+/// A tiny checkpoint with what Transformers computed from it in float32.
+struct Golden {
+  explicit Golden(const std::string& name)
+      : path(std::filesystem::path(SLICE_TEST_DATA_DIR) / name), file(path / "golden.safetensors") {
+    const Tensor ids = file.read("prompt"), text = file.read("greedy");
+    prompt.assign(ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + ids.numel());
+    greedy.assign(text.const_data_ptr<int64_t>(), text.const_data_ptr<int64_t>() + text.numel());
+  }
+  std::filesystem::path path;
+  SafetensorsFile file;
+  Tensor tokens = file.read("tokens"), logits = file.read("logits");  // (2, 24), (2, 24, V)
+  std::vector<int64_t> prompt, greedy;                                // 8, 64
+};
+
+constexpr const char* kNames[] = {"tiny_llama_gqa",          "tiny_llama_tied_biased",
+                                  "tiny_llama_sharded_bf16", "tiny_llama3_scaled",
+                                  "tiny_mistral_window",     "tiny_qwen2",
+                                  "tiny_qwen2_window",       "tiny_opt",
+                                  "tiny_opt_bare",           "tiny_phi",
+                                  "tiny_sliced_llama",       "tiny_sliced_mistral",
+                                  "tiny_sliced_qwen2",       "tiny_sliced_opt",
+                                  "tiny_sliced_phi",         "tiny_sliced_tied"};
+
+TEST_CASE("logits equal those of Transformers, whole and in pieces through the cache") {
+  for (const char* name : kNames) {
+    INFO(name);
+    const Golden golden(name);
+    const Model model = load_model(golden.path);
+    CHECK(model.decoder().dtype() == at::kFloat);
+    CHECK(relative_difference(model.decoder().forward(golden.tokens), golden.logits) < 1e-4);
+    Generator generator(model, 24, 2);
+    int64_t end = 0;
+    for (const int64_t T : {7, 1, 1, 10, 5}) {
+      end += T;
+      const Tensor last = generator.feed(golden.tokens.slice(1, end - T, end));
+      CHECK(relative_difference(last, golden.logits.select(1, end - 1)) < 1e-4);
+    }
+  }
+}
+
+TEST_CASE("64 greedy tokens equal those of Transformers, with and without the cache") {
+  for (const char* name : kNames) {
+    INFO(name);
+    const Golden golden(name);
+    REQUIRE(golden.greedy.size() == 64);
+    const Model model = load_model(golden.path);
+    CHECK(generate(model, golden.prompt, {.max_tokens = 64}) == golden.greedy);
+    std::vector<int64_t> ids = golden.prompt;
+    for (int i = 0; i < 64; ++i) {
+      const Tensor logits = model.decoder().forward(at::tensor(ids, at::kLong).unsqueeze(0));
+      ids.push_back(logits[0][-1].argmax().item<int64_t>());
+    }
+    CHECK(std::vector<int64_t>(ids.begin() + 8, ids.end()) == golden.greedy);
+  }
+}
+
+TEST_CASE("the float64 oracle of these tests agrees with Transformers too") {
+  for (const char* name : {"tiny_llama_gqa", "tiny_llama_tied_biased", "tiny_llama_sharded_bf16"}) {
+    INFO(name);
+    const Golden golden(name);
+    const Model model = load_model(golden.path, {.dtype = at::kDouble});
+    const Weights weights = weights_of(model.decoder());
+    for (int64_t i = 0; i < 2; ++i) {
+      CHECK(relative_difference(logits_reference(model.config(), weights, golden.tokens[i]),
+                                golden.logits[i]) < 1e-4);
+    }
+  }
+}
+
+TEST_CASE("the stored dtype of a checkpoint is its own") {
+  CHECK(load_model(Golden("tiny_llama_gqa").path).stored_dtype() == at::kFloat);
+  CHECK(load_model(Golden("tiny_llama_sharded_bf16").path).stored_dtype() == at::kBFloat16);
+}
+
+TEST_CASE("a checkpoint of Transformers, loaded and saved, holds the same tensors") {
+  const auto checkpoint = GENERATE("tiny_llama_tied_biased", "tiny_qwen2", "tiny_opt", "tiny_phi");
+  INFO(checkpoint);
+  const Golden golden(checkpoint);
+  const TemporaryDirectory directory;
+  save_model(load_model(golden.path), directory.path() / "again");
+  const SafetensorsFile before(golden.path / "model.safetensors"),
+      after(directory.path() / "again/model.safetensors");
+  REQUIRE(before.tensors().size() == after.tensors().size());
+  for (const auto& [name, entry] : before.tensors()) {
+    INFO(name);
+    REQUIRE(after.tensors().contains(name));
+    CHECK(bit_difference(after.read(name), before.read(name)) == "");
+  }
+}
+
+TEST_CASE("k = D keeps every checkpoint of Transformers, k = D - 1 those with a LayerNorm") {
+  for (const char* name : kNames) {
+    INFO(name);
+    const Golden golden(name);
+    const Model dense = load_model(golden.path, {.dtype = at::kDouble});
+    if (dense.config().sliced()) continue;
+    const Tensor logits = dense.decoder().forward(golden.tokens);  // (2, 24, V)
+    const int64_t D = dense.config().hidden_size;
+    for (const int64_t deleted : {0, 1}) {
+      Model model = load_model(golden.path, {.dtype = at::kDouble});
+      const double fraction = static_cast<double>(deleted) / static_cast<double>(D);
+      const SliceReport report =
+          slice_model(model, random_tokens(dense.config(), 8, 24),
+                      {.method = Method::kSliceGpt, .slice = fraction, .round = 1});
+      REQUIRE(report.stream_sizes[0] == D - deleted);
+      const double damage = relative_difference(model.decoder().forward(golden.tokens), logits);
+      if (deleted == 0 || dense.config().norm == NormKind::kLayer) {
+        CHECK(damage < 1e-9);
+      } else {
+        CHECK(damage > 1e-3);
+      }
+    }
+  }
+}
+
+TEST_CASE("slicing a checkpoint of Transformers hurts less the less is deleted") {
+  const auto checkpoint = GENERATE("tiny_llama_gqa", "tiny_mistral_window", "tiny_opt", "tiny_phi");
+  INFO(checkpoint);
+  const Golden golden(checkpoint);
+  double last = 0;
+  for (const double fraction : {0.0, 0.25, 0.5, 0.75}) {
+    Model model = load_model(golden.path);
+    slice_model(model, golden.tokens, {.method = Method::kSliceGpt, .slice = fraction});
+    const double damage =
+        relative_difference(model.decoder().forward(golden.tokens), golden.logits);
+    if (fraction == 0) CHECK(damage < 1e-4);
+    CHECK(damage > last);
+    last = damage;
+  }
+}
+
+}  // namespace
+}  // namespace slice

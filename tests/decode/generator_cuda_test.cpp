@@ -1,0 +1,296 @@
+// Decoding as a captured graph against the same model's modules, with a cache and token by token.
+
+#include <ATen/ATen.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+
+#include <catch2/catch_all.hpp>
+#include <optional>
+
+#include "libslice/base/error.h"
+#include "libslice/decode/detail/decode_model.h"
+#include "libslice/decode/detail/prefill.h"
+#include "libslice/decode/generator.h"
+#include "tests/support/matchers.h"
+#include "tests/support/sliced_layouts.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+void require_gpu() {
+  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
+}
+
+Model on_gpu(const ModelConfig& config, at::ScalarType dtype, uint64_t seed = 1) {
+  const Model model = random_model(config, seed);
+  for (auto& parameter : model.decoder().named_parameters())
+    parameter.value().set_data(parameter.value().to(at::kCUDA, dtype));
+  return model;
+}
+
+/// The tokens and the logits in front of each, by LibTorch's modules.
+struct Text {
+  Tensor ids;     // (B, n)
+  Tensor logits;  // (B, n, V)
+};
+Text by_modules(const Model& model, const Tensor& prompt, int64_t n) {
+  const auto& decoder = model.decoder();
+  KvCache cache(model.config(), prompt.size(0), prompt.size(1) + n,
+                at::TensorOptions(decoder.device()).dtype(decoder.dtype()));
+  std::vector<Tensor> ids, logits;
+  Tensor tokens = prompt;
+  for (int64_t i = 0; i < n; ++i) {
+    logits.push_back(decoder.forward(tokens, &cache).select(1, -1));
+    tokens = logits.back().argmax(1, true);
+    ids.push_back(tokens);
+  }
+  return {at::cat(ids, 1), at::stack(logits, 1)};
+}
+
+std::vector<std::pair<std::string, ModelConfig>> layouts() {
+  std::vector<ModelConfig> dense = tiny_configs();
+  for (const ModelConfig& family : tiny_families()) dense.push_back(family);
+  ModelConfig gelu_gated = tiny_config();
+  gelu_gated.activation = Activation::kGelu;
+  dense.push_back(gelu_gated);
+  ModelConfig aligned = tiny_config();
+  aligned.hidden_size = 64;
+  aligned.head_size = 16;
+  aligned.ffn_size = 96;
+  dense.push_back(aligned);
+  ModelConfig windowed = aligned;
+  windowed.family = "mistral";
+  windowed.sliding_window = 7;
+  dense.push_back(windowed);
+  std::vector<std::pair<std::string, ModelConfig>> all;
+  for (const ModelConfig& config : dense) {
+    all.emplace_back("unsliced", config);
+    if (config.hidden_size < 20) continue;
+    for (auto& layout : custom_layouts(config)) all.push_back(std::move(layout));
+    all.emplace_back("none", without_shortcuts(config, 16));
+  }
+  return all;
+}
+
+/// A model of these weights, rounded to `dtype`, that computes in float64.
+Model exact_twin(const ModelConfig& config, at::ScalarType dtype) {
+  const Model exact = random_model(config);
+  for (auto& parameter : exact.decoder().named_parameters())
+    parameter.value().set_data(parameter.value().to(dtype).to(at::kCUDA, at::kDouble));
+  return exact;
+}
+
+/// Logits of the last token, by the modules in one piece: (B, V) float64 on the host.
+Tensor last_logits(const Model& model, const Tensor& tokens) {
+  return model.decoder().forward(tokens).select(1, -1).to(at::kDouble).cpu();
+}
+
+/// The batches that a layout is tested with: a capture takes time, so those of
+/// sliced ones in turn.
+std::vector<int64_t> batches(const std::string& name, const std::vector<int64_t>& all) {
+  static size_t turn = 0;
+  return name == "unsliced" ? all : std::vector<int64_t>{all[turn++ % all.size()]};
+}
+
+TEST_CASE("on a GPU captured greedy texts are those of the modules, in every layout", "[cuda]") {
+  require_gpu();
+  for (const auto& [name, config] : layouts()) {
+    for (const int64_t B : batches(name, {1, 3, 17})) {
+      INFO(tests::describe(config) << " " << name << " batch " << B);
+      const Model model = on_gpu(config, at::kFloat);
+      const Tensor prompt = random_tokens(config, B, 5).to(at::kCUDA);
+      const Text want = by_modules(model, prompt, 70);
+      Generator generator(model, 75, B);
+      CHECK(generator.runs_captured());
+      generator.feed(prompt);
+      const Tensor first = generator.continue_greedy(3), second = generator.continue_greedy(66);
+      CHECK(at::equal(at::cat({first, second}, 1), want.ids.slice(1, 0, 69)));
+      CHECK(generator.length() == 74);
+      CHECK(relative_difference(generator.logits().cpu(), want.logits.select(1, 69).cpu()) < 1e-4);
+      // Laid out for decoding, the model is still the same function.
+      CHECK(relative_difference(by_modules(model, prompt, 1).logits.cpu(),
+                                want.logits.slice(1, 0, 1).cpu()) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("on a GPU captured logits in half precision differ by roundings", "[cuda]") {
+  require_gpu();
+  for (const auto& [name, config] : layouts()) {
+    for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
+      for (const int64_t B : batches(name, {2, 20})) {
+        INFO(tests::describe(config) << " " << name << " " << c10::toString(dtype) << " " << B);
+        const Tensor tokens = random_tokens(config, B, 30).to(at::kCUDA);
+        const Model half = on_gpu(config, dtype);
+        Generator generator(half, 30, B);
+        generator.feed(tokens.slice(1, 0, 7));
+        Tensor captured;
+        for (int64_t t = 7; t < 30; ++t) captured = generator.feed(tokens.slice(1, t, t + 1));
+        const Tensor want = last_logits(exact_twin(config, dtype), tokens);
+        // As close to the exact logits as the modules, which round more often, to a factor.
+        CHECK(relative_difference(captured.to(at::kDouble).cpu(), want) <
+              3 * relative_difference(last_logits(half, tokens), want) + 4 * roundoff(dtype));
+      }
+    }
+  }
+}
+
+TEST_CASE("on a GPU a prompt's logits differ from exact ones by roundings, in every layout",
+          "[cuda]") {
+  require_gpu();
+  for (const auto& [name, config] : layouts()) {
+    for (const at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16}) {
+      for (const int64_t B : batches(name, {1, 3})) {
+        INFO(tests::describe(config) << " " << name << " " << c10::toString(dtype) << " " << B);
+        const Tensor tokens = random_tokens(config, B, 31).to(at::kCUDA);
+        const Tensor prompt = tokens.slice(1, 0, 30);
+        const Model model = on_gpu(config, dtype), exact = exact_twin(config, dtype);
+        // As close as the modules, which round at other places, to a factor.
+        const auto is_close = [&](const Tensor& logits, const Tensor& text) {
+          const Tensor want = last_logits(exact, text);
+          return relative_difference(logits.to(at::kDouble).cpu(), want) <
+                 3 * relative_difference(last_logits(model, text), want) + 4 * roundoff(dtype);
+        };
+        Generator once(model, 30, B), twice(model, 40, B);
+        CHECK(is_close(once.feed(prompt), prompt));
+        twice.feed(prompt.slice(1, 0, 13).cpu());
+        CHECK(is_close(twice.feed(prompt.slice(1, 13)), prompt));
+        CHECK(twice.length() == 30);
+        CHECK(is_close(twice.feed(tokens.slice(1, 30)), tokens));
+      }
+    }
+  }
+}
+
+TEST_CASE("on a GPU a prompt passes the layers in chunks of any size", "[cuda]") {
+  require_gpu();
+  for (const ModelConfig& config : {tiny_config(), tiny_families().front()}) {
+    INFO(tests::describe(config));
+    const Model model = on_gpu(config, at::kFloat);
+    const Tensor prompt = random_tokens(config, 5, 23).to(at::kCUDA);
+    const Tensor want = last_logits(model, prompt);
+    const detail::DecodeModel laid_out(model.decoder(), 23);
+    for (const int64_t chunk : {1, 7, 22, 23, 50, 115, 1000}) {
+      INFO("chunks of " << chunk << " tokens");
+      const KvCache cache(config, 5, 23, at::TensorOptions(at::kCUDA).dtype(at::kFloat));
+      const Tensor logits = detail::prefill(laid_out, cache, prompt, 0, chunk);
+      CHECK(relative_difference(logits.to(at::kDouble).cpu(), want) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("on a GPU a prompt with an id outside the vocabulary changes nothing", "[cuda]") {
+  require_gpu();
+  const ModelConfig config = tiny_config();
+  const Model model = on_gpu(config, at::kFloat);
+  Generator generator(model, 20);
+  generator.feed(at::tensor({1, 2, 3}, at::kLong).unsqueeze(0));
+  const Tensor logits = generator.logits();
+  CHECK_THROWS_NAMING(
+      generator.feed(
+          at::tensor(std::vector<int64_t>{4, config.vocabulary_size}, at::kLong).unsqueeze(0)),
+      ShapeError, "want ids in");
+  CHECK(generator.length() == 3);
+  CHECK(generator.logits().is_same(logits));
+}
+
+TEST_CASE("on a GPU a truncated generator continues as if the rest had never been fed", "[cuda]") {
+  require_gpu();
+  const c10::cuda::CUDAStreamGuard stream(c10::cuda::getStreamFromPool());
+  const ModelConfig config = tiny_config();
+  const Model model = on_gpu(config, at::kFloat);
+  const Tensor prompt = random_tokens(config, 2, 6).to(at::kCUDA);
+  Generator generator(model, 40, 2);
+  CHECK_THROWS_NAMING(generator.continue_greedy(1), ShapeError, "feed a prompt first");
+  generator.feed(prompt);
+  const Tensor once = generator.continue_greedy(20);
+  generator.truncate(6);
+  CHECK_THROWS_NAMING(generator.continue_greedy(1), ShapeError, "feed a prompt first");
+  generator.truncate(5);
+  generator.feed(prompt.slice(1, 5));
+  CHECK(at::equal(generator.continue_greedy(20), once));
+  CHECK_THROWS_NAMING(generator.continue_greedy(15), ShapeError, "41 positions do not fit into 40");
+  CHECK(generator.length() == 26);
+  CHECK(generator.continue_greedy(0).size(1) == 0);
+  Generator moved = std::move(generator), other(model, 40, 2);
+  other.feed(prompt);
+  CHECK(at::equal(other.continue_greedy(24).slice(1, 20), moved.continue_greedy(4)));
+}
+
+TEST_CASE("on a GPU captured drawn texts are sample_token's of the modules' logits", "[cuda]") {
+  require_gpu();
+  const ModelConfig config = tiny_config();
+  for (const int64_t B : {1, 3, 17}) {
+    const Model model = on_gpu(config, at::kFloat);
+    const Tensor prompt = random_tokens(config, B, 5).to(at::kCUDA);
+    Generator generator(model, 75, B);
+    for (const SamplingOptions sampling : {SamplingOptions{.temperature = 1},
+                                           {.temperature = 0.7, .top_p = 0.9},
+                                           {.temperature = 2, .top_p = 0.5},
+                                           {}}) {
+      INFO("batch " << B << " temperature " << sampling.temperature << " top-p " << sampling.top_p);
+      generator.truncate(0);
+      generator.feed(prompt);
+      const Tensor ids = at::cat(
+          {generator.continue_drawn(3, sampling, 9), generator.continue_drawn(30, sampling, 9)},
+          1);  // (B, 33)
+      // The modules read what the graph drew.
+      KvCache cache(config, B, 75, at::TensorOptions(at::kCUDA).dtype(at::kFloat));
+      Tensor logits = model.decoder().forward(prompt, &cache).select(1, -1);
+      for (int64_t i = 0; i < 33; ++i) {
+        for (int64_t b = 0; b < B; ++b) {
+          CHECK(
+              sample_token(logits[b], sampling,
+                           {.seed = 9, .sequence = static_cast<uint64_t>(b), .position = 5 + i}) ==
+              ids[b][i].item<int64_t>());
+        }
+        logits = model.decoder().forward(ids.slice(1, i, i + 1), &cache).select(1, -1);
+      }
+    }
+  }
+}
+
+TEST_CASE("on a GPU generate gives the modules' text, drawn ones repeat", "[cuda]") {
+  require_gpu();
+  const ModelConfig config = tiny_config();
+  const Model model = on_gpu(config, at::kFloat);
+  const std::vector<int64_t> prompt = {1, 17, 5};
+  const Tensor want =
+      by_modules(model, at::tensor(prompt, at::kLong).unsqueeze(0).to(at::kCUDA), 50).ids.cpu();
+  const std::vector<int64_t> ids(want.const_data_ptr<int64_t>(),
+                                 want.const_data_ptr<int64_t>() + want.numel());
+  for (const int64_t n : {1, 2, 16, 17, 18, 50}) {
+    CHECK(generate(model, prompt, {.max_tokens = n}) ==
+          std::vector<int64_t>(ids.begin(), ids.begin() + n));
+  }
+  const auto drawn = [&] {
+    return generate(model, prompt, {.max_tokens = 30, .sampling = {.temperature = 1}, .seed = 3});
+  };
+  CHECK(drawn() == drawn());
+  Generator generator(model, 33);
+  generator.feed(at::tensor(prompt, at::kLong).unsqueeze(0));
+  const Tensor whole = generator.continue_drawn(30, {.temperature = 1}, 3);
+  CHECK(at::equal(whole[0].cpu(), at::tensor(drawn(), at::kLong)));
+}
+
+TEST_CASE("on a GPU a NaN in the logits is an error, not a token", "[cuda]") {
+  require_gpu();
+  const Model model = on_gpu(tiny_config(), at::kFloat);
+  Generator generator(model, 20);
+  generator.feed(at::tensor({1, 2, 3}, at::kLong).unsqueeze(0));
+  for (auto& parameter : model.decoder().named_parameters())
+    if (parameter.key() == "lm_head.weight") parameter.value().data()[7].fill_(NAN);
+  CHECK_THROWS_NAMING(generator.continue_greedy(4), NumericError, "NaN");
+  CHECK(generator.length() == 3);
+  generator.truncate(2);
+  generator.feed(at::tensor({3}, at::kLong).unsqueeze(0));
+  CHECK_THROWS_NAMING(generator.continue_drawn(4, {.temperature = 1}, 1), NumericError, "NaN");
+  CHECK(generator.length() == 3);
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,97 @@
+#include "libslice/decode/perplexity.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+#include <cmath>
+
+#include "libslice/base/error.h"
+#include "libslice/slicing/slice_model.h"
+#include "tests/support/matchers.h"
+#include "tests/support/reference.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+/// exp of the mean −log softmax of every target, one by one.
+double perplexity_reference(const Model& model, const Tensor& tokens) {
+  const Weights weights = weights_of(model.decoder());
+  double total = 0;
+  int64_t scored = 0;
+  for (int64_t i = 0; i < tokens.size(0); ++i) {
+    const Tensor logits = logits_reference(model.config(), weights, tokens[i]).contiguous();
+    const auto rows = logits.accessor<double, 2>();
+    for (int64_t t = 0; t + 1 < tokens.size(1); ++t, ++scored) {
+      double highest = rows[t][0], sum = 0;
+      for (int64_t v = 0; v < logits.size(1); ++v) highest = std::max(highest, rows[t][v]);
+      for (int64_t v = 0; v < logits.size(1); ++v) sum += std::exp(rows[t][v] - highest);
+      total += std::log(sum) + highest - rows[t][tokens[i][t + 1].item<int64_t>()];
+    }
+  }
+  return std::exp(total / static_cast<double>(scored));
+}
+
+TEST_CASE("perplexity equals the sum over targets, for windows longer than a piece of logits") {
+  for (const ModelConfig& config : {tiny_config(), tiny_configs()[1]}) {
+    const Model model = random_model(config);
+    for (const int64_t T : {2, 19, 257, 300}) {  // 256 positions' logits are held together
+      CAPTURE(T);
+      const Tensor tokens = random_tokens(config, 2, T, 5);
+      const PerplexityResult result = score_windows(model, tokens);
+      CHECK(std::abs(result.perplexity / perplexity_reference(model, tokens) - 1) < 1e-11);
+      CHECK(result.tokens_scored == 2 * (T - 1));
+      CHECK(perplexity(model, tokens) == result.perplexity);
+    }
+  }
+}
+
+TEST_CASE("a model without an opinion has the vocabulary's size as perplexity") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config, 1, at::kFloat);
+  auto parameters = model.decoder().named_parameters();
+  parameters["lm_head.weight"].zero_();
+  CHECK(perplexity(model, random_tokens(config, 2, 10)) ==
+        Catch::Approx(53.0).epsilon(8 * roundoff(at::kFloat)));
+}
+
+TEST_CASE("windows are scored by themselves: their order and company do not matter") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  const Tensor tokens = random_tokens(config, 3, 12);
+  double total = 0;
+  for (int64_t i = 0; i < 3; ++i) total += std::log(perplexity(model, tokens.slice(0, i, i + 1)));
+  CHECK(perplexity(model, tokens) == Catch::Approx(std::exp(total / 3)).epsilon(1e-12));
+  CHECK(perplexity(model, tokens.flip(0)) ==
+        Catch::Approx(perplexity(model, tokens)).epsilon(1e-12));
+}
+
+TEST_CASE("a sliced model and half precision are scored") {
+  const ModelConfig config = tiny_config();
+  const Tensor tokens = random_tokens(config, 2, 12);
+  Model model = low_rank_model(config, 16);
+  const double dense = perplexity(model, tokens);
+  slice_model(model, random_tokens(config, 4, 16), {.method = Method::kSliceGpt, .slice = 0.25});
+  CHECK(perplexity(model, tokens) == Catch::Approx(dense).epsilon(1e-9));
+  model.decoder().to(at::kBFloat16);
+  CHECK(perplexity(model, tokens) == Catch::Approx(dense).epsilon(60 * roundoff(at::kBFloat16)));
+}
+
+TEST_CASE("windows too short, no windows, foreign ids and infinite results are refused") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  CHECK_THROWS_NAMING(perplexity(model, random_tokens(config, 2, 1)), ShapeError, "(2, 1)");
+  CHECK_THROWS_AS(perplexity(model, at::zeros({0, 5}, at::kLong)), ShapeError);
+  CHECK_THROWS_AS(perplexity(model, at::zeros({5}, at::kLong)), ShapeError);
+  CHECK_THROWS_NAMING(perplexity(model, at::full({1, 5}, 53, at::kLong)), ShapeError, "[0, 53)");
+  CHECK_THROWS_NAMING(perplexity(model, at::zeros({1, 5})), ShapeError, "float32");
+  auto parameters = model.decoder().named_parameters();
+  parameters["lm_head.weight"].mul_(1e308).mul_(1e10);
+  CHECK_THROWS_NAMING(perplexity(model, random_tokens(config, 1, 5)), NumericError, "perplexity");
+}
+
+}  // namespace
+}  // namespace slice

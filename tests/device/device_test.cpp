@@ -1,0 +1,64 @@
+#include "libslice/device/device.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+
+#include "libslice/base/error.h"
+#include "tests/support/matchers.h"
+
+namespace slice {
+namespace {
+
+using namespace tests;
+
+TEST_CASE("names of devices are understood, and auto takes a GPU where there is one") {
+  CHECK(choose_device("cpu") == at::Device(at::kCPU));
+  const at::Device automatic = choose_device("auto");
+  if (at::hasCUDA() && at::getNumGPUs() > 0) {
+    CHECK(automatic == at::Device(at::kCUDA, 0));
+    CHECK(choose_device("cuda") == automatic);
+    CHECK(choose_device("cuda:0") == automatic);
+  } else {
+    CHECK(automatic == at::Device(at::kCPU));
+    CHECK_THROWS_NAMING(choose_device("cuda"), DeviceError, "this process sees 0 GPUs");
+  }
+}
+
+TEST_CASE("names that are no device of this machine are refused") {
+  CHECK_THROWS_NAMING(choose_device("cuda:99"), DeviceError, "cuda:99: no such device");
+  for (const char* name : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:100000000000", "cuda0",
+                           "CPU", "cuda:0 ", "meta"}) {
+    CHECK_THROWS_NAMING(choose_device(name), DeviceError, "want auto, cpu, cuda");
+  }
+}
+
+TEST_CASE("memory of a device is asked of GPUs only") {
+  CHECK(peak_device_bytes(at::kCPU) == 0);
+  CHECK_THROWS_NAMING(device_memory(at::kCPU), DeviceError, "cpu");
+  CHECK_THROWS_AS(device_memory(at::Device(at::kCUDA, 99)), DeviceError);
+}
+
+TEST_CASE("what is free on the CPU is the host's, and stands beside nothing") {
+  const FreeMemory free = free_memory(at::kCPU);
+  CHECK(free.device > int64_t{64} << 20);  // this process runs
+  CHECK(free.device < int64_t{1} << 50);
+  CHECK(free.host == 0);
+  CHECK_THROWS_AS(free_memory(at::Device(at::kCUDA, 99)), DeviceError);
+}
+
+TEST_CASE("memory of a device follows what is allocated there", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  const at::Device device(at::kCUDA, 0);
+  const DeviceMemory before = device_memory(device);
+  CHECK(before.free > 0);
+  CHECK(before.free <= before.total);
+  CHECK(free_memory(device).device > 0);
+  CHECK(free_memory(device).host > 0);
+  const at::Tensor held = at::empty({int64_t{1} << 28}, at::TensorOptions(device).dtype(at::kByte));
+  CHECK(before.free - device_memory(device).free >= held.numel());
+  CHECK(peak_device_bytes(device) >= held.numel());
+}
+
+}  // namespace
+}  // namespace slice

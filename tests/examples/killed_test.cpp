@@ -1,0 +1,338 @@
+// Slicing layer by layer is killed at random moments, or runs out of disk or of memory, and goes
+// on: the files are those of a run that nothing happened to, and nothing else is harmed.
+
+#include <ATen/Parallel.h>
+#include <fmt/core.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <catch2/catch_all.hpp>
+#include <chrono>
+#include <cstdio>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "libslice/base/partial_directory.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/slicing/slice_checkpoint.h"
+#include "libslice/text/bpe.h"
+#include "tests/support/child_process.h"
+#include "tests/support/directory_contents.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/tiny_vocabulary.h"
+
+namespace fs = std::filesystem;
+
+namespace slice::tests {
+namespace {
+
+using Files = std::map<std::string, std::string>;
+using Clock = std::chrono::steady_clock;
+
+/// Layers enough for a kill to come between any two of them.
+ModelConfig deep_config() {
+  ModelConfig config = tiny_config();
+  config.layers = 24;
+  return config;
+}
+
+struct Job {
+  fs::path source, target;
+  at::Tensor tokens;
+  int64_t save_every = 0;
+  bool replace = false;
+};
+
+/// What slice_model --stream --resume does, without its second of start.
+int slice(const Job& job) {
+  try {
+    const auto checkpoint = open_checkpoint(job.source);
+    PartialDirectory output(job.target, {.replace = job.replace, .resume = true});
+    slice_checkpoint(
+        *checkpoint, job.tokens, {.method = Method::kSliceGpt, .slice = 0.3}, output.path(),
+        {.shard_bytes = 20000, .journal = output.journal(), .save_every = job.save_every}, nullptr);
+    output.commit();
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
+}
+
+/// The same in a process of its own.
+class Fork {
+ public:
+  explicit Fork(const Job& job) : process_(fork()) {
+    if (process_ < 0) throw std::runtime_error("cannot fork");
+    if (process_ == 0) _exit(slice(job));
+  }
+  void kill_at_once() const { kill(process_, SIGKILL); }
+  /// @return  exit code, or minus the signal that ended it
+  int wait() const {
+    int status = 0;
+    waitpid(process_, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+ private:
+  pid_t process_;
+};
+
+std::set<std::string> names_in(const fs::path& directory) {
+  std::set<std::string> names;
+  for (const auto& entry : fs::directory_iterator(directory))
+    names.insert(entry.path().filename().string());
+  return names;
+}
+
+/// Files of a sliced model that say nothing of times.
+Files weights_in(const fs::path& directory) {
+  Files files = contents(directory);
+  files.erase("slice_report.json");
+  return files;
+}
+
+TEST_CASE("killed at fifty random moments and gone on with, slicing writes the same files") {
+  at::set_num_threads(1);  // a fork takes no threads along
+  const TemporaryDirectory scratch;
+  const ModelConfig config = deep_config();
+  save_model(random_model(config, 3, at::kFloat), scratch.path() / "dense");
+  const Files source = contents(scratch.path() / "dense");
+  Job job{.source = scratch.path() / "dense",
+          .target = scratch.path() / "whole",
+          .tokens = random_tokens(config, 8, 64)};
+  const auto begin = Clock::now();
+  REQUIRE(Fork(job).wait() == 0);
+  const std::chrono::duration<double> whole = Clock::now() - begin;
+  const Files want = contents(job.target);
+  job.target = scratch.path() / "out";
+
+  const unsigned seed = std::random_device()();
+  CAPTURE(seed);
+  std::mt19937 random(seed);
+  int kills = 0, rounds = 0, in_a_round = 0;
+  while (kills < 50 || in_a_round > 0) {
+    // Signals saved often, seldom and as they cost; every other round in place of an old model.
+    job.save_every = std::array<int64_t, 3>{1, 5, 0}[rounds % 3];
+    job.replace = rounds % 2 == 1;
+    if (in_a_round == 0 && job.replace) {
+      fs::create_directory(job.target);
+      detail::write_file(job.target / "old", "model");
+    }
+    const Fork run(job);
+    if (kills < 50) {
+      const double most = in_a_round < 12 ? 0.5 : 1.5;  // of a whole run: some end unharmed
+      std::this_thread::sleep_for(whole * std::uniform_real_distribution(0.0, most)(random));
+      run.kill_at_once();
+    }
+    const int code = run.wait();
+    REQUIRE((code == 0 || code == -SIGKILL));
+    if (code == -SIGKILL) {
+      ++kills;
+      ++in_a_round;
+    }
+    if (code == 0 || (fs::exists(job.target) && !fs::exists(job.target / "old"))) {
+      const Files got = contents(job.target);  // whole, by whatever was killed behind its renaming
+      REQUIRE(got.size() == want.size());
+      for (const auto& [name, bytes] : want) {
+        CAPTURE(name, rounds, in_a_round);
+        REQUIRE(got.contains(name));
+        REQUIRE(got.at(name) == bytes);
+      }
+      fs::remove_all(job.target);
+      ++rounds;
+      in_a_round = 0;
+    } else if (fs::exists(job.target)) {
+      CHECK(contents(job.target) == Files{{"old", "model"}});
+    }
+  }
+  CHECK(rounds >= 3);
+  CHECK(contents(job.source) == source);
+  CAPTURE(rounds, whole.count());
+}
+
+/// A model with a tokenizer and a text, on which the program works.
+class Bench {
+ public:
+  Bench() {
+    const auto tokenizer = make_bpe_tokenizer(tiny_definition());
+    ModelConfig config = deep_config();
+    config.vocabulary_size = tokenizer->vocabulary_size();
+    const Model bare = random_model(config, 1, at::kFloat);
+    const Model model(std::shared_ptr<DecoderImpl>(&bare.decoder(), [](DecoderImpl*) {}), tokenizer,
+                      at::kFloat);
+    save_model(model, file("model"));
+    std::string text;
+    for (int i = 0; i < 4000; ++i) text += "hello world " + std::to_string(i) + "\n";
+    scratch_.write("text.txt", text);
+  }
+
+  fs::path file(const std::string& name) const { return scratch_.path() / name; }
+  Child start(const std::string& out, const std::vector<std::string>& more,
+              uint64_t file_bytes = 0) const {
+    std::vector<std::string> arguments = {"slice_model",
+                                          file("model"),
+                                          "--calibration",
+                                          file("text.txt"),
+                                          "--out",
+                                          file(out),
+                                          "--stream",
+                                          "--method",
+                                          "slicegpt",
+                                          "--slice",
+                                          "0.3",
+                                          "--context",
+                                          "64",
+                                          "--samples",
+                                          "64",
+                                          "--device",
+                                          "cpu",
+                                          "--threads",
+                                          "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Child(scratch_.path(), arguments, file_bytes);
+  }
+  std::set<std::string> listing() const {
+    std::set<std::string> names = names_in(scratch_.path());
+    names.erase("stdout");
+    names.erase("stderr");
+    return names;
+  }
+
+ private:
+  TemporaryDirectory scratch_;
+};
+
+void check_same(const Files& got, const Files& want) {
+  REQUIRE(got.size() == want.size());
+  for (const auto& [name, bytes] : want) {
+    CAPTURE(name);
+    REQUIRE(got.contains(name));
+    CHECK(got.at(name) == bytes);
+  }
+}
+
+/// Lets a run that saves no signals come so far.
+void wait_for_layer(const Bench& bench, int layer) {
+  const fs::path journal = bench.file(".out.partial") / "journal";
+  const fs::path record = journal / fmt::format("layer-{:05}.safetensors", layer);
+  const auto end = Clock::now() + std::chrono::seconds(30);
+  while (!fs::exists(record)) {
+    REQUIRE(Clock::now() < end);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+TEST_CASE(
+    "slice_model --stream that was killed or interrupted is refused, gone on with, or begun "
+    "anew") {
+  const Bench bench;
+  const auto before = bench.listing();
+  REQUIRE(bench.start("whole", {"--quiet"}).wait().code == 0);
+  const Files want = weights_in(bench.file("whole"));
+  const std::vector<std::string> rarely = {"--save-every", "1000"};
+
+  const Child killed = bench.start("out", rarely);
+  wait_for_layer(bench, 5);
+  killed.kill_at_once();
+  REQUIRE(killed.wait().code == -SIGKILL);
+  CHECK_FALSE(fs::exists(bench.file("out")));
+  const Outcome refused = bench.start("out", {}).wait();
+  CHECK(refused.code == 1);
+  CHECK(refused.err.find("holds an unfinished run") != std::string::npos);
+  const Outcome other = bench.start("out", {"--resume", "--head", "slice"}).wait();
+  CHECK(other.code == 1);
+  CHECK(other.err.find("another plan") != std::string::npos);
+
+  const Child interrupted = bench.start("out", {"--resume", "--save-every", "1000"});
+  wait_for_layer(bench, 10);
+  interrupted.interrupt();
+  const Outcome stopped = interrupted.wait();
+  INFO(stopped.err);
+  CHECK(stopped.code == 130);
+  CHECK(stopped.err.find("interrupted: the same command with --resume goes on") !=
+        std::string::npos);
+  CHECK(stopped.err.find("going on: ") != std::string::npos);
+
+  const Outcome resumed = bench.start("out", {"--resume", "--json"}).wait();
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(resumed.out.find("\"layers_found\": 1") != std::string::npos);  // of 10 to 19 at least
+  check_same(weights_in(bench.file("out")), want);
+  fs::remove_all(bench.file("out"));
+
+  const Child again = bench.start("out", rarely);
+  wait_for_layer(bench, 3);
+  again.kill_at_once();
+  again.wait();
+  REQUIRE(bench.start("out", {"--force"}).wait().code == 0);
+  check_same(weights_in(bench.file("out")), want);
+  fs::remove_all(bench.file("out"));
+  fs::remove_all(bench.file("whole"));
+  CHECK(bench.listing() == before);
+}
+
+TEST_CASE("slice_model --stream that runs out of disk says so, harms nothing and is gone on with") {
+  const Bench bench;
+  REQUIRE(bench.start("whole", {"--quiet"}).wait().code == 0);
+  const Files want = weights_in(bench.file("whole"));
+  fs::create_directory(bench.file("out"));
+  detail::write_file(bench.file("out") / "old", "model");
+  const uint64_t size = fs::file_size(bench.file("whole") / "model.safetensors");
+  for (const uint64_t bytes : {size / 5, size / 2, size - 1}) {
+    CAPTURE(bytes);
+    const Outcome full =
+        bench.start("out", {"--force", "--resume", "--save-every", "3"}, bytes).wait();
+    INFO(full.err);
+    CHECK(full.code == 1);
+    CHECK(full.err.find("model.safetensors: cannot write: File too large") != std::string::npos);
+    CHECK(full.err.find("--resume goes on") != std::string::npos);
+    CHECK(contents(bench.file("out")) == Files{{"old", "model"}});
+  }
+  REQUIRE(bench.start("out", {"--force", "--resume"}).wait().code == 0);
+  check_same(weights_in(bench.file("out")), want);
+  CHECK_FALSE(fs::exists(bench.file(".out.partial")));
+}
+
+TEST_CASE(
+    "slice_model --stream that runs out of memory says so, harms nothing and is gone on with") {
+#ifdef __SANITIZE_ADDRESS__
+  SKIP("the sanitizer ends a process that gets no memory");
+#endif
+  const Bench bench;
+  REQUIRE(bench.start("whole", {"--quiet"}).wait().code == 0);
+  const Files want = weights_in(bench.file("whole"));
+  int failures = 0;
+  for (const uint64_t left : {0, 1 << 12, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24}) {
+    for (const bool all : {false, true}) {
+      CAPTURE(left, all);
+      fs::remove_all(bench.file(".out.partial"));
+      const Child starved = bench.start("out", {"--save-every", "1000"});
+      wait_for_layer(bench, 1 + failures % 5);
+      starved.starve(left, all);
+      const Outcome outcome = starved.wait();
+      INFO(outcome.err);
+      REQUIRE((outcome.code == 0 || outcome.code == 1));
+      if (outcome.code == 0) {  // it had what it needed
+        check_same(weights_in(bench.file("out")), want);
+        fs::remove_all(bench.file("out"));
+        continue;
+      }
+      ++failures;
+      CHECK(outcome.err.find("memory") != std::string::npos);
+      CHECK(outcome.err.find("--resume goes on") != std::string::npos);
+      CHECK_FALSE(fs::exists(bench.file("out")));
+    }
+  }
+  CHECK(failures > 0);
+  if (!fs::exists(bench.file("out"))) REQUIRE(bench.start("out", {"--resume"}).wait().code == 0);
+  check_same(weights_in(bench.file("out")), want);
+  CHECK_FALSE(fs::exists(bench.file(".out.partial")));
+}
+
+}  // namespace
+}  // namespace slice::tests

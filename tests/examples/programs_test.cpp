@@ -1,0 +1,433 @@
+// The programs as a person or a script meets them: exit codes, messages, and what is left on disk.
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <catch2/catch_all.hpp>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <thread>
+
+#include "libslice/base/detail/file.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/text/bpe.h"
+#include "libslice/text/tokenizer.h"
+#include "tests/support/child_process.h"
+#include "tests/support/published_models.h"
+#include "tests/support/ranks.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/tiny_vocabulary.h"
+
+namespace fs = std::filesystem;
+
+namespace slice::tests {
+namespace {
+
+/// A small model with a tokenizer, and a text.
+class Workshop {
+ public:
+  Workshop() {
+    const auto tokenizer = make_bpe_tokenizer(tiny_definition());
+    ModelConfig config = tiny_config();
+    config.vocabulary_size = tokenizer->vocabulary_size();
+    const Model bare = random_model(config, 1, at::kFloat);
+    Model model(std::shared_ptr<DecoderImpl>(&bare.decoder(), [](DecoderImpl*) {}), tokenizer,
+                at::kFloat);
+    save_model(model, path("model"));
+    std::string text;
+    for (int i = 0; i < 400; ++i) text += "hello world " + std::to_string(i) + "\n";
+    scratch_.write("text.txt", text);
+    scratch_.write("short.txt", "hello");
+    scratch_.write("latin1.txt", "caf\xe9 " + text);
+    scratch_.write("empty.txt", "");
+    scratch_.write("notes.json", "{\"instruction\": 1}");
+    scratch_.write("bad.jsonl", "{\"text\": \"hello\"}\nnot json\n");
+    scratch_.write("junk.gguf", "GGUF and nothing else");
+    scratch_.write("junk.bin", "too short");
+    scratch_.write("junk.txt", "no model");
+    fs::create_directory(path("hollow"));
+    fs::create_directory(path("exists"));
+    fs::copy(path("model"), path("truncated"));
+    fs::resize_file(file("truncated") / "model.safetensors",
+                    fs::file_size(file("truncated") / "model.safetensors") - 4);
+    for (const auto& [name, chat_template] :
+         {std::pair("silent", ""), std::pair("strict", "{{ raise_exception('no') }}")}) {
+      BpeDefinition definition = tiny_definition();
+      definition.chat_template = chat_template;
+      fs::copy(path("model"), path(name));
+      for (const Tokenizer::File& part : make_bpe_tokenizer(definition)->files()) {
+        detail::write_file(file(name) / part.name, part.bytes);
+      }
+    }
+    fs::copy(path("model"), path("foreign"));
+    detail::write_file(file("foreign") / "config.json", "{\"model_type\": \"mamba\"}");
+  }
+
+  fs::path file(const std::string& name) const { return scratch_.path() / name; }
+  std::string path(const std::string& name) const { return (scratch_.path() / name).string(); }
+  Outcome run(const std::vector<std::string>& arguments) const {
+    return Child(scratch_.path(), arguments).wait();
+  }
+  /// Arguments that slice the model into `out`, calibrated on the text.
+  std::vector<std::string> slicing(const std::string& out,
+                                   const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> arguments = {"slice_model",    path("model"), "--calibration",
+                                          path("text.txt"), "--out",       path(out)};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return arguments;
+  }
+  const TemporaryDirectory& scratch() const { return scratch_; }
+
+  /// Files and directories, hidden ones too, but for the streams of the children.
+  std::set<std::string> listing() const {
+    std::set<std::string> names;
+    for (const auto& entry : fs::directory_iterator(scratch_.path()))
+      names.insert(entry.path().filename().string());
+    names.erase("stdout");
+    names.erase("stderr");
+    return names;
+  }
+
+ private:
+  TemporaryDirectory scratch_;
+};
+
+}  // namespace
+
+TEST_CASE("slice_model searches a plan for a budget and writes what was asked") {
+  const Workshop shop;
+  const Outcome sliced = shop.run(
+      shop.slicing("smaller", {"--calibration", shop.path("text.txt"), "--remove-blocks", "0.2",
+                               "--round", "2", "--context", "32", "--samples", "17", "--json"}));
+  INFO(sliced.err);
+  REQUIRE(sliced.code == 0);
+  const auto report = nlohmann::json::parse(sliced.out);
+  CHECK(report["method"] == "refit");
+  CHECK(report["calibration"]["sequences"] == 17);
+  CHECK(report["parameters"]["blocks_after"].get<double>() <=
+        0.8 * report["parameters"]["blocks_before"].get<double>());
+  CHECK(!report["plan"]["rejected"].empty());
+  CHECK(
+      shop.run({"generate", shop.path("smaller"), "--prompt", "hello", "--max-tokens", "2"}).code ==
+      0);
+  const Outcome inspected = shop.run({"inspect", shop.path("smaller"), "--json"});
+  CHECK(nlohmann::json::parse(inspected.out)["parameters"] == report["parameters"]["after"]);
+}
+
+TEST_CASE("slice_model --stream writes the weights that slice_model writes") {
+  const Workshop shop;
+  const auto slice_to = [&](const std::string& out, std::vector<std::string> more) {
+    more.insert(more.end(), {"--context", "64", "--samples", "8", "--json"});
+    return shop.run(shop.slicing(out, more));
+  };
+  const auto bytes_of = [&](const std::string& out, const char* name) {
+    return detail::read_text_file(fs::path(shop.path(out)) / name);
+  };
+  for (const std::string method : {"slicegpt", "refit"}) {
+    CAPTURE(method);
+    const std::vector<std::string> plan = {"--method", method, "--slice", "0.25"};
+    REQUIRE(slice_to("whole-" + method, plan).code == 0);
+    std::vector<std::string> by_layers = plan;
+    by_layers.push_back("--stream");
+    const Outcome streamed = slice_to("streamed-" + method, by_layers);
+    INFO(streamed.err);
+    REQUIRE(streamed.code == 0);
+    CHECK(nlohmann::json::parse(streamed.out)["parameters"]["after"] > 0);
+    for (const char* name : {"model.safetensors", "config.json", "tokenizer.json"}) {
+      CAPTURE(name);
+      CHECK(bytes_of("streamed-" + method, name) == bytes_of("whole-" + method, name));
+    }
+  }
+  CHECK(slice_to("scored", {"--stream", "--perplexity", shop.path("text.txt")}).code == 2);
+  CHECK(slice_to("searched", {"--stream", "--remove", "0.2"}).code == 2);
+  CHECK(slice_to("resumed", {"--stream", "--resume"}).code == 2);
+  CHECK_FALSE(fs::exists(shop.path("resumed")));
+}
+
+TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") {
+  const Workshop shop;
+  const Outcome sliced = shop.run(shop.slicing(
+      "sliced", {"--method", "slicegpt", "--slice", "0.25", "--round", "1", "--context", "64",
+                 "--samples", "8", "--perplexity", shop.path("text.txt"), "--windows", "2",
+                 "--json", "--report", shop.path("report.json")}));
+  INFO(sliced.err);
+  REQUIRE(sliced.code == 0);
+  const auto report = nlohmann::json::parse(sliced.out);
+  CHECK(report["method"] == "slicegpt");
+  CHECK(report["calibration"]["tokens"] == 8 * 64);
+  CHECK(report["perplexity"]["before"].get<double>() > 1);
+  CHECK(report == nlohmann::json::parse(detail::read_text_file(shop.path("report.json"))));
+  for (const char* name :
+       {"config.json", "model.safetensors", "tokenizer.json", "slice_report.json"}) {
+    CHECK(fs::exists(fs::path(shop.path("sliced")) / name));
+  }
+
+  const Outcome scored =
+      shop.run({"evaluate", shop.path("sliced"), "--perplexity", shop.path("text.txt"), "--context",
+                "64", "--windows", "2", "--json"});
+  INFO(scored.err);
+  REQUIRE(scored.code == 0);
+  const auto score = nlohmann::json::parse(scored.out);
+  CHECK(score["tokens_scored"] == 2 * 63);
+  CHECK(score["perplexity"].get<double>() ==
+        Catch::Approx(report["perplexity"]["after"].get<double>()).epsilon(1e-6));
+
+  const Outcome written =
+      shop.run({"generate", shop.path("sliced"), "--prompt", "hello", "--max-tokens", "4"});
+  CHECK(written.code == 0);
+  CHECK(written.out.starts_with("hello"));
+  const Outcome inspected = shop.run({"inspect", shop.path("sliced"), "--json"});
+  CHECK(inspected.code == 0);
+  CHECK(nlohmann::json::parse(inspected.out)["parameters"] == report["parameters"]["after"]);
+}
+
+TEST_CASE("inspect counts the parameters of published models from their config.json alone") {
+  const Workshop shop;
+  fs::create_directory(shop.file("published"));
+  for (const PublishedModel& model : published_models()) {
+    INFO(model.name);
+    shop.scratch().write("published/config.json", model.config.dump());
+    const Outcome inspected = shop.run({"inspect", shop.path("published"), "--json"});
+    INFO(inspected.err);
+    REQUIRE(inspected.code == 0);
+    const auto object = nlohmann::json::parse(inspected.out);
+    CHECK(object["parameters"] == model.dense);
+    for (size_t i = 0; i < model.sliced.size(); ++i)  // the first row is 10 %
+      CHECK(object["slices"][i + 1]["parameters"] == model.sliced[i]);
+  }
+  CHECK(shop.run({"inspect", shop.path("published/config.json")}).code == 0);
+}
+
+TEST_CASE("generate --chat prints the answer alone") {
+  const Workshop shop;
+  const Outcome answer = shop.run({"generate", shop.path("model"), "--prompt", "hello", "--chat",
+                                   "--system", "be brief", "--max-tokens", "4"});
+  INFO(answer.err);
+  CHECK(answer.code == 0);
+  CHECK_FALSE(answer.out.starts_with("hello"));
+  CHECK(answer.out.find("role") == std::string::npos);  // the tiny template prints its messages
+}
+
+TEST_CASE("tokenize prints ids, counts them and decodes them") {
+  const Workshop shop;
+  const Outcome ids = shop.run({"tokenize", shop.path("model"), "hello world"});
+  REQUIRE(ids.code == 0);
+  const Outcome text = shop.run({"tokenize", shop.path("model"), "--decode", ids.out});
+  CHECK(text.code == 0);
+  CHECK(text.out == "hello world\n");
+  const auto count = static_cast<size_t>(std::ranges::count(ids.out, ' ')) + 1;
+  CHECK(shop.run({"tokenize", shop.path("model"), "--count", "hello world"}).out ==
+        std::to_string(count) + "\n");
+}
+
+TEST_CASE("dry-run prints a plan and writes nothing") {
+  const Workshop shop;
+  const auto before = shop.listing();
+  const Outcome plan = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json"});
+  INFO(plan.err);
+  CHECK(plan.code == 0);
+  CHECK(nlohmann::json::parse(plan.out)["expected"]["host_bytes"].get<int64_t>() > 0);
+  const Outcome streamed =
+      shop.run({"slice_model", shop.path("model"), "--dry-run", "--stream", "--method", "slicegpt",
+                "--slice", "0.25", "--device", "cpu", "--json"});
+  INFO(streamed.err);
+  CHECK(streamed.code == 0);
+  const nlohmann::json expected = nlohmann::json::parse(streamed.out)["expected"];
+  CHECK(expected["journal_bytes"].get<int64_t>() > expected["layer_bytes"].get<int64_t>());
+  CHECK(expected["host_bytes"].get<int64_t>() > 0);
+  const Outcome choice = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json",
+                                   "--remove", "0.1", "--round", "2"});
+  INFO(choice.err);
+  CHECK(choice.code == 0);
+  CHECK(!nlohmann::json::parse(choice.out)["candidates"].empty());
+  CHECK(shop.listing() == before);
+}
+
+TEST_CASE("bad arguments and files end with the right code, name the culprit and write nothing") {
+  const Workshop shop;
+  const std::string model = shop.path("model"), text = shop.path("text.txt"),
+                    out = shop.path("out");
+  const auto slice = [&](std::vector<std::string> more) {
+    more.insert(more.end(), {"--context", "64"});
+    return shop.slicing("out", more);
+  };
+  const auto slice_model = [&](const std::string& which, const std::string& calibration) {
+    return std::vector<std::string>{"slice_model", which, "--calibration", calibration,
+                                    "--out",       out,   "--context",     "64"};
+  };
+  struct Row {
+    std::vector<std::string> arguments;
+    int code;
+    std::string culprit;
+  };
+  const std::vector<Row> rows = {
+      {{"slice_model"}, 2, "MODEL"},
+      {{"slice_model", model, "--out", out}, 2, "--calibration"},
+      {{"slice_model", model, "--calibration", text}, 2, "--out"},
+      {slice({"--slice", "1"}), 2, "--slice"},
+      {slice({"--slice", "0.1", "--remove", "0.1"}), 2, "--remove"},
+      {slice({"--remove", "0.1", "--fit", "1GiB"}), 2, "--fit"},
+      {slice({"--fit", "plenty"}), 2, "--fit"},
+      {slice({"--fit", "1MiB"}), 1, "no plan"},
+      {slice({"--remove", "1.5"}), 1, "1.5"},
+      {slice({"--shortcut", "lowrank"}), 2, "lowrank"},
+      {slice({"--shortcut", "wide"}), 2, "wide"},
+      {slice({"--method", "slicegpt", "--shortcut", "none"}), 1, "slicegpt"},
+      {slice({"--ffn", "1,2,3,4,5"}), 1, "ffn sizes"},
+      {slice({"--method", "slicegpt", "--gguf", shop.path("out.gguf")}), 1, "shortcuts"},
+      {slice({"--slice", "0", "--gguf", shop.path("text.txt")}), 1, "exists already"},
+      {slice({"--slice", "-0.1"}), 2, "--slice"},
+      {slice({"--slice", "nan"}), 2, "--slice"},
+      {slice({"--slice", "much"}), 2, "--slice"},
+      {slice({"--round", "0"}), 2, "--round"},
+      {slice({"--method", "magic"}), 2, "--method"},
+      {slice({"--dtype", "int4"}), 2, "--dtype"},
+      {slice({"--head", "off"}), 2, "--head"},
+      {slice({"--threads", "0"}), 2, "--threads"},
+      {slice({"--nonsense"}), 2, "--nonsense"},
+      {slice({"--slice", "0.99", "--round", "64"}), 1, "0.99"},
+      {slice({"--context", "1"}), 2, "--context"},  // given twice
+      {slice({"--samples", "0"}), 1, "samples 0"},
+      {slice({"--bos", "maybe"}), 2, "--bos"},
+      {slice_model(shop.path("nothing"), text), 1, "nothing"},
+      {slice_model(shop.path("hollow"), text), 1, "hollow"},
+      {slice_model(shop.path("junk.gguf"), text), 1, "junk.gguf"},
+      {slice_model(shop.path("junk.bin"), text), 1, "junk.bin"},
+      {slice_model(shop.path("junk.txt"), text), 1, "junk.txt"},
+      {slice_model(shop.path("truncated"), text), 1, "model.safetensors"},
+      {slice_model(shop.path("foreign"), text), 1, "mamba"},
+      {slice_model(model, shop.path("missing.txt")), 1, "missing.txt"},
+      {slice_model(model, shop.path("empty.txt")), 1, "empty.txt"},
+      {slice_model(model, shop.path("short.txt")), 1, "one context of 64"},
+      {slice_model(model, shop.path("latin1.txt")), 1, "latin1.txt"},
+      {slice_model(model, shop.path("notes.json")), 1, "notes.json"},
+      {slice_model(model, shop.path("bad.jsonl")), 1, "bad.jsonl"},
+      {slice_model(model, shop.path("hollow")), 1, "hollow"},
+      {{"slice_model", model, "--calibration", text, "--out", shop.path("exists")}, 1, "exists"},
+      {{"slice_model", model, "--calibration", text, "--out", shop.path("no/such/place")},
+       1,
+       "no/such"},
+      {{"slice_model", model, "--calibration", text, "--out", shop.path("text.txt"), "--force"},
+       1,
+       "text.txt"},
+      {slice({"--device", "cuda:99"}), 1, "cuda:99: no such device"},
+      {slice({"--device", "gpu"}), 2, "--device"},
+      {{"evaluate", model, "--perplexity", text, "--dtype", "fp8"}, 2, "--dtype"},
+      {{"evaluate", model}, 2, "--perplexity"},
+      {{"evaluate", model, "--perplexity", shop.path("short.txt")}, 1, "2048"},
+      {{"generate", model}, 2, "--prompt"},
+      {{"generate", model, "--prompt", ""}, 1, "prompt"},
+      {{"generate", model, "--prompt", "a", "--system", "b"}, 2, "--chat"},
+      {{"generate", shop.path("silent"), "--prompt", "a", "--chat"}, 1, "no chat template"},
+      {{"generate", shop.path("strict"), "--prompt", "a", "--chat"},
+       1,
+       "line 1: the template refuses"},
+      {{"generate", model, "--prompt", "a", "--temperature", "-1"}, 1, "temperature"},
+      {{"generate", model, "--prompt", "a", "--top-p", "2"}, 1, "top-p"},
+      {{"generate", model, "--prompt", "\xff"}, 1, "UTF-8"},
+      {{"tokenize", model, "--decode", "1 two"}, 1, "two"},
+      {{"tokenize", model, "--decode", "99999"}, 1, "99999"},
+      {{"tokenize", shop.path("hollow"), "a"}, 1, "hollow"},
+      {{"inspect", shop.path("junk.gguf")}, 1, "junk.gguf"},
+      {{"inspect"}, 2, "MODEL"},
+  };
+  const auto before = shop.listing();
+  for (const Row& row : rows) {
+    const Outcome outcome = shop.run(row.arguments);
+    INFO(fmt::format("{}\nstdout: {}\nstderr: {}", fmt::join(row.arguments, " "), outcome.out,
+                     outcome.err));
+    CHECK(outcome.code == row.code);
+    CHECK((outcome.out + outcome.err).find(row.culprit) != std::string::npos);
+    CHECK(shop.listing() == before);
+  }
+}
+
+TEST_CASE("a transformer of somebody's own is sliced in place, and k = D is its identity") {
+  const Workshop shop;
+  const Outcome outcome = shop.run({"own_transformer", "--slice", "0.25"});
+  INFO(outcome.out << outcome.err);
+  CHECK(outcome.code == 0);  // the program checks the identity
+  CHECK(outcome.out.find("k = 144") != std::string::npos);
+}
+
+TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
+  const Workshop shop;
+  const auto before = shop.listing();
+  const Child child(shop.scratch().path(),
+                    shop.slicing("out", {"--context", "8", "--samples", "1000", "--perplexity",
+                                         shop.path("text.txt"), "--windows", "100000"}));
+  while (detail::read_text_file(child.err()).find("score") == std::string::npos) {  // it is at work
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  child.interrupt();
+  const Outcome outcome = child.wait();
+  INFO(outcome.err);
+  CHECK(outcome.code == 130);
+  CHECK(shop.listing() == before);
+}
+
+/// What torchrun would put into the environment of one of two processes.
+std::vector<std::string> of_two(int64_t rank, int64_t port) {
+  return {"WORLD_SIZE=2", fmt::format("RANK={}", rank), fmt::format("LOCAL_RANK={}", rank),
+          "MASTER_ADDR=127.0.0.1", fmt::format("MASTER_PORT={}", port)};
+}
+
+TEST_CASE("two processes slice one model, and the first one writes it") {
+  const Workshop shop;
+  const TemporaryDirectory others;
+  const int64_t port = free_port();
+  const std::vector<std::string> arguments = shop.slicing(
+      "small",
+      {"--slice", "0.25", "--round", "2", "--context", "32", "--samples", "17", "--device", "cpu"});
+  const Child second(others.path(), arguments, 0, of_two(1, port));
+  const Outcome first = Child(shop.scratch().path(), arguments, 0, of_two(0, port)).wait(),
+                silent = second.wait();
+  INFO(first.err << silent.err);
+  CHECK(first.code == 0);
+  CHECK(silent.code == 0);
+  CHECK(silent.out + silent.err == "");
+  CHECK(first.out.find("perplexity") == std::string::npos);
+  const auto report =
+      nlohmann::json::parse(detail::read_text_file(shop.file("small") / "slice_report.json"));
+  CHECK(report["calibration"]["sequences"] == 17);
+  CHECK(shop.run({"inspect", shop.path("small")}).code == 0);
+
+  std::vector<std::string> streamed = arguments;
+  streamed.insert(streamed.end(), {"--stream", "--method", "slicegpt"});
+  CHECK(Child(shop.scratch().path(), streamed, 0, of_two(0, port)).wait().code == 2);
+}
+
+TEST_CASE("a process whose other one is killed says so and leaves nothing") {
+  const Workshop shop;
+  const TemporaryDirectory others;
+  const auto before = shop.listing();
+  const int64_t port = free_port();
+  const std::vector<std::string> arguments =
+      shop.slicing("out", {"--context", "8", "--samples", "1000", "--device", "cpu"});
+  const Child second(others.path(), arguments, 0, of_two(1, port)),
+      first(shop.scratch().path(), arguments, 0, of_two(0, port));
+  while (detail::read_text_file(first.err()).empty()) {  // it is at work
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  second.kill_at_once();
+  second.wait();
+  const Outcome outcome = first.wait();
+  INFO(outcome.err);
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.find("rank 0 of 2") != std::string::npos);
+  CHECK(outcome.err.find("another rank ended") != std::string::npos);
+  CHECK(shop.listing() == before);
+}
+
+TEST_CASE("help and version are no errors") {
+  const Workshop shop;
+  for (const char* program :
+       {"slice_model", "evaluate", "generate", "tokenize", "inspect", "own_transformer"}) {
+    CHECK(shop.run({program, "--help"}).code == 0);
+    CHECK(shop.run({program, "--version"}).out.starts_with("libslice "));
+  }
+}
+
+}  // namespace slice::tests

@@ -1,0 +1,273 @@
+#include "libslice/method/plan.h"
+
+#include <catch2/catch_all.hpp>
+#include <limits>
+
+#include "libslice/base/error.h"
+#include "tests/support/matchers.h"
+#include "tests/support/published_models.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using namespace tests;
+
+ModelConfig smollm2_135m() {
+  ModelConfig c;
+  c.family = "llama";
+  c.hidden_size = 576;
+  c.layers = 30;
+  c.heads = 9;
+  c.kv_heads = 3;
+  c.head_size = 64;
+  c.ffn_size = 1536;
+  c.vocabulary_size = 49152;
+  c.tied_head = true;
+  return c;
+}
+
+TEST_CASE("kept sizes are rounded down to the multiple") {
+  struct Row {
+    int64_t D;
+    double slice;
+    int64_t round, k;
+  };
+  for (const Row& row :
+       std::vector<Row>{{576, 0.25, 8, 432},
+                        {576, 0.2, 8, 456},
+                        {576, 0.3, 8, 400},
+                        {4096, 0.2, 8, 3272},
+                        {4096, 0.25, 8, 3072},
+                        {4096, 0.3, 8, 2864},
+                        {8192, 0.3, 8, 5728},
+                        {576, 0.25, 128, 384},
+                        {10, 0.2, 1, 8},      // (1 − 0.2)·10 lies an ulp from 8
+                        {1000, 0.9, 1, 100},  // (1 − 0.9)·1000 lies below 100
+                        {1000, 0.999, 1, 1},
+                        {577, 0.0, 8, 577},  // nothing is deleted: nothing is rounded
+                        {1, 0.0, 8, 1}}) {
+    CAPTURE(row.D, row.slice, row.round);
+    CHECK(kept_size(row.D, row.slice, row.round) == row.k);
+  }
+}
+
+TEST_CASE("slices outside [0, 1), bad multiples and plans that leave nothing are refused") {
+  for (const double slice : {-0.1, 1.0, 2.0, std::numeric_limits<double>::quiet_NaN()}) {
+    CHECK_THROWS_NAMING(kept_size(64, slice, 8), ShapeError, "slice");
+  }
+  CHECK_THROWS_NAMING(kept_size(64, 0.5, 0), ShapeError, "round");
+  CHECK_THROWS_NAMING(kept_size(64, 0.9, 8), ShapeError, "leaves nothing");
+  CHECK_THROWS_AS(plan_stream_sizes(0, 3, {}), ShapeError);
+  CHECK_THROWS_NAMING(plan_stream_sizes(64, 1, {}), ShapeError, "two sites");
+}
+
+TEST_CASE("a plan keeps the head's site whole unless told otherwise") {
+  CHECK(plan_stream_sizes(64, 5, {.slice = 0.25}) == std::vector<int64_t>{48, 48, 48, 48, 64});
+  CHECK(plan_stream_sizes(64, 3, {.slice = 0.25, .head = HeadMode::kSlice}) ==
+        std::vector<int64_t>{48, 48, 48});
+  CHECK(plan_stream_sizes(64, 3, {.slice = 0.0, .head = HeadMode::kSlice}) ==
+        std::vector<int64_t>{64, 64, 64});
+}
+
+TEST_CASE("counts of published models are exact, dense and sliced") {
+  for (const PublishedModel& model : published_models()) {
+    INFO(model.name);
+    const ModelConfig dense = parse_config(model.config.dump(), model.name);
+    CHECK(count_parameters(dense).total == model.dense);
+    const double slices[] = {0.20, 0.25, 0.30};
+    for (int i = 0; i < 3; ++i) {
+      CAPTURE(slices[i]);
+      const auto sizes = plan_stream_sizes(dense.hidden_size, dense.sites(), {.slice = slices[i]});
+      CHECK(count_parameters(sliced_config(dense, sizes)).total == model.sliced[i]);
+    }
+  }
+}
+
+TEST_CASE("counts of known dense models are exact") {
+  const ParameterCount small = count_parameters(smollm2_135m());
+  CHECK(small.total == 134515008);
+  CHECK(small.blocks == 106168320);
+  CHECK(small.shortcuts == 0);
+}
+
+TEST_CASE("counts equal the parameters of the module, dense and sliced") {
+  std::vector<ModelConfig> configs = tiny_configs();
+  for (const ModelConfig& family : tiny_families()) configs.push_back(family);
+  for (const ModelConfig& dense : configs) {
+    for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+      const int64_t sites = dense.sites();
+      const auto sizes =
+          plan_stream_sizes(dense.hidden_size, sites, {.slice = 0.3, .round = 1, .head = head});
+      for (const ModelConfig& config : {dense, sliced_config(dense, sizes)}) {
+        INFO(tests::describe(config) << (config.sliced() ? " sliced" : ""));
+        ParameterCount want;
+        const DecoderImpl decoder(config);
+        for (const auto& parameter : decoder.named_parameters()) {
+          const std::string& name = parameter.key();
+          const int64_t numel = parameter.value().numel();
+          want.total += numel;
+          if (name.find(".layers.") == std::string::npos || parameter.value().dim() < 2) continue;
+          want.blocks += numel;
+          if (name.find("shortcut") != std::string::npos) want.shortcuts += numel;
+        }
+        const ParameterCount count = count_parameters(config);
+        CHECK(count.total == want.total);
+        CHECK(count.blocks == want.blocks);
+        CHECK(count.shortcuts == want.shortcuts);
+      }
+    }
+  }
+}
+
+TEST_CASE("a sliced configuration has a head of its own") {
+  const ModelConfig sliced = sliced_config(smollm2_135m(), std::vector<int64_t>(61, 432));
+  CHECK(sliced.sliced());
+  CHECK_FALSE(sliced.tied_head);
+  CHECK(sliced.stream_size(60) == 432);
+}
+
+TEST_CASE("expected costs cover the weights and grow with the calibration") {
+  const ModelConfig dense = smollm2_135m();
+  const std::vector<int64_t> sizes(61, 432);
+  const ModelConfig sliced = sliced_config(dense, sizes);
+  const ExpectedCost few = expected_cost(dense, sliced, Method::kSliceGpt, 2048, 2048, 2),
+                     many = expected_cost(dense, sliced, Method::kSliceGpt, 128 * 2048, 2048, 2);
+  const int64_t untied = count_parameters(dense).total + dense.vocabulary_size * dense.hidden_size;
+  CHECK(few.host_bytes > 4 * untied);
+  CHECK(few.disk_bytes == 2 * count_parameters(sliced).total);
+  CHECK(many.disk_bytes == few.disk_bytes);
+  CHECK(many.host_bytes - few.host_bytes == 4 * 127 * 2048 * dense.hidden_size);  // the stream
+  CHECK(many.flop > few.flop);
+  const ExpectedCost refit = expected_cost(dense, sliced, Method::kRefit, 2048, 2048, 2);
+  CHECK(refit.host_bytes > few.host_bytes);  // a second stream, moments
+  CHECK(refit.flop > few.flop);
+  CHECK(refit.disk_bytes == few.disk_bytes);
+}
+
+/// What named_parameters() of the model holds.
+ParameterCount parameters_of(const ModelConfig& config) {
+  ParameterCount count;
+  const DecoderImpl decoder(config);
+  for (const auto& parameter : decoder.named_parameters()) {
+    const std::string& name = parameter.key();
+    const int64_t numel = parameter.value().numel();
+    const bool shortcut = name.find("shortcut") != std::string::npos;
+    count.total += numel;
+    if (shortcut) count.shortcuts += numel;  // a diagonal's too
+    if (name.find(".layers.") != std::string::npos && (shortcut || parameter.value().dim() == 2)) {
+      count.blocks += numel;
+    }
+  }
+  return count;
+}
+
+TEST_CASE("counts equal the module's for every form of shortcut and every FFN width") {
+  std::vector<ModelConfig> configs = tiny_configs();
+  for (const ModelConfig& family : tiny_families()) configs.push_back(family);
+  for (const ModelConfig& dense : configs) {
+    std::vector<int64_t> widths;
+    for (int64_t layer = 0; layer < dense.layers; ++layer) widths.push_back(dense.ffn_size - layer);
+    std::vector<ModelConfig> variants = {narrowed_config(dense, widths)};
+    for (const ShortcutForm form : {ShortcutForm::kDense, ShortcutForm::kDiagonal,
+                                    ShortcutForm::kLowRank, ShortcutForm::kNone}) {
+      for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+        const ModelConfig c = planned_config(
+            dense, {.slice = 0.3, .round = 1, .head = head, .shortcut = form, .shortcut_rank = 3});
+        variants.push_back(c);
+        variants.push_back(narrowed_config(c, widths));
+      }
+    }
+    for (const ModelConfig& config : variants) {
+      INFO(tests::describe(config) << " shortcut " << shortcut_name(config.shortcut) << " last "
+                                   << config.stream_size(config.sites() - 1)
+                                   << (config.ffn_sizes.empty() ? "" : " narrow"));
+      const ParameterCount count = count_parameters(config), want = parameters_of(config);
+      CHECK(count.total == want.total);
+      CHECK(count.blocks == want.blocks);
+      CHECK(count.shortcuts == want.shortcuts);
+    }
+  }
+}
+
+TEST_CASE("kept sizes may be given as they are") {
+  CHECK(kept_size(64, SliceOptions{.slice = 0.25}) == 48);
+  CHECK(kept_size(64, SliceOptions{.slice = 0.25, .kept = 37}) == 37);
+  CHECK(kept_size(64, SliceOptions{.kept = 64}) == 64);
+  CHECK_THROWS_NAMING(kept_size(64, SliceOptions{.kept = 65}), ShapeError, "want 1 … 64, got 65");
+  CHECK_THROWS_NAMING(kept_size(64, SliceOptions{.kept = -1}), ShapeError, "want 1 … 64, got -1");
+}
+
+TEST_CASE("the paper's method always rotates, a refit only where it deletes") {
+  CHECK(SliceOptions{.method = Method::kSliceGpt, .slice = 0}.rotates(64));
+  CHECK(SliceOptions{.method = Method::kSliceGpt, .slice = 0.25}.rotates(64));
+  CHECK(SliceOptions{.method = Method::kRefit, .slice = 0.25}.rotates(64));
+  CHECK(SliceOptions{.method = Method::kRefit, .kept = 63}.rotates(64));
+  CHECK_FALSE(SliceOptions{.method = Method::kRefit, .slice = 0}.rotates(64));
+  CHECK_FALSE(SliceOptions{.method = Method::kRefit, .kept = 64}.rotates(64));
+}
+
+TEST_CASE("shortcuts are dense in the paper's method and absent in a refit unless told otherwise") {
+  CHECK(SliceOptions{.method = Method::kSliceGpt}.shortcut_form() == ShortcutForm::kDense);
+  CHECK(SliceOptions{.method = Method::kRefit}.shortcut_form() == ShortcutForm::kNone);
+  CHECK(SliceOptions{.shortcut = ShortcutForm::kDiagonal}.shortcut_form() ==
+        ShortcutForm::kDiagonal);
+}
+
+TEST_CASE("a planned configuration is the sliced model's") {
+  const ModelConfig dense = smollm2_135m();
+  const ModelConfig refit = planned_config(dense, {.slice = 0.25});
+  CHECK(refit.sliced());
+  CHECK(refit.shortcut == ShortcutForm::kNone);
+  CHECK(refit.stream_size(0) == 432);
+  CHECK(refit.stream_size(60) == 576);
+  CHECK_FALSE(refit.tied_head);
+  const ModelConfig paper = planned_config(dense, {.method = Method::kSliceGpt, .slice = 0});
+  CHECK(paper.sliced());
+  CHECK(paper.shortcut == ShortcutForm::kDense);
+  const ModelConfig low = planned_config(
+      dense, {.kept = 100, .shortcut = ShortcutForm::kLowRank, .shortcut_rank = 200});
+  CHECK(low.shortcut_rank == 100);  // no more than the stream is wide
+  const ModelConfig narrow =
+      planned_config(dense, {.slice = 0, .ffn_sizes = std::vector<int64_t>(30, 848)});
+  CHECK_FALSE(narrow.sliced());
+  CHECK(narrow.tied_head);
+  CHECK(narrow.ffn_size == 848);
+  CHECK(narrow.ffn_sizes.empty());
+  std::vector<int64_t> widths(30, 848);
+  widths[7] = 849;
+  CHECK(planned_config(dense, {.slice = 0, .ffn_sizes = widths}).ffn_sizes == widths);
+  CHECK(planned_config(dense, {.slice = 0.25, .ffn_sizes = widths}).sliced());
+  CHECK_THROWS_NAMING(planned_config(dense, {.ffn_sizes = {848, 848}}), ShapeError,
+                      "want 30, one a layer, got 2");
+}
+
+TEST_CASE("options that contradict each other are refused") {
+  struct Row {
+    SliceOptions options;
+    std::string message;
+  };
+  const Method paper = Method::kSliceGpt;
+  for (const Row& row : std::vector<Row>{
+           {{.method = paper, .shortcut = ShortcutForm::kNone}, "shortcuts are dense, not none"},
+           {{.method = paper, .shortcut = ShortcutForm::kLowRank, .shortcut_rank = 3},
+            "shortcuts are dense, not lowrank"},
+           {{.method = paper, .ffn_sizes = {1, 2}}, "feed-forward networks"},
+           {{.shortcut = ShortcutForm::kLowRank}, "shortcut rank: want at least 1, got 0"},
+           {{.shortcut = ShortcutForm::kLowRank, .shortcut_rank = -2}, "got -2"},
+           {{.gradient_samples = 0}, "gradient samples: want at least 1, got 0"},
+           {{.method = paper, .remove = 0.2}, "method slicegpt: it has no search"},
+           {{.method = paper, .remove_blocks = 0.2}, "method slicegpt: it has no search"},
+           {{.method = paper, .fit_bytes = 1000}, "method slicegpt: it has no search"}}) {
+    INFO(row.message);
+    CHECK_THROWS_NAMING(check_options(row.options), ShapeError, row.message);
+  }
+  CHECK_NOTHROW(check_options({}));
+  CHECK_NOTHROW(check_options({.method = paper}));
+  CHECK_NOTHROW(check_options({.method = paper, .shortcut = ShortcutForm::kDense}));
+  CHECK_NOTHROW(check_options({.shortcut = ShortcutForm::kLowRank, .shortcut_rank = 1}));
+  CHECK_NOTHROW(check_options({.remove = 0.2}));
+}
+
+}  // namespace
+}  // namespace slice

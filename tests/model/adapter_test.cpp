@@ -1,0 +1,136 @@
+#include "libslice/model/adapter.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+#include <functional>
+#include <limits>
+
+#include "libslice/base/error.h"
+#include "tests/support/matchers.h"
+#include "tests/support/reference.h"
+#include "tests/support/two_branch_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+TEST_CASE("a sublayer adds all its writers to the stream and shows it to the tap") {
+  TwoBranchModel model;
+  const Sublayer& s = model.adapter.sublayers[0];
+  Tensor seen;
+  const TapHandle handle = s.tap->attach([&](const Tensor& z) { seen = z; });
+  const Tensor x = gaussian({2, 5, TwoBranchModel::D}, 1);
+  const Tensor n = rms_norm_reference(x, TwoBranchModel::D, 1e-5) * s.norm->weight;
+  Tensor want = x.clone();
+  for (const Inner& part : s.inner) {
+    want += at::matmul(part.hidden(n, nullptr), part.writer.weight.t()) + part.writer.bias;
+  }
+  const Tensor z = s.forward(x);
+  CHECK(violation(z, want, 1e-13 * want.abs().max().item<double>()) == "");
+  CHECK(seen.is_same(z));
+}
+
+TEST_CASE("a whole adapter passes its check") {
+  const TwoBranchModel model;
+  CHECK_NOTHROW(check_adapter(model.adapter));
+}
+
+TEST_CASE("an adapter whose parts are missing or do not fit is refused by name") {
+  constexpr int64_t D = TwoBranchModel::D;
+  struct Fault {
+    const char* name;  // in the message
+    std::function<void(ModelAdapter&)> make;
+  };
+  const auto first = [](ModelAdapter& m) -> Inner& { return m.sublayers[0].inner[0]; };
+  const std::vector<Fault> faults = {
+      {"hidden size", [](ModelAdapter& m) { m.hidden_size = 0; }},
+      {"embedding", [](ModelAdapter& m) { m.embeddings.clear(); }},
+      {"embedding", [](ModelAdapter& m) { m.embed = nullptr; }},
+      {"sublayer", [](ModelAdapter& m) { m.sublayers.clear(); }},
+      {"positions",
+       [](ModelAdapter& m) {
+         m.embeddings[1].weight = at::ones({4, D + 1});
+       }},
+      {"words", [](ModelAdapter& m) { m.embeddings[0].weight = Tensor(); }},
+      {"head", [](ModelAdapter& m) { m.head.weight = Tensor(); }},
+      {"head",
+       [](ModelAdapter& m) {
+         m.head.weight = at::ones({5, D - 1});
+       }},
+      {"head bias", [](ModelAdapter& m) { m.head.bias = at::ones({3}); }},
+      {"head shares its memory with words",
+       [](ModelAdapter& m) { m.head.weight = m.embeddings[0].weight; }},
+      {"head shares its memory with words",
+       [](ModelAdapter& m) {
+         m.head = {"head", m.embeddings[0].weight.slice(0, 0, 9), {}};
+       }},
+      {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm{nullptr}; }},
+      {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm(D + 1, 1e-5); }},
+      {"final norm", [](ModelAdapter& m) { m.final_norm = RmsNorm{nullptr}; }},
+      {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].tap = nullptr; }},
+      {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].inner.clear(); }},
+      {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].shortcut = Shortcut{nullptr}; }},
+      {"sliced model cannot be sliced again",
+       [](ModelAdapter& m) { m.sublayers[0].shortcut->set_dense(at::eye(D), at::kDouble); }},
+      {"block 0: want readers", [&](ModelAdapter& m) { first(m).readers.clear(); }},
+      {"block 0: want readers", [&](ModelAdapter& m) { first(m).hidden = nullptr; }},
+      {"block 0 in 0",
+       [&](ModelAdapter& m) {
+         first(m).readers[0].weight = at::ones({5, D + 2});
+       }},
+      {"block 0 in 0", [&](ModelAdapter& m) { first(m).readers[0].weight = at::ones({D}); }},
+      {"block 0 in 0 bias",
+       [&](ModelAdapter& m) {
+         first(m).readers[0].bias = at::ones({D, 1});
+       }},
+      {"block 0 out 0",
+       [&](ModelAdapter& m) {
+         first(m).writer.weight = at::ones({D + 3, 5});
+       }},
+      {"block 0 out 0 bias", [&](ModelAdapter& m) { first(m).writer.bias = at::ones({D + 3}); }},
+      {"block 0 norm: want the same kind",
+       [&](ModelAdapter& m) { m.sublayers[0].norm = LayerNorm(D, 1e-5); }},
+      {"block 0 in 0: its norm has a bias",
+       [&](ModelAdapter& m) {
+         m.final_norm = m.sublayers[0].norm = LayerNorm(D, 1e-5);
+         first(m).readers[0].bias = Tensor();
+       }},
+  };
+  for (const Fault& fault : faults) {
+    TwoBranchModel model;
+    fault.make(model.adapter);
+    INFO("fault: " << fault.name);
+    CHECK_THROWS_NAMING(check_adapter(model.adapter), ShapeError, fault.name);
+  }
+}
+
+TEST_CASE("a NaN or Inf anywhere in the weights is refused by name") {
+  const double nan = std::numeric_limits<double>::quiet_NaN(),
+               inf = std::numeric_limits<double>::infinity();
+  const auto spoil = [](Tensor& tensor, double value) { tensor.view({-1})[1].fill_(value); };
+  const std::vector<std::pair<std::string, std::function<void(TwoBranchModel&)>>> faults = {
+      {"words", [&](TwoBranchModel& m) { spoil(m.words->weight, nan); }},
+      {"positions", [&](TwoBranchModel& m) { spoil(m.positions->weight, inf); }},
+      {"head (31, 20) float64: holds a NaN",
+       [&](TwoBranchModel& m) { spoil(m.head->weight, nan); }},
+      {"head bias", [&](TwoBranchModel& m) { spoil(m.head->bias, -inf); }},
+      {"block 1 norm weight",
+       [&](TwoBranchModel& m) { spoil(m.adapter.sublayers[1].norm->weight, nan); }},
+      {"final norm weight", [&](TwoBranchModel& m) { spoil(m.adapter.final_norm->weight, nan); }},
+      {"block 0 in 1",
+       [&](TwoBranchModel& m) { spoil(m.adapter.sublayers[0].inner[1].readers[0].weight, inf); }},
+      {"block 1 out 0 bias",
+       [&](TwoBranchModel& m) { spoil(m.adapter.sublayers[1].inner[0].writer.bias, nan); }},
+  };
+  for (const auto& [name, make] : faults) {
+    TwoBranchModel model;
+    make(model);
+    CHECK_THROWS_NAMING(check_adapter(model.adapter), NumericError, name);
+  }
+}
+
+}  // namespace
+}  // namespace slice

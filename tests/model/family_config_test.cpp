@@ -1,0 +1,178 @@
+// config.json of the families beside LLaMA, which config_test.cpp is about.
+
+#include <catch2/catch_all.hpp>
+#include <nlohmann/json.hpp>
+
+#include "libslice/base/error.h"
+#include "libslice/model/config.h"
+#include "tests/support/matchers.h"
+#include "tests/support/published_models.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using nlohmann::json;
+using namespace tests;
+
+ModelConfig parse_with(json object, const json& changes = json::object()) {
+  object.update(changes);
+  return parse_config(object.dump(), "config.json");
+}
+
+/// The keys that a Mistral or Qwen2 has to have, and no other.
+json smallest(const std::string& family) {
+  return {{"model_type", family},      {"hidden_size", 64},       {"num_hidden_layers", 3},
+          {"num_attention_heads", 32}, {"intermediate_size", 40}, {"vocab_size", 50}};
+}
+
+TEST_CASE("an OPT is LayerNorms, learned positions with an offset of 2, ReLU and biases") {
+  const ModelConfig c = parse_with(opt_config(768, 12, 12));
+  CHECK(c.family == "opt");
+  CHECK(c.norm == NormKind::kLayer);
+  CHECK(c.norm_eps == 1e-5);
+  CHECK_FALSE(c.parallel_block);
+  CHECK(c.learned_positions == 2050);
+  CHECK(c.position_offset == 2);
+  CHECK(c.context_length == 2048);
+  CHECK(c.activation == Activation::kRelu);
+  CHECK_FALSE(c.gated_mlp);
+  CHECK(c.tied_head);
+  CHECK(c.qkv_bias);
+  CHECK(c.output_bias);
+  CHECK(c.mlp_bias);
+  CHECK_FALSE(c.head_bias);
+  CHECK(c.sites() == 25);
+  CHECK(c.bos_token == 2);
+  CHECK(c.eos_tokens == std::vector<int64_t>{2});
+  CHECK(
+      sliced_config(c, std::vector<int64_t>(25, 608)).head_bias);  // what the last norm's β becomes
+}
+
+TEST_CASE("a Phi-2 is parallel blocks, partial rotary positions and biases everywhere") {
+  const ModelConfig c = parse_with(phi2_config());
+  CHECK(c.family == "phi");
+  CHECK(c.norm == NormKind::kLayer);
+  CHECK(c.parallel_block);
+  CHECK(c.sites() == 33);
+  CHECK(c.rotary_size == 32);
+  CHECK(c.head_size == 80);
+  CHECK(c.activation == Activation::kGeluTanh);
+  CHECK_FALSE(c.gated_mlp);
+  CHECK_FALSE(c.tied_head);
+  CHECK(c.head_bias);
+  CHECK(c.bos_token == 50256);
+  json missing = phi2_config();
+  for (const char* key : {"partial_rotary_factor", "layer_norm_eps", "bos_token_id", "eos_token_id",
+                          "num_key_value_heads", "hidden_act"}) {
+    missing.erase(key);
+  }
+  const ModelConfig defaults = parse_with(missing);
+  CHECK(defaults.rotary_size == 40);
+  CHECK(defaults.norm_eps == 1e-5);
+  CHECK(defaults.bos_token == 1);
+  CHECK(defaults.eos_tokens == std::vector<int64_t>{2});
+  CHECK(defaults.kv_heads == 32);
+  CHECK(defaults.activation == Activation::kGeluTanh);
+}
+
+TEST_CASE("a Mistral has a window unless its file says null") {
+  const json small = smallest("mistral");
+  CHECK(parse_with(small).sliding_window == 4096);
+  CHECK(parse_with(small).kv_heads == 8);
+  CHECK(parse_with(small).first_window_layer == 0);
+  CHECK_FALSE(parse_with(small, {{"sliding_window", nullptr}}).sliding_window);
+  CHECK(parse_with(small, {{"sliding_window", 17}}).sliding_window == 17);
+  CHECK_FALSE(parse_with(small).qkv_bias);
+}
+
+TEST_CASE("a Qwen2 has biases on q, k and v, and a window in the layers that its file names") {
+  const json small = smallest("qwen2");
+  const ModelConfig plain = parse_with(small, {{"sliding_window", 4096}});
+  CHECK(plain.qkv_bias);
+  CHECK_FALSE(plain.output_bias);
+  CHECK_FALSE(plain.mlp_bias);
+  CHECK_FALSE(plain.sliding_window);
+  const json window = {
+      {"use_sliding_window", true}, {"sliding_window", 9}, {"max_window_layers", 2}};
+  const ModelConfig c = parse_with(small, window);
+  CHECK(c.sliding_window == 9);
+  CHECK(c.first_window_layer == 2);
+  json typed = window;
+  typed["layer_types"] = {"full_attention", "full_attention", "sliding_attention"};
+  CHECK(parse_with(small, typed).first_window_layer == 2);
+  typed["layer_types"][0] = "sliding_attention";
+  CHECK_THROWS_NAMING(parse_with(small, typed), FormatError, "layer_types[0]");
+}
+
+TEST_CASE("what is written of every family is read again, dense and sliced") {
+  for (const ModelConfig& dense : tiny_families()) {
+    const std::vector<int64_t> sizes(dense.sites(), 12);
+    for (const ModelConfig& config : {dense, sliced_config(dense, sizes)}) {
+      INFO(tests::describe(config) << (config.sliced() ? " sliced" : ""));
+      const std::string text = config_json(config, "float16");
+      const ModelConfig again = parse_config(text, "x");
+      CHECK(config_json(again, "float16") == text);
+      CHECK(again.norm == config.norm);
+      CHECK(again.parallel_block == config.parallel_block);
+      CHECK(again.rotary_size == config.rotary_size);
+      CHECK(again.learned_positions == config.learned_positions);
+      CHECK(again.sliding_window == config.sliding_window);
+      CHECK(again.first_window_layer == config.first_window_layer);
+      CHECK(again.activation == config.activation);
+      CHECK(again.gated_mlp == config.gated_mlp);
+      CHECK(again.tied_head == config.tied_head);
+      CHECK(again.head_bias == config.head_bias);
+      CHECK(again.stream_sizes == config.stream_sizes);
+    }
+  }
+}
+
+TEST_CASE("a fraction of a head survives being written as a decimal") {
+  ModelConfig c = tiny_families()[3];
+  c.heads = c.kv_heads = 2;
+  c.head_size = 100;
+  c.hidden_size = 200;
+  for (int64_t turning = 2; turning < 100; turning += 2) {
+    c.rotary_size = turning;
+    CHECK(parse_config(config_json(c, "float16"), "x").rotary_size == turning);
+  }
+}
+
+TEST_CASE("relatives that compute something else are refused by what makes them different") {
+  struct Row {
+    json config, changes;
+    std::string message;
+  };
+  const json opt = opt_config(768, 12, 12), phi = phi2_config(), qwen2 = smallest("qwen2");
+  const std::vector<Row> rows = {
+      {opt, {{"do_layer_norm_before", false}}, "norms behind the blocks, as in OPT-350m"},
+      {opt, {{"word_embed_proj_dim", 512}}, "word_embed_proj_dim 512"},
+      {opt, {{"enable_bias", false}}, "enable_bias false is not supported"},
+      {opt, {{"layer_norm_elementwise_affine", false}}, "layer_norm_elementwise_affine false"},
+      {opt, {{"_remove_final_layer_norm", true}}, "_remove_final_layer_norm true"},
+      {opt, {{"activation_function", "mish"}}, "activation 'mish'"},
+      {opt, {{"ffn_dim", nullptr}}, "'ffn_dim' is missing"},
+      {opt, {{"max_position_embeddings", 1 << 24}}, "position table: want 1"},
+      {phi, {{"qk_layernorm", true}}, "qk_layernorm true is not supported"},
+      {phi, {{"tie_word_embeddings", true}}, "tie_word_embeddings true is not supported"},
+      {phi, {{"partial_rotary_factor", 1.5}}, "partial_rotary_factor: want a fraction"},
+      {phi, {{"partial_rotary_factor", 0.0}}, "partial_rotary_factor: want a fraction"},
+      {phi, {{"partial_rotary_factor", 0.39}}, "head_dim 31 is odd"},
+      {phi, {{"partial_rotary_factor", "half"}}, "want a number"},
+      {smallest("mistral"), {{"sliding_window", 0}}, "sliding_window: want 1"},
+      {smallest("mistral"), {{"sliding_window", "all"}}, "'sliding_window': want an integer"},
+      {smallest("mistral"), {{"num_key_value_heads", 5}}, "num_key_value_heads 5"},
+      {qwen2, {{"use_sliding_window", true}, {"max_window_layers", -1}}, "max_window_layers"},
+      {qwen2, {{"layer_types", {"sliding_attention"}}}, "layer_types[0]"},
+      {qwen2, {{"layer_types", "all"}}, "'layer_types': want an array"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.changes.dump());
+    CHECK_THROWS_NAMING(parse_with(row.config, row.changes), FormatError, row.message);
+    CHECK_THROWS_NAMING(parse_with(row.config, row.changes), FormatError, "config.json");
+  }
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,62 @@
+#include "libslice/model/mlp.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+#include <cmath>
+
+#include "tests/support/matchers.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+TEST_CASE("a gated MLP multiplies silu(gate) by up") {
+  Linear gate(6, 5, true), up(6, 5, true);
+  uint64_t seed = 0;
+  for (const Linear& linear : {gate, up}) {
+    linear->weight.set_data(gaussian({5, 6}, ++seed));
+    linear->bias.set_data(gaussian({5}, ++seed));
+  }
+  const Tensor n = gaussian({2, 3, 6}, 9), g = gate->forward(n), u = up->forward(n);
+  Tensor want = at::empty_like(g);
+  const auto G = g.accessor<double, 3>(), U = u.accessor<double, 3>();
+  auto W = want.accessor<double, 3>();
+  for (int64_t b = 0; b < 2; ++b) {
+    for (int64_t t = 0; t < 3; ++t) {
+      for (int64_t i = 0; i < 5; ++i)
+        W[b][t][i] = G[b][t][i] / (1 + std::exp(-G[b][t][i])) * U[b][t][i];
+    }
+  }
+  CHECK(violation(Mlp(Activation::kSilu, gate, up).hidden(n), want,
+                  8 * roundoff(at::kDouble) * want.abs()) == "");
+}
+
+TEST_CASE("an MLP without a gate is the activation of up") {
+  const std::pair<Activation, double (*)(double)> rows[] = {
+      {Activation::kSilu, [](double x) { return x / (1 + std::exp(-x)); }},
+      {Activation::kRelu, [](double x) { return x > 0 ? x : 0; }},
+      {Activation::kGelu, [](double x) { return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0))); }},
+      {Activation::kGeluTanh, [](double x) {
+         const double inner = std::sqrt(2 / std::acos(-1.0)) * (x + 0.044715 * x * x * x);
+         return 0.5 * x * (1 + std::tanh(inner));
+       }}};
+  Linear up(6, 5, true);
+  up->weight.set_data(gaussian({5, 6}, 1));
+  up->bias.set_data(gaussian({5}, 2));
+  const Tensor n = gaussian({3, 6}, 9), u = up->forward(n);
+  for (const auto& [activation, function] : rows) {
+    const Tensor hidden = Mlp(activation, up).hidden(n);
+    for (int64_t i = 0; i < u.numel(); ++i) {
+      const double x = u.flatten()[i].item<double>();
+      CHECK_THAT(hidden.flatten()[i].item<double>(),
+                 Catch::Matchers::WithinAbs(function(x), 1e-14 * (1 + std::abs(x))));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,70 @@
+#include "libslice/model/norm.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+
+#include "libslice/base/error.h"
+#include "tests/support/matchers.h"
+#include "tests/support/reference.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+TEST_CASE("a weighted norm equals the loop times its weight") {
+  RmsNorm norm(37, 1e-6);
+  norm->weight.set_data(gaussian({37}, 1));
+  const Tensor x = gaussian({2, 3, 37}, 2);
+  CHECK(violation(norm->forward(x), rms_norm_reference(x, 37, 1e-6) * norm->weight, 1e-12) == "");
+}
+
+TEST_CASE("a fused norm divides a sliced stream by the unsliced hidden size") {
+  RmsNorm norm(37, 1e-6, /*weighted=*/false);
+  const Tensor x = gaussian({3, 20}, 2);
+  const Tensor padded = at::constant_pad_nd(x, {0, 17});  // the deleted coordinates count as zero
+  CHECK(violation(norm->forward(x), rms_norm_reference(padded, 37, 1e-6).slice(1, 0, 20), 1e-12) ==
+        "");
+  CHECK(norm->named_parameters().is_empty());
+}
+
+TEST_CASE("dropping the weight unregisters it and leaves a plain norm") {
+  RmsNorm norm(5, 1e-6);
+  norm->weight.set_data(at::full({5}, 3.0, at::kDouble));
+  const Tensor x = gaussian({2, 5}, 2);
+  norm->drop_weights();
+  norm->drop_weights();  // harmless the second time
+  CHECK_FALSE(norm->weighted());
+  CHECK(norm->named_parameters().is_empty());
+  CHECK(violation(norm->forward(x), rms_norm_reference(x, 5, 1e-6), 1e-14) == "");
+}
+
+TEST_CASE("a LayerNorm is the loop with its weights, and a plain RMSNorm once they are dropped") {
+  LayerNorm norm(37, 1e-5);
+  norm->weight.set_data(gaussian({37}, 1));
+  norm->bias.set_data(gaussian({37}, 3));
+  const Tensor x = gaussian({2, 3, 37}, 2) + 1, centred = x - x.mean(-1, /*keepdim=*/true);
+  const Tensor want = rms_norm_reference(centred, 37, 1e-5) * norm->weight + norm->bias;
+  CHECK(violation(norm->forward(x), want, 1e-12) == "");
+  CHECK(norm->named_parameters().size() == 2);
+  norm->reset_weights();
+  CHECK(violation(norm->forward(x), rms_norm_reference(centred, 37, 1e-5), 1e-12) == "");
+  norm->drop_weights();
+  CHECK(norm->named_parameters().is_empty());
+  CHECK(violation(norm->forward(x), rms_norm_reference(x, 37, 1e-5), 1e-12) == "");
+}
+
+TEST_CASE("norms refuse sizes and streams that do not fit") {
+  CHECK_THROWS_AS(RmsNorm(0, 1e-6), ShapeError);
+  CHECK_THROWS_NAMING(RmsNorm(4, -1.0), ShapeError, "-1");
+  RmsNorm weighted(4, 1e-6), fused(4, 1e-6, false);
+  weighted->weight.set_data(at::ones({4}));
+  CHECK_THROWS_NAMING(weighted->forward(at::ones({2, 3})), ShapeError, "width 4");
+  CHECK_THROWS_NAMING(fused->forward(at::ones({2, 5})), ShapeError, "(2, 5)");
+}
+
+}  // namespace
+}  // namespace slice

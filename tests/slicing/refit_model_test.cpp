@@ -1,0 +1,340 @@
+#include "libslice/slicing/detail/refit_model.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+
+#include "libslice/base/error.h"
+#include "libslice/device/device.h"
+#include "libslice/method/gradient.h"
+#include "libslice/model/decoder.h"
+#include "libslice/slicing/slice_model.h"
+#include "tests/support/matchers.h"
+#include "tests/support/ranks.h"
+#include "tests/support/tiny_model.h"
+#include "tests/support/two_branch_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+std::vector<ModelConfig> all_configs() {
+  std::vector<ModelConfig> configs = tiny_configs();
+  for (const ModelConfig& config : tiny_families()) configs.push_back(config);
+  return configs;
+}
+
+/// Names and shapes of the parameters that a configuration asks for.
+std::map<std::string, std::vector<int64_t>> shapes(const torch::nn::Module& module) {
+  std::map<std::string, std::vector<int64_t>> found;
+  for (const auto& parameter : module.named_parameters())
+    found[parameter.key()] = parameter.value().sizes().vec();
+  return found;
+}
+
+Tensor logits_after(const ModelConfig& config, const SliceOptions& options, const Tensor& tokens) {
+  Model model = random_model(config);
+  slice_model(model, random_tokens(config, 9, 16), options);
+  const at::NoGradGuard no_grad;
+  return model.decoder().forward(tokens);
+}
+
+TEST_CASE("refit at k = D with every channel is the identity, and leaves norms and tie alone") {
+  for (const ModelConfig& config : all_configs()) {
+    INFO(describe(config));
+    Model model = random_model(config);
+    const Tensor tokens = random_tokens(config, 2, 12, 7);
+    const auto before = shapes(model.decoder());
+    const at::NoGradGuard no_grad;
+    const Tensor dense = model.decoder().forward(tokens);
+    slice_model(model, random_tokens(config, 9, 16), {.slice = 0.0});
+    CHECK(shapes(model.decoder()) == before);
+    CHECK(model.config().tied_head == config.tied_head);
+    CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-9);
+  }
+}
+
+TEST_CASE("every form of shortcut and every family becomes what its configuration says") {
+  const std::vector<ShortcutForm> forms = {ShortcutForm::kNone, ShortcutForm::kDiagonal,
+                                           ShortcutForm::kLowRank, ShortcutForm::kDense};
+  for (const ModelConfig& config : all_configs()) {
+    for (const ShortcutForm form : forms) {
+      for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+        INFO(describe(config) << " " << shortcut_name(form) << " head sliced "
+                              << (head == HeadMode::kSlice));
+        const SliceOptions options{
+            .slice = 0.3,
+            .round = 2,
+            .head = head,
+            .shortcut = form,
+            .shortcut_rank = 3,
+            .ffn_sizes = std::vector<int64_t>(config.layers, config.ffn_size - 3)};
+        Model model = random_model(config);
+        const SliceReport report = slice_model(model, random_tokens(config, 9, 16), options);
+        CHECK(report.method == "refit");
+        CHECK(report.shortcut == shortcut_name(form));
+        CHECK(model.config().shortcut == form);
+        CHECK(shapes(model.decoder()) == shapes(DecoderImpl(model.config())));
+        CHECK(report.after.total == count_parameters(planned_config(config, options)).total);
+        const at::NoGradGuard no_grad;
+        CHECK(model.decoder().forward(random_tokens(config, 1, 8)).isfinite().all().item<bool>());
+      }
+    }
+  }
+}
+
+TEST_CASE(
+    "gauges change no function: diagonal and full-rank shortcuts compute what dense ones do") {
+  for (const ModelConfig& config : all_configs()) {
+    INFO(describe(config));
+    const Tensor tokens = random_tokens(config, 2, 12, 7);
+    SliceOptions options{.slice = 0.3, .round = 2, .head = HeadMode::kSlice};
+    options.shortcut = ShortcutForm::kDense;
+    const Tensor dense = logits_after(config, options, tokens);
+    options.shortcut = ShortcutForm::kDiagonal;
+    CHECK(relative_difference(logits_after(config, options, tokens), dense) < 1e-7);
+    options.shortcut = ShortcutForm::kLowRank;
+    options.shortcut_rank = config.hidden_size;  // more than k: all of it
+    CHECK(relative_difference(logits_after(config, options, tokens), dense) < 1e-7);
+  }
+}
+
+TEST_CASE("slicing to the rank of the stream loses nothing") {
+  const ModelConfig config = tiny_config();
+  const int64_t rank = 16;
+  for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+    Model model = low_rank_model(config, rank);
+    const Tensor tokens = random_tokens(config, 2, 12, 7);
+    const at::NoGradGuard no_grad;
+    const Tensor dense = model.decoder().forward(tokens);
+    SliceOptions options{.head = head};
+    options.kept = rank;
+    slice_model(model, random_tokens(config, 16, 32), options);
+    // The family of bases holds the one that loses nothing at τ = ∞ only; three solves come near.
+    CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-4);
+  }
+}
+
+TEST_CASE("a head that keeps its tie loses nothing where the bases hold embedding and stream") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  const int64_t rank = 16;
+  Model model = low_rank_model(config, rank);
+  const Tensor tokens = random_tokens(config, 2, 12, 7);
+  const at::NoGradGuard no_grad;
+  const Tensor dense = model.decoder().forward(tokens);
+  SliceOptions options{.keep_tie = true};
+  options.kept = rank;
+  slice_model(model, random_tokens(config, 16, 32), options);
+  CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-4);
+}
+
+TEST_CASE("a head that keeps its tie is stored once, behind a map") {
+  for (ModelConfig config : {tiny_config(), tiny_families().front()}) {
+    config.tied_head = true;
+    config.head_bias = false;
+    INFO(describe(config));
+    for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+      for (const ShortcutForm form : {ShortcutForm::kNone, ShortcutForm::kDiagonal}) {
+        const SliceOptions options{
+            .slice = 0.3, .round = 2, .head = head, .keep_tie = true, .shortcut = form};
+        Model model = random_model(config);
+        const SliceReport report = slice_model(model, random_tokens(config, 9, 16), options);
+        CHECK(report.tied);
+        CHECK(model.config().maps_head());
+        CHECK(shapes(model.decoder()) == shapes(DecoderImpl(model.config())));
+        int64_t stored = 0;
+        for (const auto& [name, shape] : shapes(model.decoder()))
+          stored += c10::multiply_integers(shape);
+        CHECK(report.after.total == stored);
+        const at::NoGradGuard no_grad;
+        CHECK(model.decoder().forward(random_tokens(config, 1, 8)).isfinite().all().item<bool>());
+      }
+    }
+  }
+  Model untied = random_model(tiny_config());
+  CHECK_THROWS_NAMING(slice_model(untied, random_tokens(tiny_config(), 9, 16), {.keep_tie = true}),
+                      ShapeError, "its own");
+}
+
+TEST_CASE("refit follows the dense stream more closely than the sliced writer it starts from") {
+  // Half of the feed-forward channels copy the other half: deleting them, the rest can do all.
+  const ModelConfig config = tiny_config();
+  Model model = random_model(config);
+  const int64_t half = config.ffn_size / 2;
+  for (const auto& parameter : model.decoder().named_parameters()) {
+    const Tensor& W = parameter.value();
+    const at::NoGradGuard no_grad;
+    if (parameter.key().ends_with("gate_proj.weight") ||
+        parameter.key().ends_with("up_proj.weight"))
+      W.slice(0, half, 2 * half).copy_(W.slice(0, 0, half));
+  }
+  const Tensor tokens = random_tokens(config, 2, 12, 7);
+  const at::NoGradGuard no_grad;
+  const Tensor dense = model.decoder().forward(tokens);
+  slice_model(model, random_tokens(config, 16, 64),
+              {.slice = 0.0, .ffn_sizes = {config.ffn_size - half, config.ffn_size - half}});
+  CHECK(model.config().ffn_size == config.ffn_size - half);
+  // The ridge of 1e-4 on the mean diagonal is what is lost.
+  CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-2);
+}
+
+TEST_CASE("chunks change memory, never the refitted weights") {
+  const ModelConfig config = tiny_config();
+  const Tensor calibration = random_tokens(config, 9, 16);
+  const auto sliced = [&](int64_t chunk_tokens) {
+    Model model = random_model(config, 1, at::kFloat);
+    slice_model(model, calibration, {.slice = 0.3, .round = 2, .chunk_tokens = chunk_tokens});
+    return model;
+  };
+  const Model a = sliced(16), b = sliced(9 * 16);
+  const auto wanted = a.decoder().named_parameters();
+  for (const auto& parameter : b.decoder().named_parameters()) {
+    INFO(parameter.key());
+    CHECK(bit_difference(parameter.value(), wanted[parameter.key()]) == "");
+  }
+}
+
+TEST_CASE("two ranks refit as one does, by every form of shortcut and to a budget") {
+  const ModelConfig config = tiny_config(), tied = tiny_families()[2];  // OPT: LayerNorm, tied
+  std::vector<std::pair<ModelConfig, SliceOptions>> cases;
+  for (const ShortcutForm form : {ShortcutForm::kNone, ShortcutForm::kDiagonal,
+                                  ShortcutForm::kLowRank, ShortcutForm::kDense}) {
+    cases.push_back({config,
+                     {.slice = 0.3,
+                      .round = 2,
+                      .shortcut = form,
+                      .shortcut_rank = 3,
+                      .ffn_sizes = std::vector<int64_t>(config.layers, config.ffn_size - 3)}});
+  }
+  cases.push_back({tied, {.slice = 0.3, .round = 2, .head = HeadMode::kSlice, .keep_tie = true}});
+  cases.push_back({config, {.round = 2, .remove_blocks = 0.2}});
+  for (const auto& [dense, options] : cases) {
+    INFO(describe(dense) << " " << shortcut_name(options.shortcut_form()));
+    // Of 15 windows one is held out: rank 1 has it, rank 0 none.
+    const Tensor calibration = random_tokens(dense, 15, 16),
+                 tokens = random_tokens(dense, 2, 12, 7);
+    Model alone = random_model(dense);
+    slice_model(alone, calibration, options);
+    std::vector<Model> models = {random_model(dense), random_model(dense)};
+    const auto thrown = run_ranks(2, [&, &wanted = options](const ProcessGroup& group) {
+      slice_model(models[group.rank()], calibration, wanted, {}, group);
+    });
+    REQUIRE(thrown == std::vector<std::string>{"", ""});
+    const at::NoGradGuard no_grad;
+    const Tensor want = alone.decoder().forward(tokens);
+    CHECK(relative_difference(models[0].decoder().forward(tokens), want) < 1e-7);
+    CHECK(relative_difference(models[1].decoder().forward(tokens), want) < 1e-7);
+  }
+}
+
+TEST_CASE("a trial leaves the model as it was, and says that keeping more loses less") {
+  for (const ModelConfig& config : all_configs()) {
+    INFO(describe(config));
+    Model model = random_model(config);
+    const auto before = shapes(model.decoder());
+    std::map<std::string, Tensor> weights;
+    for (const auto& p : model.decoder().named_parameters()) weights[p.key()] = p.value().clone();
+    const Tensor tokens = random_tokens(config, 16, 16);
+    ModelAdapter adapter = model.decoder().adapter();
+    const auto gammas = gradient_covariances(adapter, tokens);
+    SliceOptions options;
+    std::vector<double> losses;
+    for (const int64_t kept : {config.hidden_size, config.hidden_size - 2}) {
+      options.kept = kept;
+      losses.push_back(refit_trial(adapter, tokens, options, gammas));
+    }
+    CHECK(std::isfinite(losses[1]));
+    CHECK(shapes(model.decoder()) == before);
+    for (const auto& p : model.decoder().named_parameters())
+      CHECK(bit_difference(p.value(), weights[p.key()]) == "");
+    // At k = D a trial is the dense model on the last two windows.
+    const at::NoGradGuard no_grad;
+    const Tensor held = tokens.slice(0, 14);
+    const Tensor logits = model.decoder().forward(held).slice(1, 0, 15).flatten(0, 1);
+    const double dense = at::cross_entropy_loss(logits, held.slice(1, 1).flatten()).item<double>();
+    CHECK(losses[0] == Catch::Approx(dense).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("somebody's own modules are refitted, parallel branches together") {
+  TwoBranchModel model;
+  const Tensor tokens = TwoBranchModel::tokens(3, 12);
+  const at::NoGradGuard no_grad;
+  SliceOptions options;
+  options.kept = TwoBranchModel::D - 4;
+  const SliceReport report = slice_model(model.adapter, TwoBranchModel::tokens(9, 12), options);
+  CHECK(report.stream_sizes == std::vector<int64_t>{16, 16, 20});
+  CHECK(model.logits(tokens).isfinite().all().item<bool>());
+  CHECK(model.adapter.sublayers[0].shortcut->identity());
+}
+
+TEST_CASE("what the refit cannot do is refused before anything changes") {
+  const ModelConfig config = tiny_config();
+  const Tensor tokens = random_tokens(config, 9, 16);
+  Model model = random_model(config);
+  const auto before = shapes(model.decoder());
+  CHECK_THROWS_NAMING(slice_model(model, tokens, {.ffn_sizes = {38}}), ShapeError, "ffn sizes");
+  CHECK_THROWS_NAMING(slice_model(model, tokens, {.ffn_sizes = {38, 39}}), ShapeError, "39");
+  CHECK_THROWS_NAMING(slice_model(model, tokens, {.shortcut = ShortcutForm::kLowRank}), ShapeError,
+                      "rank");
+  CHECK_THROWS_NAMING(slice_model(model, tokens, {.gradient_samples = 0}), ShapeError, "gradient");
+  CHECK_THROWS_NAMING(
+      slice_model(model, tokens, {.method = Method::kSliceGpt, .ffn_sizes = {38, 38}}), ShapeError,
+      "slicegpt");
+  CHECK_THROWS_NAMING(
+      slice_model(model, tokens,
+                  {.method = Method::kSliceGpt, .shortcut = ShortcutForm::kDiagonal}),
+      ShapeError, "dense");
+  CHECK(shapes(model.decoder()) == before);
+}
+
+TEST_CASE("a GPU refits as the CPU does", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  const at::NoGradGuard no_grad;
+  for (const ModelConfig& config : all_configs()) {
+    for (const ShortcutForm form : {ShortcutForm::kNone, ShortcutForm::kDiagonal}) {
+      INFO(describe(config) << " " << shortcut_name(form));
+      const Tensor calibration = random_tokens(config, 9, 16),
+                   tokens = random_tokens(config, 2, 12);
+      SliceOptions options{.slice = 0.3, .round = 2, .shortcut = form};
+      options.ffn_sizes.assign(config.layers, config.ffn_size - 2);
+      std::vector<Tensor> gammas, logits;
+      for (const char* device : {"cpu", "cuda"}) {
+        Model model = random_model(config);
+        model.decoder().prepare_head();
+        model.decoder().to(at::Device(device));
+        ModelAdapter adapter = model.decoder().adapter();
+        if (gammas.empty()) gammas = gradient_covariances(adapter, calibration);
+        refit_model(adapter, calibration, options, {}, gammas);
+        model.decoder().set_sliced(plan_stream_sizes(config.hidden_size, config.sites(), options),
+                                   form);
+        logits.push_back(model.decoder().forward(tokens.to(at::Device(device))).cpu());
+      }
+      CHECK(relative_difference(logits[1], logits[0]) < 1e-6);
+    }
+  }
+}
+
+TEST_CASE("gradients on a GPU: the same bits for the same seed", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  const ModelConfig config = tiny_config();
+  Model model = random_model(config, 1, at::kHalf);
+  model.decoder().to(at::Device("cuda"));
+  const ModelAdapter adapter = model.decoder().adapter();
+  const Tensor tokens = random_tokens(config, 4, 16);
+  const auto a = gradient_covariances(adapter, tokens, 3),
+             b = gradient_covariances(adapter, tokens, 3);
+  for (size_t i = 0; i < a.size(); ++i) CHECK(bit_difference(a[i], b[i]) == "");
+}
+
+TEST_CASE("an eighth of the windows is held out, of fewer than eight none") {
+  CHECK(held_out_windows(7) == 0);
+  CHECK(held_out_windows(8) == 1);
+  CHECK(held_out_windows(128) == 16);
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,115 @@
+#include "libslice/slicing/report.h"
+
+#include <catch2/catch_all.hpp>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <regex>
+#include <set>
+
+#include "libslice/base/error.h"
+#include "tests/support/matchers.h"
+#include "tests/support/temporary_directory.h"
+
+namespace slice {
+namespace {
+
+using nlohmann::json;
+using namespace tests;
+
+SliceReport example() {
+  SliceReport report;
+  report.family = "llama";
+  report.dtype = "float32";
+  report.device = "cpu";
+  report.chunk_tokens = 40;
+  report.hidden_size = 24;
+  report.layers = 1;
+  report.stream_sizes = {16, 16, 24};
+  report.ffn_sizes = {38};
+  report.head_counts = {4};
+  report.calibration_tokens = 60;
+  report.calibration_sequences = 3;
+  report.calibration_context = 20;
+  report.calibration_sha256 = "abc";
+  report.sites = {
+      {0, "attention", 16, 0.75, 0.5}, {1, "mlp", 16, 0.5, 0.25}, {2, "head", 24, 1, 0}};
+  report.before = {.total = 1000, .blocks = 800};
+  report.after = {.total = 900, .blocks = 650, .shortcuts = 50};
+  report.load_seconds = 1;
+  report.peak_host_bytes = 12345;
+  return report;
+}
+
+std::set<std::string> keys(const json& object) {
+  std::set<std::string> names;
+  for (const auto& [name, value] : object.items()) names.insert(name);
+  return names;
+}
+
+TEST_CASE("a report has the keys that scripts rely on") {
+  const json report = json::parse(report_json(example()));
+  CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "stream",
+                                              "method", "shortcut", "calibration", "sites",
+                                              "parameters", "seconds", "peak_bytes", "versions"});
+  CHECK(report["model"] == json{{"family", "llama"}, {"hidden_size", 24}, {"layers", 1}});
+  CHECK(report["plan"] == json{{"k", {16, 16, 24}},
+                               {"ffn", {38}},
+                               {"heads", {4}},
+                               {"tied", false},
+                               {"rejected", json::array()}});
+  CHECK(report["method"] == "slicegpt");
+  CHECK(report["shortcut"] == "dense");
+  CHECK(report["calibration"] == json{{"tokens", 60},
+                                      {"sequences", 3},
+                                      {"context", 20},
+                                      {"chunk_tokens", 40},
+                                      {"sha256", "abc"}});
+  REQUIRE(report["sites"].size() == 3);
+  CHECK(report["sites"][0] == json{{"index", 0},
+                                   {"name", "attention"},
+                                   {"hidden_size", 16},
+                                   {"kept_variance", 0.75},
+                                   {"seconds", 0.5}});
+  CHECK(report["parameters"] == json{{"before", 1000},
+                                     {"after", 900},
+                                     {"removed", 100},
+                                     {"blocks_before", 800},
+                                     {"blocks_after", 650},
+                                     {"blocks_removed", 150}});
+  CHECK(keys(report["seconds"]) == std::set<std::string>{"load", "search", "gradients", "calibrate",
+                                                         "eigen", "rewrite", "refit", "save",
+                                                         "total"});
+  CHECK(report["peak_bytes"] == json{{"host", 12345}, {"device", 0}});
+  CHECK(keys(report["versions"]) == std::set<std::string>{"libslice", "libtorch", "cuda"});
+  CHECK(report["versions"]["libslice"] == version());
+}
+
+TEST_CASE("perplexity appears once both values were measured") {
+  SliceReport report = example();
+  report.perplexity_before = 18.5;
+  CHECK_FALSE(json::parse(report_json(report)).contains("perplexity"));
+  report.perplexity_after = 23.25;
+  CHECK(json::parse(report_json(report))["perplexity"] == json{{"before", 18.5}, {"after", 23.25}});
+}
+
+TEST_CASE("a saved report is its JSON text") {
+  const TemporaryDirectory directory;
+  const auto path = directory.path() / "slice_report.json";
+  save_report(example(), path);
+  std::ifstream file(path);
+  CHECK(json::parse(file) == json::parse(report_json(example())));
+}
+
+TEST_CASE("a report that cannot be written names the path") {
+  const TemporaryDirectory directory;
+  CHECK_THROWS_NAMING(save_report(example(), directory.path() / "missing" / "report.json"), Error,
+                      "report.json");
+}
+
+TEST_CASE("the version is three numbers and peak memory is positive") {
+  CHECK(std::regex_match(version(), std::regex(R"(\d+\.\d+\.\d+)")));
+  CHECK(peak_host_bytes() > 1 << 20);
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,130 @@
+#include "libslice/slicing/search.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+
+#include "libslice/base/error.h"
+#include "libslice/model/decoder.h"
+#include "libslice/slicing/slice_model.h"
+#include "tests/support/matchers.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using at::Tensor;
+using namespace tests;
+
+TEST_CASE("every candidate meets its budget, and with one channel more would not") {
+  std::vector<ModelConfig> configs = tiny_configs();
+  for (const ModelConfig& config : tiny_families()) configs.push_back(config);
+  for (const ModelConfig& config : configs) {
+    for (const bool blocks : {false, true}) {
+      INFO(describe(config) << " blocks " << blocks);
+      SliceOptions options{.round = 2};
+      (blocks ? options.remove_blocks : options.remove) = 0.2;
+      const ParameterCount dense = count_parameters(config);
+      const auto size = [&](const ParameterCount& count) {
+        return blocks ? count.blocks : count.total;
+      };
+      const double most = 0.8 * static_cast<double>(size(dense));
+      const std::vector<Candidate> found = candidates(config, options);
+      REQUIRE(!found.empty());
+      CHECK(found.size() <= 11);
+      for (const Candidate& candidate : found) {
+        CHECK(static_cast<double>(size(candidate.after)) <= most);
+        if (candidate.channels == config.layers * config.ffn_size) continue;
+        SliceOptions more;
+        more.round = 2;
+        more.kept = candidate.kept;
+        more.keep_tie = candidate.tied && candidate.kept < config.hidden_size;
+        more.ffn_sizes.assign(config.layers, candidate.channels / config.layers);
+        for (int64_t i = 0; i < candidate.channels % config.layers + 1; ++i)
+          ++more.ffn_sizes[i % config.layers];
+        CHECK(static_cast<double>(size(count_parameters(planned_config(config, more)))) > most);
+      }
+    }
+  }
+}
+
+TEST_CASE("a tied model keeps its tie where a head of its own would cost more than slicing gives") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  config.vocabulary_size = 5000;
+  const std::vector<Candidate> found = candidates(config, {.round = 2, .remove = 0.02});
+  REQUIRE(!found.empty());
+  CHECK(found[0].kept == config.hidden_size);
+  for (const Candidate& candidate : found) CHECK(candidate.tied);
+}
+
+TEST_CASE("of a tied model a budget of all parameters looks at plans with and without the tie") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  const auto tied = [&](const SliceOptions& options) {
+    std::vector<bool> ties;
+    for (const Candidate& candidate : candidates(config, options)) {
+      CHECK((candidate.kept < config.hidden_size || candidate.tied));
+      if (candidate.kept < config.hidden_size) ties.push_back(candidate.tied);
+    }
+    return ties;
+  };
+  const std::vector<bool> all = tied({.round = 2, .remove = 0.3});
+  CHECK(std::count(all.begin(), all.end(), true) > 0);
+  CHECK(std::count(all.begin(), all.end(), false) > 0);
+  const std::vector<bool> blocks = tied({.round = 2, .remove_blocks = 0.3});
+  CHECK(std::count(blocks.begin(), blocks.end(), true) == 0);
+  const std::vector<bool> stock = tied({.round = 2, .head = HeadMode::kSlice, .remove = 0.3});
+  CHECK(std::count(stock.begin(), stock.end(), true) == 0);
+  const std::vector<bool> kept = tied({.round = 2, .keep_tie = true, .remove = 0.3});
+  CHECK(std::count(kept.begin(), kept.end(), false) == 0);
+}
+
+TEST_CASE("a search removes what it was asked to, and reports what it did not take") {
+  const ModelConfig config = tiny_config();
+  Model model = random_model(config);
+  const SliceReport report =
+      slice_model(model, random_tokens(config, 16, 16), {.round = 2, .remove_blocks = 0.2});
+  CHECK(report.after.blocks <= 0.8 * static_cast<double>(report.before.blocks));
+  REQUIRE(report.candidates.size() > 1);
+  for (size_t i = 1; i < report.candidates.size(); ++i)
+    CHECK(*report.candidates[i - 1].loss <= *report.candidates[i].loss);
+  CHECK(report.candidates[0].kept == report.stream_sizes[0]);
+  CHECK(report.candidates[0].after.blocks == report.after.blocks);
+}
+
+TEST_CASE("a search with the head sliced keeps as many channels in every layer") {
+  const ModelConfig config = tiny_config();
+  Model model = random_model(config);
+  slice_model(model, random_tokens(config, 16, 16),
+              {.round = 2, .head = HeadMode::kSlice, .remove_blocks = 0.2});
+  CHECK(model.config().ffn_sizes.empty());
+}
+
+TEST_CASE("budgets out of range and out of reach are refused") {
+  const ModelConfig config = tiny_config();
+  CHECK_THROWS_NAMING(candidates(config, {.remove = 0.0}), ShapeError, "(0, 1)");
+  CHECK_THROWS_NAMING(candidates(config, {.remove = 1.0}), ShapeError, "(0, 1)");
+  CHECK_THROWS_NAMING(candidates(config, {.remove = 0.1, .remove_blocks = 0.1}), ShapeError,
+                      "exactly one");
+  CHECK_THROWS_NAMING(candidates(config, {.remove_blocks = 0.95}), ShapeError, "no plan");
+  CHECK_THROWS_NAMING(candidates(config, {.fit_bytes = 1000}), ShapeError, "no plan");
+  Model model = random_model(config);
+  CHECK_THROWS_NAMING(slice_model(model, random_tokens(config, 16, 16),
+                                  {.method = Method::kSliceGpt, .remove_blocks = 0.2}),
+                      ShapeError, "slicegpt");
+  CHECK_THROWS_NAMING(slice_model(model, random_tokens(config, 7, 16), {.remove_blocks = 0.2}),
+                      ShapeError, "eight windows");
+}
+
+TEST_CASE("what inference takes grows with weights, context and batch") {
+  const ModelConfig config = tiny_config();
+  const int64_t bytes = inference_bytes(config, 2, 64, 1);
+  CHECK(bytes > 2 * count_parameters(config).total);
+  CHECK(inference_bytes(config, 4, 64, 1) > bytes);
+  CHECK(inference_bytes(config, 2, 128, 1) > bytes);
+  CHECK(inference_bytes(config, 2, 64, 2) > bytes);
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,415 @@
+#include "libslice/slicing/slice_checkpoint.h"
+
+#include <ATen/ATen.h>
+
+#include <catch2/catch_all.hpp>
+#include <limits>
+
+#include "libslice/base/detail/file.h"
+#include "libslice/base/error.h"
+#include "libslice/method/signal.h"
+#include "libslice/slicing/slice_model.h"
+#include "tests/support/directory_contents.h"
+#include "tests/support/file_limit.h"
+#include "tests/support/matchers.h"
+#include "tests/support/temporary_directory.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+namespace fs = std::filesystem;
+using at::Tensor;
+using namespace tests;
+
+constexpr int64_t kShardBytes = 4000;  // several a model
+
+std::vector<ModelConfig> every_shape() {
+  std::vector<ModelConfig> configs = tiny_configs();
+  for (const ModelConfig& config : tiny_families()) configs.push_back(config);
+  return configs;
+}
+
+/// What slicing in memory writes.
+void slice_whole(const fs::path& source, const Tensor& tokens, const SliceOptions& options,
+                 const fs::path& target, at::Device device) {
+  Model model = load_model(source, {.device = device});
+  slice_model(model, tokens, options);
+  save_model(model, target, {.shard_bytes = kShardBytes});
+}
+
+void check_same_files(const ModelConfig& config, const SliceOptions& options, at::Device device,
+                      at::ScalarType stored) {
+  CAPTURE(tests::describe(config), options.method == Method::kRefit, options.slice,
+          shortcut_name(options.shortcut_form()), options.head == HeadMode::kSlice);
+  const TemporaryDirectory scratch;
+  save_model(random_model(config, 5, stored), scratch.path() / "dense");
+  const Tensor tokens = random_tokens(config, 9, 16);
+  slice_whole(scratch.path() / "dense", tokens, options, scratch.path() / "whole", device);
+  fs::create_directory(scratch.path() / "streamed");
+  const auto checkpoint = open_checkpoint(scratch.path() / "dense");
+  const SliceReport report =
+      slice_checkpoint(*checkpoint, tokens, options, scratch.path() / "streamed",
+                       {.device = device, .shard_bytes = kShardBytes}, nullptr);
+  CHECK(report.after.total == count_parameters(planned_config(config, options)).total);
+  CHECK(report.sites.size() == report.stream_sizes.size());
+  const auto want = contents(scratch.path() / "whole");
+  const auto got = contents(scratch.path() / "streamed");
+  CHECK(want.size() > 3);  // shards, index, two configurations; the modeling file of most
+  REQUIRE(got.size() == want.size());
+  for (const auto& [name, bytes] : want) {
+    CAPTURE(name);
+    REQUIRE(got.contains(name));
+    CHECK(got.at(name) == bytes);
+  }
+}
+
+void check_same_files(at::Device device, at::ScalarType stored) {
+  for (const ModelConfig& config : every_shape()) {
+    for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+      check_same_files(config,
+                       {.method = Method::kSliceGpt, .slice = 0.3, .round = 1, .head = head},
+                       device, stored);
+    }
+  }
+}
+
+/// Every family without shortcuts, and at k = D; deeper ones, whose gradients take several runs.
+void check_refit_is_the_same(at::Device device, at::ScalarType stored) {
+  for (ModelConfig config : every_shape()) {
+    SliceOptions options{.slice = 0.3, .round = 2};
+    options.ffn_sizes.assign(config.layers, config.ffn_size - 3);
+    check_same_files(config, options, device, stored);
+    options.slice = 0;
+    check_same_files(config, options, device, stored);
+  }
+  ModelConfig deep = tiny_config();
+  deep.layers = 5;
+  for (const ShortcutForm form : {ShortcutForm::kDense, ShortcutForm::kLowRank}) {
+    const int64_t rank = form == ShortcutForm::kLowRank ? 2 : 0;
+    for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+      check_same_files(
+          deep, {.slice = 0.3, .round = 2, .head = head, .shortcut = form, .shortcut_rank = rank},
+          device, stored);
+    }
+  }
+}
+
+TEST_CASE("layer by layer gives the bytes that slicing in memory gives") {
+  check_same_files(at::kCPU, at::kFloat);
+}
+
+TEST_CASE("layer by layer gives the same bytes from half-precision weights") {
+  check_same_files(at::kCPU, at::kBFloat16);
+}
+
+TEST_CASE("layer by layer refit gives the bytes that it gives in memory") {
+  check_refit_is_the_same(at::kCPU, at::kFloat);
+}
+
+TEST_CASE("on a GPU layer by layer gives the bytes that slicing in memory gives", "[cuda]") {
+  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
+  check_same_files(at::Device(at::kCUDA, 0), at::kHalf);
+}
+
+/// The same files, wherever the signal lives, and nothing else beside them.
+void check_places(at::Device device, at::ScalarType stored) {
+  for (const Method method : {Method::kSliceGpt, Method::kRefit}) {
+    const ModelConfig config = tiny_config();
+    const TemporaryDirectory scratch;
+    save_model(random_model(config, 5, stored), scratch.path() / "dense");
+    const auto checkpoint = open_checkpoint(scratch.path() / "dense");
+    const Tensor tokens = random_tokens(config, 9, 16);
+    std::map<std::string, std::string> want;
+    for (const StreamPlace place : {StreamPlace::kDevice, StreamPlace::kHost, StreamPlace::kDisk}) {
+      CAPTURE(device.str(), method == Method::kRefit, stream_place_name(place));
+      const fs::path target = scratch.path() / stream_place_name(place);
+      fs::create_directory(target);
+      std::vector<std::string> notes;
+      const SliceReport report = slice_checkpoint(
+          *checkpoint, tokens,
+          {.method = method, .slice = 0.3, .round = 1, .chunk_tokens = 32, .stream_place = place},
+          target, {.device = device, .shard_bytes = kShardBytes}, nullptr, [&](const Progress& p) {
+            if (!p.note.empty()) notes.push_back(p.note);
+          });
+      CHECK(report.stream == stream_place_name(place));
+      const size_t streams = method == Method::kRefit ? 2 : 1;
+      CHECK(notes.size() == (place == StreamPlace::kDevice ? 0 : streams));
+      if (place == StreamPlace::kDevice) want = contents(target);
+      CHECK(contents(target) == want);
+    }
+  }
+}
+
+TEST_CASE("layer by layer gives the same bytes wherever the signal lives") {
+  check_places(at::kCPU, at::kFloat);
+}
+
+TEST_CASE("on a GPU layer by layer gives the same bytes wherever the signal lives", "[cuda]") {
+  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
+  check_places(at::Device(at::kCUDA, 0), at::kHalf);
+}
+
+TEST_CASE("layer by layer a weight that is no number is named") {
+  const ModelConfig config = tiny_config();
+  const TemporaryDirectory scratch;
+  Model model = random_model(config, 1, at::kFloat);
+  const at::NoGradGuard no_grad;
+  for (auto& parameter : model.decoder().named_parameters()) {
+    if (parameter.key() == "model.layers.1.mlp.down_proj.weight")
+      parameter.value().view(-1)[3] = std::numeric_limits<float>::quiet_NaN();
+  }
+  save_model(model, scratch.path() / "dense");
+  fs::create_directory(scratch.path() / "sliced");
+  const auto checkpoint = open_checkpoint(scratch.path() / "dense");
+  CHECK_THROWS_WITH(
+      slice_checkpoint(*checkpoint, random_tokens(config, 2, 16), {.method = Method::kSliceGpt},
+                       scratch.path() / "sliced", {}, nullptr),
+      Catch::Matchers::ContainsSubstring("model.layers.1.mlp.down_proj.weight"));
+}
+
+TEST_CASE("layer by layer refuses what it cannot do before anything is written") {
+  const ModelConfig config = tiny_config();
+  const TemporaryDirectory scratch;
+  save_model(random_model(config, 1, at::kFloat), scratch.path() / "dense");
+  const auto checkpoint = open_checkpoint(scratch.path() / "dense");
+  fs::create_directory(scratch.path() / "sliced");
+  const Tensor tokens = random_tokens(config, 2, 16);
+  const auto attempt = [&](const SliceOptions& options, const Tensor& ids) {
+    slice_checkpoint(*checkpoint, ids, options, scratch.path() / "sliced", {}, nullptr);
+  };
+  CHECK_THROWS_NAMING(attempt({.remove = 0.2}, tokens), ShapeError, "budget");
+  CHECK_THROWS_NAMING(attempt({.shortcut = ShortcutForm::kDiagonal}, tokens), ShapeError,
+                      "diagonal");
+  CHECK_THROWS_NAMING(attempt({.keep_tie = true}, tokens), ShapeError, "tied");
+  CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt, .slice = 1.5}, tokens), ShapeError);
+  CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt}, tokens.to(at::kInt)), ShapeError);
+  CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt}, tokens + config.vocabulary_size),
+                  ShapeError);
+  CHECK(fs::is_empty(scratch.path() / "sliced"));
+}
+
+// ---- Going on
+
+/// A run that is stopped at its n-th word of progress, as often as it takes, each time one word
+/// later; then to its end.
+class Stopped : public std::runtime_error {
+ public:
+  Stopped() : std::runtime_error("stopped") {}
+};
+
+struct Setup {
+  fs::path source, files, journal;
+  Tensor tokens;
+  SliceOptions options;
+  PassOptions pass;
+};
+
+SliceReport attempt(const Setup& s, int64_t words) {
+  const auto checkpoint = open_checkpoint(s.source);
+  PassOptions pass = s.pass;
+  pass.journal = s.journal;
+  return slice_checkpoint(*checkpoint, s.tokens, s.options, s.files, pass, nullptr,
+                          [&](const Progress&) {
+                            if (words-- == 0) throw Stopped();
+                          });
+}
+
+void check_going_on(const std::vector<ModelConfig>& shapes, at::Device device,
+                    at::ScalarType stored, int64_t save_every,
+                    StreamPlace place = StreamPlace::kDevice) {
+  for (const ModelConfig& shape : shapes) {
+    for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+      CAPTURE(tests::describe(shape), head == HeadMode::kSlice, save_every);
+      ModelConfig config = shape;
+      config.layers = 4;
+      const TemporaryDirectory scratch;
+      Setup s{.source = scratch.path() / "dense",
+              .files = scratch.path() / "whole",
+              .journal = {},
+              .tokens = random_tokens(config, 3, 16),
+              .options = {.method = Method::kSliceGpt,
+                          .slice = 0.3,
+                          .round = 1,
+                          .head = head,
+                          .chunk_tokens = 32},
+              .pass = {.device = device, .shard_bytes = kShardBytes, .save_every = save_every}};
+      save_model(random_model(config, 5, stored), s.source);
+      fs::create_directory(s.files);
+      const SliceReport whole = attempt(s, std::numeric_limits<int64_t>::max());
+      const auto want = contents(s.files);
+
+      s.options.stream_place = place;
+      s.files = scratch.path() / "resumed";
+      s.journal = scratch.path() / "journal";
+      fs::create_directory(s.files);
+      fs::create_directory(s.journal);
+      int64_t stops = 0;
+      SliceReport resumed;
+      for (;; ++stops) {
+        try {
+          resumed = attempt(s, stops);
+          break;
+        } catch (const Stopped&) {
+        }
+      }
+      CHECK(stops >= 3);
+      const auto got = contents(s.files);
+      REQUIRE(got.size() == want.size());
+      for (const auto& [name, bytes] : want) {
+        CAPTURE(name);
+        REQUIRE(got.contains(name));
+        CHECK(got.at(name) == bytes);
+      }
+      REQUIRE(resumed.sites.size() == whole.sites.size());
+      for (size_t i = 0; i < whole.sites.size(); ++i) {
+        CHECK(resumed.sites[i].name == whole.sites[i].name);
+        CHECK(resumed.sites[i].hidden_size == whole.sites[i].hidden_size);
+        CHECK(resumed.sites[i].kept_variance == whole.sites[i].kept_variance);
+      }
+      REQUIRE(resumed.resume);
+      CHECK(resumed.resume->layers == config.layers + 2);
+      CHECK(resumed.resume->disk_bytes > 0);
+      CHECK((resumed.resume->signal_layer > 0) == (save_every < config.layers));
+      CHECK(resumed.resume->layers_found > 1);
+    }
+  }
+}
+
+/// A LLaMA with a tied head, and an OPT and a Phi: LayerNorms, learned positions, parallel blocks.
+std::vector<ModelConfig> three_shapes() {
+  const std::vector<ModelConfig> families = tiny_families();
+  return {tiny_configs()[1], families[2], families[3]};
+}
+
+TEST_CASE("a run that was stopped at every chunk gives the files of one that was not") {
+  check_going_on(every_shape(), at::kCPU, at::kFloat, 1);
+}
+
+TEST_CASE("the same with rare signals and half-precision weights") {
+  check_going_on(three_shapes(), at::kCPU, at::kBFloat16, 2);
+}
+
+TEST_CASE("the same with a signal that lives elsewhere while it goes on") {
+  check_going_on(three_shapes(), at::kCPU, at::kFloat, 1, StreamPlace::kHost);
+  check_going_on(three_shapes(), at::kCPU, at::kFloat, 2, StreamPlace::kDisk);
+}
+
+TEST_CASE("the same from the tokens, with bases alone") {
+  check_going_on(three_shapes(), at::kCPU, at::kFloat, 100);
+}
+
+TEST_CASE("on a GPU a run that was stopped gives the files of one that was not", "[cuda]") {
+  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
+  check_going_on(every_shape(), at::Device(at::kCUDA, 0), at::kHalf, 1);
+  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kFloat, 100);
+  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, StreamPlace::kHost);
+  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, StreamPlace::kDisk);
+}
+
+TEST_CASE("a signal for which the disk has no room is left out, and that is said once") {
+  ModelConfig config = tiny_config();
+  config.layers = 4;
+  const TemporaryDirectory scratch;
+  Setup s{.source = scratch.path() / "dense",
+          .files = scratch.path() / "files",
+          .journal = scratch.path() / "journal",
+          .tokens = random_tokens(config, 64, 16),
+          .options = {.method = Method::kSliceGpt, .slice = 0.3, .round = 1},
+          .pass = {.shard_bytes = kShardBytes, .save_every = 1}};
+  save_model(random_model(config, 5, at::kFloat), s.source);
+  fs::create_directory(s.files);
+  fs::create_directory(s.journal);
+  const FileLimit limit(static_cast<uint64_t>(s.tokens.numel()) * 16 * 4);  // the signal's rows
+  const auto checkpoint = open_checkpoint(s.source);
+  s.pass.journal = s.journal;
+  std::vector<std::string> notes;
+  const SliceReport report = slice_checkpoint(*checkpoint, s.tokens, s.options, s.files, s.pass,
+                                              nullptr, [&](const Progress& p) {
+                                                if (!p.note.empty()) notes.push_back(p.note);
+                                              });
+  REQUIRE(notes.size() == 1);
+  CHECK(notes[0].find("no room to save the signal") != std::string::npos);
+  CHECK(notes[0].find("signal-00002.safetensors") != std::string::npos);
+  REQUIRE(report.resume);
+  CHECK(report.resume->saves == 0);
+  CHECK(load_model(s.files).config().stream_sizes.size() == 9);
+}
+
+/// A run of the tiny model that was stopped in its second layer.
+Setup stopped_run(const TemporaryDirectory& scratch) {
+  const ModelConfig config = tiny_config();
+  save_model(random_model(config, 1, at::kFloat), scratch.path() / "dense");
+  Setup s{.source = scratch.path() / "dense",
+          .files = scratch.path() / "files",
+          .journal = scratch.path() / "journal",
+          .tokens = random_tokens(config, 3, 16),
+          .options = {.method = Method::kSliceGpt, .slice = 0.3, .round = 1, .chunk_tokens = 32},
+          .pass = {.save_every = 1}};
+  fs::create_directory(s.files);
+  fs::create_directory(s.journal);
+  CHECK_THROWS_AS(attempt(s, 4), Stopped);
+  CHECK(fs::exists(s.journal / "run.json"));
+  return s;
+}
+
+constexpr int64_t kToTheEnd = std::numeric_limits<int64_t>::max();
+
+TEST_CASE("going on with another checkpoint, calibration, plan or dtype is refused by name") {
+  const TemporaryDirectory scratch;
+  const Setup s = stopped_run(scratch);
+  const auto before = contents(s.files);
+  const auto kept = contents(s.journal);
+  Setup other = s;
+  other.tokens = random_tokens(tiny_config(), 3, 16, 2);
+  CHECK_THROWS_NAMING(attempt(other, kToTheEnd), Error, "another calibration");
+  other = s;
+  other.tokens = s.tokens.view({2, 24});
+  CHECK_THROWS_NAMING(attempt(other, kToTheEnd), Error, "another calibration");
+  other = s;
+  other.options.slice = 0.4;
+  CHECK_THROWS_NAMING(attempt(other, kToTheEnd), Error, "another plan");
+  other = s;
+  other.options.head = HeadMode::kSlice;
+  CHECK_THROWS_NAMING(attempt(other, kToTheEnd), Error, "another plan");
+  other = s;
+  other.pass.written = at::kHalf;
+  CHECK_THROWS_NAMING(attempt(other, kToTheEnd), Error, "another dtype");
+  other = s;
+  other.pass.shard_bytes = 999;
+  CHECK_THROWS_NAMING(attempt(other, kToTheEnd), Error, "another shard size");
+  other = s;
+  other.source = scratch.path() / "other";
+  save_model(random_model(tiny_config(), 2, at::kFloat), other.source);
+  CHECK_THROWS_NAMING(attempt(other, kToTheEnd), Error, "another checkpoint");
+  CHECK(contents(s.files) == before);
+  CHECK(contents(s.journal) == kept);
+  fs::copy(s.source, scratch.path() / "moved", fs::copy_options::recursive);  // the same elsewhere
+  other = s;
+  other.source = scratch.path() / "moved";
+  CHECK_NOTHROW(attempt(other, kToTheEnd));
+}
+
+TEST_CASE("going on over files that are gone or were cut says which") {
+  const TemporaryDirectory scratch;
+  const Setup s = stopped_run(scratch);
+  fs::resize_file(s.files / "model.safetensors", 3000);
+  CHECK_THROWS_NAMING(attempt(s, kToTheEnd), Error, "model.safetensors");
+  fs::remove(s.files / "model.safetensors");
+  CHECK_THROWS_NAMING(attempt(s, kToTheEnd), FormatError, "model.safetensors");
+  detail::write_file(s.journal / "run.json", "{");
+  CHECK_THROWS_NAMING(attempt(s, kToTheEnd), FormatError, "run.json");
+}
+
+TEST_CASE("what the journal holds is that of the last signal and the layers behind it") {
+  const TemporaryDirectory scratch;
+  const Setup s = stopped_run(scratch);
+  attempt(s, kToTheEnd);
+  std::vector<std::string> names;
+  for (const auto& [name, bytes] : contents(s.journal)) names.push_back(name);
+  CHECK(names == std::vector<std::string>{"layer-00002.safetensors", "layer-00003.safetensors",
+                                          "run.json", "signal-00002.safetensors"});
+}
+
+}  // namespace
+}  // namespace slice

@@ -1,0 +1,139 @@
+#include "libslice/text/calibration.h"
+
+#include <ATen/ops/arange.h>
+
+#include <catch2/catch_test_macros.hpp>
+#include <numeric>
+
+#include "libslice/base/error.h"
+#include "tests/support/temporary_directory.h"
+
+namespace slice {
+namespace {
+
+using tests::TemporaryDirectory;
+
+// One token a byte, its own value; a beginning token when it is told to have one.
+class ByteTokenizer final : public Tokenizer {
+ public:
+  explicit ByteTokenizer(bool has_bos = true, bool adds = false) : has_bos_(has_bos), adds_(adds) {}
+  std::vector<int64_t> encode(std::string_view text, bool) const override {
+    return {text.begin(), text.end()};
+  }
+  std::string decode(std::span<const int64_t> ids, bool) const override {
+    return {ids.begin(), ids.end()};
+  }
+  int64_t vocabulary_size() const override { return 1000; }
+  std::optional<int64_t> bos_token() const override {
+    return has_bos_ ? std::optional<int64_t>(999) : std::nullopt;
+  }
+  std::vector<int64_t> eos_tokens() const override { return {}; }
+  bool adds_bos() const override { return adds_; }
+  std::string chat_template() const override { return {}; }
+  std::vector<File> files() const override { return {}; }
+
+ private:
+  bool has_bos_, adds_;
+};
+
+// Bytes 0, 1, 2, … so that a token tells where it stood.
+std::string counting(int size) {
+  std::string text(static_cast<size_t>(size), '\0');
+  std::iota(text.begin(), text.end(), '\0');
+  return text;
+}
+
+std::vector<int64_t> first_tokens(const at::Tensor& windows) {
+  std::vector<int64_t> result;
+  for (int64_t i = 0; i < windows.size(0); ++i) result.push_back(windows[i][0].item<int64_t>());
+  return result;
+}
+
+TEST_CASE("windows follow each other and the rest is dropped", "[calibration]") {
+  const at::Tensor windows = tokenize_text(ByteTokenizer(), counting(25), {.context = 10});
+  REQUIRE(windows.sizes() == at::IntArrayRef({2, 10}));
+  CHECK(windows.scalar_type() == at::kLong);
+  CHECK(windows.flatten().equal(at::arange(20, at::kLong)));
+}
+
+TEST_CASE("fewer windows are spread evenly, or taken from the front", "[calibration]") {
+  const std::string text = counting(100);  // 10 windows of 10
+  const auto take = [&](int64_t samples, WindowOrder order) {
+    return first_tokens(
+        tokenize_text(ByteTokenizer(), text, {.context = 10, .samples = samples, .order = order}));
+  };
+  CHECK(take(3, WindowOrder::kSpread) == std::vector<int64_t>{0, 30, 60});
+  CHECK(take(4, WindowOrder::kSpread) == std::vector<int64_t>{0, 20, 50, 70});
+  CHECK(take(3, WindowOrder::kFirst) == std::vector<int64_t>{0, 10, 20});
+  CHECK(take(10, WindowOrder::kSpread).size() == 10);
+  CHECK(take(1000, WindowOrder::kSpread).size() == 10);
+}
+
+TEST_CASE("the beginning token comes once, by the tokenizer's rule or the caller's",
+          "[calibration]") {
+  const std::string text = counting(39);
+  const auto first = [&](const Tokenizer& tokenizer, std::optional<bool> bos) {
+    return first_tokens(tokenize_text(tokenizer, text, {.context = 10, .bos = bos}));
+  };
+  CHECK(first(ByteTokenizer(true, true), {}) == std::vector<int64_t>{999, 9, 19, 29});
+  CHECK(first(ByteTokenizer(true, false), {}) == std::vector<int64_t>{0, 10, 20});
+  CHECK(first(ByteTokenizer(true, false), true) == std::vector<int64_t>{999, 9, 19, 29});
+  CHECK(first(ByteTokenizer(true, true), false) == std::vector<int64_t>{0, 10, 20});
+  CHECK_THROWS_AS(first(ByteTokenizer(false), true), FormatError);
+}
+
+TEST_CASE("windows that cannot be cut are refused", "[calibration]") {
+  const ByteTokenizer tokenizer;
+  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 10}), ShapeError);
+  CHECK_THROWS_AS(tokenize_text(tokenizer, "", {.context = 10}), ShapeError);
+  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 1}), ShapeError);
+  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 3, .samples = 0}), ShapeError);
+}
+
+TEST_CASE("text comes from plain files, JSON lines and Alpaca records", "[calibration]") {
+  const TemporaryDirectory directory;
+  const auto read = [&](const std::string& name, const std::string& bytes) {
+    return read_text(directory.write(name, bytes).string());
+  };
+  CHECK(read("a.txt", "plain\r\n é\n") == "plain\r\n é\n");
+  CHECK(read("a.jsonl", "{\"text\": \"one\"}\r\n\n{\"id\": 2, \"text\": \"t\\nwo\"}") ==
+        "one\n\nt\nwo");
+  CHECK(read("a.json", R"([{"instruction": "Add", "input": "1 2", "output": "3"},
+                           {"instruction": "Hi", "input": "", "output": "Hello"},
+                           {"instruction": "Bye", "output": "So long"}])") ==
+        "Add\n1 2\n3\n\nHi\nHello\n\nBye\nSo long");
+}
+
+TEST_CASE("malformed text is refused by place", "[calibration]") {
+  const TemporaryDirectory directory;
+  const std::tuple<const char*, std::string, const char*> table[] = {
+      {"empty.txt", "", "no text"},
+      {"latin1.txt", "caf\xE9 au lait", "byte 3"},
+      {"empty.jsonl", "\n\n", "no text"},
+      {"broken.jsonl", "{\"text\": \"a\"}\n{\"text\": ", "line 2"},
+      {"other.jsonl", "{\"text\": \"a\"}\n\n{\"body\": \"b\"}", "line 3: 'text' is missing"},
+      {"number.jsonl", "{\"text\": 5}", "line 1: 'text': want a string"},
+      {"list.jsonl", "[1]", "line 1: want an object"},
+      {"object.json", "{}", "array"},
+      {"none.json", "[]", "no text"},
+      {"field.json", R"([{"instruction": "a", "output": "b"}, {"instruction": "a"}])",
+       "record 1: 'output'"},
+      {"deep.json", std::string(100000, '['), "deep"},
+  };
+  for (const auto& [name, bytes, part] : table) {
+    const std::string path = directory.write(name, bytes).string();
+    try {
+      read_text(path);
+      FAIL("accepted " << name);
+    } catch (const FormatError& error) {
+      const std::string message = error.what();
+      INFO(message);
+      CHECK(message.find(part) != std::string::npos);
+      CHECK(message.find(name) != std::string::npos);
+    }
+  }
+  CHECK_THROWS_AS(read_text((directory.path() / "missing.txt").string()), FormatError);
+}
+
+}  // namespace
+}  // namespace slice

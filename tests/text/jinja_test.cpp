@@ -1,0 +1,229 @@
+#include "libslice/text/jinja/jinja.h"
+
+#include <catch2/catch_test_macros.hpp>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "libslice/base/detail/file.h"
+#include "libslice/base/error.h"
+#include "tests/support/tokenizer_files.h"
+
+namespace slice::detail::jinja {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Variables = std::map<std::string, Value>;
+using tests::check_contains;
+using tests::refusal;
+
+Value to_value(const Json& json) {
+  if (json.is_null()) return None();
+  if (json.is_boolean()) return json.get<bool>();
+  if (json.is_number_integer()) return json.get<int64_t>();
+  if (json.is_number()) return json.get<double>();
+  if (json.is_string()) return json.get<std::string>();
+  std::vector<Value> items;
+  std::vector<std::pair<std::string, Value>> entries;
+  for (const auto& [key, item] : json.items()) {
+    json.is_object() ? entries.emplace_back(key, to_value(item)),
+        void()       : items.push_back(to_value(item));
+  }
+  return json.is_object() ? Value::dict(std::move(entries)) : Value::list(std::move(items));
+}
+
+Variables to_variables(const Json& json) {
+  Variables variables;
+  for (const auto& [name, value] : json.items()) variables.emplace(name, to_value(value));
+  return variables;
+}
+
+std::string rendered(const std::string& source, const Variables& variables = {}) {
+  return render(source, "chat_template", variables);
+}
+
+std::string refused(const std::string& source, const Variables& variables = {}) {
+  return refusal([&] { rendered(source, variables); });
+}
+
+Json goldens() {
+  const std::string directory = SLICE_TEST_DATA_DIR;
+  return Json::parse(read_text_file(directory + "/chat_templates.json"));
+}
+
+void check_outcome(const Json& golden, const std::string& source, const Variables& variables) {
+  if (golden.contains("refused")) {
+    INFO(golden["refused"].get<std::string>());
+    check_contains(refused(source, variables), "chat_template: line ");
+  } else {
+    std::string text;
+    REQUIRE_NOTHROW(text = rendered(source, variables));
+    CHECK(text == golden["expected"].get<std::string>());
+  }
+}
+
+TEST_CASE("chats are written as Transformers writes them", "[jinja]") {
+  const Json all = goldens();
+  for (const Json& chat : all["chats"]) {
+    const std::string style = chat["style"], conversation = chat["conversation"];
+    Variables variables = to_variables(all["conversations"][conversation]);
+    variables.merge(to_variables(all["tokens"]));
+    variables.emplace("add_generation_prompt", chat["add_generation_prompt"].get<bool>());
+    INFO(style << ": " << conversation);
+    check_outcome(chat, all["styles"][style], variables);
+  }
+}
+
+TEST_CASE("expressions, filters, tests and statements mean what they mean in Jinja", "[jinja]") {
+  const Json all = goldens();
+  const Variables variables = to_variables(all["variables"]);
+  for (const Json& snippet : all["snippets"]) {
+    const std::string source = snippet["template"];
+    INFO(source);
+    check_outcome(snippet, source, variables);
+  }
+}
+
+TEST_CASE("a refusal names the line and what was not understood", "[jinja]") {
+  struct Row {
+    const char *source, *message;
+  };
+  const Row rows[] = {
+      {"a\n\n{% include 'x' %}", "chat_template: line 3: the statement 'include' is not supported"},
+      {"\n{{ 'a' | md5 }}", "line 2: the filter 'md5' is not supported"},
+      {"{{ 1 is prime }}", "line 1: the test 'prime' is not supported"},
+      {"{{ [].append(1) }}", "line 1: 'append' of a list is undefined"},
+      {"{{ cycler(1) }}", "line 1: 'cycler' is undefined"},
+      {"{{ 2 ** 3 }}", "'**' is not supported"},
+      {"{{ range(*[1]) }}", "with '*' or '**' are not supported"},
+      {"{{ '\\N{DASH}' }}", "'\\N' in a string is not supported"},
+      {"{% for a in [] recursive %}{% endfor %}", "a recursive loop is not supported"},
+      {"{% for a in [1] %}{% macro m() %}{% endmacro %}{% endfor %}", "a macro inside a loop"},
+      {"{% call m() %}{% endcall %}", "the statement 'call' is not supported"},
+      {"{% raw %}{% endraw %}", "the statement 'raw' is not supported"},
+      {"{{ '%s' % 1 }}", "'%' between a string and an integer"},
+      {"{{ {1: 2} }}", "a key of a dict: want a string, got an integer"},
+      {"{{ namespace() }}", "a namespace cannot be printed"},
+      {"\n{% if true %}\n{% for a in [] %}\n{% endfor %}", "line 2: 'if' without 'endif'"},
+      {"{{\n\n", "line 1: '{{' without '}}'"},
+      {"a {# b", "line 1: a comment without '#}'"},
+      {"{{ ] }}", "']' closes nothing"},
+      {"{{ ? }}", "'?' begins nothing"},
+      {"{{ é }}", "'é' begins nothing"},
+      {"{{ 99999999999999999999 }}", "99999999999999999999 is too large"},
+      {"{{ 9223372036854775807 + 1 }}", "an integer past 64 bits"},
+      {"{{ (0 - 9223372036854775807 - 1) // -1 }}", "an integer past 64 bits"},
+      {"{{ raise_exception('only users') }}", "the template refuses: only users"},
+      {"{{ strftime_now('%500c') }}", "strftime_now(): nothing, or more than 255 bytes"},
+      {"\xff", "chat_template: not UTF-8 at byte 0"},
+  };
+  for (const Row& row : rows) {
+    INFO(row.source);
+    check_contains(refused(row.source), row.message);
+  }
+}
+
+std::string repeated(const std::string& text, size_t count) {
+  std::string result;
+  for (size_t i = 0; i < count; ++i) result += text;
+  return result;
+}
+
+TEST_CASE("no nesting is deep enough to leave the stack", "[jinja]") {
+  constexpr size_t kMany = 100000;
+  const std::string open = repeated("[", kMany), macro = "{% macro m(a) %}{{ m(a) }}{% endmacro %}";
+  const std::string sources[] = {
+      "{{ " + open + repeated("]", kMany) + " }}",
+      "{{ " + repeated("(", kMany) + "1" + repeated(")", kMany) + " }}",
+      "{{ " + repeated("{'a':", kMany) + "1" + repeated("}", kMany) + " }}",
+      "{{ " + repeated("not ", kMany) + "1 }}",
+      "{{ " + repeated("- ", kMany) + "1 }}",
+      "{{ 1" + repeated(" + 1", kMany) + " }}",
+      "{{ 1" + repeated(" ~ 1", kMany) + " }}",
+      "{{ 1" + repeated(" and 1", kMany) + " }}",
+      "{{ 1" + repeated(" if 1 else 1", kMany / 2) + " }}",
+      "{{ a" + repeated(".a", kMany) + " }}",
+      "{{ a" + repeated("[a", kMany) + repeated("]", kMany) + " }}",
+      "{{ a" + repeated("(a", kMany) + repeated(")", kMany) + " }}",
+      "{{ a" + repeated("|string", kMany) + " }}",
+      "{{ a" + repeated(" is defined", kMany / 2) + " }}",
+      "{{ 'a'|map(" + repeated("'map',", kMany) + "'upper') }}",
+      repeated("{% if 1 %}", kMany / 3) + repeated("{% endif %}", kMany / 3),
+      repeated("{% for a in [1] %}", 20000) + repeated("{% endfor %}", 20000),
+      macro + "{{ m(1) }}",
+      "{% macro m() %}{% for a in [1] %}{% if a %}{{ [m()]|join }}{% endif %}{% endfor %}"
+      "{% endmacro %}{{ m() }}",
+      "{% macro m(a=m()) %}{% endmacro %}{{ m() }}",
+      "{% set n = namespace(a=[]) %}{% for i in range(1000) %}{% set n.a = [n.a] %}{% endfor %}",
+      "{% set n = namespace(a=1) %}{% for i in range(1000) %}{% set n.a = {'a': n.a} %}{% endfor "
+      "%}",
+      "{% set n = namespace(a='x') %}{% for i in range(1000) %}{% set n.a = [n.a.upper, [n.a]] %}"
+      "{% endfor %}",
+  };
+  for (const std::string& source : sources) {
+    INFO(source.substr(0, 80));
+    check_contains(refused(source), "chat_template: line 1: ");
+  }
+}
+
+TEST_CASE("what a template may do, write and keep comes to an end", "[jinja]") {
+  const std::string doubling =
+      "{% set n = namespace(a='xxxxxxxx', l=[1]) %}{% for i in range(40) %}";
+  const std::string forever = "{% for a in range(99999) %}{% for b in range(99999) %}";
+  const std::string sources[] = {
+      doubling + "{% set n.a = n.a ~ n.a %}{% endfor %}",
+      doubling + "{% set n.a = n.a * 1000 %}{% endfor %}",
+      doubling + "{% set n.a = n.a.replace('x', n.a) %}{% endfor %}",
+      doubling + "{% set n.a = n.a.join([n.a, n.a]) %}{% endfor %}",
+      doubling + "{% set n.l = n.l + n.l %}{% endfor %}",
+      doubling + "{% set n.l = [n.l, n.l] %}{% endfor %}{{ n.l }}",
+      doubling + "{% set n.l = [n.l, n.l] %}{% endfor %}{{ n.l|tojson }}",
+      doubling + "{% set n.l = [n.l, n.l] %}{% endfor %}{{ n.l == n.l }}",
+      doubling + "{% set n.l = {'a': n.l, 'b': n.l} %}{% endfor %}{{ n.l|string }}",
+      "{{ [[1]]|tojson(indent=9223372036854775807) }}",
+      "{{ 'x' * 9223372036854775807 }}",
+      "{{ range(9223372036854775807) }}",
+      forever + "{% endfor %}{% endfor %}",
+      forever + "x{% endfor %}{% endfor %}",
+      forever + "{% set c = namespace() %}{% endfor %}{% endfor %}",
+      "{% set a = 'a' * 8000000 %}{{ (a ~ a ~ 'b').find(a ~ 'b') }}",
+      "{% set a = 'a' * 9000000 %}{{ a }}{{ a }}",
+      repeated("x", kMaxTemplateBytes + 1),
+  };
+  for (const std::string& source : sources) {
+    INFO(source.substr(0, 200));
+    const auto begin = std::chrono::steady_clock::now();
+    check_contains(refused(source), "chat_template: ");
+    CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(60));
+  }
+}
+
+TEST_CASE("a namespace that holds itself is no endless loop", "[jinja]") {
+  CHECK(rendered("{% set n = namespace() %}{% set n.n = n %}{{ n.n.n == n }}{{ [n] == [n.n] }}") ==
+        "TrueTrue");
+}
+
+TEST_CASE("templates cut or changed anywhere are rendered or refused", "[jinja]") {
+  const Json all = goldens();
+  Variables variables = to_variables(all["conversations"]["tools"]);
+  variables.merge(to_variables(all["tokens"]));
+  const auto try_out = [&](const std::string& source) {
+    try {
+      rendered(source, variables);
+    } catch (const FormatError&) {
+    }
+  };
+  for (const Json& style : all["styles"]) {
+    const std::string source = style;
+    for (size_t i = 0; i < source.size(); i += 7) {
+      try_out(source.substr(0, i));
+      try_out(source.substr(i));
+      std::string changed = source;
+      changed[i] = "{}%-'|.([,"[i % 10];
+      try_out(changed);
+    }
+  }
+  SUCCEED("nothing else was thrown");
+}
+
+}  // namespace
+}  // namespace slice::detail::jinja
