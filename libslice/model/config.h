@@ -51,13 +51,13 @@ std::string shortcut_name(ShortcutForm form);
 
 /// Sizes and constants of a decoder, whatever file they came from. Letters of docs/notation.md.
 struct ModelConfig {
-  std::string family;           ///< "llama": the description in libslice/model/families/ that builds it
-  int64_t hidden_size = 0;      ///< D, of the unsliced model: every norm divides by it
-  int64_t layers = 0;           ///< L
-  int64_t heads = 0;            ///< h, query heads
-  int64_t kv_heads = 0;         ///< key/value heads, a divisor of h (GQA)
-  int64_t head_size = 0;        ///< d
-  int64_t ffn_size = 0;         ///< F
+  std::string family;       ///< "llama": the description in libslice/model/families/ that builds it
+  int64_t hidden_size = 0;  ///< D, of the unsliced model: every norm divides by it
+  int64_t layers = 0;       ///< L
+  int64_t heads = 0;        ///< h, query heads
+  int64_t kv_heads = 0;     ///< key/value heads, a divisor of h (GQA)
+  int64_t head_size = 0;    ///< d
+  int64_t ffn_size = 0;     ///< F
   int64_t vocabulary_size = 0;  ///< V
   int64_t context_length = 0;   ///< positions the model was trained for
   NormKind norm = NormKind::kRms;
