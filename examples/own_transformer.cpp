@@ -85,19 +85,19 @@ struct TransformerImpl : torch::nn::Module {
       model.sublayers.push_back(
           {.name = name + ".attention",
            .norm = block->attention_norm,
-           .inner = {{.readers = {{name + ".qkv", block->qkv->weight, block->qkv->bias}},
-                      .hidden = [block](const Tensor& n,
-                                        slice::KvCache*) { return block->attend(n); },
-                      .writer = {name + ".out", block->out->weight, block->out->bias}}},
+           .branches = {{.readers = {{name + ".qkv", block->qkv->weight, block->qkv->bias}},
+                         .hidden = [block](const Tensor& n,
+                                           slice::KvCache*) { return block->attend(n); },
+                         .writer = {name + ".out", block->out->weight, block->out->bias}}},
            .shortcut = block->attention_shortcut,
            .tap = &block->attention_tap});
       model.sublayers.push_back(
           {.name = name + ".mlp",
            .norm = block->mlp_norm,
-           .inner = {{.readers = {{name + ".up", block->up->weight, block->up->bias}},
-                      .hidden = [block](const Tensor& n,
-                                        slice::KvCache*) { return block->activate(n); },
-                      .writer = {name + ".down", block->down->weight, block->down->bias}}},
+           .branches = {{.readers = {{name + ".up", block->up->weight, block->up->bias}},
+                         .hidden = [block](const Tensor& n,
+                                           slice::KvCache*) { return block->activate(n); },
+                         .writer = {name + ".down", block->down->weight, block->down->bias}}},
            .shortcut = block->mlp_shortcut,
            .tap = &block->mlp_tap});
     }

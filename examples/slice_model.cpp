@@ -57,10 +57,10 @@ void print_candidates(const Arguments& a, const slice::ModelConfig& dense) {
   }
 }
 
-slice::PassOptions pass_options(const Arguments& a) {
-  slice::PassOptions pass{.device = slice::choose_device(a.device),
-                          .written = cli::dtype_option(a.dtype),
-                          .save_every = a.save_every};
+slice::LayerwiseOptions pass_options(const Arguments& a) {
+  slice::LayerwiseOptions pass{.device = slice::choose_device(a.device),
+                               .written = cli::dtype_option(a.dtype),
+                               .save_every = a.save_every};
   if (pass.device.is_cuda()) pass.dtype = pass.written;
   return pass;
 }
@@ -81,11 +81,12 @@ void print_plan(const Arguments& a) {
   const slice::ExpectedCost cost =
       slice::expected_cost(dense, sliced, options.method, tokens, slice::kHostChunkTokens,
                            slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
-  std::optional<slice::PassCost> streamed;
+  std::optional<slice::LayerwiseCost> streamed;
   if (a.stream) {
-    const slice::PassOptions pass = pass_options(a);
-    streamed = slice::expected_pass_cost(*checkpoint, sliced, options.method, tokens,
-                                         a.windows.context, pass, slice::free_memory(pass.device));
+    const slice::LayerwiseOptions pass = pass_options(a);
+    streamed =
+        slice::expected_layerwise_cost(*checkpoint, sliced, options.method, tokens,
+                                       a.windows.context, pass, slice::free_memory(pass.device));
   }
   const int64_t memory = streamed ? streamed->host_bytes : cost.host_bytes;
   const int64_t disk = streamed ? streamed->disk_bytes : cost.disk_bytes;
@@ -105,7 +106,7 @@ void print_plan(const Arguments& a) {
     if (streamed) {
       json["expected"]["device_bytes"] = streamed->device_bytes;
       json["expected"]["scratch_bytes"] = streamed->scratch_bytes;
-      json["expected"]["stream"] = slice::stream_place_name(streamed->stream);
+      json["expected"]["stream"] = slice::signal_place_name(streamed->stream);
       json["expected"]["signal_bytes"] = streamed->signal_bytes;
       json["expected"]["layer_bytes"] = streamed->layer_bytes;
       json["expected"]["journal_bytes"] = streamed->journal_bytes;
@@ -131,7 +132,7 @@ void print_plan(const Arguments& a) {
   if (streamed->scratch_bytes > 0) {
     std::printf("            %.1f GiB more on disk meanwhile: no memory has room for the signal\n",
                 streamed->scratch_bytes / 0x1p30);
-  } else if (streamed->stream == slice::StreamPlace::kHost) {
+  } else if (streamed->stream == slice::SignalPlace::kHost) {
     std::printf("            with the signal in host memory: the device has no room for it\n");
   }
   if (streamed->journal_bytes == 0) return;
@@ -216,7 +217,7 @@ void slice_layer_by_layer(const Arguments& a, slice::PartialDirectory& output,
   const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
   const auto checkpoint = slice::open_checkpoint(a.model);
   warn_of_few_tokens(a, tokens, checkpoint->config().hidden_size);
-  slice::PassOptions pass = pass_options(a);
+  slice::LayerwiseOptions pass = pass_options(a);
   const slice::SliceOptions options = options_for(a, checkpoint->config());
   if (options.method == slice::Method::kSliceGpt) pass.journal = output.journal();
   slice::SliceReport report = slice::slice_checkpoint(*checkpoint, tokens, options, output.path(),

@@ -68,11 +68,11 @@ WrittenWeights::WrittenWeights(const DecoderImpl& decoder, const ModelConfig& fo
       roles[embedding.name + ".weight"] = Role::kEmbedding;
     roles[model.head.name + ".weight"] = Role::kReader;
     for (const Sublayer& sublayer : model.sublayers) {
-      for (const Inner& inner : sublayer.inner) {
-        for (const LinearRef& reader : inner.readers)
+      for (const Branch& branch : sublayer.branches) {
+        for (const LinearRef& reader : branch.readers)
           roles[reader.name + ".weight"] = Role::kReader;
         for (const char* part : {".weight", ".bias"})
-          roles[inner.writer.name + part] = Role::kWriter;
+          roles[branch.writer.name + part] = Role::kWriter;
       }
     }
   }

@@ -235,7 +235,7 @@ class CudaDecodePlan final : public DecodePlan {
       x = is_skinny
               ? skinny_sublayer(s, x, layer)
               : wide_sublayer(model_, s, x, [&](const Tensor& qkv) { return attend(qkv, layer); });
-      layer += s.inner[0].attention ? 1 : 0;
+      layer += s.branches[0].attention ? 1 : 0;
     }
     if (!is_skinny) {
       logits.copy_(
@@ -288,19 +288,19 @@ class CudaDecodePlan final : public DecodePlan {
   /// x (B, k_a) → the stream behind the sublayer, (B, k_b)
   Tensor skinny_sublayer(const DecodeSublayer& s, const Tensor& x, int64_t layer) {
     Tensor y;
-    for (const DecodeInner& inner : s.inner) {
-      kernels::SkinnyLinear readers = skinny(x, inner.readers, inner.readers_bias);
+    for (const DecodeBranch& branch : s.branches) {
+      kernels::SkinnyLinear readers = skinny(x, branch.readers, branch.readers_bias);
       const Tensor read = read_normed(readers, x, s.norm);
       const auto epilogue =
-          inner.attention ? std::nullopt : epilogue_of(model_.config.activation, inner.gated);
+          branch.attention ? std::nullopt : epilogue_of(model_.config.activation, branch.gated);
       readers.epilogue = epilogue.value_or(Epilogue::kNone);
       Tensor hidden = launch(readers, x);
-      if (inner.attention) {
+      if (branch.attention) {
         hidden = attend(hidden, layer);
       } else if (!epilogue) {
-        hidden = model_.activated(hidden, inner.gated);
+        hidden = model_.activated(hidden, branch.gated);
       }
-      kernels::SkinnyLinear writer = skinny(hidden, inner.writer, inner.writer_bias);
+      kernels::SkinnyLinear writer = skinny(hidden, branch.writer, branch.writer_bias);
       if (y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
         writer.R = pointer(y);
         writer.r_row_stride = y.stride(0);

@@ -26,10 +26,10 @@ namespace {
 constexpr int64_t kFlashAlignment = 8;  // of a head, for LibTorch's flash attention
 
 /// Some tokens of some sequences on their way through all layers.
-class Passage {
+class LayerHooks {
  public:
   /// @param sequence  the first one's number in the cache    @param position  of the first token
-  Passage(const DecodeModel& model, const KvCache& cache, int64_t sequence, int64_t position)
+  LayerHooks(const DecodeModel& model, const KvCache& cache, int64_t sequence, int64_t position)
       : model_(model), cache_(cache), sequence_(sequence), position_(position) {}
 
   /// tokens (n, T) → the stream behind the last sublayer, (n, T, k_last)
@@ -41,7 +41,7 @@ class Passage {
     for (const DecodeSublayer& s : model_.sublayers) {
       x = wide_sublayer(model_, s, x,
                         [&](const Tensor& qkv) { return attention(qkv, layer); });  // (n·T, k)
-      layer += s.inner[0].attention ? 1 : 0;
+      layer += s.branches[0].attention ? 1 : 0;
     }
     return x.reshape({sequences_, tokens_, x.size(1)});
   }
@@ -124,7 +124,7 @@ Tensor prefill(const DecodeModel& model, const KvCache& cache, const Tensor& tok
   for (int64_t b = 0; b < B; b += sequences) {
     const Tensor rows = tokens.slice(0, b, b + sequences);  // (n, T)
     for (int64_t t = 0; t < T; t += run) {
-      Passage passage(model, cache, b, position + t);
+      LayerHooks passage(model, cache, b, position + t);
       const Tensor x = passage.stream(rows.slice(1, t, t + run));
       if (t + run >= T) last.push_back(x.select(1, -1).clone());
     }

@@ -52,7 +52,7 @@ std::map<std::string, Cut> cuts_of(const DecoderImpl& whole, const ProcessGroup&
   for (const Sublayer& s : parts.sublayers) {
     if (const Tensor& S = s.shortcut->weight; S.defined() && S.dim() == 2)
       columns(s.name + "_shortcut", group.share(S.size(1)));
-    for (const Inner& part : s.inner) {
+    for (const Branch& part : s.branches) {
       const Range hidden =
           part.channels ? group.share(part.writer.weight.size(1)) : numbers(share.heads);
       for (const LinearRef& reader : part.readers) rows(reader, hidden);

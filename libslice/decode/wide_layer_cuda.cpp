@@ -22,7 +22,7 @@ namespace {
 /// own memory where the widths agree and the shortcut is no full matrix.
 Tensor shortcut_and_biases(const DecodeSublayer& s, Tensor x) {
   const Tensor &weight = s.shortcut->weight, &up = s.shortcut->up;
-  const int64_t width = s.inner[0].writer.size(0);
+  const int64_t width = s.branches[0].writer.size(0);
   Tensor y = x, low;
   if (up.defined()) low = at::linear(x, s.shortcut->down);  // (n, R)
   if (weight.defined() && weight.dim() == 2) {
@@ -32,8 +32,8 @@ Tensor shortcut_and_biases(const DecodeSublayer& s, Tensor x) {
     if (y.size(1) != width) y = at::constant_pad_nd(y, {0, width - y.size(1)});
   }
   if (low.defined()) y.addmm_(low, up.t());
-  for (const DecodeInner& inner : s.inner)
-    if (inner.writer_bias.defined()) y.add_(inner.writer_bias);
+  for (const DecodeBranch& branch : s.branches)
+    if (branch.writer_bias.defined()) y.add_(branch.writer_bias);
   return y;
 }
 
@@ -58,10 +58,10 @@ Tensor wide_sublayer(const DecodeModel& model, const DecodeSublayer& s, const Te
                      const std::function<Tensor(const Tensor&)>& attend) {
   const Tensor normed = wide_norm(s.norm, x);  // (n, k_a)
   Tensor y = shortcut_and_biases(s, x);        // (n, k_b)
-  for (const DecodeInner& inner : s.inner) {
-    const Tensor read = at::linear(normed, inner.readers, inner.readers_bias);  // (n, rows)
-    const Tensor hidden = inner.attention ? attend(read) : activated(model, read, inner.gated);
-    y.addmm_(hidden, inner.writer.t());
+  for (const DecodeBranch& branch : s.branches) {
+    const Tensor read = at::linear(normed, branch.readers, branch.readers_bias);  // (n, rows)
+    const Tensor hidden = branch.attention ? attend(read) : activated(model, read, branch.gated);
+    y.addmm_(hidden, branch.writer.t());
   }
   return y;
 }

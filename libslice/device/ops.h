@@ -30,13 +30,13 @@ at::Tensor rotated_add(const at::Tensor& x, const at::Tensor& W, const at::Tenso
 /// @param C  (D, D) float64, contiguous, changed in place   @param z  (n, D) any floating dtype,
 /// row vectors Products of float32 and float64 signals are exact to float64; of half-precision
 /// ones, sums run in float32 over the n rows given. Cost: n·D² flop (half of the full product).
-/// @param workspace  what gram_workspace gave for this C and z's dtype; allocated here when absent.
+/// @param workspace  what covariance_workspace gave for this C and z's dtype; allocated here when absent.
 /// With one, and rows of unit stride, nothing is allocated on a device.
 /// @throws ShapeError, DtypeError
-void accumulate_gram(at::Tensor& C, const at::Tensor& z, const at::Tensor& workspace = {});
-/// Scratch memory of accumulate_gram, for callers that must have it before anything changes: bytes
+void accumulate_covariance(at::Tensor& C, const at::Tensor& z, const at::Tensor& workspace = {});
+/// Scratch memory of accumulate_covariance, for callers that must have it before anything changes: bytes
 /// on C's device, none on the CPU.
-at::Tensor gram_workspace(const at::Tensor& C, at::ScalarType dtype);
+at::Tensor covariance_workspace(const at::Tensor& C, at::ScalarType dtype);
 
 /// Copies the lower triangle of C (D, D) to the upper one, in place.
 void mirror_lower(at::Tensor& C);

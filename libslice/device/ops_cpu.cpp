@@ -52,20 +52,20 @@ Tensor rotated_add(const Tensor& x, const Tensor& W, const Tensor& r) {
   return y.view(r.sizes());
 }
 
-Tensor gram_workspace(const Tensor& C, at::ScalarType dtype) {
-  if (C.is_cuda()) return on_device::gram_workspace(C, dtype);
+Tensor covariance_workspace(const Tensor& C, at::ScalarType dtype) {
+  if (C.is_cuda()) return on_device::covariance_workspace(C, dtype);
   return at::empty({0}, C.options().dtype(at::kByte));
 }
 
-void accumulate_gram(Tensor& C, const Tensor& z, const Tensor& workspace) {
+void accumulate_covariance(Tensor& C, const Tensor& z, const Tensor& workspace) {
   check_square(C, "covariance");
   SLICE_CHECK(C.is_contiguous(), "covariance: want a contiguous matrix, got {}", describe(C));
   SLICE_CHECK(z.dim() == 2 && z.size(1) == C.size(0), "covariance: want rows of {}, got {}",
               C.size(0), describe(z));
   if (z.size(0) == 0) return;
   if (C.is_cuda()) {
-    return on_device::accumulate_gram(
-        C, z, workspace.defined() ? workspace : gram_workspace(C, z.scalar_type()));
+    return on_device::accumulate_covariance(
+        C, z, workspace.defined() ? workspace : covariance_workspace(C, z.scalar_type()));
   }
   const Tensor wide = z.to(at::kDouble);  // (n, D)
   const int64_t D = C.size(0);

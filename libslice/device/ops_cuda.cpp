@@ -91,12 +91,12 @@ Tensor rms_norm(const Tensor& x, int64_t D, double eps, const Tensor& weight) {
   return y;
 }
 
-Tensor gram_workspace(const Tensor& C, at::ScalarType dtype) {
+Tensor covariance_workspace(const Tensor& C, at::ScalarType dtype) {
   const size_t bytes = kernels::covariance_workspace_bytes(data_type(dtype), C.size(0));
   return at::empty({static_cast<int64_t>(bytes)}, C.options().dtype(at::kByte));
 }
 
-void accumulate_gram(Tensor& C, const Tensor& z, const Tensor& workspace) {
+void accumulate_covariance(Tensor& C, const Tensor& z, const Tensor& workspace) {
   const c10::cuda::CUDAGuard guard(C.device());
   const Tensor rows = as_rows(z);  // (n, D)
   check(kernels::accumulate_covariance(

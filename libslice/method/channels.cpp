@@ -76,14 +76,14 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
   const at::NoGradGuard no_grad;
   SLICE_CHECK(gammas.size() == model.sublayers.size() + 1, "channels: want {} gradients, got {}",
               model.sublayers.size() + 1, gammas.size());
-  Stream x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed,
+  Signal x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed,
            {.beside_bytes =
                 detail::pass_bytes(detail::pass_sizes(model, Method::kRefit), kHostChunkTokens),
             .processes = group.size()});
   std::vector<Tensor> scores;
   for (size_t i = 0; i < model.sublayers.size(); ++i) {
     const Sublayer& s = model.sublayers[i];
-    for (const Inner& part : s.inner) {
+    for (const Branch& part : s.branches) {
       if (!part.channels) continue;
       const Tensor W = part.writer.weight.to(at::kDouble);                    // (D, F)
       const Tensor effect = (W * gammas[i + 1].to(W.device()).mm(W)).sum(0);  // (F)
@@ -133,7 +133,7 @@ std::vector<int64_t> allocate_channels(const std::vector<Tensor>& scores, int64_
   return widths;
 }
 
-void remove_channels(Inner& network, const Tensor& kept) {
+void remove_channels(Branch& network, const Tensor& kept) {
   const auto select = [&](const Tensor& parameter, int64_t dimension) {
     return parameter.index_select(dimension, kept.to(parameter.device()));
   };

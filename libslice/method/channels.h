@@ -49,6 +49,6 @@ std::vector<int64_t> allocate_channels(const std::vector<at::Tensor>& scores, in
 /// Deletes all other channels of a feed-forward network: rows of its readers, columns of its
 /// writer. In place through set_data.
 /// @param kept  (n) int64, ascending
-void remove_channels(Inner& network, const at::Tensor& kept);
+void remove_channels(Branch& network, const at::Tensor& kept);
 
 }  // namespace slice

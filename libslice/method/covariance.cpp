@@ -36,14 +36,15 @@ void Covariance::accumulate(const Tensor& z) {
   const int64_t n = rows.size(0);
   // All memory comes before the first change: a device that has none leaves the sum as it was, and
   // the same signal can come again in smaller pieces.
-  if (!workspace_.defined()) workspace_ = ops::gram_workspace(master_, rows.scalar_type());
+  if (!workspace_.defined()) workspace_ = ops::covariance_workspace(master_, rows.scalar_type());
   if (!pending_.defined() && n % kCovarianceBlock != 0)
     pending_ = at::empty({kCovarianceBlock, width_}, rows.options());
   tokens_ += n;
   int64_t begin = 0;
   while (begin < n) {
     if (pending_rows_ == 0 && n - begin >= kCovarianceBlock) {  // a whole block: no copy
-      ops::accumulate_gram(master_, rows.slice(0, begin, begin + kCovarianceBlock), workspace_);
+      ops::accumulate_covariance(master_, rows.slice(0, begin, begin + kCovarianceBlock),
+                                 workspace_);
       begin += kCovarianceBlock;
       continue;
     }
@@ -52,7 +53,7 @@ void Covariance::accumulate(const Tensor& z) {
     pending_rows_ += end - begin;
     begin = end;
     if (pending_rows_ == kCovarianceBlock) {
-      ops::accumulate_gram(master_, pending_, workspace_);
+      ops::accumulate_covariance(master_, pending_, workspace_);
       pending_rows_ = 0;
     }
   }
@@ -64,7 +65,8 @@ Tensor Covariance::matrix(const ProcessGroup& group) {
   if (!master_.defined()) return at::zeros({width_, width_}, at::kDouble);
   const at::NoGradGuard no_grad;
   Tensor C = master_.clone();
-  if (pending_rows_ > 0) ops::accumulate_gram(C, pending_.slice(0, 0, pending_rows_), workspace_);
+  if (pending_rows_ > 0)
+    ops::accumulate_covariance(C, pending_.slice(0, 0, pending_rows_), workspace_);
   group.sum_inplace(C);
   ops::mirror_lower(C);
   detail::check_finite(C, "covariance");

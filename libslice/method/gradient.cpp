@@ -244,7 +244,7 @@ class Gradients {
   std::vector<double> scales_;  // of each site's gradients; the first batch says which
   std::vector<Tensor> result_;
   const detail::Stopwatch clock_;
-  const detail::TensorCores tensor_cores_;  // rounding is far below what one target a token adds
+  const detail::Tf32Scope tensor_cores_;  // rounding is far below what one target a token adds
   int64_t passed_ = 0;
 };
 
@@ -253,7 +253,7 @@ class Gradients {
 std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor& tokens,
                                          uint64_t seed, const OnProgress& on_progress,
                                          const ProcessGroup& group, const HeldWeights& weights) {
-  Stream::check_tokens(tokens);
+  Signal::check_tokens(tokens);
   const at::NoGradGuard no_grad;
   return Gradients(model, tokens, seed, on_progress, group, weights).covariances();
 }

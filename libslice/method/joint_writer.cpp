@@ -13,16 +13,16 @@ using at::Tensor;
 
 Tensor hidden_of(const Sublayer& s, const Tensor& x) {
   const Tensor normed = s.norm->forward(x);
-  if (s.inner.size() == 1) return s.inner[0].hidden(normed, nullptr);
+  if (s.branches.size() == 1) return s.branches[0].hidden(normed, nullptr);
   std::vector<Tensor> parts;
-  for (const Inner& part : s.inner) parts.push_back(part.hidden(normed, nullptr));
+  for (const Branch& part : s.branches) parts.push_back(part.hidden(normed, nullptr));
   return at::cat(parts, -1);
 }
 
 Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
   Tensor sum;
   int64_t column = 0;
-  for (const Inner& part : s.inner) {
+  for (const Branch& part : s.branches) {
     const int64_t width = part.writer.weight.size(1);
     const Tensor y =
         at::linear(h.slice(-1, column, column + width), part.writer.weight, part.writer.bias);
@@ -35,7 +35,7 @@ Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
 Writer writer_of(const Sublayer& s) {
   std::vector<Tensor> weights;
   Writer writer;
-  for (const Inner& part : s.inner) {
+  for (const Branch& part : s.branches) {
     weights.push_back(part.writer.weight.to(at::kDouble));
     if (!part.writer.bias.defined()) continue;
     const Tensor b = part.writer.bias.to(at::kDouble);
@@ -49,7 +49,7 @@ void set_writer(Sublayer& s, const Writer& writer) {
   std::vector<std::pair<Tensor, Tensor>> rewritten;
   int64_t column = 0;
   bool first = true;
-  for (Inner& part : s.inner) {
+  for (Branch& part : s.branches) {
     LinearRef& w = part.writer;
     const int64_t width = w.weight.size(1);
     rewritten.emplace_back(
@@ -67,7 +67,7 @@ void set_writer(Sublayer& s, const Writer& writer) {
 
 int64_t hidden_width(const Sublayer& s) {
   int64_t width = 0;
-  for (const Inner& part : s.inner) width += part.writer.weight.size(1);
+  for (const Branch& part : s.branches) width += part.writer.weight.size(1);
   return width;
 }
 

@@ -25,7 +25,7 @@ PassSizes pass_sizes(const ModelAdapter& model, Method method) {
   int64_t before = 0;
   for (const Sublayer& s : model.sublayers) {
     int64_t bytes = 0, readers = 0, hidden = 0;
-    for (const Inner& part : s.inner) {
+    for (const Branch& part : s.branches) {
       bytes += absent_bytes(part.writer);
       hidden += part.writer.weight.size(1);
       for (const LinearRef& reader : part.readers) {
@@ -33,7 +33,7 @@ PassSizes pass_sizes(const ModelAdapter& model, Method method) {
         readers += reader.weight.size(0);
       }
     }
-    const bool whole_layer = s.inner.size() > 1;
+    const bool whole_layer = s.branches.size() > 1;
     sizes.layer_bytes = std::max(sizes.layer_bytes, bytes + (whole_layer ? 0 : before));
     sizes.widest = std::max(sizes.widest, readers + hidden);
     sizes.hidden = std::max(sizes.hidden, hidden);

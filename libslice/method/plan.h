@@ -23,7 +23,7 @@ enum class Method {
 };
 
 /// Where the signal of all calibration tokens lives between passes.
-enum class StreamPlace {
+enum class SignalPlace {
   kDevice,  ///< that computes; the memory, where that is the CPU
   kHost,    ///< page-locked memory of the host
   kDisk,    ///< a file without a name
@@ -68,7 +68,7 @@ struct SliceOptions {
   /// the CPU, on a GPU what its free memory has room for. Halved whenever a device runs out.
   int64_t chunk_tokens = 0;
   /// Where the signal lives; absent: the first place with room. Memory and time, not results.
-  std::optional<StreamPlace> stream_place = std::nullopt;
+  std::optional<SignalPlace> signal_place = std::nullopt;
 };
 
 /// @throws ShapeError  options that contradict each other, or are out of range.

@@ -74,7 +74,7 @@ void commit(Rewritten& rewritten, Norm& norm, const Tensor& P) {
 
 void rotate_readers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
   Rewritten rewritten;
-  for (Inner& part : s.inner) {
+  for (Branch& part : s.branches) {
     for (LinearRef& reader : part.readers) rewrite_reader(reader, s.norm, P, group, rewritten);
   }
   commit(rewritten, s.norm, P);
@@ -83,7 +83,7 @@ void rotate_readers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
 void rotate_writers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
   if (!P.defined()) return;
   Rewritten rewritten;
-  for (Inner& part : s.inner) {
+  for (Branch& part : s.branches) {
     LinearRef& writer = part.writer;
     check_basis(P, writer.weight.size(0), writer.name);
     const auto rotate = [&](const Tensor& parameter, const std::string& name) {

@@ -14,17 +14,17 @@ namespace slice {
 
 using at::Tensor;
 
-const char* stream_place_name(StreamPlace place) {
-  if (place == StreamPlace::kDevice) return "device";
-  return place == StreamPlace::kHost ? "host" : "disk";
+const char* signal_place_name(SignalPlace place) {
+  if (place == SignalPlace::kDevice) return "device";
+  return place == SignalPlace::kHost ? "host" : "disk";
 }
 
-StreamPlace stream_place(int64_t signal_bytes, int64_t beside_bytes, const FreeMemory& free) {
-  if (signal_bytes <= free.device - beside_bytes) return StreamPlace::kDevice;
-  return signal_bytes <= free.host / 5 * 4 ? StreamPlace::kHost : StreamPlace::kDisk;
+SignalPlace signal_place(int64_t signal_bytes, int64_t beside_bytes, const FreeMemory& free) {
+  if (signal_bytes <= free.device - beside_bytes) return SignalPlace::kDevice;
+  return signal_bytes <= free.host / 5 * 4 ? SignalPlace::kHost : SignalPlace::kDisk;
 }
 
-Stream::Stream(const Tensor& tokens, int64_t chunk_tokens, const Step& embed, StreamOptions options)
+Signal::Signal(const Tensor& tokens, int64_t chunk_tokens, const Step& embed, SignalOptions options)
     : options_(std::move(options)) {
   check_tokens(tokens);
   room_ = {tokens.size(0), tokens.size(1), 0};
@@ -39,8 +39,8 @@ Stream::Stream(const Tensor& tokens, int64_t chunk_tokens, const Step& embed, St
   });
 }
 
-Stream::Stream(at::IntArrayRef room, const at::TensorOptions& tensors, int64_t width,
-               int64_t chunk_tokens, const Rows& kept, StreamOptions options)
+Signal::Signal(at::IntArrayRef room, const at::TensorOptions& tensors, int64_t width,
+               int64_t chunk_tokens, const Rows& kept, SignalOptions options)
     : options_(std::move(options)), room_(room.vec()), width_(width) {
   set_chunk_tokens(chunk_tokens);
   settle(tensors);
@@ -48,29 +48,29 @@ Stream::Stream(at::IntArrayRef room, const at::TensorOptions& tensors, int64_t w
             [&](int64_t begin, int64_t end) { rows_->write(begin, kept(begin, end)); });
 }
 
-Stream::Stream(Stream&&) noexcept = default;
-Stream::~Stream() = default;
+Signal::Signal(Signal&&) noexcept = default;
+Signal::~Signal() = default;
 
-void Stream::settle(const at::TensorOptions& tensors) {
+void Signal::settle(const at::TensorOptions& tensors) {
   tensors_ = tensors;
   if (options_.place) {
     place_ = *options_.place;
   } else {
     FreeMemory free = free_memory(tensors.device());
     (tensors.device().is_cpu() ? free.device : free.host) /= options_.processes;
-    place_ = stream_place(room_bytes(), options_.beside_bytes, free);
+    place_ = signal_place(room_bytes(), options_.beside_bytes, free);
   }
   detail::name_memory(
       fmt::format("the signal of {} calibration tokens", tokens()), tensors.device(),
-      [&] { rows_ = detail::make_stream_rows(place_, room_, tensors_, options_.scratch); });
+      [&] { rows_ = detail::make_signal_rows(place_, room_, tensors_, options_.scratch); });
 }
 
-void Stream::check_tokens(const Tensor& tokens) {
+void Signal::check_tokens(const Tensor& tokens) {
   SLICE_CHECK(tokens.dim() == 2 && tokens.numel() > 0 && tokens.scalar_type() == at::kLong,
               "calibration tokens: want (N, T) int64, got {}", detail::describe(tokens));
 }
 
-void Stream::transform(const Step& step) {
+void Signal::transform(const Step& step) {
   int64_t width = width_;
   in_chunks(0, windows(), [&](int64_t begin, int64_t end) {
     const Tensor out = step(chunk(begin, end, windows()));  // (n, T, width)
@@ -80,7 +80,7 @@ void Stream::transform(const Step& step) {
   width_ = width;
 }
 
-void Stream::project(const Tensor& P) {
+void Signal::project(const Tensor& P) {
   if (tensors_.device().is_cuda() && (dtype() == at::kHalf || dtype() == at::kBFloat16)) {
     const detail::SplitBasis split(P, dtype());
     transform([&split](const Tensor& z) { return split.product(z); });
@@ -90,11 +90,11 @@ void Stream::project(const Tensor& P) {
   transform([&basis](const Tensor& z) { return at::matmul(z.to(basis.scalar_type()), basis); });
 }
 
-void Stream::visit(const std::function<void(const Tensor&)>& see) {
+void Signal::visit(const std::function<void(const Tensor&)>& see) {
   in_chunks(0, windows(), [&](int64_t begin, int64_t end) { see(chunk(begin, end, windows())); });
 }
 
-void Stream::visit_beside(const Stream& other, int64_t first, int64_t last,
+void Signal::visit_beside(const Signal& other, int64_t first, int64_t last,
                           const std::function<void(const Tensor&, const Tensor&)>& see) {
   in_chunks(first, last, [&](int64_t begin, int64_t end) {
     try {
@@ -107,34 +107,34 @@ void Stream::visit_beside(const Stream& other, int64_t first, int64_t last,
   });
 }
 
-Tensor Stream::chunk(int64_t begin, int64_t end, int64_t last) const {
+Tensor Signal::chunk(int64_t begin, int64_t end, int64_t last) const {
   const Tensor rows = rows_->read(begin, end, width_);
   const int64_t next = std::min(end + (end - begin), last);
   if (next > end) rows_->fetch(end, next, width_);
   return rows;
 }
 
-Tensor Stream::rows(int64_t begin, int64_t end) const { return chunk(begin, end, end); }
+Tensor Signal::rows(int64_t begin, int64_t end) const { return chunk(begin, end, end); }
 
-int64_t Stream::bytes() const {
+int64_t Signal::bytes() const {
   return tokens() * width_ * static_cast<int64_t>(tensors_.dtype().itemsize());
 }
 
-int64_t Stream::room_bytes() const {
+int64_t Signal::room_bytes() const {
   return tokens() * room_[2] * static_cast<int64_t>(tensors_.dtype().itemsize());
 }
 
-Stream Stream::clone() const {
-  return Stream(
+Signal Signal::clone() const {
+  return Signal(
       room_, tensors_, width_, chunk_tokens(),
       [this](int64_t begin, int64_t end) { return rows(begin, end); }, options_);
 }
 
-void Stream::set_chunk_tokens(int64_t chunk_tokens) {
+void Signal::set_chunk_tokens(int64_t chunk_tokens) {
   chunk_windows_ = std::max<int64_t>(1, chunk_tokens / window_tokens());
 }
 
-void Stream::in_chunks(int64_t first, int64_t last,
+void Signal::in_chunks(int64_t first, int64_t last,
                        const std::function<void(int64_t, int64_t)>& step) {
   for (int64_t begin = first; begin < last;) {
     const int64_t end = std::min(begin + chunk_windows_, last);

@@ -15,21 +15,21 @@
 namespace slice {
 
 namespace detail {
-class StreamRows;
+class SignalRows;
 }
 
 /// "device", "host" or "disk".
-const char* stream_place_name(StreamPlace place);
+const char* signal_place_name(SignalPlace place);
 
 /// The first place with room for a signal: the device beside what passes take there, four fifths of
 /// what the host has free, the disk.
-StreamPlace stream_place(int64_t signal_bytes, int64_t beside_bytes, const FreeMemory& free);
+SignalPlace signal_place(int64_t signal_bytes, int64_t beside_bytes, const FreeMemory& free);
 
-struct StreamOptions {
+struct SignalOptions {
   /// Told the new size in tokens whenever chunks are halved.
   std::function<void(int64_t chunk_tokens)> on_smaller_chunks = {};
   int64_t beside_bytes = 0;                         ///< that passes take on the device
-  std::optional<StreamPlace> place = std::nullopt;  ///< absent: the first with room
+  std::optional<SignalPlace> place = std::nullopt;  ///< absent: the first with room
   int64_t processes = 1;                            ///< that share the host, each with a stream
   std::filesystem::path scratch = {};  ///< directory of a file; empty: the system's for such
 };
@@ -41,7 +41,7 @@ struct StreamOptions {
 /// has no memory is tried again in halves, and chunks stay small from then on; a step that is given
 /// to a pass must therefore allocate what it needs before it changes anything of its own, and must
 /// not keep the chunk it is shown.
-class Stream {
+class Signal {
  public:
   using Step = std::function<at::Tensor(const at::Tensor& chunk)>;
   using Rows = std::function<at::Tensor(int64_t begin, int64_t end)>;
@@ -52,15 +52,15 @@ class Stream {
   /// @throws ShapeError  tokens of another shape    @throws DeviceError  no memory for the buffer,
   /// here, or for a single window, here and in every pass    @throws Error  no room on the disk
   /// (names the file's directory)
-  Stream(const at::Tensor& tokens, int64_t chunk_tokens, const Step& embed,
-         StreamOptions options = {});
+  Signal(const at::Tensor& tokens, int64_t chunk_tokens, const Step& embed,
+         SignalOptions options = {});
 
   /// A signal that was kept: (N, T, width), of a stream with room for (N, T, D).
   /// @param kept  of windows begin … end, (n, T, width), any device
-  Stream(at::IntArrayRef room, const at::TensorOptions& tensors, int64_t width,
-         int64_t chunk_tokens, const Rows& kept, StreamOptions options = {});
-  Stream(Stream&& other) noexcept;
-  ~Stream();
+  Signal(at::IntArrayRef room, const at::TensorOptions& tensors, int64_t width,
+         int64_t chunk_tokens, const Rows& kept, SignalOptions options = {});
+  Signal(Signal&& other) noexcept;
+  ~Signal();
 
   /// @throws ShapeError  not (N, T) int64 with a token in it.
   static void check_tokens(const at::Tensor& tokens);
@@ -75,17 +75,17 @@ class Stream {
   void visit(const std::function<void(const at::Tensor& chunk)>& see);
   /// Shows the chunks of windows begin … end to `see`, beside the same tokens' of another stream.
   void visit_beside(
-      const Stream& other, int64_t begin, int64_t end,
+      const Signal& other, int64_t begin, int64_t end,
       const std::function<void(const at::Tensor& chunk, const at::Tensor& others)>& see);
   /// A stream of its own with the same signal, wherever there is room for it now.
   /// @throws DeviceError, Error  no memory, no room on the disk
-  Stream clone() const;
+  Signal clone() const;
 
   /// The signal of some windows, (n, T, width), on the device; until the next call or pass.
   at::Tensor rows(int64_t begin, int64_t end) const;
   int64_t bytes() const;       ///< of the signal, (N, T, width)
   int64_t room_bytes() const;  ///< of (N, T, D)
-  StreamPlace place() const { return place_; }
+  SignalPlace place() const { return place_; }
   at::ScalarType dtype() const { return tensors_.dtype().toScalarType(); }
   int64_t windows() const { return room_[0]; }
   int64_t window_tokens() const { return room_[1]; }
@@ -104,12 +104,12 @@ class Stream {
   /// Windows begin … end, on the device; those behind them up to `last` are sent for.
   at::Tensor chunk(int64_t begin, int64_t end, int64_t last) const;
 
-  StreamOptions options_;
+  SignalOptions options_;
   std::vector<int64_t> room_;  // N, T, D
   at::TensorOptions tensors_;
-  StreamPlace place_ = StreamPlace::kDevice;
+  SignalPlace place_ = SignalPlace::kDevice;
   int64_t chunk_windows_ = 1, width_ = 0;
-  std::unique_ptr<detail::StreamRows> rows_;
+  std::unique_ptr<detail::SignalRows> rows_;
 };
 
 }  // namespace slice

@@ -14,8 +14,9 @@ using at::Tensor;
 Tensor Sublayer::written(const Tensor& x, KvCache* cache) const {
   const Tensor normed = norm->forward(x);  // (B, T, k_a)
   Tensor sum;                              // (B, T, k_b)
-  for (const Inner& part : inner) {
-    const Tensor y = at::linear(part.hidden(normed, cache), part.writer.weight, part.writer.bias);
+  for (const Branch& branch : branches) {
+    const Tensor y =
+        at::linear(branch.hidden(normed, cache), branch.writer.weight, branch.writer.bias);
     sum = sum.defined() ? sum + y : y;
   }
   return sum;
@@ -82,15 +83,15 @@ void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
     SLICE_CHECK(s.norm->kind() == model.final_norm->kind(),
                 "{} norm: want the same kind, RMSNorm or LayerNorm, as the final norm", s.name);
     SLICE_CHECK(
-        !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.inner.empty(),
+        !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.branches.empty(),
         "{}: want an inner function, a tap and an identity shortcut (a sliced model cannot be "
         "sliced again)",
         s.name);
-    for (const Inner& part : s.inner) {
-      SLICE_CHECK(part.hidden && !part.readers.empty(), "{}: want readers and a hidden function",
-                  s.name);
-      for (const LinearRef& reader : part.readers) check_reader(reader, s.norm, D, rotates);
-      check_linear(part.writer, D, /*writes=*/true);
+    for (const Branch& branch : s.branches) {
+      SLICE_CHECK(branch.hidden && !branch.readers.empty(),
+                  "{}: want readers and a hidden function", s.name);
+      for (const LinearRef& reader : branch.readers) check_reader(reader, s.norm, D, rotates);
+      check_linear(branch.writer, D, /*writes=*/true);
     }
   }
 }

@@ -20,7 +20,7 @@ struct LinearRef {
 };
 
 /// What happens between a norm and the addition: readers, a function, a writer.
-struct Inner {
+struct Branch {
   std::vector<LinearRef> readers;  ///< read the normed stream: W (…, D)
   /// What the writer reads: normed (B, T, k) → (B, T, in of writer). The cache is nullptr while
   /// slicing; a module without one ignores it. Must call the readers' own modules.
@@ -36,7 +36,7 @@ struct Inner {
 struct Sublayer {
   std::string name;
   Norm norm{nullptr};  ///< all norms of a model are of one kind
-  std::vector<Inner> inner;
+  std::vector<Branch> branches;
   Shortcut shortcut{nullptr};
   Tap* tap = nullptr;  ///< shown the stream behind the addition
 

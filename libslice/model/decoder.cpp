@@ -81,7 +81,7 @@ Shortcut DecoderImpl::add_shortcut(const std::string& path, int64_t site) {
 }
 
 /// Attention of a layer, between the norm at `site` and the addition in front of the next one.
-Inner DecoderImpl::add_attention(int64_t layer, int64_t site) {
+Branch DecoderImpl::add_attention(int64_t layer, int64_t site) {
   const ModelConfig& c = config_;
   const models::Names& names = models::family(c.family).names;
   const std::string root = fmt::format("{}.{}.", names.layers, layer);
@@ -99,7 +99,7 @@ Inner DecoderImpl::add_attention(int64_t layer, int64_t site) {
 }
 
 /// Feed-forward network of a layer, between the norm at `site` and the addition.
-Inner DecoderImpl::add_mlp(int64_t layer, int64_t site) {
+Branch DecoderImpl::add_mlp(int64_t layer, int64_t site) {
   const ModelConfig& c = config_;
   const models::Names& names = models::family(c.family).names;
   const std::string root = fmt::format("{}.{}.", names.layers, layer);
@@ -122,11 +122,11 @@ Inner DecoderImpl::add_mlp(int64_t layer, int64_t site) {
 }
 
 void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm, int64_t site,
-                               std::vector<Inner> inner) {
+                               std::vector<Branch> branches) {
   taps_.push_back(std::make_unique<Tap>());
   sublayers_.push_back({.name = path,
                         .norm = add_norm(norm),
-                        .inner = std::move(inner),
+                        .branches = std::move(branches),
                         .shortcut = add_shortcut(path + "_shortcut", site),
                         .tap = taps_.back().get()});
 }

@@ -67,10 +67,10 @@ class DecoderImpl : public torch::nn::Module {
   void add_head_map(bool bias);
   Norm add_norm(const std::string& path);
   Shortcut add_shortcut(const std::string& path, int64_t site);
-  Inner add_attention(int64_t layer, int64_t site);
-  Inner add_mlp(int64_t layer, int64_t site);
+  Branch add_attention(int64_t layer, int64_t site);
+  Branch add_mlp(int64_t layer, int64_t site);
   void add_sublayer(const std::string& path, const std::string& norm, int64_t site,
-                    std::vector<Inner> inner);
+                    std::vector<Branch> branches);
   void add_layer(int64_t layer);
 
   ModelConfig config_;

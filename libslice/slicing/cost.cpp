@@ -9,9 +9,9 @@
 
 namespace slice {
 
-PassCost expected_pass_cost(const Checkpoint& checkpoint, const ModelConfig& sliced, Method method,
-                            int64_t tokens, int64_t context, const PassOptions& pass,
-                            FreeMemory free) {
+LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelConfig& sliced,
+                                      Method method, int64_t tokens, int64_t context,
+                                      const LayerwiseOptions& pass, FreeMemory free) {
   constexpr int64_t kDouble = 8, kPieces = int64_t{64} << 20;  // conversions on the way to a file
   constexpr int64_t kLibraries = int64_t{400} << 20, kGpuLibraries = int64_t{1200} << 20;
   constexpr int64_t kKeptHidden = int64_t{2} << 30;  // at most, detail/hidden_signal.h
@@ -41,18 +41,18 @@ PassCost expected_pass_cost(const Checkpoint& checkpoint, const ModelConfig& sli
   const int64_t ahead =
       std::max(sizes.table_bytes, sizes.layer_bytes) / held * (held + size(stored)) + kPieces;
 
-  PassCost cost;
+  LayerwiseCost cost;
   int64_t& work = gpu ? cost.device_bytes : cost.host_bytes;
   work = beside + kept;
   cost.host_bytes += ahead + (gpu ? kGpuLibraries : kLibraries);
   const int64_t signal = tokens * D * held;
   for (int i = 0; i < (refit ? 2 : 1); ++i) {  // refit has the dense model's too
-    const StreamPlace place = stream_place(signal, beside, free);
-    const bool beside_it = place == StreamPlace::kDevice;
+    const SignalPlace place = signal_place(signal, beside, free);
+    const bool beside_it = place == SignalPlace::kDevice;
     (beside_it                     ? work
-     : place == StreamPlace::kHost ? cost.host_bytes
+     : place == SignalPlace::kHost ? cost.host_bytes
                                    : cost.scratch_bytes) += signal;
-    (beside_it ? free.device : free.host) -= place == StreamPlace::kDisk ? 0 : signal;
+    (beside_it ? free.device : free.host) -= place == SignalPlace::kDisk ? 0 : signal;
     cost.stream = std::max(cost.stream, place);
   }
   if (refit) {  // the signal in front of every run of layers, were gradients taken of all, and Γ

@@ -34,7 +34,7 @@ struct ResumeReport {
 /// Everything worth knowing about a slicing run; `slice_report.json` has the same fields.
 struct SliceReport {
   std::string family, dtype, device, method = "slicegpt", shortcut = "dense";
-  std::string stream = "device";  ///< where the signal lived: stream_place_name
+  std::string stream = "device";  ///< where the signal lived: signal_place_name
   int64_t hidden_size = 0, layers = 0;
   std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
   bool tied = false;                                          ///< the head is the embedding

@@ -13,7 +13,7 @@
 #include "libslice/method/gradient.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/decoder.h"
-#include "libslice/slicing/detail/layer_hooks.h"
+#include "libslice/slicing/detail/layer_writer.h"
 #include "libslice/slicing/detail/refit_model.h"
 #include "libslice/slicing/detail/resume_journal.h"
 
@@ -24,10 +24,10 @@ using at::Tensor;
 namespace {
 
 /// What decides the files that a run writes.
-detail::SliceRecord::Identity identity(const Checkpoint& checkpoint, const Tensor& tokens,
-                                       const SliceOptions& options, const ModelConfig& sliced,
-                                       const PassOptions& pass, at::Device device,
-                                       at::ScalarType held, at::ScalarType written) {
+detail::ResumeJournal::Identity identity(const Checkpoint& checkpoint, const Tensor& tokens,
+                                         const SliceOptions& options, const ModelConfig& sliced,
+                                         const LayerwiseOptions& pass, at::Device device,
+                                         at::ScalarType held, at::ScalarType written) {
   std::vector<int64_t> sizes(sliced.sites());
   for (int64_t site = 0; site < sliced.sites(); ++site) sizes[site] = sliced.stream_size(site);
   return {{"libslice", version()},
@@ -66,7 +66,7 @@ void check_passable(const SliceOptions& options) {
 
 SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
                              const SliceOptions& options, const std::filesystem::path& directory,
-                             const PassOptions& pass, const Tokenizer* tokenizer,
+                             const LayerwiseOptions& pass, const Tokenizer* tokenizer,
                              const OnProgress& on_progress) {
   const at::NoGradGuard no_grad;
   const detail::Stopwatch total;
@@ -76,7 +76,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   const bool refit = options.method == Method::kRefit;
   SLICE_CHECK(!refit || pass.journal.empty(), "journal: slicegpt goes on after a kill, refit not");
   SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
-  Stream::check_tokens(tokens);
+  Signal::check_tokens(tokens);
   const at::Device device = choose_device(pass.device.str());
   const std::optional<at::ScalarType> stored = stored_dtype(checkpoint);
   SLICE_FORMAT_CHECK(stored || (pass.written && (device.is_cpu() || pass.dtype)),
@@ -96,7 +96,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   check_entries(decoder, checkpoint);
   if (options.rotates(dense.hidden_size)) decoder.prepare_head();
   SliceReport report;
-  std::optional<detail::SliceRecord> record;
+  std::optional<detail::ResumeJournal> record;
   if (!pass.journal.empty()) {
     record.emplace(pass.journal,
                    identity(checkpoint, tokens, options, sliced, pass, device, held, written),
@@ -114,9 +114,9 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
                          detail::held_layers(dense, device, held) * (dense.parallel_block ? 1 : 2));
     }
     const double read_before = reader.seconds();
-    detail::LayerPassage weights(decoder, reader, sliced, directory, device, written,
-                                 pass.shard_bytes, record ? &*record : nullptr);
-    detail::Passage passage = weights.passage();
+    detail::LayerWriter weights(decoder, reader, sliced, directory, device, written,
+                                pass.shard_bytes, record ? &*record : nullptr);
+    detail::LayerHooks passage = weights.passage();
     passage.scratch = directory;
     report = refit ? detail::refit_sublayers(adapter, tokens, options, on_progress, gammas, passage)
                    : detail::slice_sublayers(adapter, tokens, options, on_progress, passage);

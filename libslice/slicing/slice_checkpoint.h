@@ -13,7 +13,7 @@
 namespace slice {
 
 /// Where a checkpoint is sliced, and what is written.
-struct PassOptions {
+struct LayerwiseOptions {
   at::Device device = at::kCPU;
   /// What weights are held and computed in: float32 on the CPU when absent, on a GPU the stored
   /// dtype.
@@ -62,7 +62,7 @@ struct PassOptions {
 /// @throws ShapeError  other options, a journal for kRefit
 SliceReport slice_checkpoint(const Checkpoint& checkpoint, const at::Tensor& tokens,
                              const SliceOptions& options, const std::filesystem::path& directory,
-                             const PassOptions& pass, const Tokenizer* tokenizer,
+                             const LayerwiseOptions& pass, const Tokenizer* tokenizer,
                              const OnProgress& on_progress = {});
 
 }  // namespace slice

@@ -48,7 +48,7 @@ at::Device device_of(const ModelAdapter& model) {
 namespace detail {
 
 Slicer::Slicer(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-               SliceReport& report, const OnProgress& on_progress, const Passage& passage,
+               SliceReport& report, const OnProgress& on_progress, const LayerHooks& passage,
                const ProcessGroup& group)
     : model_(model),
       options_(options),
@@ -139,15 +139,15 @@ void Slicer::slice_head() {
 
 void Slicer::embed_tokens() {
   const int64_t chunk = options_.chunk_tokens > 0 ? options_.chunk_tokens : kHostChunkTokens;
-  x_.emplace(tokens_, chunk, model_.embed, stream_options());
-  journal_.signal_lives(*x_, options_.stream_place.has_value());
+  x_.emplace(tokens_, chunk, model_.embed, signal_options());
+  journal_.signal_lives(*x_, options_.signal_place.has_value());
   if (options_.chunk_tokens <= 0) x_->set_chunk_tokens(fitting_chunk_tokens(model_));
 }
 
-StreamOptions Slicer::stream_options() {
+SignalOptions Slicer::signal_options() {
   return {.on_smaller_chunks = [this](int64_t less) { journal_.note_smaller_chunks(less); },
           .beside_bytes = pass_bytes(pass_sizes(model_, Method::kSliceGpt), tokens_.size(1)),
-          .place = options_.stream_place,
+          .place = options_.signal_place,
           .processes = group_.size(),
           .scratch = passage_.scratch};
 }
@@ -210,7 +210,7 @@ std::string Slicer::site_name(int64_t site) const {
 
 SliceReport detail::slice_sublayers(ModelAdapter& model, const Tensor& tokens,
                                     const SliceOptions& options, const OnProgress& on_progress,
-                                    const Passage& passage, const ProcessGroup& group) {
+                                    const LayerHooks& passage, const ProcessGroup& group) {
   SliceReport report;
   const Stopwatch total;
   Slicer(model, tokens, options, report, on_progress, passage, group).run();
@@ -226,7 +226,7 @@ SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& o
                 const OnProgress& on_progress, const ProcessGroup& group,
                 std::vector<Tensor> gammas) {
   const at::NoGradGuard no_grad;
-  Stream::check_tokens(tokens);
+  Signal::check_tokens(tokens);
   SliceReport report;
   detail::name_memory("slicing", device_of(model), [&] {
     check_options(options);

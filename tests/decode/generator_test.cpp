@@ -152,11 +152,11 @@ TEST_CASE(
     CHECK(relative_difference(model.decoder().forward(tokens), want) < 1e-14);
     const auto second = detail::lay_out_for_decoding(adapter);
     for (size_t s = 0; s < first.size(); ++s) {
-      for (size_t i = 0; i < first[s].inner.size(); ++i) {
-        CHECK(first[s].inner[i].readers.is_alias_of(second[s].inner[i].readers));
-        CHECK(at::equal(first[s].inner[i].readers, second[s].inner[i].readers));
-        for (const LinearRef& reader : adapter.sublayers[s].inner[i].readers)
-          CHECK(reader.weight.is_alias_of(first[s].inner[i].readers));
+      for (size_t i = 0; i < first[s].branches.size(); ++i) {
+        CHECK(first[s].branches[i].readers.is_alias_of(second[s].branches[i].readers));
+        CHECK(at::equal(first[s].branches[i].readers, second[s].branches[i].readers));
+        for (const LinearRef& reader : adapter.sublayers[s].branches[i].readers)
+          CHECK(reader.weight.is_alias_of(first[s].branches[i].readers));
       }
     }
   }

@@ -91,14 +91,14 @@ TEST_CASE("rotated_add refuses shapes and dtypes that do not fit") {
   CHECK_THROWS_NAMING(ops::rotated_add(x, W.to(at::kHalf), r), DtypeError, "float16");
 }
 
-TEST_CASE("accumulate_gram adds the lower triangle of zᵀz, exactly in float64") {
+TEST_CASE("accumulate_covariance adds the lower triangle of zᵀz, exactly in float64") {
   for (const at::ScalarType dtype : kDtypes) {
     for (const int64_t D : {1, 7, 192, 193, 400}) {  // on both sides of the panel width
       CAPTURE(c10::toString(dtype), D);
       const Tensor z = gaussian({19, D}, 11, dtype);
       Tensor C = at::eye(D, at::kDouble);
-      ops::accumulate_gram(C, z);
-      ops::accumulate_gram(C, z.slice(0, 0, 0));
+      ops::accumulate_covariance(C, z);
+      ops::accumulate_covariance(C, z.slice(0, 0, 0));
       const Tensor exact = z.to(at::kDouble), want = at::eye(D, at::kDouble) + exact.t().mm(exact);
       const double largest = exact.abs().max().item<double>();
       CHECK(violation(C.tril(), want.tril(), 24 * roundoff(at::kDouble) * largest * largest) == "");
@@ -108,16 +108,17 @@ TEST_CASE("accumulate_gram adds the lower triangle of zᵀz, exactly in float64"
   }
 }
 
-TEST_CASE("accumulate_gram refuses wrong widths and masters that are not contiguous float64") {
+TEST_CASE(
+    "accumulate_covariance refuses wrong widths and masters that are not contiguous float64") {
   const Tensor z = at::ones({3, 4});
   Tensor C = at::zeros({4, 4}, at::kDouble), narrow = at::zeros({4, 4}),
          flat = at::zeros({4, 5}, at::kDouble);
   Tensor strided = at::zeros({4, 8}, at::kDouble).slice(1, 0, 4);
-  CHECK_THROWS_NAMING(ops::accumulate_gram(C, at::ones({3, 5})), ShapeError, "(3, 5)");
-  CHECK_THROWS_AS(ops::accumulate_gram(C, at::ones({4})), ShapeError);
-  CHECK_THROWS_NAMING(ops::accumulate_gram(narrow, z), DtypeError, "float32");
-  CHECK_THROWS_AS(ops::accumulate_gram(flat, z), ShapeError);
-  CHECK_THROWS_AS(ops::accumulate_gram(strided, z), ShapeError);
+  CHECK_THROWS_NAMING(ops::accumulate_covariance(C, at::ones({3, 5})), ShapeError, "(3, 5)");
+  CHECK_THROWS_AS(ops::accumulate_covariance(C, at::ones({4})), ShapeError);
+  CHECK_THROWS_NAMING(ops::accumulate_covariance(narrow, z), DtypeError, "float32");
+  CHECK_THROWS_AS(ops::accumulate_covariance(flat, z), ShapeError);
+  CHECK_THROWS_AS(ops::accumulate_covariance(strided, z), ShapeError);
   CHECK_THROWS_AS(ops::mirror_lower(flat), ShapeError);
 }
 

@@ -128,7 +128,7 @@ TEST_CASE("scores of channels are E[h²] · wᵀ Γ w, of the feed-forward netwo
     int64_t network = 0;
     for (size_t site = 0; site < model.sublayers.size(); ++site) {
       const Sublayer& s = model.sublayers[site];
-      for (const Inner& part : s.inner) {
+      for (const Branch& part : s.branches) {
         if (!part.channels) continue;
         const Tensor h = part.hidden(s.norm->forward(x), nullptr);  // (N, T, F)
         Tensor want = at::zeros({config.ffn_size}, at::kDouble);
@@ -161,7 +161,7 @@ TEST_CASE("removing channels is the same as writing zeros for them") {
     const auto names = narrowed->named_parameters().keys();
     ModelAdapter narrow = narrowed->adapter();
     for (Sublayer& s : narrow.sublayers) {
-      for (Inner& part : s.inner) {
+      for (Branch& part : s.branches) {
         if (!part.channels) continue;
         remove_channels(part, kept);
         CHECK(part.writer.weight.size(1) == kept.size(0));
@@ -169,7 +169,7 @@ TEST_CASE("removing channels is the same as writing zeros for them") {
       }
     }
     for (const Sublayer& s : zeroed->adapter().sublayers) {
-      for (const Inner& part : s.inner) {
+      for (const Branch& part : s.branches) {
         Tensor writer = part.writer.weight;
         if (part.channels) writer.set_data(writer * mask);
       }

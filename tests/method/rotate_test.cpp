@@ -20,16 +20,16 @@ TEST_CASE("readers become W diag(α) P and their norm loses its weight") {
   TwoBranchModel model;
   Sublayer& s = model.adapter.sublayers[0];
   const Tensor P = orthonormal(D, k, 1), alpha = s.norm->weight.clone();
-  const Tensor before[2] = {s.inner[0].readers[0].weight.clone(),
-                            s.inner[1].readers[0].weight.clone()};
-  const Tensor bias = s.inner[0].readers[0].bias.clone();
+  const Tensor before[2] = {s.branches[0].readers[0].weight.clone(),
+                            s.branches[1].readers[0].weight.clone()};
+  const Tensor bias = s.branches[0].readers[0].bias.clone();
   rotate_readers(s, P);
   for (int branch = 0; branch < 2; ++branch) {
     const Tensor want = before[branch].mm(at::diag(alpha)).mm(P);
-    CHECK(violation(s.inner[branch].readers[0].weight, want,
+    CHECK(violation(s.branches[branch].readers[0].weight, want,
                     product_bound(want, before[branch] * alpha, P.t())) == "");
   }
-  CHECK(bit_difference(s.inner[0].readers[0].bias, bias) == "");
+  CHECK(bit_difference(s.branches[0].readers[0].bias, bias) == "");
   CHECK_FALSE(s.norm->weighted());
 }
 
@@ -37,12 +37,12 @@ TEST_CASE("writers become PᵀW and Pᵀb") {
   TwoBranchModel model;
   Sublayer& s = model.adapter.sublayers[1];
   const Tensor P = orthonormal(D, k, 2);
-  const Tensor W = s.inner[1].writer.weight.clone(), b = s.inner[1].writer.bias.clone();
+  const Tensor W = s.branches[1].writer.weight.clone(), b = s.branches[1].writer.bias.clone();
   rotate_writers(s, P);
-  CHECK(violation(s.inner[1].writer.weight, P.t().mm(W),
+  CHECK(violation(s.branches[1].writer.weight, P.t().mm(W),
                   product_bound(P.t().mm(W), P.t(), W.t())) == "");
-  CHECK(violation(s.inner[1].writer.bias, P.t().mv(b), 1e-14) == "");
-  CHECK(s.inner[0].writer.weight.sizes() == at::IntArrayRef({k, TwoBranchModel::F}));
+  CHECK(violation(s.branches[1].writer.bias, P.t().mv(b), 1e-14) == "");
+  CHECK(s.branches[0].writer.weight.sizes() == at::IntArrayRef({k, TwoBranchModel::F}));
 }
 
 TEST_CASE("all embeddings become EP, and the module sees it") {
@@ -75,7 +75,7 @@ TEST_CASE("half-precision weights are rotated in float64 and rounded once") {
   TwoBranchModel model;
   Sublayer& s = model.adapter.sublayers[0];
   const Tensor P = orthonormal(D, k, 5);
-  Tensor& W = s.inner[0].writer.weight;
+  Tensor& W = s.branches[0].writer.weight;
   W.set_data(W.to(at::kBFloat16));
   const Tensor want = P.t().mm(W.to(at::kDouble));
   rotate_writers(s, P);
@@ -85,14 +85,14 @@ TEST_CASE("half-precision weights are rotated in float64 and rounded once") {
 TEST_CASE("an undefined basis fuses and rotates nothing") {
   TwoBranchModel model;
   Sublayer& s = model.adapter.sublayers[0];
-  const Tensor alpha = s.norm->weight.clone(), in = s.inner[0].readers[0].weight.clone();
-  const Tensor out = s.inner[0].writer.weight.clone(), words = model.words->weight.clone();
+  const Tensor alpha = s.norm->weight.clone(), in = s.branches[0].readers[0].weight.clone();
+  const Tensor out = s.branches[0].writer.weight.clone(), words = model.words->weight.clone();
   rotate_readers(s, Tensor());
   rotate_writers(s, Tensor());
   rotate_embeddings(model.adapter, Tensor());
   rotate_head(model.adapter, Tensor());
-  CHECK(bit_difference(s.inner[0].readers[0].weight, in * alpha) == "");
-  CHECK(bit_difference(s.inner[0].writer.weight, out) == "");
+  CHECK(bit_difference(s.branches[0].readers[0].weight, in * alpha) == "");
+  CHECK(bit_difference(s.branches[0].writer.weight, out) == "");
   CHECK(bit_difference(model.words->weight, words) == "");
   CHECK(model.adapter.final_norm->weight.eq(1).all().item<bool>());
 }
@@ -110,15 +110,16 @@ TEST_CASE("bases that do not fit are refused by name, before anything is written
   CHECK_THROWS_AS(rotate_writers(s, at::ones({D, D + 1}, at::kDouble)), ShapeError);
 
   // A second branch that does not fit leaves the first as it was.
-  Tensor& reader = s.inner[1].readers[0].weight;
+  Tensor& reader = s.branches[1].readers[0].weight;
   reader.set_data(at::ones({3, D + 1}, at::kDouble));
-  Tensor& writer = s.inner[1].writer.weight;
+  Tensor& writer = s.branches[1].writer.weight;
   writer.set_data(at::ones({D + 1, 3}, at::kDouble));
-  const Tensor in = s.inner[0].readers[0].weight.clone(), out = s.inner[0].writer.weight.clone();
+  const Tensor in = s.branches[0].readers[0].weight.clone(),
+               out = s.branches[0].writer.weight.clone();
   CHECK_THROWS_AS(rotate_readers(s, orthonormal(D, k, 1)), ShapeError);
   CHECK_THROWS_AS(rotate_writers(s, orthonormal(D, k, 1)), ShapeError);
-  CHECK(bit_difference(s.inner[0].readers[0].weight, in) == "");
-  CHECK(bit_difference(s.inner[0].writer.weight, out) == "");
+  CHECK(bit_difference(s.branches[0].readers[0].weight, in) == "");
+  CHECK(bit_difference(s.branches[0].writer.weight, out) == "");
   CHECK(s.norm->weighted());
 }
 

@@ -24,9 +24,9 @@ const Tensor& table() {
 }
 Tensor embed(const Tensor& ids) { return at::embedding(table(), ids); }
 
-constexpr StreamPlace kPlaces[] = {StreamPlace::kDevice, StreamPlace::kHost, StreamPlace::kDisk};
+constexpr SignalPlace kPlaces[] = {SignalPlace::kDevice, SignalPlace::kHost, SignalPlace::kDisk};
 
-Tensor whole(Stream& stream) {
+Tensor whole(Signal& stream) {
   std::vector<Tensor> chunks;
   stream.visit([&](const Tensor& chunk) { chunks.push_back(chunk.clone()); });
   return at::cat(chunks);
@@ -37,7 +37,7 @@ TEST_CASE("passes run over whole windows in order, as many as a chunk holds") {
   for (const auto& [chunk_tokens, windows] :
        std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {5, 1}, {14, 2}, {15, 3}, {1000, 7}}) {
     CAPTURE(chunk_tokens);
-    Stream stream(tokens, chunk_tokens, embed);
+    Signal stream(tokens, chunk_tokens, embed);
     CHECK(stream.tokens() == 35);
     CHECK(stream.width() == 6);
     int64_t seen = 0;
@@ -51,12 +51,12 @@ TEST_CASE("passes run over whole windows in order, as many as a chunk holds") {
 
 TEST_CASE("a signal that was kept stands in a stream as it stood") {
   const Tensor tokens = at::arange(35, at::kLong).remainder(11).view({7, 5});
-  Stream stream(tokens, 10, embed);
+  Signal stream(tokens, 10, embed);
   stream.project(orthonormal(6, 4, 2));
   const Tensor kept = whole(stream);  // (7, 5, 4)
   for (const int64_t chunk : {1, 10, 1000}) {
     CAPTURE(chunk);
-    Stream again({7, 5, 6}, kept.options(), 4, chunk,
+    Signal again({7, 5, 6}, kept.options(), 4, chunk,
                  [&](int64_t begin, int64_t end) { return kept.slice(0, begin, end); });
     CHECK(again.width() == 4);
     CHECK(again.chunk_tokens() == std::max<int64_t>(1, chunk / 5) * 5);
@@ -68,18 +68,18 @@ TEST_CASE("a signal that was kept stands in a stream as it stood") {
 
 TEST_CASE("a signal lives in the first place that has room for it") {
   const auto place = [](int64_t signal, int64_t beside, FreeMemory free) {
-    return stream_place(signal, beside, free);
+    return signal_place(signal, beside, free);
   };
-  CHECK(place(60, 40, {.device = 100, .host = 0}) == StreamPlace::kDevice);
-  CHECK(place(61, 40, {.device = 100, .host = 100}) == StreamPlace::kHost);
-  CHECK(place(1, 200, {.device = 100, .host = 100}) == StreamPlace::kHost);
-  CHECK(place(80, 40, {.device = 100, .host = 100}) == StreamPlace::kHost);  // a fifth stays free
-  CHECK(place(81, 40, {.device = 100, .host = 100}) == StreamPlace::kDisk);
-  CHECK(place(61, 40, {.device = 100, .host = 0}) == StreamPlace::kDisk);
+  CHECK(place(60, 40, {.device = 100, .host = 0}) == SignalPlace::kDevice);
+  CHECK(place(61, 40, {.device = 100, .host = 100}) == SignalPlace::kHost);
+  CHECK(place(1, 200, {.device = 100, .host = 100}) == SignalPlace::kHost);
+  CHECK(place(80, 40, {.device = 100, .host = 100}) == SignalPlace::kHost);  // a fifth stays free
+  CHECK(place(81, 40, {.device = 100, .host = 100}) == SignalPlace::kDisk);
+  CHECK(place(61, 40, {.device = 100, .host = 0}) == SignalPlace::kDisk);
 }
 
 /// All that the loops do with a stream, with chunks of several sizes; what every step shows.
-std::vector<Tensor> walk(StreamPlace place, int64_t chunk_windows, at::Device device,
+std::vector<Tensor> walk(SignalPlace place, int64_t chunk_windows, at::Device device,
                          at::ScalarType dtype, int64_t N, int64_t T, int64_t D) {
   const auto options = at::TensorOptions(device).dtype(dtype);
   const Tensor rows = gaussian({101, D}, 1).to(options);
@@ -90,10 +90,10 @@ std::vector<Tensor> walk(StreamPlace place, int64_t chunk_windows, at::Device de
                up = gaussian({k - 1, D}, 4).to(options);
   std::vector<Tensor> shown;
   const auto keep = [&](const Tensor& chunk) { shown.push_back(chunk.cpu().clone()); };
-  Stream x(tokens, chunk_windows * T, [&](const Tensor& ids) { return at::embedding(rows, ids); },
+  Signal x(tokens, chunk_windows * T, [&](const Tensor& ids) { return at::embedding(rows, ids); },
            {.place = place});
   CHECK(x.place() == place);
-  Stream dense = x.clone();
+  Signal dense = x.clone();
   x.visit(keep);
   x.project(down);
   x.transform([](const Tensor& z) { return z; });  // its own rows
@@ -108,20 +108,20 @@ std::vector<Tensor> walk(StreamPlace place, int64_t chunk_windows, at::Device de
   keep(x.rows(N / 2, N / 2 + 1));
   CHECK(x.width() == k - 1);
   CHECK(x.bytes() == N * T * (k - 1) * rows.element_size());
-  Stream kept({N, T, D}, options, k - 1, 2 * T,
+  Signal kept({N, T, D}, options, k - 1, 2 * T,
               [&](int64_t begin, int64_t end) { return x.rows(begin, end).cpu(); },
               {.place = place});
   x.set_chunk_tokens(2 * chunk_windows * T);
   x.transform([&](const Tensor& z) { return at::matmul(z, up); });
-  for (Stream* stream : {&kept, &x, &dense}) stream->visit(keep);
+  for (Signal* stream : {&kept, &x, &dense}) stream->visit(keep);
   return shown;
 }
 
 void check_same_bits(at::Device device, at::ScalarType dtype, int64_t N, int64_t T, int64_t D) {
   for (const int64_t windows : {int64_t{1}, int64_t{3}, N}) {
-    const auto want = walk(StreamPlace::kDevice, windows, device, dtype, N, T, D);
-    for (const StreamPlace place : kPlaces) {
-      CAPTURE(device.str(), c10::toString(dtype), windows, stream_place_name(place));
+    const auto want = walk(SignalPlace::kDevice, windows, device, dtype, N, T, D);
+    for (const SignalPlace place : kPlaces) {
+      CAPTURE(device.str(), c10::toString(dtype), windows, signal_place_name(place));
       const auto got = walk(place, windows, device, dtype, N, T, D);
       REQUIRE(got.size() == want.size());
       for (size_t i = 0; i < want.size(); ++i) CHECK(bit_difference(got[i], want[i]) == "");
@@ -146,7 +146,7 @@ TEST_CASE("a signal for which the disk has no room is refused by name, and leave
   const TemporaryDirectory scratch;
   const Tensor tokens = at::zeros({4, 5}, at::kLong);
   const auto on_disk = [&](const std::filesystem::path& where) {
-    return Stream(tokens, 10, embed, {.place = StreamPlace::kDisk, .scratch = where});
+    return Signal(tokens, 10, embed, {.place = SignalPlace::kDisk, .scratch = where});
   };
   {
     const FileLimit limit(4 * 5 * 6 * 8 - 1);
@@ -154,15 +154,15 @@ TEST_CASE("a signal for which the disk has no room is refused by name, and leave
                         scratch.path().string() + ": no room for a file");
   }
   CHECK_THROWS_NAMING(on_disk(scratch.path() / "no"), Error, "no: cannot create a file");
-  const Stream there = on_disk(scratch.path());
+  const Signal there = on_disk(scratch.path());
   CHECK(std::filesystem::is_empty(scratch.path()));  // while it is there
-  CHECK(there.place() == StreamPlace::kDisk);
+  CHECK(there.place() == SignalPlace::kDisk);
 }
 
 TEST_CASE("rows that could not be written are lost to everybody who comes for them") {
   const TemporaryDirectory scratch;
-  Stream x(at::zeros({4, 5}, at::kLong), 20, embed,
-           {.place = StreamPlace::kDisk, .scratch = scratch.path()});
+  Signal x(at::zeros({4, 5}, at::kLong), 20, embed,
+           {.place = SignalPlace::kDisk, .scratch = scratch.path()});
   x.rows(0, 4);  // waits for the embeddings' rows
   const FileLimit limit(0);
   x.transform([](const Tensor& z) { return z + 1; });  // one chunk, whose writing nobody waits for
@@ -191,11 +191,11 @@ TEST_CASE("a basis split in two half-precision terms gives the product to within
 TEST_CASE("a pass for which the memory is too small goes on in halves, and says so") {
   const Tensor tokens = at::arange(80, at::kLong).remainder(11).view({16, 5});
   const Tensor A = gaussian({6, 6}, 2), x = embed(tokens);
-  const StreamPlace place = GENERATE_COPY(from_range(std::begin(kPlaces), std::end(kPlaces)));
+  const SignalPlace place = GENERATE_COPY(from_range(std::begin(kPlaces), std::end(kPlaces)));
   for (const int64_t room : {1, 2, 3, 15}) {  // windows
-    CAPTURE(room, stream_place_name(place));
+    CAPTURE(room, signal_place_name(place));
     std::vector<int64_t> words;
-    Stream stream(
+    Signal stream(
         tokens, 1000, embed,
         {.on_smaller_chunks = [&](int64_t chunk) { words.push_back(chunk); }, .place = place});
     int64_t passed = 0;
@@ -217,20 +217,20 @@ TEST_CASE("a pass for which the memory is too small goes on in halves, and says 
 
 TEST_CASE("a single window for which the memory is too small is refused") {
   const Tensor tokens = at::zeros({4, 5}, at::kLong);
-  Stream stream(tokens, 10, embed);
+  Signal stream(tokens, 10, embed);
   const auto full = [](const Tensor&) -> Tensor {
     C10_THROW_ERROR(OutOfMemoryError, "CUDA out of memory. Tried much.");
   };
   CHECK_THROWS_NAMING(stream.transform(full), DeviceError,
                       "one window of 5 tokens: CUDA out of memory");
-  CHECK_THROWS_NAMING(Stream(tokens, 10, full), DeviceError, "one window of 5 tokens");
+  CHECK_THROWS_NAMING(Signal(tokens, 10, full), DeviceError, "one window of 5 tokens");
 }
 
 TEST_CASE("steps that narrow and widen the signal give the same in every chunk size") {
   const Tensor tokens = at::arange(35, at::kLong).remainder(11).view({7, 5});
   const Tensor down = gaussian({6, 4}, 2), up = gaussian({4, 6}, 3), x = embed(tokens);
   for (const int64_t chunk_tokens : {1, 10, 100}) {
-    Stream stream(tokens, chunk_tokens, embed);
+    Signal stream(tokens, chunk_tokens, embed);
     stream.project(down);
     CHECK(stream.width() == 4);
     const Tensor narrow = at::matmul(x, down);
@@ -243,7 +243,7 @@ TEST_CASE("steps that narrow and widen the signal give the same in every chunk s
 
 TEST_CASE("half-precision signals are projected with float32 products") {
   const Tensor half = table().to(at::kHalf), P = orthonormal(6, 6, 4);
-  Stream stream(at::arange(11, at::kLong).view({1, 11}), 64,
+  Signal stream(at::arange(11, at::kLong).view({1, 11}), 64,
                 [&](const Tensor& ids) { return at::embedding(half, ids); });
   stream.project(P);
   const Tensor want = half.to(at::kDouble).mm(P).unsqueeze(0);
@@ -251,9 +251,9 @@ TEST_CASE("half-precision signals are projected with float32 products") {
 }
 
 TEST_CASE("a stream refuses tokens that are no windows of ids") {
-  CHECK_THROWS_NAMING(Stream(at::zeros({4}, at::kLong), 8, embed), ShapeError, "(N, T)");
-  CHECK_THROWS_NAMING(Stream(at::zeros({2, 2}), 8, embed), ShapeError, "float32");
-  CHECK_THROWS_AS(Stream(at::zeros({0, 2}, at::kLong), 8, embed), ShapeError);
+  CHECK_THROWS_NAMING(Signal(at::zeros({4}, at::kLong), 8, embed), ShapeError, "(N, T)");
+  CHECK_THROWS_NAMING(Signal(at::zeros({2, 2}), 8, embed), ShapeError, "float32");
+  CHECK_THROWS_AS(Signal(at::zeros({0, 2}, at::kLong), 8, embed), ShapeError);
 }
 
 }  // namespace

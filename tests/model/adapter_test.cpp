@@ -25,7 +25,7 @@ TEST_CASE("a sublayer adds all its writers to the stream and shows it to the tap
   const Tensor x = gaussian({2, 5, TwoBranchModel::D}, 1);
   const Tensor n = rms_norm_reference(x, TwoBranchModel::D, 1e-5) * s.norm->weight;
   Tensor want = x.clone();
-  for (const Inner& part : s.inner) {
+  for (const Branch& part : s.branches) {
     want += at::matmul(part.hidden(n, nullptr), part.writer.weight.t()) + part.writer.bias;
   }
   const Tensor z = s.forward(x);
@@ -44,7 +44,7 @@ TEST_CASE("an adapter whose parts are missing or do not fit is refused by name")
     const char* name;  // in the message
     std::function<void(ModelAdapter&)> make;
   };
-  const auto first = [](ModelAdapter& m) -> Inner& { return m.sublayers[0].inner[0]; };
+  const auto first = [](ModelAdapter& m) -> Branch& { return m.sublayers[0].branches[0]; };
   const std::vector<Fault> faults = {
       {"hidden size", [](ModelAdapter& m) { m.hidden_size = 0; }},
       {"embedding", [](ModelAdapter& m) { m.embeddings.clear(); }},
@@ -71,7 +71,7 @@ TEST_CASE("an adapter whose parts are missing or do not fit is refused by name")
       {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm(D + 1, 1e-5); }},
       {"final norm", [](ModelAdapter& m) { m.final_norm = RmsNorm{nullptr}; }},
       {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].tap = nullptr; }},
-      {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].inner.clear(); }},
+      {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].branches.clear(); }},
       {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].shortcut = Shortcut{nullptr}; }},
       {"sliced model cannot be sliced again",
        [](ModelAdapter& m) { m.sublayers[0].shortcut->set_dense(at::eye(D), at::kDouble); }},
@@ -121,9 +121,11 @@ TEST_CASE("a NaN or Inf anywhere in the weights is refused by name") {
        [&](TwoBranchModel& m) { spoil(m.adapter.sublayers[1].norm->weight, nan); }},
       {"final norm weight", [&](TwoBranchModel& m) { spoil(m.adapter.final_norm->weight, nan); }},
       {"block 0 in 1",
-       [&](TwoBranchModel& m) { spoil(m.adapter.sublayers[0].inner[1].readers[0].weight, inf); }},
+       [&](TwoBranchModel& m) {
+         spoil(m.adapter.sublayers[0].branches[1].readers[0].weight, inf);
+       }},
       {"block 1 out 0 bias",
-       [&](TwoBranchModel& m) { spoil(m.adapter.sublayers[1].inner[0].writer.bias, nan); }},
+       [&](TwoBranchModel& m) { spoil(m.adapter.sublayers[1].branches[0].writer.bias, nan); }},
   };
   for (const auto& [name, make] : faults) {
     TwoBranchModel model;

@@ -174,9 +174,9 @@ TEST_CASE("the adapter sees the decoder's own weights in the order of the stream
   REQUIRE(adapter.sublayers.size() == 4);
   CHECK(adapter.sublayers[2].name == "model.layers.1.attention");
   CHECK(adapter.sublayers[3].name == "model.layers.1.mlp");
-  CHECK(adapter.sublayers[2].inner[0].writer.weight.is_same(
+  CHECK(adapter.sublayers[2].branches[0].writer.weight.is_same(
       parameters["model.layers.1.self_attn.o_proj.weight"]));
-  CHECK(adapter.sublayers[3].inner[0].readers[1].weight.is_same(
+  CHECK(adapter.sublayers[3].branches[0].readers[1].weight.is_same(
       parameters["model.layers.1.mlp.up_proj.weight"]));
   CHECK(adapter.head.weight.is_same(parameters["lm_head.weight"]));
 }

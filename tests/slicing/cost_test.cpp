@@ -11,25 +11,26 @@ namespace {
 
 using namespace tests;
 
-PassCost cost_of(int64_t layers, const PassOptions& pass = {}, int64_t tokens = 4096,
-                 Method method = Method::kSliceGpt, std::optional<FreeMemory> free = std::nullopt) {
+LayerwiseCost cost_of(int64_t layers, const LayerwiseOptions& pass = {}, int64_t tokens = 4096,
+                      Method method = Method::kSliceGpt,
+                      std::optional<FreeMemory> free = std::nullopt) {
   ModelConfig config = tiny_config();
   config.layers = layers;
   const TemporaryDirectory scratch;
   save_model(random_model(config, 1, at::kHalf), scratch.path() / "model");
   const auto checkpoint = open_checkpoint(scratch.path() / "model");
   const ModelConfig sliced = planned_config(config, {.method = method, .slice = 0.3, .round = 1});
-  return free ? expected_pass_cost(*checkpoint, sliced, method, tokens, 64, pass, *free)
-              : expected_pass_cost(*checkpoint, sliced, method, tokens, 64, pass);
+  return free ? expected_layerwise_cost(*checkpoint, sliced, method, tokens, 64, pass, *free)
+              : expected_layerwise_cost(*checkpoint, sliced, method, tokens, 64, pass);
 }
 
 TEST_CASE("memory does not grow with depth, disk and arithmetic do") {
-  const PassCost shallow = cost_of(2), deep = cost_of(10);
+  const LayerwiseCost shallow = cost_of(2), deep = cost_of(10);
   CHECK(shallow.host_bytes == deep.host_bytes);
   CHECK(shallow.device_bytes == 0);
   CHECK(deep.disk_bytes > 3 * shallow.disk_bytes);
   CHECK(deep.flop > 3 * shallow.flop);
-  const PassOptions gpu{.device = at::Device(at::kCUDA, 0)};
+  const LayerwiseOptions gpu{.device = at::Device(at::kCUDA, 0)};
   CHECK(cost_of(2, gpu).device_bytes == cost_of(10, gpu).device_bytes);
   CHECK(cost_of(2, gpu).host_bytes == cost_of(10, gpu).host_bytes);
   CHECK(cost_of(2, gpu).device_bytes > 0);
@@ -37,14 +38,15 @@ TEST_CASE("memory does not grow with depth, disk and arithmetic do") {
 
 TEST_CASE("the signal is counted where it lives") {
   const int64_t D = 24, tokens = 4096, signal = tokens * D * 2, plenty = int64_t{1} << 40;
-  const PassOptions gpu{.device = at::Device(at::kCUDA, 0)};
+  const LayerwiseOptions gpu{.device = at::Device(at::kCUDA, 0)};
   const auto cost = [&](FreeMemory free) {
     return cost_of(3, gpu, tokens, Method::kSliceGpt, free);
   };
-  const PassCost device = cost({plenty, plenty}), host = cost({0, plenty}), disk = cost({0, 0});
-  CHECK(device.stream == StreamPlace::kDevice);
-  CHECK(host.stream == StreamPlace::kHost);
-  CHECK(disk.stream == StreamPlace::kDisk);
+  const LayerwiseCost device = cost({plenty, plenty}), host = cost({0, plenty}),
+                      disk = cost({0, 0});
+  CHECK(device.stream == SignalPlace::kDevice);
+  CHECK(host.stream == SignalPlace::kHost);
+  CHECK(disk.stream == SignalPlace::kDisk);
   CHECK(device.device_bytes - host.device_bytes == signal);
   CHECK(host.host_bytes - device.host_bytes == signal);
   CHECK(disk.scratch_bytes == signal);
@@ -52,13 +54,13 @@ TEST_CASE("the signal is counted where it lives") {
   CHECK(disk.device_bytes == host.device_bytes);
   CHECK(device.scratch_bytes == 0);
   // Just what it takes, and a byte less.
-  CHECK(cost({device.device_bytes, 0}).stream == StreamPlace::kDevice);
-  CHECK(cost({device.device_bytes - 1, 0}).stream == StreamPlace::kDisk);
+  CHECK(cost({device.device_bytes, 0}).stream == SignalPlace::kDevice);
+  CHECK(cost({device.device_bytes - 1, 0}).stream == SignalPlace::kDisk);
 }
 
 TEST_CASE("a journal holds two signals and the bases of the layers between them") {
   const int64_t D = 24, k = 16, tokens = 4096, signal = tokens * k * 4, layer = 2 * D * k * 8;
-  const PassCost all = cost_of(10), few = cost_of(10, {.save_every = 3});
+  const LayerwiseCost all = cost_of(10), few = cost_of(10, {.save_every = 3});
   CHECK(all.signal_bytes == signal);
   CHECK(all.layer_bytes == layer);
   CHECK(all.journal_bytes == 2 * signal + 11 * layer);
@@ -68,8 +70,8 @@ TEST_CASE("a journal holds two signals and the bases of the layers between them"
 
 TEST_CASE("refit takes more memory, some of it with depth, and keeps no journal") {
   const int64_t D = 24, tokens = 4096;
-  const PassCost paper = cost_of(9), refit = cost_of(9, {}, tokens, Method::kRefit),
-                 deeper = cost_of(16, {}, tokens, Method::kRefit);
+  const LayerwiseCost paper = cost_of(9), refit = cost_of(9, {}, tokens, Method::kRefit),
+                      deeper = cost_of(16, {}, tokens, Method::kRefit);
   CHECK(refit.host_bytes > paper.host_bytes + tokens * D * 4);
   // One run of layers more, and Γ of fourteen sites.
   CHECK(deeper.host_bytes - refit.host_bytes == tokens * D * 4 + 14 * D * D * 8);

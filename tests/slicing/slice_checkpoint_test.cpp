@@ -121,21 +121,21 @@ void check_places(at::Device device, at::ScalarType stored) {
     const auto checkpoint = open_checkpoint(scratch.path() / "dense");
     const Tensor tokens = random_tokens(config, 9, 16);
     std::map<std::string, std::string> want;
-    for (const StreamPlace place : {StreamPlace::kDevice, StreamPlace::kHost, StreamPlace::kDisk}) {
-      CAPTURE(device.str(), method == Method::kRefit, stream_place_name(place));
-      const fs::path target = scratch.path() / stream_place_name(place);
+    for (const SignalPlace place : {SignalPlace::kDevice, SignalPlace::kHost, SignalPlace::kDisk}) {
+      CAPTURE(device.str(), method == Method::kRefit, signal_place_name(place));
+      const fs::path target = scratch.path() / signal_place_name(place);
       fs::create_directory(target);
       std::vector<std::string> notes;
       const SliceReport report = slice_checkpoint(
           *checkpoint, tokens,
-          {.method = method, .slice = 0.3, .round = 1, .chunk_tokens = 32, .stream_place = place},
+          {.method = method, .slice = 0.3, .round = 1, .chunk_tokens = 32, .signal_place = place},
           target, {.device = device, .shard_bytes = kShardBytes}, nullptr, [&](const Progress& p) {
             if (!p.note.empty()) notes.push_back(p.note);
           });
-      CHECK(report.stream == stream_place_name(place));
+      CHECK(report.stream == signal_place_name(place));
       const size_t streams = method == Method::kRefit ? 2 : 1;
-      CHECK(notes.size() == (place == StreamPlace::kDevice ? 0 : streams));
-      if (place == StreamPlace::kDevice) want = contents(target);
+      CHECK(notes.size() == (place == SignalPlace::kDevice ? 0 : streams));
+      if (place == SignalPlace::kDevice) want = contents(target);
       CHECK(contents(target) == want);
     }
   }
@@ -202,12 +202,12 @@ struct Setup {
   fs::path source, files, journal;
   Tensor tokens;
   SliceOptions options;
-  PassOptions pass;
+  LayerwiseOptions pass;
 };
 
 SliceReport attempt(const Setup& s, int64_t words) {
   const auto checkpoint = open_checkpoint(s.source);
-  PassOptions pass = s.pass;
+  LayerwiseOptions pass = s.pass;
   pass.journal = s.journal;
   return slice_checkpoint(*checkpoint, s.tokens, s.options, s.files, pass, nullptr,
                           [&](const Progress&) {
@@ -217,7 +217,7 @@ SliceReport attempt(const Setup& s, int64_t words) {
 
 void check_going_on(const std::vector<ModelConfig>& shapes, at::Device device,
                     at::ScalarType stored, int64_t save_every,
-                    StreamPlace place = StreamPlace::kDevice) {
+                    SignalPlace place = SignalPlace::kDevice) {
   for (const ModelConfig& shape : shapes) {
     for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
       CAPTURE(tests::describe(shape), head == HeadMode::kSlice, save_every);
@@ -239,7 +239,7 @@ void check_going_on(const std::vector<ModelConfig>& shapes, at::Device device,
       const SliceReport whole = attempt(s, std::numeric_limits<int64_t>::max());
       const auto want = contents(s.files);
 
-      s.options.stream_place = place;
+      s.options.signal_place = place;
       s.files = scratch.path() / "resumed";
       s.journal = scratch.path() / "journal";
       fs::create_directory(s.files);
@@ -291,8 +291,8 @@ TEST_CASE("the same with rare signals and half-precision weights") {
 }
 
 TEST_CASE("the same with a signal that lives elsewhere while it goes on") {
-  check_going_on(three_shapes(), at::kCPU, at::kFloat, 1, StreamPlace::kHost);
-  check_going_on(three_shapes(), at::kCPU, at::kFloat, 2, StreamPlace::kDisk);
+  check_going_on(three_shapes(), at::kCPU, at::kFloat, 1, SignalPlace::kHost);
+  check_going_on(three_shapes(), at::kCPU, at::kFloat, 2, SignalPlace::kDisk);
 }
 
 TEST_CASE("the same from the tokens, with bases alone") {
@@ -303,8 +303,8 @@ TEST_CASE("on a GPU a run that was stopped gives the files of one that was not",
   if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
   check_going_on(every_shape(), at::Device(at::kCUDA, 0), at::kHalf, 1);
   check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kFloat, 100);
-  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, StreamPlace::kHost);
-  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, StreamPlace::kDisk);
+  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, SignalPlace::kHost);
+  check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, SignalPlace::kDisk);
 }
 
 TEST_CASE("a signal for which the disk has no room is left out, and that is said once") {

@@ -41,7 +41,7 @@ Tensor readers_of(const Model& model, int64_t site) {
   if (site == static_cast<int64_t>(adapter.sublayers.size()))
     return fused(adapter.head.weight, adapter.final_norm);
   std::vector<Tensor> rows;
-  for (const LinearRef& reader : adapter.sublayers[site].inner[0].readers) {
+  for (const LinearRef& reader : adapter.sublayers[site].branches[0].readers) {
     rows.push_back(fused(reader.weight, adapter.sublayers[site].norm));
   }
   return at::cat(rows);
@@ -224,8 +224,8 @@ TEST_CASE("a device that runs out of memory gets smaller chunks, and the result 
   const SliceOptions options{.method = Method::kSliceGpt, .slice = 0.3, .round = 1};
   TwoBranchModel roomy, narrow;
   slice_model(roomy.adapter, tokens, options);
-  const auto hidden = narrow.adapter.sublayers[0].inner[1].hidden;
-  narrow.adapter.sublayers[0].inner[1].hidden = [&](const Tensor& n, KvCache* cache) {
+  const auto hidden = narrow.adapter.sublayers[0].branches[1].hidden;
+  narrow.adapter.sublayers[0].branches[1].hidden = [&](const Tensor& n, KvCache* cache) {
     if (n.size(0) > 4) C10_THROW_ERROR(OutOfMemoryError, "no room");
     return hidden(n, cache);
   };

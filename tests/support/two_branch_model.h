@@ -38,7 +38,7 @@ struct TwoBranchModel {
       s.norm->weight.set_data(1 + gaussian({D}, ++seed) / 3);
       for (int branch = 0; branch < 2; ++branch) {
         const Linear in = linear(D, F), out = linear(F, D);
-        s.inner.push_back(
+        s.branches.push_back(
             {.readers = {{s.name + " in " + std::to_string(branch), in->weight, in->bias}},
              .hidden =
                  [in, branch](const at::Tensor& n, KvCache*) {

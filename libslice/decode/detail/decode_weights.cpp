@@ -76,18 +76,18 @@ std::vector<DecodeSublayer> lay_out_for_decoding(const ModelAdapter& model) {
   const at::NoGradGuard no_grad;
   std::vector<DecodeSublayer> sublayers;
   for (const Sublayer& s : model.sublayers) {
-    DecodeSublayer sublayer{.norm = s.norm, .inner = {}, .shortcut = s.shortcut};
+    DecodeSublayer sublayer{.norm = s.norm, .branches = {}, .shortcut = s.shortcut};
     bool moved = false;
-    for (const Inner& inner : s.inner) {
-      const void* before = inner.readers[0].weight.const_data_ptr();
-      const bool gated = inner.channels && inner.readers.size() == 2;
-      sublayer.inner.push_back({.readers = joint(inner.readers, gated),
-                                .readers_bias = joint_bias(inner.readers, gated),
-                                .writer = inner.writer.weight.contiguous(),
-                                .writer_bias = inner.writer.bias,
-                                .attention = !inner.channels,
-                                .gated = gated});
-      moved |= inner.readers[0].weight.const_data_ptr() != before;
+    for (const Branch& branch : s.branches) {
+      const void* before = branch.readers[0].weight.const_data_ptr();
+      const bool gated = branch.channels && branch.readers.size() == 2;
+      sublayer.branches.push_back({.readers = joint(branch.readers, gated),
+                                   .readers_bias = joint_bias(branch.readers, gated),
+                                   .writer = branch.writer.weight.contiguous(),
+                                   .writer_bias = branch.writer.bias,
+                                   .attention = !branch.channels,
+                                   .gated = gated});
+      moved |= branch.readers[0].weight.const_data_ptr() != before;
     }
     sublayers.push_back(std::move(sublayer));
     // What the readers were lies in pieces that are too small for the next ones.

@@ -7,7 +7,7 @@
 namespace slice::detail {
 
 /// What lies between a norm and the addition, as decoding reads it: all readers one matrix.
-struct DecodeInner {
+struct DecodeBranch {
   at::Tensor readers, readers_bias;  ///< (rows, k), (rows): q, k, v one below the other; of a gated
                                      ///< MLP rows 2i and 2i + 1 are gate and up of channel i
   at::Tensor writer, writer_bias;    ///< (k_b, in), (k_b)
@@ -17,7 +17,7 @@ struct DecodeInner {
 
 struct DecodeSublayer {
   Norm norm{nullptr};
-  std::vector<DecodeInner> inner;
+  std::vector<DecodeBranch> branches;
   Shortcut shortcut{nullptr};
 };
 

@@ -11,8 +11,8 @@ namespace slice::ops::on_device {
 
 /// @param weight  (k), what the result is multiplied by before its one rounding; undefined: ones
 at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps, const at::Tensor& weight = {});
-at::Tensor gram_workspace(const at::Tensor& C, at::ScalarType dtype);
-void accumulate_gram(at::Tensor& C, const at::Tensor& z, const at::Tensor& workspace);
+at::Tensor covariance_workspace(const at::Tensor& C, at::ScalarType dtype);
+void accumulate_covariance(at::Tensor& C, const at::Tensor& z, const at::Tensor& workspace);
 void mirror_lower(at::Tensor& C);
 Eigen symmetric_eigen(const at::Tensor& C);
 

@@ -9,7 +9,7 @@ namespace slice::detail {
 
 /// Rows in a file: one thread reads the next chunk while this one is computed with, another writes
 /// the last one.
-class DiskRows final : public StreamRows {
+class DiskRows final : public SignalRows {
  public:
   DiskRows(const std::vector<int64_t>& room, const at::TensorOptions& tensors,
            const std::filesystem::path& scratch);

@@ -13,7 +13,7 @@ namespace slice::detail {
 /// Rows in page-locked memory of the host. Three buffers on the device go round: while one is
 /// computed with, the chunk in front of it leaves the second on one stream and the next one enters
 /// the third on another. Without a GPU the same, at once.
-class HostRows final : public StreamRows {
+class HostRows final : public SignalRows {
  public:
   HostRows(const std::vector<int64_t>& room, const at::TensorOptions& tensors);
   ~HostRows() override;

@@ -12,7 +12,7 @@ using at::Tensor;
 namespace {
 
 /// On the device that computes, where a chunk is a view.
-class DeviceRows final : public StreamRows {
+class DeviceRows final : public SignalRows {
  public:
   DeviceRows(const std::vector<int64_t>& room, const at::TensorOptions& tensors)
       : buffer_(at::empty(room, tensors)) {}
@@ -30,13 +30,13 @@ class DeviceRows final : public StreamRows {
 
 }  // namespace
 
-std::unique_ptr<StreamRows> make_stream_rows(StreamPlace place, const std::vector<int64_t>& room,
+std::unique_ptr<SignalRows> make_signal_rows(SignalPlace place, const std::vector<int64_t>& room,
                                              const at::TensorOptions& tensors,
                                              const std::filesystem::path& scratch) {
   switch (place) {
-    case StreamPlace::kHost:
+    case SignalPlace::kHost:
       return std::make_unique<HostRows>(room, tensors);
-    case StreamPlace::kDisk:
+    case SignalPlace::kDisk:
       return std::make_unique<DiskRows>(room, tensors, scratch);
     default:
       return std::make_unique<DeviceRows>(room, tensors);

@@ -13,11 +13,11 @@ namespace slice::detail {
 
 /// The storage of a stream, (N, T, D): windows come to the device that computes and go back, at
 /// most D columns of them in use.
-class StreamRows {
+class SignalRows {
  public:
-  StreamRows() = default;
-  StreamRows(const StreamRows&) = delete;
-  virtual ~StreamRows() = default;
+  SignalRows() = default;
+  SignalRows(const SignalRows&) = delete;
+  virtual ~SignalRows() = default;
 
   /// Windows begin … end, (n, T, width) in memory that has room for (n, T, D): strides are the same
   /// wherever the rows live, since products may depend on them. Until the next read.
@@ -34,7 +34,7 @@ class StreamRows {
 
 /// @param room  N, T, D      @param tensors  of the rows on the device that computes
 /// @param scratch  where a file goes; empty: the system's directory for such
-std::unique_ptr<StreamRows> make_stream_rows(StreamPlace place, const std::vector<int64_t>& room,
+std::unique_ptr<SignalRows> make_signal_rows(SignalPlace place, const std::vector<int64_t>& room,
                                              const at::TensorOptions& tensors,
                                              const std::filesystem::path& scratch);
 

@@ -21,7 +21,7 @@ class LayerReader {
               at::ScalarType dtype);
   LayerReader(const LayerReader&) = delete;
 
-  /// Parts are those of Passage (slice_sublayers.h).
+  /// Parts are those of LayerHooks (slice_sublayers.h).
   int64_t group_of(int64_t part) const;
   int64_t group_of(const std::string& name) const;
   int64_t groups() const { return layers_ + 2; }

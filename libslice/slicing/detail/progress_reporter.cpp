@@ -13,14 +13,14 @@
 
 namespace slice::detail {
 
-Progress Journal::progress() const {
+Progress ProgressReporter::progress() const {
   return {.phase = "slice",
           .step = static_cast<int64_t>(report_.sites.size()),
           .steps = steps_,
           .seconds = clock_.seconds()};
 }
 
-void Journal::chunk_done(int64_t chunk_tokens) {
+void ProgressReporter::chunk_done(int64_t chunk_tokens) {
   passed_ += chunk_tokens;
   if (!on_progress_) return;
   Progress p = progress();
@@ -32,31 +32,31 @@ void Journal::chunk_done(int64_t chunk_tokens) {
   on_progress_(p);
 }
 
-void Journal::note(const std::string& words) {
+void ProgressReporter::note(const std::string& words) {
   if (!on_progress_) return;
   Progress p = progress();
   p.note = words;
   on_progress_(p);
 }
 
-void Journal::note_smaller_chunks(int64_t chunk_tokens) {
+void ProgressReporter::note_smaller_chunks(int64_t chunk_tokens) {
   note(fmt::format("{} is short of memory: going on in chunks of {} tokens", report_.device,
                    chunk_tokens));
 }
 
-void Journal::signal_lives(const Stream& x, bool chosen) {
+void ProgressReporter::signal_lives(const Signal& x, bool chosen) {
   farthest_ = std::max(farthest_, x.place());
-  report_.stream = stream_place_name(farthest_);
-  if (x.place() == StreamPlace::kDevice) return;
+  report_.stream = signal_place_name(farthest_);
+  if (x.place() == SignalPlace::kDevice) return;
   const std::string reason =
       chosen ? ""
              : fmt::format(": {} has no room for {:.2f} GiB beside what a layer takes",
                            report_.device, static_cast<double>(x.room_bytes()) / 0x1p30);
   note(fmt::format("the signal of {} tokens is kept {}{}", x.tokens(),
-                   x.place() == StreamPlace::kHost ? "in host memory" : "on disk", reason));
+                   x.place() == SignalPlace::kHost ? "in host memory" : "on disk", reason));
 }
 
-void Journal::site_done(const std::string& name, int64_t k, double kept_variance) {
+void ProgressReporter::site_done(const std::string& name, int64_t k, double kept_variance) {
   const double now = clock_.seconds();
   report_.sites.push_back(
       {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, now - last_});
@@ -64,8 +64,8 @@ void Journal::site_done(const std::string& name, int64_t k, double kept_variance
   release_free_memory();
 }
 
-void Journal::site_recalled(const std::string& name, int64_t k, double kept_variance,
-                            double seconds) {
+void ProgressReporter::site_recalled(const std::string& name, int64_t k, double kept_variance,
+                                     double seconds) {
   report_.sites.push_back(
       {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, seconds});
   last_ = clock_.seconds();

@@ -12,18 +12,18 @@
 namespace slice::detail {
 
 /// Tells the caller where a slicing loop is, and counts its seconds.
-class Journal {
+class ProgressReporter {
  public:
   /// @param steps  sublayer passes of the whole loop     @param tokens  of one pass
-  Journal(SliceReport& report, OnProgress on_progress, int64_t steps, int64_t tokens)
+  ProgressReporter(SliceReport& report, OnProgress on_progress, int64_t steps, int64_t tokens)
       : report_(report), on_progress_(std::move(on_progress)), steps_(steps), tokens_(tokens) {}
 
   void chunk_done(int64_t chunk_tokens);
   void note(const std::string& words);
-  /// The device ran out of memory: what a Stream tells.
+  /// The device ran out of memory: what a Signal tells.
   void note_smaller_chunks(int64_t chunk_tokens);
   /// Where a signal lives, and why unless the caller chose it; the farthest goes into the report.
-  void signal_lives(const Stream& x, bool chosen);
+  void signal_lives(const Signal& x, bool chosen);
   void site_done(const std::string& name, int64_t k, double kept_variance);
   /// So many steps need not be gone again.
   void begin_behind(int64_t steps) { begun_ = steps; }
@@ -36,7 +36,7 @@ class Journal {
   SliceReport& report_;
   OnProgress on_progress_;
   int64_t steps_, tokens_, passed_ = 0, begun_ = 0;
-  StreamPlace farthest_ = StreamPlace::kDevice;
+  SignalPlace farthest_ = SignalPlace::kDevice;
   Stopwatch clock_;
   double last_ = 0;
 };

@@ -45,7 +45,7 @@ Tensor own_windows(const Tensor& tokens, const ProcessGroup& group) {
 
 Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
                    const std::vector<Tensor>& gammas, SliceReport& report,
-                   const OnProgress& on_progress, bool trial, const Passage& passage,
+                   const OnProgress& on_progress, bool trial, const LayerHooks& passage,
                    const ProcessGroup& group)
     : model_(model),
       options_(options),
@@ -68,14 +68,14 @@ Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions
       x_(tokens_, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
          {.on_smaller_chunks = [this](int64_t less) { journal_.note_smaller_chunks(less); },
           .beside_bytes = pass_bytes(pass_sizes(model, Method::kRefit), tokens.size(1)),
-          .place = options.stream_place,
+          .place = options.signal_place,
           .processes = group.size(),
           .scratch = passage.scratch}),
       dense_(x_.clone()),
       hidden_(x_.windows()) {
   describe_run(report, model, tokens, sizes_);
-  for (const Stream* signal : {&x_, &dense_})
-    journal_.signal_lives(*signal, options.stream_place.has_value());
+  for (const Signal* signal : {&x_, &dense_})
+    journal_.signal_lives(*signal, options.signal_place.has_value());
   if (options.chunk_tokens <= 0) {
     x_.set_chunk_tokens(fitting_chunk_tokens(model));
     dense_.set_chunk_tokens(x_.chunk_tokens());
@@ -125,7 +125,7 @@ void Refitter::slice_sublayer(int64_t site) {
   Sublayer& s = model_.sublayers[site - 1];
   {
     const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    const TensorCores tensor_cores;
+    const Tf32Scope tensor_cores;
     dense_.transform([&](const Tensor& z) { return passed(s.forward(z)); });  // the dense model
   }
   if (rotates_) {
@@ -158,7 +158,7 @@ void Refitter::slice_sublayer(int64_t site) {
   }
   {
     const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    const TensorCores tensor_cores;
+    const Tf32Scope tensor_cores;
     int64_t window = 0;
     x_.transform([&](const Tensor& x) {
       const Tensor h = hidden_.of(window, s, x);
@@ -199,7 +199,7 @@ Moments Refitter::observe(int64_t site, bool held) {
   const bool seen = visit(held, [&](const Tensor& x, const Tensor& z) {
     if (x.size(0) == 0) return sums.accumulate(x.new_empty({0, F}), x, z);
     const Tensor h = [&] {  // (n, T, F)
-      const TensorCores tensor_cores;
+      const Tf32Scope tensor_cores;
       return hidden_of(s, x);
     }();
     hidden_.keep(window, h);
@@ -264,13 +264,13 @@ namespace {
 
 void check_refit(const ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
                  bool trial) {
-  Stream::check_tokens(tokens);
+  Signal::check_tokens(tokens);
   check_options(options);
   check_adapter(model, !trial && options.rotates(model.hidden_size), options.keep_tie);
   if (options.ffn_sizes.empty()) return;
-  std::vector<const Inner*> networks;
+  std::vector<const Branch*> networks;
   for (const Sublayer& s : model.sublayers) {
-    for (const Inner& part : s.inner)
+    for (const Branch& part : s.branches)
       if (part.channels) networks.push_back(&part);
   }
   SLICE_CHECK(options.ffn_sizes.size() == networks.size(),
@@ -317,7 +317,7 @@ SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
 
 SliceReport detail::refit_sublayers(ModelAdapter& model, const Tensor& tokens,
                                     const SliceOptions& options, const OnProgress& on_progress,
-                                    const std::vector<Tensor>& gammas, const Passage& passage,
+                                    const std::vector<Tensor>& gammas, const LayerHooks& passage,
                                     const ProcessGroup& group) {
   check_refit(model, tokens, options, /*trial=*/false);
   SliceReport report;
@@ -340,7 +340,7 @@ double refit_trial(ModelAdapter& model, const Tensor& tokens, const SliceOptions
   check_refit(model, tokens, options, /*trial=*/true);
   check_trial_windows(tokens);
   SliceReport report;
-  const detail::Passage all_there;
+  const detail::LayerHooks all_there;
   detail::Refitter refitter(model, tokens, options, gammas, report, {}, /*trial=*/true, all_there,
                             group);
   refitter.run();

@@ -24,7 +24,7 @@ class Refitter {
  public:
   Refitter(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
            const std::vector<at::Tensor>& gammas, SliceReport& report,
-           const OnProgress& on_progress, bool trial, const Passage& passage,
+           const OnProgress& on_progress, bool trial, const LayerHooks& passage,
            const ProcessGroup& group);
 
   /// Every site from the embedding's to the head's.
@@ -78,7 +78,7 @@ class Refitter {
   /// Deletes what the plan deletes of the feed-forward networks in this sublayer; the other
   /// channels' least squares take over what they wrote.
   void drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments& fit, Moments& held);
-  void narrow(Inner& part, int64_t site, int64_t column, int64_t width, int64_t keep,
+  void narrow(Branch& part, int64_t site, int64_t column, int64_t width, int64_t keep,
               Writer& writer, Moments& fit, Moments& held);
 
   // The head.
@@ -105,7 +105,7 @@ class Refitter {
   const std::vector<at::Tensor>& gammas_;
   SliceReport& report_;
   const bool trial_;
-  const Passage& passage_;
+  const LayerHooks& passage_;
   const ProcessGroup& group_;
   const int64_t D_, last_;
   const std::vector<int64_t> sizes_;
@@ -115,8 +115,8 @@ class Refitter {
   const bool holds_out_;       // on any rank
   const int64_t fit_windows_;  // of this rank
   const at::Tensor tokens_;    // of this rank: those that are fitted, then those held out
-  Journal journal_;
-  Stream x_, dense_;  // the sliced model's stream in basis P_, the dense one's in the original
+  ProgressReporter journal_;
+  Signal x_, dense_;  // the sliced model's stream in basis P_, the dense one's in the original
   HiddenSignal hidden_;
   at::Tensor first_, gram_;  // of a tied head: the embedding's basis (D, k_0), EᵀE (D, D)
   at::Tensor P_;             // (D, k) basis in front of the next sublayer

@@ -18,7 +18,7 @@ constexpr double kChannelRidge = 1e-4;
 void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments& fit,
                              Moments& held) {
   int64_t column = 0;
-  for (Inner& part : s.inner) {
+  for (Branch& part : s.branches) {
     const int64_t width = part.writer.weight.size(1);
     if (part.channels) {
       const int64_t network = networks_++;
@@ -35,7 +35,7 @@ void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments&
   }
 }
 
-void Refitter::narrow(Inner& part, int64_t site, int64_t column, int64_t width, int64_t keep,
+void Refitter::narrow(Branch& part, int64_t site, int64_t column, int64_t width, int64_t keep,
                       Writer& writer, Moments& fit, Moments& held) {
   const Tensor all = held.tokens > 0 ? fit.hh + held.hh : fit.hh;  // (F, F)
   const auto own = [&](const Tensor& X, int64_t dimension) {

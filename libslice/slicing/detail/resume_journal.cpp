@@ -48,8 +48,8 @@ std::optional<int64_t> layer_in(const std::string& file, const std::string& name
 
 }  // namespace
 
-SliceRecord::SliceRecord(fs::path directory, Identity run, int64_t layers, int64_t parts_a_layer,
-                         int64_t save_every)
+ResumeJournal::ResumeJournal(fs::path directory, Identity run, int64_t layers,
+                             int64_t parts_a_layer, int64_t save_every)
     : directory_(std::move(directory)),
       run_(std::move(run)),
       parts_a_layer_(parts_a_layer),
@@ -90,7 +90,7 @@ SliceRecord::SliceRecord(fs::path directory, Identity run, int64_t layers, int64
 }
 
 /// Refuses a record of another run.
-void SliceRecord::identify() {
+void ResumeJournal::identify() {
   const std::string where = (directory_ / kRun).string();
   const auto held = parse_json(read_text_file(directory_ / kRun, size_t{1} << 24), where);
   for (const auto& [name, value] : run_) {
@@ -101,19 +101,19 @@ void SliceRecord::identify() {
   }
 }
 
-int64_t SliceRecord::layer_of(int64_t part) const {
+int64_t ResumeJournal::layer_of(int64_t part) const {
   return (part + parts_a_layer_ - 1) / parts_a_layer_;
 }
 
-int64_t SliceRecord::first_part() const {
+int64_t ResumeJournal::first_part() const {
   return signal_layer_ == 0 ? 0 : (signal_layer_ - 1) * parts_a_layer_ + 1;
 }
 
-fs::path SliceRecord::file(const std::string& name, int64_t layer) const {
+fs::path ResumeJournal::file(const std::string& name, int64_t layer) const {
   return directory_ / fmt::format("{}-{:05}.safetensors", name, layer);
 }
 
-FoundSite SliceRecord::recall(int64_t site, at::Device device) const {
+FoundSite ResumeJournal::recall(int64_t site, at::Device device) const {
   FoundSite found = sites_.at(site);
   const auto place = places_.find(site);
   if (place == places_.end()) return found;
@@ -123,28 +123,28 @@ FoundSite SliceRecord::recall(int64_t site, at::Device device) const {
   return found;
 }
 
-Stream SliceRecord::restore(int64_t D, const at::TensorOptions& tensors,
-                            StreamOptions options) const {
+Signal ResumeJournal::restore(int64_t D, const at::TensorOptions& tensors,
+                              SignalOptions options) const {
   const SafetensorsFile held(file("signal", signal_layer_));
   const std::vector<int64_t>& shape = held.tensors().at("signal").shape;  // (N, T, k)
   const int64_t chunk = sites_.at(first_part() - 1).chunk_tokens;
-  return Stream(
+  return Signal(
       {shape[0], shape[1], D}, tensors, shape[2], chunk,
       [&](int64_t begin, int64_t end) { return held.read("signal", begin, end); },
       std::move(options));
 }
 
-void SliceRecord::found(int64_t site, FoundSite what) {
+void ResumeJournal::found(int64_t site, FoundSite what) {
   numbers_[site] = numbers_of(what);
   fresh_[site] = std::move(what);
 }
 
-std::map<int64_t, FoundSite> SliceRecord::take_found() { return std::exchange(fresh_, {}); }
+std::map<int64_t, FoundSite> ResumeJournal::take_found() { return std::exchange(fresh_, {}); }
 
 /// Under a temporary name, synced, renamed. A signal goes first, as "signal".
-void SliceRecord::write(const fs::path& path,
-                        const std::vector<std::pair<std::string, Tensor>>& tensors,
-                        const Stream* signal) {
+void ResumeJournal::write(const fs::path& path,
+                          const std::vector<std::pair<std::string, Tensor>>& tensors,
+                          const Signal* signal) {
   const fs::path unfinished = path.string() + kUnfinished;
   std::error_code ignored;
   fs::remove(unfinished, ignored);
@@ -173,8 +173,8 @@ void SliceRecord::write(const fs::path& path,
   count_disk();
 }
 
-void SliceRecord::layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found,
-                             int64_t bytes, double seconds) {
+void ResumeJournal::layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found,
+                               int64_t bytes, double seconds) {
   std::error_code ignored;
   if (!fs::exists(directory_ / kRun, ignored)) {
     nlohmann::ordered_json json;
@@ -195,7 +195,7 @@ void SliceRecord::layer_done(int64_t layer, const std::map<int64_t, FoundSite>& 
   bytes_per_second_ = static_cast<double>(bytes) / (seconds + clock.seconds());
 }
 
-bool SliceRecord::due(int64_t part, int64_t bytes) {
+bool ResumeJournal::due(int64_t part, int64_t bytes) {
   const int64_t layer = layer_of(part);
   const double now = clock_.seconds();
   layer_seconds_ = now - last_layer_;
@@ -210,7 +210,7 @@ bool SliceRecord::due(int64_t part, int64_t bytes) {
   return report_.seconds + expected <= kShare * now;
 }
 
-std::string SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
+std::string ResumeJournal::save(int64_t part, const Signal& x, const Tensor& P) {
   const Charge charge(report_.seconds);
   const Stopwatch clock;
   const int64_t layer = layer_of(part);
@@ -243,7 +243,7 @@ std::string SliceRecord::save(int64_t part, const Stream& x, const Tensor& P) {
 }
 
 /// Most of what the directory held at once.
-void SliceRecord::count_disk() {
+void ResumeJournal::count_disk() {
   int64_t bytes = 0;
   std::error_code ignored;
   for (const auto& entry : fs::directory_iterator(directory_, ignored)) {
@@ -255,7 +255,7 @@ void SliceRecord::count_disk() {
   }
 }
 
-ResumeReport SliceRecord::report() const {
+ResumeReport ResumeJournal::report() const {
   ResumeReport report = report_;
   if (save_every_ > 0) report.save_every = save_every_;
   report.disk_bytes = disk_bytes_;

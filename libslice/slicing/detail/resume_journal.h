@@ -32,7 +32,7 @@ struct FoundSite {
 /// Layer 0 are the embeddings. Files are written under a temporary name, synced and renamed, so
 /// that a kill leaves each of them whole or absent. A loop that goes on begins at the last signal,
 /// or at the tokens, and passes the layers behind it with the bases they had.
-class SliceRecord {
+class ResumeJournal {
  public:
   using Identity = std::vector<std::pair<std::string, std::string>>;  // name, value
 
@@ -40,8 +40,8 @@ class SliceRecord {
   /// @param save_every  layers between two savings of the signal; 0: as many as keep their cost
   /// below a twentieth of the time
   /// @throws Error  the directory holds the record of another run; FormatError  a broken one
-  SliceRecord(std::filesystem::path directory, Identity run, int64_t layers, int64_t parts_a_layer,
-              int64_t save_every);
+  ResumeJournal(std::filesystem::path directory, Identity run, int64_t layers,
+                int64_t parts_a_layer, int64_t save_every);
 
   /// Where the loop begins: the part that the signal was saved in front of; 0: with the tokens.
   int64_t first_part() const;
@@ -53,7 +53,7 @@ class SliceRecord {
   /// Numbers of a site that is known; with the basis unless it lies behind the saved signal.
   FoundSite recall(int64_t site, at::Device device) const;
   /// The saved signal, in a stream that has room for D coordinates.
-  Stream restore(int64_t D, const at::TensorOptions& tensors, StreamOptions options) const;
+  Signal restore(int64_t D, const at::TensorOptions& tensors, SignalOptions options) const;
 
   /// The loop's thread: a site was found.
   void found(int64_t site, FoundSite what);
@@ -68,7 +68,7 @@ class SliceRecord {
   /// Saves it, in basis P; every layer before is done. A disk that has no room for it is asked no
   /// more: the run goes on without signals.
   /// @return  why it was left out; empty when it was saved
-  std::string save(int64_t part, const Stream& x, const at::Tensor& P);
+  std::string save(int64_t part, const Signal& x, const at::Tensor& P);
 
   ResumeReport report() const;
 
@@ -77,7 +77,7 @@ class SliceRecord {
   std::filesystem::path file(const std::string& name, int64_t layer) const;
   void write(const std::filesystem::path& path,
              const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-             const Stream* signal = nullptr);
+             const Signal* signal = nullptr);
   void identify();
   void count_disk();
 

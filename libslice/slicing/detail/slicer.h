@@ -20,7 +20,7 @@ namespace slice::detail {
 class Slicer {
  public:
   Slicer(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
-         SliceReport& report, const OnProgress& on_progress, const Passage& passage,
+         SliceReport& report, const OnProgress& on_progress, const LayerHooks& passage,
          const ProcessGroup& group);
 
   /// Every site from the embeddings' to the head's.
@@ -37,7 +37,7 @@ class Slicer {
   /// @return  the first site that it did not find
   int64_t resume();
 
-  StreamOptions stream_options();
+  SignalOptions signal_options();
   void read_rotated(int64_t site);
   void pass(int64_t site);
   void project(const at::Tensor& P);
@@ -57,14 +57,14 @@ class Slicer {
   ModelAdapter& model_;
   const SliceOptions& options_;
   SliceReport& report_;
-  const Passage& passage_;
+  const LayerHooks& passage_;
   const ProcessGroup& group_;
   const int64_t D_, last_;
   const std::vector<int64_t> sizes_;
   const bool layer_norm_;
   const at::Tensor tokens_;  // of this rank
-  Journal journal_;
-  std::optional<Stream> x_;
+  ProgressReporter journal_;
+  std::optional<Signal> x_;
   at::Tensor P_;  // (D, k) basis of the site that x_ stands in front of
 };
 

@@ -10,7 +10,7 @@ namespace slice::detail {
 using at::Tensor;
 
 int64_t Slicer::resume() {
-  const SliceRecord* const record = passage_.record;
+  const ResumeJournal* const record = passage_.record;
   if (record == nullptr || !record->knows(0)) return 0;
   const int64_t first = record->first_part();
   const ResumeReport held = record->report();
@@ -28,8 +28,8 @@ int64_t Slicer::resume() {
     project(P_);
   } else {
     for (int64_t behind = 0; behind < first; ++behind) P_ = recalled(behind);  // the last has it
-    x_.emplace(record->restore(D_, model_.head.weight.options(), stream_options()));
-    journal_.signal_lives(*x_, options_.stream_place.has_value());
+    x_.emplace(record->restore(D_, model_.head.weight.options(), signal_options()));
+    journal_.signal_lives(*x_, options_.signal_place.has_value());
   }
   for (; site <= last_ && record->knows(site); ++site) {
     read_rotated(site);

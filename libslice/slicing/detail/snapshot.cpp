@@ -6,7 +6,7 @@ namespace slice::detail {
 
 Snapshot::Snapshot(Sublayer& sublayer)
     : sublayer_(sublayer), alpha_(sublayer.norm->weight), beta_(sublayer.norm->bias) {
-  for (const Inner& part : sublayer.inner) {
+  for (const Branch& part : sublayer.branches) {
     for (const LinearRef& reader : part.readers) {
       keep(reader.weight);
       keep(reader.bias);

@@ -15,18 +15,18 @@ namespace slice::detail {
 
 /// Weights on their way from a checkpoint through a decoder into shards, group by group. One thread
 /// reads the next group ahead, another writes the last one.
-class LayerPassage {
+class LayerWriter {
  public:
   /// @param sliced  what the decoder will be: names and shapes of the files     @param written
   /// their dtype     @param record  outlives this; told of every layer that is on the disk, and
   /// asked where to begin; or nullptr
-  LayerPassage(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
-               const std::filesystem::path& directory, at::Device device, at::ScalarType written,
-               int64_t shard_bytes, SliceRecord* record);
-  LayerPassage(const LayerPassage&) = delete;
+  LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
+              const std::filesystem::path& directory, at::Device device, at::ScalarType written,
+              int64_t shard_bytes, ResumeJournal* record);
+  LayerWriter(const LayerWriter&) = delete;
 
   /// What the loop is to call.
-  Passage passage();
+  LayerHooks passage();
   /// Waits for the last group and writes the index. @throws Error  as ShardWriter
   void finish();
 
@@ -35,7 +35,7 @@ class LayerPassage {
  private:
   void enter(int64_t part);
   void leave(int64_t part);
-  std::string rest(int64_t part, const Stream& x, const at::Tensor& P);
+  std::string rest(int64_t part, const Signal& x, const at::Tensor& P);
   void write(const std::vector<std::pair<std::string, at::Tensor>>& weights);
   void write_durably(int64_t group, const std::vector<std::pair<std::string, at::Tensor>>& weights,
                      const std::map<int64_t, FoundSite>& found);
@@ -45,7 +45,7 @@ class LayerPassage {
   at::Device device_;
   std::vector<std::vector<std::string>> written_;  // of each group, in the files' order
   ShardWriter writer_;
-  SliceRecord* record_;
+  ResumeJournal* record_;
   int64_t entered_ = -1;  // last group
   double leave_seconds_ = 0;
   std::future<void> writing_;  // last, as it goes first: destroying it waits for its thread

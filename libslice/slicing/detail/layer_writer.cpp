@@ -1,4 +1,4 @@
-#include "libslice/slicing/detail/layer_hooks.h"
+#include "libslice/slicing/detail/layer_writer.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/StreamGuard.h>
@@ -25,9 +25,9 @@ std::vector<ShardWriter::Slot> slots_of(const ModelConfig& config) {
 
 }  // namespace
 
-LayerPassage::LayerPassage(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
-                           const std::filesystem::path& directory, at::Device device,
-                           at::ScalarType written, int64_t shard_bytes, SliceRecord* record)
+LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
+                         const std::filesystem::path& directory, at::Device device,
+                         at::ScalarType written, int64_t shard_bytes, ResumeJournal* record)
     : decoder_(decoder),
       reader_(reader),
       device_(device),
@@ -50,15 +50,15 @@ LayerPassage::LayerPassage(DecoderImpl& decoder, LayerReader& reader, const Mode
   reader_.read_ahead(record_ == nullptr ? 0 : reader_.group_of(record_->first_part()));
 }
 
-Passage LayerPassage::passage() {
+LayerHooks LayerWriter::passage() {
   return {
       .enter = [this](int64_t part) { enter(part); },
       .leave = [this](int64_t part) { leave(part); },
-      .rest = [this](int64_t part, const Stream& x, const Tensor& P) { return rest(part, x, P); },
+      .rest = [this](int64_t part, const Signal& x, const Tensor& P) { return rest(part, x, P); },
       .record = record_};
 }
 
-void LayerPassage::enter(int64_t part) {
+void LayerWriter::enter(int64_t part) {
   const int64_t group = reader_.group_of(part);
   if (group == entered_) return;
   entered_ = group;
@@ -66,7 +66,7 @@ void LayerPassage::enter(int64_t part) {
   reader_.read_ahead(group + 1);
 }
 
-void LayerPassage::leave(int64_t part) {
+void LayerWriter::leave(int64_t part) {
   const int64_t group = reader_.group_of(part);
   if (group + 1 < reader_.groups() && group == reader_.group_of(part + 1))
     return;  // its other sublayer comes
@@ -95,7 +95,7 @@ void LayerPassage::leave(int64_t part) {
 
 /// Between two layers the signal is saved if it is time for that; then all before it is on the
 /// disk.
-std::string LayerPassage::rest(int64_t part, const Stream& x, const Tensor& P) {
+std::string LayerWriter::rest(int64_t part, const Signal& x, const Tensor& P) {
   if (record_ == nullptr || reader_.group_of(part) == reader_.group_of(part - 1)) return {};
   if (!record_->due(part, x.bytes())) return {};
   {
@@ -109,7 +109,7 @@ std::string LayerPassage::rest(int64_t part, const Stream& x, const Tensor& P) {
 
 /// On a stream of its own, so that the copies do not queue behind the next layer's work. The loop
 /// has waited for the device before it left.
-void LayerPassage::write(const std::vector<std::pair<std::string, Tensor>>& weights) {
+void LayerWriter::write(const std::vector<std::pair<std::string, Tensor>>& weights) {
   const at::NoGradGuard no_grad;
   std::optional<c10::StreamGuard> aside;
   if (device_.is_cuda())
@@ -118,9 +118,9 @@ void LayerPassage::write(const std::vector<std::pair<std::string, Tensor>>& weig
   for (const auto& [name, weight] : weights) writer_.write(name, weight);
 }
 
-void LayerPassage::write_durably(int64_t group,
-                                 const std::vector<std::pair<std::string, Tensor>>& weights,
-                                 const std::map<int64_t, FoundSite>& found) {
+void LayerWriter::write_durably(int64_t group,
+                                const std::vector<std::pair<std::string, Tensor>>& weights,
+                                const std::map<int64_t, FoundSite>& found) {
   const Stopwatch clock;
   int64_t bytes = 0;
   for (const auto& [name, weight] : weights) bytes += static_cast<int64_t>(weight.nbytes());
@@ -129,7 +129,7 @@ void LayerPassage::write_durably(int64_t group,
   record_->layer_done(group, found, bytes, clock.seconds());
 }
 
-void LayerPassage::finish() {
+void LayerWriter::finish() {
   const Charge charge(leave_seconds_);
   if (writing_.valid()) writing_.get();
   writer_.finish();
