@@ -30,6 +30,7 @@ endif()
 # crash when a program's calls are bound to them.
 if(NOT TARGET libslice::torch)
   add_library(libslice::torch INTERFACE IMPORTED)
+  set(_slice_torch_includes "${_slice_torch}/include" "${_slice_torch}/include/torch/csrc/api/include")
   if(LIBSLICE_CUDA OR NOT _slice_torch_has_cuda)
     # Torch's package file replaces the CUDA architectures and appends to the CUDA flags of whoever calls it.
     set(_slice_changed CMAKE_CUDA_FLAGS CMAKE_CUDA_STANDARD CMAKE_CUDA_STANDARD_REQUIRED
@@ -60,16 +61,19 @@ if(NOT TARGET libslice::torch)
         set(${_slice_name} "${_slice_saved_${_slice_name}}")
       endif()
     endforeach()
-    # TORCH_LIBRARIES would put the absolute path of libc10.so into what we export.
-    set_target_properties(libslice::torch PROPERTIES INTERFACE_LINK_LIBRARIES "stdc++;torch;torch_library")
+    # TORCH_LIBRARIES would put the absolute path of libc10.so into what we export. LINK_ONLY: sources are compiled
+    # with the same flags with and without CUDA, so that a compiler cache serves both presets.
+    set_target_properties(
+      libslice::torch
+      PROPERTIES INTERFACE_LINK_LIBRARIES "stdc++;$<LINK_ONLY:torch>;$<LINK_ONLY:torch_library>"
+                 INTERFACE_INCLUDE_DIRECTORIES "${_slice_torch_includes}")
   else()
     foreach(_slice_part c10 torch_cpu)
       add_library(libslice::${_slice_part} SHARED IMPORTED)
       set_target_properties(
         libslice::${_slice_part}
         PROPERTIES IMPORTED_LOCATION "${_slice_torch}/lib/lib${_slice_part}.so"
-                   INTERFACE_INCLUDE_DIRECTORIES
-                   "${_slice_torch}/include;${_slice_torch}/include/torch/csrc/api/include")
+                   INTERFACE_INCLUDE_DIRECTORIES "${_slice_torch_includes}")
     endforeach()
     set_target_properties(libslice::torch PROPERTIES INTERFACE_LINK_LIBRARIES
                                                      "stdc++;libslice::torch_cpu;libslice::c10")

@@ -30,7 +30,8 @@ class Child {
   Child(const std::filesystem::path& scratch, std::vector<std::string> arguments,
         uint64_t file_bytes = 0, std::vector<std::string> environment = {})
       : out_(scratch / "stdout"), err_(scratch / "stderr") {
-    arguments[0] = std::string(SLICE_PROGRAM_DIR) + "/" + arguments[0];
+    // The programs stand beside the tests.
+    arguments[0] = std::filesystem::read_symlink("/proc/self/exe").parent_path() / arguments[0];
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
