@@ -52,10 +52,10 @@ def sliced_blocks(shape, kept, channels, shortcuts):
     D, layers, heads, kv_heads, size, _, _ = shape
     total = 0
     for layer in range(layers):
-        behind = kept if layer + 1 < layers else D
+        after = kept if layer + 1 < layers else D
         total += kept * (heads + 2 * kv_heads) * size + heads * size * kept
-        total += 2 * kept * channels + channels * behind
-        total += (kept * kept + kept * behind) if shortcuts else 0
+        total += 2 * kept * channels + channels * after
+        total += (kept * kept + kept * after) if shortcuts else 0
     return total
 
 
