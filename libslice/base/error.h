@@ -11,8 +11,15 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A tensor has the wrong shape, or an argument is outside its range.
+/// A tensor has the wrong shape.
 class ShapeError : public Error {
+ public:
+  using Error::Error;
+};
+
+/// An argument other than a tensor's shape is out of its range or contradicts another: a fraction
+/// above one, an empty prompt, an id outside the vocabulary.
+class ArgumentError : public Error {
  public:
   using Error::Error;
 };

@@ -11,8 +11,12 @@
     if (!(condition)) throw Type(fmt::format(__VA_ARGS__)); \
   } while (0)
 
-/// Shape and argument checks: SLICE_CHECK(rows > 0, "{}: want at least one row", name).
+/// Checks of a tensor's shape: SLICE_CHECK(x.dim() == 2, "{}: want a matrix", name).
 #define SLICE_CHECK(condition, ...) SLICE_CHECK_AS(::slice::ShapeError, condition, __VA_ARGS__)
+
+/// Checks of every other argument: SLICE_ARGUMENT_CHECK(n > 0, "samples {}: want at least 1", n).
+#define SLICE_ARGUMENT_CHECK(condition, ...) \
+  SLICE_CHECK_AS(::slice::ArgumentError, condition, __VA_ARGS__)
 
 /// Checks of what came from a file.
 #define SLICE_FORMAT_CHECK(condition, ...) \
