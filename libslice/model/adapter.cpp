@@ -59,37 +59,41 @@ void check_norm(const Norm& norm, int64_t D, const std::string& name) {
 /// A reader of a norm: it has to hold what the norm's β becomes.
 void check_reader(const LinearRef& reader, const Norm& norm, int64_t D, bool rotates) {
   check_linear(reader, D, /*writes=*/false);
-  SLICE_CHECK(!rotates || !norm->bias.defined() || reader.bias.defined(),
-              "{}: its norm has a bias, so it needs one too: give it zeros", reader.name);
+  SLICE_ARGUMENT_CHECK(!rotates || !norm->bias.defined() || reader.bias.defined(),
+                       "{}: its norm has a bias, so it needs one too: give it zeros", reader.name);
 }
 
 }  // namespace
 
 void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
   const int64_t D = model.hidden_size;
-  SLICE_CHECK(D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
-              "model: want a hidden size, an embedding and at least one sublayer");
+  SLICE_ARGUMENT_CHECK(
+      D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
+      "model: want a hidden size, an embedding and at least one sublayer");
   check_norm(model.final_norm, D, "final norm");
-  SLICE_CHECK(!rotates || !keep_tie || model.head.weight.is_same(model.embeddings[0].weight),
-              "keep tie: {} is not the tensor of {}", model.head.name, model.embeddings[0].name);
+  SLICE_ARGUMENT_CHECK(
+      !rotates || !keep_tie || model.head.weight.is_same(model.embeddings[0].weight),
+      "keep tie: {} is not the tensor of {}", model.head.name, model.embeddings[0].name);
   check_reader(model.head, model.final_norm, D, rotates && !keep_tie);
   for (const LinearRef& embedding : model.embeddings) {
     check_linear(embedding, D, /*writes=*/false);
-    SLICE_CHECK(!rotates || keep_tie || !model.head.weight.is_alias_of(embedding.weight),
-                "{} shares its memory with {}: untie it first", model.head.name, embedding.name);
+    SLICE_ARGUMENT_CHECK(!rotates || keep_tie || !model.head.weight.is_alias_of(embedding.weight),
+                         "{} shares its memory with {}: untie it first", model.head.name,
+                         embedding.name);
   }
   for (const Sublayer& s : model.sublayers) {
     check_norm(s.norm, D, s.name + " norm");
-    SLICE_CHECK(s.norm->kind() == model.final_norm->kind(),
-                "{} norm: want the same kind, RMSNorm or LayerNorm, as the final norm", s.name);
-    SLICE_CHECK(
+    SLICE_ARGUMENT_CHECK(s.norm->kind() == model.final_norm->kind(),
+                         "{} norm: want the same kind, RMSNorm or LayerNorm, as the final norm",
+                         s.name);
+    SLICE_ARGUMENT_CHECK(
         !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.branches.empty(),
         "{}: want an inner function, a tap and an identity shortcut (a sliced model cannot be "
         "sliced again)",
         s.name);
     for (const Branch& branch : s.branches) {
-      SLICE_CHECK(branch.hidden && !branch.readers.empty(),
-                  "{}: want readers and a hidden function", s.name);
+      SLICE_ARGUMENT_CHECK(branch.hidden && !branch.readers.empty(),
+                           "{}: want readers and a hidden function", s.name);
       for (const LinearRef& reader : branch.readers) check_reader(reader, s.norm, D, rotates);
       check_linear(branch.writer, D, /*writes=*/true);
     }

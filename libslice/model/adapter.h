@@ -62,15 +62,17 @@ struct ModelAdapter {
 };
 
 /// Checks that the parts of an adapter fit each other before anything is rewritten.
-/// @throws ShapeError  a reader, writer, norm or head of another width than D (named); a part that
-/// is missing;
-///         a reader of a LayerNorm without a bias; norms of two kinds; a head that shares the
-///         embedding's memory.   @throws NumericError  a NaN or Inf in a
-///         weight (named).
 ///
-/// @param rotates  whether the stream changes its basis, so that norms are fused and the head is
-/// rewritten; otherwise the head may be tied and readers of a LayerNorm may lack a bias.
+/// @param rotates   whether the stream changes its basis, so that norms are fused and the head is
+///                  rewritten; otherwise the head may be tied and readers of a LayerNorm may lack
+///                  a bias
 /// @param keep_tie  whether the head may be tied all the same, and lack a bias
+/// @throws ShapeError     a reader, writer, norm or head that is missing or of another width than D
+///                        (named)
+/// @throws ArgumentError  another part that is missing; a reader of a LayerNorm without a bias;
+///                        norms of two kinds; a head that shares the embedding's memory; a sublayer
+///                        that is sliced already
+/// @throws NumericError   a NaN or Inf in a weight (named)
 void check_adapter(const ModelAdapter& model, bool rotates = true, bool keep_tie = false);
 
 }  // namespace slice

@@ -148,8 +148,9 @@ void DecoderImpl::check_tokens(const Tensor& tokens, int64_t first) const {
   SLICE_CHECK(tokens.dim() == 2 && tokens.numel() > 0 && tokens.scalar_type() == at::kLong,
               "tokens: want (B, T) int64, got {}", detail::describe(tokens));
   const int64_t least = tokens.min().item<int64_t>(), most = tokens.max().item<int64_t>();
-  SLICE_CHECK(least >= 0 && most < config_.vocabulary_size,
-              "tokens: want ids in [0, {}), got {} … {}", config_.vocabulary_size, least, most);
+  SLICE_ARGUMENT_CHECK(least >= 0 && most < config_.vocabulary_size,
+                       "tokens: want ids in [0, {}), got {} … {}", config_.vocabulary_size, least,
+                       most);
   check_positions(first + tokens.size(1));
 }
 
@@ -159,8 +160,8 @@ int64_t DecoderImpl::positions() const {
 }
 
 void DecoderImpl::check_positions(int64_t count) const {
-  SLICE_CHECK(count <= positions(), "positions: this model has {}, asked for {}", positions(),
-              count);
+  SLICE_ARGUMENT_CHECK(count <= positions(), "positions: this model has {}, asked for {}",
+                       positions(), count);
 }
 
 Tensor DecoderImpl::embed(const Tensor& tokens, int64_t first) const {
@@ -222,16 +223,16 @@ ModelAdapter DecoderImpl::adapter() const {
 }
 
 void DecoderImpl::set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut, int64_t rank) {
-  SLICE_CHECK(static_cast<int64_t>(sizes.size()) == config_.sites(),
-              "stream sizes: want {}, got {}", config_.sites(), sizes.size());
+  SLICE_ARGUMENT_CHECK(static_cast<int64_t>(sizes.size()) == config_.sites(),
+                       "stream sizes: want {}, got {}", config_.sites(), sizes.size());
   config_ = sliced_config(config_, std::move(sizes), /*keep_tie=*/true);  // if it has one still
   config_.shortcut = shortcut;
   config_.shortcut_rank = rank;
 }
 
 void DecoderImpl::set_ffn_sizes(std::vector<int64_t> sizes) {
-  SLICE_CHECK(static_cast<int64_t>(sizes.size()) == config_.layers, "ffn sizes: want {}, got {}",
-              config_.layers, sizes.size());
+  SLICE_ARGUMENT_CHECK(static_cast<int64_t>(sizes.size()) == config_.layers,
+                       "ffn sizes: want {}, got {}", config_.layers, sizes.size());
   config_ = narrowed_config(config_, std::move(sizes));
 }
 

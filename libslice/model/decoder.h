@@ -20,19 +20,18 @@ class DecoderImpl : public torch::nn::Module {
   explicit DecoderImpl(const ModelConfig& config);
 
   /// tokens (B, T) int64 → the stream behind the last sublayer, (B, T, k_last). With a cache,
-  /// `tokens` continue it.
-  /// @throws ShapeError  an empty batch, an id outside the vocabulary, more positions than a
-  /// learned table has.
+  /// `tokens` continue it. Throws as check_tokens does.
   at::Tensor stream(const at::Tensor& tokens, KvCache* cache = nullptr) const;
   /// tokens (B, T) of which the first stands at position `first` → (B, T, k_0), new memory. Throws
   /// as check_tokens does.
   at::Tensor embed(const at::Tensor& tokens, int64_t first) const;
-  /// @throws ShapeError  tokens (B, T) of which the first stands at position `first` are none of
-  /// the vocabulary, or too many for a learned position table. Waits for a device that holds them.
+  /// Checks tokens of which the first is at position `first`. Waits for a device that holds them.
+  /// @throws ShapeError     they are not (B, T) int64, or there are none
+  /// @throws ArgumentError  an id outside the vocabulary, more positions than a learned table has
   void check_tokens(const at::Tensor& tokens, int64_t first) const;
   /// Positions that a learned table has; without one more than anybody asks for.
   int64_t positions() const;
-  /// @throws ShapeError  a learned position table has fewer positions than `count`.
+  /// @throws ArgumentError  a learned position table has fewer positions than `count`.
   void check_positions(int64_t count) const;
   /// Rows that are added to the embedding of position_offset and the positions behind it, (…, k_0);
   /// undefined where positions turn.
@@ -54,9 +53,11 @@ class DecoderImpl : public torch::nn::Module {
   /// the decoder.
   ModelAdapter adapter() const;
   /// Records that the model was sliced to these sizes, one a site, with shortcuts of this form.
+  /// @throws ArgumentError  another number of sizes
   void set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut = ShortcutForm::kDense,
                   int64_t rank = 0);
   /// Records that FFN channels were removed: the widths left, one a layer.
+  /// @throws ArgumentError  another number of sizes
   void set_ffn_sizes(std::vector<int64_t> sizes);
 
   at::Device device() const { return embedding_->weight.device(); }

@@ -10,8 +10,8 @@ namespace slice {
 KvCache::KvCache(const ModelConfig& config, int64_t batch, int64_t capacity,
                  at::TensorOptions options)
     : batch_(batch), capacity_(capacity) {
-  SLICE_CHECK(batch > 0 && capacity > 0, "KV cache: want batch and capacity > 0, got {} and {}",
-              batch, capacity);
+  SLICE_ARGUMENT_CHECK(batch > 0 && capacity > 0,
+                       "KV cache: want batch and capacity > 0, got {} and {}", batch, capacity);
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     keys_.push_back(at::empty({batch, config.kv_heads, capacity, config.head_size}, options));
     values_.push_back(at::empty_like(keys_.back()));
@@ -19,7 +19,7 @@ KvCache::KvCache(const ModelConfig& config, int64_t batch, int64_t capacity,
 }
 
 KvCache KvCache::row(int64_t b) const {
-  SLICE_CHECK(b >= 0 && b < batch_, "KV cache: no sequence {} of {}", b, batch_);
+  SLICE_ARGUMENT_CHECK(b >= 0 && b < batch_, "KV cache: no sequence {} of {}", b, batch_);
   KvCache row(1, capacity_);
   for (const at::Tensor& keys : keys_) row.keys_.push_back(keys.narrow(0, b, 1));
   for (const at::Tensor& values : values_) row.values_.push_back(values.narrow(0, b, 1));
@@ -28,8 +28,8 @@ KvCache KvCache::row(int64_t b) const {
 
 std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t layer, const at::Tensor& k,
                                                   const at::Tensor& v) {
-  SLICE_CHECK(layer >= 0 && layer < static_cast<int64_t>(keys_.size()), "KV cache: no layer {}",
-              layer);
+  SLICE_ARGUMENT_CHECK(layer >= 0 && layer < static_cast<int64_t>(keys_.size()),
+                       "KV cache: no layer {}", layer);
   at::Tensor &keys = keys_[layer], &values = values_[layer];
   SLICE_CHECK(k.dim() == 4 && k.sizes() == v.sizes() && k.size(0) == batch_ &&
                   k.size(1) == keys.size(1) && k.size(3) == keys.size(3),
@@ -44,8 +44,8 @@ std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t layer, const at::Tenso
 }
 
 void KvCache::truncate(int64_t length) {
-  SLICE_CHECK(length >= 0 && length <= length_, "KV cache: cannot truncate {} positions to {}",
-              length_, length);
+  SLICE_ARGUMENT_CHECK(length >= 0 && length <= length_,
+                       "KV cache: cannot truncate {} positions to {}", length_, length);
   length_ = length;
 }
 

@@ -14,20 +14,24 @@ namespace slice {
 /// 2 · L · B · kv_heads · capacity · d elements.
 class KvCache {
  public:
-  /// @param capacity  positions it can hold   @throws ShapeError  batch or capacity < 1.
+  /// @param capacity  positions it can hold
+  /// @throws ArgumentError  batch or capacity < 1
   KvCache(const ModelConfig& config, int64_t batch, int64_t capacity, at::TensorOptions options);
 
   /// One sequence's rows of this memory as an empty cache of its own.
+  /// @throws ArgumentError  there is no sequence b
   KvCache row(int64_t b) const;
 
-  /// Appends T positions to one layer and returns all of its keys and values, (B, kv_heads, length
-  /// + T, d) views.
-  /// @param k, v  (B, kv_heads, T, d)   @throws ShapeError  the cache is full or the shapes do not
-  /// fit.
+  /// Appends T positions to one layer.
+  /// @param k, v  (B, kv_heads, T, d)
+  /// @return      all keys and values of the layer, views (B, kv_heads, length + T, d)
+  /// @throws ArgumentError  there is no such layer
+  /// @throws ShapeError     the shapes do not fit, or so many positions are not free
   std::pair<at::Tensor, at::Tensor> append(int64_t layer, const at::Tensor& k, const at::Tensor& v);
   /// Counts T appended positions, once every layer has them.
   void advance(int64_t T) { length_ += T; }
-  /// Forgets everything behind `length` positions.
+  /// Forgets all positions after the first `length`.
+  /// @throws ArgumentError  it has fewer
   void truncate(int64_t length);
 
   /// A layer's memory, (B, kv_heads, capacity, d): what lies behind `length` is anything.

@@ -10,8 +10,8 @@ namespace slice {
 
 NormImpl::NormImpl(NormKind kind, int64_t hidden_size, double eps, bool weighted)
     : kind_(kind), hidden_size_(hidden_size), eps_(eps) {
-  SLICE_CHECK(hidden_size > 0 && eps >= 0, "norm: want D > 0 and eps >= 0, got {} and {}",
-              hidden_size, eps);
+  SLICE_ARGUMENT_CHECK(hidden_size > 0 && eps >= 0, "norm: want D > 0 and eps >= 0, got {} and {}",
+                       hidden_size, eps);
   if (!weighted) return;
   weight = register_parameter("weight", at::ones({hidden_size}), false);
   if (kind == NormKind::kLayer) bias = register_parameter("bias", at::zeros({hidden_size}), false);

@@ -17,11 +17,12 @@ namespace slice {
 class NormImpl : public torch::nn::Module {
  public:
   /// @param weighted  registers α (D), ones, and for a LayerNorm β (D), zeros; a sliced model's
-  /// norm has none
+  ///                  norm has none
+  /// @throws ArgumentError  hidden_size < 1, eps < 0
   NormImpl(NormKind kind, int64_t hidden_size, double eps, bool weighted = true);
 
-  /// x (…, k) → (…, k), x's dtype; computed in float32 at least. @throws ShapeError  k > D, or k ≠
-  /// D with a weight.
+  /// x (…, k) → (…, k), x's dtype; computed in float32 at least.
+  /// @throws ShapeError  k > D, or k ≠ D with a weight
   at::Tensor forward(const at::Tensor& x) const;
 
   NormKind kind() const { return kind_; }

@@ -28,9 +28,9 @@ double scaled(double frequency, const RopeScaling& s) {
 
 Rotary::Rotary(int64_t rotary_size, double theta, const std::optional<RopeScaling>& scaling)
     : rotary_size_(rotary_size) {
-  SLICE_CHECK(rotary_size > 0 && rotary_size % 2 == 0, "rotary: want an even head size, got {}",
-              rotary_size);
-  SLICE_CHECK(theta > 0, "rotary: want theta > 0, got {}", theta);
+  SLICE_ARGUMENT_CHECK(rotary_size > 0 && rotary_size % 2 == 0,
+                       "rotary: want an even head size, got {}", rotary_size);
+  SLICE_ARGUMENT_CHECK(theta > 0, "rotary: want theta > 0, got {}", theta);
   for (int64_t i = 0; i < rotary_size; i += 2) {
     const double frequency =
         std::pow(theta, -static_cast<double>(i) / static_cast<double>(rotary_size));

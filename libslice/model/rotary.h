@@ -17,10 +17,12 @@ namespace slice {
 class Rotary {
  public:
   /// @param rotary_size  r, even, ≤ d      @param theta  base, > 0
+  /// @throws ArgumentError  an odd r, theta ≤ 0
   Rotary(int64_t rotary_size, double theta, const std::optional<RopeScaling>& scaling = {});
 
   /// @param x      (B, T, h, d), one dtype        @param first  position of x[:, 0]
   /// @return       the same shape and dtype. Angles in float64, products in float32 at least.
+  /// @throws ShapeError  x is not (B, T, h, d ≥ r)
   at::Tensor apply(const at::Tensor& x, int64_t first) const;
 
   /// Radians a position, (r/2), scaling included.

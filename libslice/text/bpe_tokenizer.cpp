@@ -116,8 +116,8 @@ std::string BpeTokenizer::decode(std::span<const int64_t> ids, bool special) con
   std::string text;
   bool strip = definition_.strip_leading_space;
   for (const int64_t id : ids) {
-    SLICE_CHECK(id >= 0 && id < vocabulary_size(), "token id {}: want 0 <= id < {}", id,
-                vocabulary_size());
+    SLICE_ARGUMENT_CHECK(id >= 0 && id < vocabulary_size(), "token id {}: want 0 <= id < {}", id,
+                         vocabulary_size());
     if (special || !is_special_[id]) {
       const std::string& bytes = bytes_[id];
       text.append(bytes, strip && bytes.starts_with(' ') ? 1 : 0);

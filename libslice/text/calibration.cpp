@@ -75,9 +75,9 @@ std::string read_text(const std::string& path) {
 at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,
                          const WindowOptions& options) {
   const int64_t context = options.context;
-  SLICE_CHECK(context >= 2, "context {}: want at least 2 tokens", context);
-  SLICE_CHECK(!options.samples || *options.samples >= 1, "samples {}: want at least 1",
-              options.samples.value_or(0));
+  SLICE_ARGUMENT_CHECK(context >= 2, "context {}: want at least 2 tokens", context);
+  SLICE_ARGUMENT_CHECK(!options.samples || *options.samples >= 1, "samples {}: want at least 1",
+                       options.samples.value_or(0));
   std::vector<int64_t> tokens = tokenizer.encode(text);
   if (options.bos.value_or(tokenizer.adds_bos())) {
     const auto bos = tokenizer.bos_token();
@@ -85,16 +85,16 @@ at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,
     tokens.insert(tokens.begin(), *bos);
   }
   const int64_t available = static_cast<int64_t>(tokens.size()) / context;
-  SLICE_CHECK(available >= 1, "the text has {} tokens, want at least one context of {}",
-              tokens.size(), context);
+  SLICE_ARGUMENT_CHECK(available >= 1, "the text has {} tokens, want at least one context of {}",
+                       tokens.size(), context);
   at::Tensor windows = at::empty({available, context}, at::kLong);  // (N, T)
   std::copy_n(tokens.begin(), available * context, windows.mutable_data_ptr<int64_t>());
   return select_windows(windows, options);
 }
 
 at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& options) {
-  SLICE_CHECK(!options.samples || *options.samples >= 1, "samples {}: want at least 1",
-              options.samples.value_or(0));
+  SLICE_ARGUMENT_CHECK(!options.samples || *options.samples >= 1, "samples {}: want at least 1",
+                       options.samples.value_or(0));
   const int64_t available = windows.size(0);
   const int64_t count = std::min(options.samples.value_or(available), available);
   if (count == available || options.order == WindowOrder::kFirst) return windows.slice(0, 0, count);

@@ -36,14 +36,14 @@ std::string read_text(const std::string& path);
 /// Encodes a text whole and cuts it into consecutive, non-overlapping windows; the rest is dropped.
 ///
 /// @return (N, T) int64, CPU. N is fewer than asked when the text is short.
-/// @throws ShapeError   fewer tokens than one context (says both), context < 2, samples < 1.
-/// @throws FormatError  not UTF-8; `bos` asked of a tokenizer without one.
+/// @throws ArgumentError  fewer tokens than one context (says both), context < 2, samples < 1.
+/// @throws FormatError    not UTF-8; `bos` asked of a tokenizer without one.
 at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,
                          const WindowOptions& options = {});
 
 /// Of all windows (N, T) of a text, the ones that `options` asks for: at most `samples`, in its
 /// order.
-/// @return  (n, T). @throws ShapeError  samples < 1.
+/// @return  (n, T). @throws ArgumentError  samples < 1.
 at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& options);
 
 }  // namespace slice

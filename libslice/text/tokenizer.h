@@ -29,7 +29,7 @@ class Tokenizer {
   /// Ids back to bytes: what encode was given, for any text without special tokens. A cut through a
   /// multi-byte character gives the bytes as they are. Special tokens are left out unless
   /// `special`.
-  /// @throws ShapeError  an id outside [0, vocabulary_size()).
+  /// @throws ArgumentError  an id outside [0, vocabulary_size()).
   virtual std::string decode(std::span<const int64_t> ids, bool special = false) const = 0;
   virtual int64_t vocabulary_size() const = 0;
   virtual std::optional<int64_t> bos_token() const = 0;

@@ -125,12 +125,12 @@ TEST_CASE("a full batch takes no text until one ends or is removed") {
 
 TEST_CASE("a batch refuses bad arguments and stays as it was") {
   const Model model = random_model(tiny_config());
-  CHECK_THROWS_AS(Batch(model, 0, 8), ShapeError);
-  CHECK_THROWS_AS(Batch(model, 1, 0), ShapeError);
+  CHECK_THROWS_AS(Batch(model, 0, 8), ArgumentError);
+  CHECK_THROWS_AS(Batch(model, 1, 0), ArgumentError);
   Batch batch(model, 2, 8);
   CHECK_THROWS_NAMING(batch.add({}), ShapeError, "prompt is empty");
   CHECK_THROWS_NAMING(batch.add(Ids(8, 1)), ShapeError, "a prompt of 8 leaves no room");
-  CHECK_THROWS_NAMING(batch.add({1, 53}), ShapeError, "[0, 53)");
+  CHECK_THROWS_NAMING(batch.add({1, 53}), ArgumentError, "[0, 53)");
   CHECK_THROWS_NAMING(batch.add({1}, {.max_tokens = 0}), ShapeError, "max_tokens");
   CHECK_THROWS_NAMING(batch.add({1}, {.sampling = {.temperature = -1}}), ShapeError, "temperature");
   CHECK_THROWS_NAMING(batch.add({1}, {.sampling = {.top_p = 0}}), ShapeError, "top-p");

@@ -38,18 +38,26 @@ TEST_CASE("a whole adapter passes its check") {
   CHECK_NOTHROW(check_adapter(model.adapter));
 }
 
-TEST_CASE("an adapter whose parts are missing or do not fit is refused by name") {
+struct Fault {
+  const char* name;  // in the message
+  std::function<void(ModelAdapter&)> make;
+};
+
+template <typename Refusal>
+void check_refused(const std::vector<Fault>& faults) {
+  for (const Fault& fault : faults) {
+    TwoBranchModel model;
+    fault.make(model.adapter);
+    INFO("fault: " << fault.name);
+    CHECK_THROWS_NAMING(check_adapter(model.adapter), Refusal, fault.name);
+  }
+}
+
+Branch& first(ModelAdapter& m) { return m.sublayers[0].branches[0]; }
+
+TEST_CASE("an adapter whose tensors do not fit is refused by name") {
   constexpr int64_t D = TwoBranchModel::D;
-  struct Fault {
-    const char* name;  // in the message
-    std::function<void(ModelAdapter&)> make;
-  };
-  const auto first = [](ModelAdapter& m) -> Branch& { return m.sublayers[0].branches[0]; };
-  const std::vector<Fault> faults = {
-      {"hidden size", [](ModelAdapter& m) { m.hidden_size = 0; }},
-      {"embedding", [](ModelAdapter& m) { m.embeddings.clear(); }},
-      {"embedding", [](ModelAdapter& m) { m.embed = nullptr; }},
-      {"sublayer", [](ModelAdapter& m) { m.sublayers.clear(); }},
+  check_refused<ShapeError>({
       {"positions",
        [](ModelAdapter& m) {
          m.embeddings[1].weight = at::ones({4, D + 1});
@@ -61,50 +69,54 @@ TEST_CASE("an adapter whose parts are missing or do not fit is refused by name")
          m.head.weight = at::ones({5, D - 1});
        }},
       {"head bias", [](ModelAdapter& m) { m.head.bias = at::ones({3}); }},
+      {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm{nullptr}; }},
+      {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm(D + 1, 1e-5); }},
+      {"final norm", [](ModelAdapter& m) { m.final_norm = RmsNorm{nullptr}; }},
+      {"block 0 in 0",
+       [](ModelAdapter& m) {
+         first(m).readers[0].weight = at::ones({5, D + 2});
+       }},
+      {"block 0 in 0", [](ModelAdapter& m) { first(m).readers[0].weight = at::ones({D}); }},
+      {"block 0 in 0 bias",
+       [](ModelAdapter& m) {
+         first(m).readers[0].bias = at::ones({D, 1});
+       }},
+      {"block 0 out 0",
+       [](ModelAdapter& m) {
+         first(m).writer.weight = at::ones({D + 3, 5});
+       }},
+      {"block 0 out 0 bias", [](ModelAdapter& m) { first(m).writer.bias = at::ones({D + 3}); }},
+  });
+}
+
+TEST_CASE("an adapter whose parts are missing or contradict each other is refused by name") {
+  constexpr int64_t D = TwoBranchModel::D;
+  check_refused<ArgumentError>({
+      {"hidden size", [](ModelAdapter& m) { m.hidden_size = 0; }},
+      {"embedding", [](ModelAdapter& m) { m.embeddings.clear(); }},
+      {"embedding", [](ModelAdapter& m) { m.embed = nullptr; }},
+      {"sublayer", [](ModelAdapter& m) { m.sublayers.clear(); }},
       {"head shares its memory with words",
        [](ModelAdapter& m) { m.head.weight = m.embeddings[0].weight; }},
       {"head shares its memory with words",
        [](ModelAdapter& m) {
          m.head = {"head", m.embeddings[0].weight.slice(0, 0, 9), {}};
        }},
-      {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm{nullptr}; }},
-      {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm(D + 1, 1e-5); }},
-      {"final norm", [](ModelAdapter& m) { m.final_norm = RmsNorm{nullptr}; }},
       {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].tap = nullptr; }},
       {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].branches.clear(); }},
       {"block 0: want", [](ModelAdapter& m) { m.sublayers[0].shortcut = Shortcut{nullptr}; }},
       {"sliced model cannot be sliced again",
        [](ModelAdapter& m) { m.sublayers[0].shortcut->set_dense(at::eye(D), at::kDouble); }},
-      {"block 0: want readers", [&](ModelAdapter& m) { first(m).readers.clear(); }},
-      {"block 0: want readers", [&](ModelAdapter& m) { first(m).hidden = nullptr; }},
-      {"block 0 in 0",
-       [&](ModelAdapter& m) {
-         first(m).readers[0].weight = at::ones({5, D + 2});
-       }},
-      {"block 0 in 0", [&](ModelAdapter& m) { first(m).readers[0].weight = at::ones({D}); }},
-      {"block 0 in 0 bias",
-       [&](ModelAdapter& m) {
-         first(m).readers[0].bias = at::ones({D, 1});
-       }},
-      {"block 0 out 0",
-       [&](ModelAdapter& m) {
-         first(m).writer.weight = at::ones({D + 3, 5});
-       }},
-      {"block 0 out 0 bias", [&](ModelAdapter& m) { first(m).writer.bias = at::ones({D + 3}); }},
+      {"block 0: want readers", [](ModelAdapter& m) { first(m).readers.clear(); }},
+      {"block 0: want readers", [](ModelAdapter& m) { first(m).hidden = nullptr; }},
       {"block 0 norm: want the same kind",
-       [&](ModelAdapter& m) { m.sublayers[0].norm = LayerNorm(D, 1e-5); }},
+       [](ModelAdapter& m) { m.sublayers[0].norm = LayerNorm(D, 1e-5); }},
       {"block 0 in 0: its norm has a bias",
-       [&](ModelAdapter& m) {
+       [](ModelAdapter& m) {
          m.final_norm = m.sublayers[0].norm = LayerNorm(D, 1e-5);
          first(m).readers[0].bias = Tensor();
        }},
-  };
-  for (const Fault& fault : faults) {
-    TwoBranchModel model;
-    fault.make(model.adapter);
-    INFO("fault: " << fault.name);
-    CHECK_THROWS_NAMING(check_adapter(model.adapter), ShapeError, fault.name);
-  }
+  });
 }
 
 TEST_CASE("a NaN or Inf anywhere in the weights is refused by name") {

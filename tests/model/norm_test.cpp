@@ -58,8 +58,8 @@ TEST_CASE("a LayerNorm is the loop with its weights, and a plain RMSNorm once th
 }
 
 TEST_CASE("norms refuse sizes and streams that do not fit") {
-  CHECK_THROWS_AS(RmsNorm(0, 1e-6), ShapeError);
-  CHECK_THROWS_NAMING(RmsNorm(4, -1.0), ShapeError, "-1");
+  CHECK_THROWS_AS(RmsNorm(0, 1e-6), ArgumentError);
+  CHECK_THROWS_NAMING(RmsNorm(4, -1.0), ArgumentError, "-1");
   RmsNorm weighted(4, 1e-6), fused(4, 1e-6, false);
   weighted->weight.set_data(at::ones({4}));
   CHECK_THROWS_NAMING(weighted->forward(at::ones({2, 3})), ShapeError, "width 4");

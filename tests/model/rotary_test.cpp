@@ -80,9 +80,9 @@ TEST_CASE("scores depend on the distance of two positions alone") {
 }
 
 TEST_CASE("rotary positions refuse odd heads, bases that are not positive and other shapes") {
-  CHECK_THROWS_NAMING(Rotary(7, 10000.0), ShapeError, "7");
-  CHECK_THROWS_AS(Rotary(0, 10000.0), ShapeError);
-  CHECK_THROWS_NAMING(Rotary(8, 0.0), ShapeError, "theta");
+  CHECK_THROWS_NAMING(Rotary(7, 10000.0), ArgumentError, "7");
+  CHECK_THROWS_AS(Rotary(0, 10000.0), ArgumentError);
+  CHECK_THROWS_NAMING(Rotary(8, 0.0), ArgumentError, "theta");
   CHECK_THROWS_NAMING(Rotary(8, 10000.0).apply(at::ones({1, 2, 3, 6}), 0), ShapeError,
                       "(1, 2, 3, 6)");
   CHECK_THROWS_AS(Rotary(8, 10000.0).apply(at::ones({2, 3, 8}), 0), ShapeError);

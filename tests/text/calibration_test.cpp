@@ -84,10 +84,11 @@ TEST_CASE("the beginning token comes once, by the tokenizer's rule or the caller
 
 TEST_CASE("windows that cannot be cut are refused", "[calibration]") {
   const ByteTokenizer tokenizer;
-  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 10}), ShapeError);
-  CHECK_THROWS_AS(tokenize_text(tokenizer, "", {.context = 10}), ShapeError);
-  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 1}), ShapeError);
-  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 3, .samples = 0}), ShapeError);
+  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 10}), ArgumentError);
+  CHECK_THROWS_AS(tokenize_text(tokenizer, "", {.context = 10}), ArgumentError);
+  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 1}), ArgumentError);
+  CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 3, .samples = 0}),
+                  ArgumentError);
 }
 
 TEST_CASE("text comes from plain files, JSON lines and Alpaca records", "[calibration]") {
