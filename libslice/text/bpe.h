@@ -56,7 +56,7 @@ struct AddedToken {
 };
 
 /// One change of the text before it is cut into words.
-struct Rewrite {
+struct Normalizer {
   enum class Kind {
     kNfc,                 ///< Unicode normalisation form C
     kReplace,             ///< every `from` becomes `to`
@@ -91,8 +91,8 @@ struct BpeDefinition {
   std::vector<std::string> tokens;  ///< by id, as written in tokenizer.json, added tokens included
   std::vector<MergeTable::Merge> merges;
   std::vector<AddedToken> added;
-  std::vector<Rewrite> normalizers;  ///< before tokens with `normalized` are looked for
-  std::vector<Rewrite> rewrites;     ///< after that, on each piece between them
+  std::vector<Normalizer> normalizers;        ///< before tokens with `normalized` are looked for
+  std::vector<Normalizer> piece_normalizers;  ///< after that, on each piece between them
   std::vector<Split> splits;
   std::string space_mark;      ///< kCharacters: what stands for a space inside tokens, " " or "▁"
   bool byte_fallback = false;  ///< kCharacters: `<0xNN>` tokens are used

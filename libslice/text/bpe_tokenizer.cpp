@@ -92,8 +92,9 @@ std::vector<int64_t> BpeTokenizer::encode(std::string_view text, bool special) c
   bool at_start = false;
   const auto add_piece = [&](std::string_view piece) {
     std::string changed;
-    if (!definition_.rewrites.empty()) {
-      piece = changed = detail::rewritten(std::string(piece), definition_.rewrites, at_start);
+    if (!definition_.piece_normalizers.empty()) {
+      piece = changed =
+          detail::normalized(std::string(piece), definition_.piece_normalizers, at_start);
     }
     splitter.split(piece, add_word);
     at_start = false;
@@ -102,7 +103,7 @@ std::vector<int64_t> BpeTokenizer::encode(std::string_view text, bool special) c
     at_start = piece.data() == text.data();
     std::string changed;
     if (!definition_.normalizers.empty()) {
-      piece = changed = detail::rewritten(std::string(piece), definition_.normalizers, at_start);
+      piece = changed = detail::normalized(std::string(piece), definition_.normalizers, at_start);
     }
     // A token right at the start means that no text is there.
     at_start = at_start && ids.empty();

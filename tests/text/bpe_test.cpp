@@ -145,13 +145,14 @@ TEST_CASE("an added token swallows white space where it says so", "[bpe]") {
 
 TEST_CASE("white space squeezed and trimmed before a text is cut", "[bpe]") {
   BpeDefinition definition = tiny_definition();
-  definition.normalizers = {{Rewrite::Kind::kSqueeze, " ", ""}, {Rewrite::Kind::kTrimEnd, "!", ""}};
+  definition.normalizers = {{Normalizer::Kind::kSqueeze, " ", ""},
+                            {Normalizer::Kind::kTrimEnd, "!", ""}};
   const auto tokenizer = make_bpe_tokenizer(definition);
-  for (const auto& [text, rewritten] : {std::pair("  a   b !!", "a b "), std::pair("   ", ""),
-                                        std::pair("a!b", "a!b"), std::pair("!!", "")}) {
-    CHECK(tokenizer->decode(tokenizer->encode(text)) == rewritten);
+  for (const auto& [text, normalized] : {std::pair("  a   b !!", "a b "), std::pair("   ", ""),
+                                         std::pair("a!b", "a!b"), std::pair("!!", "")}) {
+    CHECK(tokenizer->decode(tokenizer->encode(text)) == normalized);
   }
-  for (Rewrite& rewrite : definition.normalizers) rewrite.from = "";
+  for (Normalizer& normalizer : definition.normalizers) normalizer.from = "";
   CHECK(make_bpe_tokenizer(definition)->encode(" a!").size() == 3);
 }
 

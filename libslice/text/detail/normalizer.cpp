@@ -34,30 +34,31 @@ void replace_all_inplace(std::string& text, std::string_view from, std::string_v
   text = std::move(result.append(text, last));
 }
 
-std::string rewritten(std::string text, const std::vector<Rewrite>& rewrites, bool at_start) {
-  for (const Rewrite& rewrite : rewrites) {
-    switch (rewrite.kind) {
-      case Rewrite::Kind::kNfc:
+std::string normalized(std::string text, const std::vector<Normalizer>& normalizers,
+                       bool at_start) {
+  for (const Normalizer& normalizer : normalizers) {
+    switch (normalizer.kind) {
+      case Normalizer::Kind::kNfc:
         text = to_nfc(text);
         break;
-      case Rewrite::Kind::kReplace:
-        replace_all_inplace(text, rewrite.from, rewrite.to);
+      case Normalizer::Kind::kReplace:
+        replace_all_inplace(text, normalizer.from, normalizer.to);
         break;
-      case Rewrite::Kind::kPrepend:
-        if (!text.empty()) text.insert(0, rewrite.to);
+      case Normalizer::Kind::kPrepend:
+        if (!text.empty()) text.insert(0, normalizer.to);
         break;
-      case Rewrite::Kind::kPrependAtStart:
+      case Normalizer::Kind::kPrependAtStart:
         if (!at_start) break;
         [[fallthrough]];
-      case Rewrite::Kind::kPrependUnlessThere:
-        if (!text.empty() && !text.starts_with(rewrite.to)) text.insert(0, rewrite.to);
+      case Normalizer::Kind::kPrependUnlessThere:
+        if (!text.empty() && !text.starts_with(normalizer.to)) text.insert(0, normalizer.to);
         break;
-      case Rewrite::Kind::kSqueeze:
-        squeeze_inplace(text, rewrite.from);
+      case Normalizer::Kind::kSqueeze:
+        squeeze_inplace(text, normalizer.from);
         break;
-      case Rewrite::Kind::kTrimEnd:
-        while (!rewrite.from.empty() && text.ends_with(rewrite.from)) {
-          text.resize(text.size() - rewrite.from.size());
+      case Normalizer::Kind::kTrimEnd:
+        while (!normalizer.from.empty() && text.ends_with(normalizer.from)) {
+          text.resize(text.size() - normalizer.from.size());
         }
         break;
     }

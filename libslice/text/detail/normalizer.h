@@ -10,8 +10,8 @@ namespace slice::detail {
 
 void replace_all_inplace(std::string& text, std::string_view from, std::string_view to);
 
-/// The text after all rewrites, in order. @param at_start  the text begins where the whole text
-/// begins.
-std::string rewritten(std::string text, const std::vector<Rewrite>& rewrites, bool at_start);
+/// The text after all normalisations, in order.
+/// @param at_start  the text begins where the whole text begins
+std::string normalized(std::string text, const std::vector<Normalizer>& normalizers, bool at_start);
 
 }  // namespace slice::detail

@@ -25,7 +25,7 @@ struct Pieces {
   std::vector<int64_t> types;
 };
 
-/// Makes the definition (its source named) one of these pieces, except for its rewrites, bos and
+/// Makes the definition (its source named) one of these pieces, except for its normalizers, bos and
 /// eos: two neighbours that make a piece are joined, the highest score first; a character that is
 /// no piece falls back to its bytes where all 256 are pieces, else to the unknown piece. Controls
 /// become special tokens.

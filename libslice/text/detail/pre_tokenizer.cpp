@@ -46,7 +46,7 @@ bool add_pre_tokenizer(const std::string& name, BpeDefinition& definition) {
   for (const char* pattern : pre_tokenizer->patterns) {
     definition.splits.push_back({pattern, Split::Matches::kIsolated, false});
   }
-  if (pre_tokenizer->nfc) definition.normalizers.push_back({Rewrite::Kind::kNfc, "", ""});
+  if (pre_tokenizer->nfc) definition.normalizers.push_back({Normalizer::Kind::kNfc, "", ""});
   definition.ignore_merges = pre_tokenizer->ignore_merges;
   definition.adds_bos = pre_tokenizer->adds_bos;
   return true;
@@ -59,12 +59,13 @@ std::string pre_tokenizer_name(const BpeDefinition& definition) {
           return split.pattern == pattern && split.matches == Split::Matches::kIsolated &&
                  !split.invert;
         });
-    const bool same_rewrites =
-        definition.normalizers.size() == (entry.nfc ? 1 : 0) && definition.rewrites.empty() &&
-        std::ranges::all_of(definition.normalizers, [](const Rewrite& rewrite) {
-          return rewrite.kind == Rewrite::Kind::kNfc;
+    const bool same_normalizers =
+        definition.normalizers.size() == (entry.nfc ? 1 : 0) &&
+        definition.piece_normalizers.empty() &&
+        std::ranges::all_of(definition.normalizers, [](const Normalizer& normalizer) {
+          return normalizer.kind == Normalizer::Kind::kNfc;
         });
-    if (same_words && same_rewrites && definition.ignore_merges == entry.ignore_merges)
+    if (same_words && same_normalizers && definition.ignore_merges == entry.ignore_merges)
       return entry.names.front();
   }
   return "";

@@ -53,11 +53,11 @@ void read_metaspace(const json& component, BpeDefinition& definition) {
   const bool prefix = find_field<bool>(component, "add_prefix_space", where).value_or(true);
   const auto scheme = find_field<std::string>(component, "prepend_scheme", where)
                           .value_or(prefix ? "always" : "never");
-  definition.rewrites.push_back({Rewrite::Kind::kReplace, " ", mark});
+  definition.piece_normalizers.push_back({Normalizer::Kind::kReplace, " ", mark});
   if (scheme == "always") {
-    definition.rewrites.push_back({Rewrite::Kind::kPrependUnlessThere, "", mark});
+    definition.piece_normalizers.push_back({Normalizer::Kind::kPrependUnlessThere, "", mark});
   } else if (scheme == "first") {
-    definition.rewrites.push_back({Rewrite::Kind::kPrependAtStart, "", mark});
+    definition.piece_normalizers.push_back({Normalizer::Kind::kPrependAtStart, "", mark});
   } else if (scheme != "never") {
     refuse(definition, "Metaspace prepend_scheme", scheme);
   }
@@ -70,7 +70,7 @@ void read_byte_level(const json& component, BpeDefinition& definition) {
   const std::string where = place(definition, "ByteLevel");
   if (find_field<bool>(component, "add_prefix_space", where).value_or(true)) {
     if (!definition.splits.empty()) refuse(definition, "after another", "add_prefix_space");
-    definition.rewrites.push_back({Rewrite::Kind::kPrependUnlessThere, "", " "});
+    definition.piece_normalizers.push_back({Normalizer::Kind::kPrependUnlessThere, "", " "});
   }
   if (find_field<bool>(component, "use_regex", where).value_or(true)) {
     definition.splits.push_back({kGpt2Words, Split::Matches::kIsolated, false});
@@ -118,14 +118,14 @@ void read_normalizer(const json& component, BpeDefinition& definition) {
       read_normalizer(part, definition);
     }
   } else if (type == "NFC") {
-    definition.normalizers.push_back({Rewrite::Kind::kNfc, "", ""});
+    definition.normalizers.push_back({Normalizer::Kind::kNfc, "", ""});
   } else if (type == "Prepend") {
     definition.normalizers.push_back(
-        {Rewrite::Kind::kPrepend, "", field<std::string>(component, "prepend", where)});
+        {Normalizer::Kind::kPrepend, "", field<std::string>(component, "prepend", where)});
   } else if (type == "Replace") {
     const auto pattern = component.find("pattern");
     SLICE_FORMAT_CHECK(pattern != component.end(), "{}: 'pattern' is missing", where);
-    definition.normalizers.push_back({Rewrite::Kind::kReplace,
+    definition.normalizers.push_back({Normalizer::Kind::kReplace,
                                       field<std::string>(*pattern, "String", where),
                                       field<std::string>(component, "content", where)});
   } else {

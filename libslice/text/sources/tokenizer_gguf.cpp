@@ -83,7 +83,7 @@ void read_llama(const GgufFile& file, BpeDefinition& definition) {
   }
   define_pieces(std::move(pieces), definition);
   definition.strip_leading_space = file.get<bool>("tokenizer.ggml.add_space_prefix", true);
-  using Kind = Rewrite::Kind;
+  using Kind = Normalizer::Kind;
   if (definition.strip_leading_space) {
     definition.normalizers.push_back({Kind::kPrepend, "", kSpaceMark});
   }

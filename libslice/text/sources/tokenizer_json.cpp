@@ -87,7 +87,7 @@ BpeDefinition read_tokenizer_json(const TokenizerTexts& texts) {
   read_model(member(root, "model"), definition);
   read_normalizer(member(root, "normalizer"), definition);
   for (AddedToken& token : definition.added) {
-    if (token.normalized) token.content = rewritten(token.content, definition.normalizers, true);
+    if (token.normalized) token.content = normalized(token.content, definition.normalizers, true);
   }
   read_pre_tokenizer(member(root, "pre_tokenizer"), definition);
   read_decoder(member(root, "decoder"), definition);

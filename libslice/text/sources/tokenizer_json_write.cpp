@@ -84,9 +84,9 @@ Json replace_json(const char* from, const char* to) {
 
 Json normalizer_json(const BpeDefinition& definition) {
   Json parts = Json::array();
-  for (const Rewrite& rewrite : definition.normalizers) {
-    if (rewrite.kind == Rewrite::Kind::kNfc) parts.push_back({{"type", "NFC"}});
-    if (rewrite.kind == Rewrite::Kind::kPrepend) {
+  for (const Normalizer& normalizer : definition.normalizers) {
+    if (normalizer.kind == Normalizer::Kind::kNfc) parts.push_back({{"type", "NFC"}});
+    if (normalizer.kind == Normalizer::Kind::kPrepend) {
       parts.push_back({{"type", "Prepend"}, {"prepend", kSpaceMark}});
     }
   }

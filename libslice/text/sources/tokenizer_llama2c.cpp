@@ -91,7 +91,7 @@ BpeDefinition read_llama2c_tokenizer(const std::filesystem::path& path, int64_t 
   }
   definition.alphabet = BpeDefinition::Alphabet::kCharacters;
   definition.space_mark = " ";
-  definition.normalizers.push_back({Rewrite::Kind::kPrepend, "", " "});
+  definition.normalizers.push_back({Normalizer::Kind::kPrepend, "", " "});
   std::vector<bool> ordinary;
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
     ordinary.push_back(is_ordinary(definition.tokens[id], static_cast<int64_t>(id)));

@@ -117,7 +117,7 @@ BpeDefinition read_sentencepiece_tokenizer(const TokenizerTexts& texts) {
   definition.byte_fallback = model.byte_fallback;
   // SentencePiece looks for these in the normalised text.
   for (AddedToken& token : definition.added) token.normalized = !token.special;
-  using Kind = Rewrite::Kind;
+  using Kind = Normalizer::Kind;
   if (model.removes_spaces) definition.normalizers.push_back({Kind::kSqueeze, " ", ""});
   if (model.adds_space) definition.normalizers.push_back({Kind::kPrepend, "", kSpaceMark});
   definition.normalizers.push_back({Kind::kReplace, " ", kSpaceMark});

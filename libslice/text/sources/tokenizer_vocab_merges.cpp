@@ -77,7 +77,7 @@ BpeDefinition read_vocab_merges_tokenizer(const TokenizerTexts& texts) {
                      config_name, kind);
   add_pre_tokenizer(pre_tokenizer, definition);
   if (find_field<bool>(config, "add_prefix_space", config_name).value_or(false)) {
-    definition.rewrites.push_back({Rewrite::Kind::kPrependUnlessThere, "", " "});
+    definition.piece_normalizers.push_back({Normalizer::Kind::kPrependUnlessThere, "", " "});
   }
   const auto ids = read_vocabulary(parse_json(texts.vocabulary, definition.source),
                                    definition.source, definition);
