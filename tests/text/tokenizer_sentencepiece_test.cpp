@@ -181,6 +181,15 @@ TEST_CASE("a malformed or unsupported tokenizer.model is refused", "[tokenizer]"
   refused_bytes(good + std::string(11, '\xFF'), "more than 10 bytes");
   refused_bytes(good + "\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", "truncated");
   refused_bytes(good + PiecesFile::text(1, PiecesFile::number(2, 1)), "'score'");
+  refused_bytes(good + "\x80", "truncated");                           // within a key
+  refused_bytes(good + "\x48\xFF\xFF", "truncated");                   // within a number
+  refused_bytes(good + "\x4A\x80", "truncated");                       // within a length
+  refused_bytes(good + std::string("\x4D\0\0\0", 4), "truncated");     // within 32 bits
+  refused_bytes(good + std::string("\x49\0\0\0\0", 5), "truncated");  // within 64 bits
+  refused_bytes(good + "\x0A\x03\x0A\x05xyzabc", "pieces[274]: truncated");
+  const uint64_t beyond = uint64_t{1} << 32;  // 32 bits of it would be a good field
+  refused_bytes(good + "\x4A" + PiecesFile::varint(beyond + 1) + "x", "length of 4294967297");
+  refused_bytes(good + PiecesFile::varint(beyond + 0x4A) + "\x01x", "field key of 4294967370");
   refused([](auto& f) { f.trainer = ""; }, "UNIGRAM");
   refused([](auto& f) { f.trainer = PiecesFile::number(kModelType, 3); }, "WORD");
   refused([](auto& f) { f.trainer = PiecesFile::number(kModelType, 77); }, "77");

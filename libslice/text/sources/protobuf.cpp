@@ -1,42 +1,63 @@
 #include "libslice/text/sources/protobuf.h"
 
 #include <bit>
-#include <cstring>
+#include <limits>
+#include <protozero/exception.hpp>
+#include <protozero/pbf_reader.hpp>
+#include <protozero/varint.hpp>
 
 #include "libslice/base/detail/check.h"
 
 namespace slice::detail {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "floats are copied as they stand");
+using Wire = protozero::pbf_wire_type;
 
-constexpr uint64_t kVarint = 0, kFixed64 = 1, kText = 2, kFixed32 = 5;
+constexpr auto kVarint = static_cast<uint32_t>(Wire::varint);
+constexpr auto kText = static_cast<uint32_t>(Wire::length_delimited);
+constexpr auto kFixed32 = static_cast<uint32_t>(Wire::fixed32);
+
+// protozero cuts keys and lengths to 32 bits without a word, so a length of 2³² + 1 would pass for 1.
+void check_32_bits(const protozero::pbf_reader& rest, const char* what, const std::string& where) {
+  const char* begin = rest.data().data();
+  const uint64_t value = protozero::decode_varint(&begin, begin + rest.length());
+  SLICE_FORMAT_CHECK(value <= std::numeric_limits<uint32_t>::max(),
+                     "{}: truncated or malformed: a {} of {}", where, what, value);
+}
 
 }  // namespace
 
 bool ProtobufReader::next() {
   if (rest_.empty()) return false;
-  const uint64_t key = read_varint();
-  field_ = key >> 3;
-  wire_type_ = key & 7;
-  SLICE_FORMAT_CHECK(field_ > 0, "{}: malformed: a field with number 0", where_);
-  switch (wire_type_) {
-    case kVarint:
-      number_ = read_varint();
-      break;
-    case kFixed64:
-      text_ = take(8);
-      break;
-    case kText:
-      text_ = take(read_varint());
-      break;
-    case kFixed32:
-      text_ = take(4);
-      break;
-    default:
-      throw FormatError(
-          fmt::format("{}: malformed: field {} has wire type {}", where_, field_, wire_type_));
+  protozero::pbf_reader rest(rest_.data(), rest_.size());
+  try {
+    check_32_bits(rest, "field key", where_);
+    rest.next();
+    field_ = rest.tag();
+    wire_type_ = static_cast<uint32_t>(rest.wire_type());
+    if (wire_type_ == kVarint) {
+      number_ = rest.get_uint64();
+    } else if (wire_type_ == kFixed32) {
+      number_ = rest.get_fixed32();
+    } else if (wire_type_ == kText) {
+      check_32_bits(rest, "length", where_);
+      const protozero::data_view text = rest.get_view();
+      text_ = {text.data(), text.size()};
+    } else {
+      rest.skip();
+    }
+  } catch (const protozero::invalid_tag_exception&) {
+    throw FormatError(fmt::format("{}: malformed: a field with number {}", where_, rest.tag()));
+  } catch (const protozero::unknown_pbf_wire_type_exception&) {
+    throw FormatError(fmt::format("{}: malformed: field {} has wire type {}", where_, rest.tag(),
+                                  static_cast<uint32_t>(rest.wire_type())));
+  } catch (const protozero::varint_too_long_exception&) {
+    throw FormatError(fmt::format("{}: malformed: a number of more than 10 bytes", where_));
+  } catch (const protozero::exception&) {
+    throw FormatError(fmt::format("{}: truncated: want a whole field, {} bytes are left", where_,
+                                  rest_.size()));
   }
+  rest_.remove_prefix(rest_.size() - rest.length());
   return true;
 }
 
@@ -47,9 +68,7 @@ int64_t ProtobufReader::integer(const char* name) const {
 
 float ProtobufReader::real(const char* name) const {
   want(kFixed32, name);
-  float value;
-  std::memcpy(&value, text_.data(), sizeof(value));
-  return value;
+  return std::bit_cast<float>(static_cast<uint32_t>(number_));
 }
 
 std::string_view ProtobufReader::text(const char* name) const {
@@ -57,25 +76,7 @@ std::string_view ProtobufReader::text(const char* name) const {
   return text_;
 }
 
-uint64_t ProtobufReader::read_varint() {
-  uint64_t value = 0;
-  for (int shift = 0; shift < 64; shift += 7) {
-    const auto byte = static_cast<uint8_t>(take(1)[0]);
-    value |= uint64_t{byte & 0x7Fu} << shift;
-    if (byte < 0x80) return value;
-  }
-  throw FormatError(fmt::format("{}: malformed: a number of more than 10 bytes", where_));
-}
-
-std::string_view ProtobufReader::take(uint64_t size) {
-  SLICE_FORMAT_CHECK(size <= rest_.size(), "{}: truncated: want {} more bytes, {} are left", where_,
-                     size, rest_.size());
-  const std::string_view bytes = rest_.substr(0, size);
-  rest_.remove_prefix(size);
-  return bytes;
-}
-
-void ProtobufReader::want(uint64_t wire_type, const char* name) const {
+void ProtobufReader::want(uint32_t wire_type, const char* name) const {
   SLICE_FORMAT_CHECK(wire_type_ == wire_type, "{}: '{}': want wire type {}, got {}", where_, name,
                      wire_type, wire_type_);
 }

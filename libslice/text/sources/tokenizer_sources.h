@@ -17,8 +17,8 @@ namespace slice::detail {
 /// @throws FormatError  a tokenizer.ggml.model or .pre that is not known, or malformed metadata.
 BpeDefinition read_gguf_tokenizer(const GgufFile& file);
 
-/// A SentencePiece model of type BPE (tokenizer.model): the ids are those of SentencePiece. Read by
-/// ourselves, since libsentencepiece exports a protobuf whose symbols are LibTorch's as well.
+/// A SentencePiece model of type BPE (tokenizer.model): the ids are those of SentencePiece. Read
+/// with protozero, since libsentencepiece exports a protobuf whose symbols are LibTorch's as well.
 /// @throws FormatError  malformed, another type (UNIGRAM), a normalisation that changes letters, or
 /// another option that is not supported (named).
 BpeDefinition read_sentencepiece_tokenizer(const TokenizerTexts& texts);
