@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch", options.fit_batch, "sequences");
   return cli::run(app, argc, argv, [&] {
     const at::NoGradGuard no_grad;
-    const at::Device device = slice::choose_device("cuda");
+    const at::Device device = slice::choose_device(at::kCUDA);
     options.fit_bytes = static_cast<int64_t>(gib * 0x1p30);
     const slice::ModelConfig dense = slice::read_config(config_path);
     const slice::ModelConfig config = fitting_config(dense, options);

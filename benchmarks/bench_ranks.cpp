@@ -155,9 +155,9 @@ void measure(const std::string& model, const std::string& form, const ProcessGro
 int main(int argc, char** argv) try {
   if (!bench::has_gpu()) throw std::runtime_error("no CUDA device");
   std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);  // line by line into a file too
-  std::string device_name = "cuda";
-  const ProcessGroup group = cli::join_group(device_name);
-  const at::Device device = choose_device(device_name);
+  std::optional<at::Device> wanted_device = at::kCUDA;
+  const ProcessGroup group = cli::join_group(wanted_device);
+  const at::Device device = choose_device(wanted_device);
   const c10::cuda::CUDAGuard guard(device);
   const std::string csv = argc > 1 ? argv[1] : "ranks.csv";
   std::vector<std::string> wanted(argv + std::min(argc, 2), argv + argc);

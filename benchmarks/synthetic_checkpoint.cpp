@@ -46,7 +46,8 @@ Tensor random_parameter(const std::string& name, at::IntArrayRef shape, at::Devi
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string config_path, out, dtype = "fp16", device_name = "auto";
+  std::string config_path, out, dtype = "fp16";
+  std::optional<at::Device> wanted_device;
   int64_t layers = 0;
   uint64_t seed = 0;
   CLI::App app("Writes a checkpoint of random weights.", "synthetic_checkpoint");
@@ -56,14 +57,14 @@ int main(int argc, char** argv) {
   app.add_option("--dtype", dtype, "fp16, bf16 or fp32")
       ->check(CLI::IsMember({"fp16", "bf16", "fp32"}));
   app.add_option("--seed", seed, "of the random numbers");
-  cli::add_device_option(app, device_name);
+  cli::add_device_option(app, wanted_device);
   return cli::run(app, argc, argv, [&] {
     slice::ModelConfig config = slice::read_config(config_path);
     if (layers > 0) config.layers = layers;
     config.bos_token.reset();  // bytes have none
     config.eos_tokens.clear();
     slice::check_config(config, config_path);
-    const at::Device device = slice::choose_device(device_name);
+    const at::Device device = slice::choose_device(wanted_device);
     const at::ScalarType stored = *cli::dtype_option(dtype);
     at::manual_seed(seed);
 

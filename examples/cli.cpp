@@ -128,16 +128,17 @@ void add_window_options(CLI::App& app, slice::WindowOptions& options,
       ->default_str("auto");
 }
 
-void add_device_option(CLI::App& app, std::string& device) {
-  const auto well_formed = [](const std::string& name) {
-    const bool number = name.size() > 5 && name.find_first_not_of("0123456789", 5) == name.npos;
-    const bool known = name == "auto" || name == "cpu" || name == "cuda" ||
-                       (name.substr(0, 5) == "cuda:" && number);
-    return known ? std::string() : "want auto, cpu, cuda or cuda:0 …, got " + name;
+void add_device_option(CLI::App& app, std::optional<at::Device>& device) {
+  const auto parse = [&device](const std::string& name) {
+    try {
+      device = slice::parse_device(name);
+    } catch (const slice::DeviceError& error) {
+      throw CLI::ValidationError("--device", error.what());
+    }
   };
-  app.add_option("--device", device, "auto (a GPU where there is one), cpu, cuda, cuda:1 …")
-      ->check(CLI::Validator(well_formed, ""))
-      ->capture_default_str();
+  app.add_option_function<std::string>("--device", parse,
+                                       "auto (a GPU where there is one), cpu, cuda, cuda:1 …")
+      ->default_str("auto");
 }
 
 void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help) {
@@ -146,16 +147,17 @@ void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help
       ->capture_default_str();
 }
 
-slice::Model load(const std::string& path, const std::string& device, const std::string& dtype) {
+slice::Model load(const std::string& path, std::optional<at::Device> device,
+                  const std::string& dtype) {
   return slice::load_model(path,
                            {.device = slice::choose_device(device), .dtype = dtype_option(dtype)});
 }
 
-slice::ProcessGroup join_group(std::string& device) {
+slice::ProcessGroup join_group(std::optional<at::Device>& device) {
   const auto meeting = slice::rendezvous_from_environment();
   if (!meeting || meeting->size == 1) return {};
-  if (device == "cuda" || (device == "auto" && slice::choose_device(device).is_cuda()))
-    device = "cuda:" + std::to_string(meeting->local_rank);
+  if (slice::choose_device(device).is_cuda() && !(device && device->has_index()))
+    device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(meeting->local_rank));
   return slice::ProcessGroup(*meeting, slice::choose_device(device));
 }
 

@@ -34,18 +34,19 @@ slice::OnProgress progress(bool quiet);
 void add_window_options(CLI::App& app, slice::WindowOptions& options,
                         const std::string& count_name);
 
-/// --device: the name for slice::choose_device.
-void add_device_option(CLI::App& app, std::string& device);
+/// --device, for slice::choose_device; nothing for "auto".
+void add_device_option(CLI::App& app, std::optional<at::Device>& device);
 
-/// The processes that torchrun, or whoever sets its variables, started together with this one. An
-/// `auto` or `cuda` device becomes this process's own GPU.
-slice::ProcessGroup join_group(std::string& device);
+/// The processes that torchrun, or whoever sets its variables, started together with this one. A
+/// GPU without an index becomes this process's own, and so does "auto" where there are GPUs.
+slice::ProcessGroup join_group(std::optional<at::Device>& device);
 
 /// --dtype of programs that only read a model: what its weights are held in.
 void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help);
 
 /// The model of the command line, on its device and in its dtype.
-slice::Model load(const std::string& path, const std::string& device, const std::string& dtype);
+slice::Model load(const std::string& path, std::optional<at::Device> device,
+                  const std::string& dtype);
 
 /// --threads.
 void add_threads_option(CLI::App& app);

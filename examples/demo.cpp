@@ -105,7 +105,7 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
   slice::AtomicDirectory output(out / "sliced", /*replace=*/true);
   const slice::OnProgress on_progress = cli::progress(/*quiet=*/false);
   const slice::Model model =
-      slice::load_model(path, {.device = slice::choose_device("auto"), .dtype = at::kFloat});
+      slice::load_model(path, {.device = slice::choose_device(), .dtype = at::kFloat});
   // The last windows of the text are kept from calibration.
   const at::Tensor windows =
       slice::tokenize_text(model.tokenizer(), slice::read_text(text), {.context = kContext});

@@ -7,7 +7,8 @@
 #include "libslice/slice.h"
 
 int main(int argc, char** argv) {
-  std::string path, text, device = "auto", dtype = "keep";
+  std::string path, text, dtype = "keep";
+  std::optional<at::Device> device;
   slice::WindowOptions windows{.order = slice::WindowOrder::kFirst};
   bool json = false, quiet = false;
   CLI::App app("Measures a language model.", "evaluate");

@@ -27,7 +27,8 @@ std::vector<int64_t> asked(const slice::Tokenizer& tokenizer, const std::string&
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string path, prompt, device = "auto", dtype = "keep";
+  std::string path, prompt, dtype = "keep";
+  std::optional<at::Device> device;
   slice::GenerateOptions options;
   std::optional<std::string> system;
   bool quiet = false, chat = false;

@@ -135,9 +135,8 @@ int64_t parameters_of(const Transformer& model) {
   return count;
 }
 
-void show(const std::string& device_name, double fraction) {
+void show(at::Device device, double fraction) {
   const torch::NoGradGuard no_grad;
-  const at::Device device = slice::choose_device(device_name);
   const Tensor calibration = torch::randint(kVocabulary, {32, 128}, torch::kLong);
   const Tensor test = torch::randint(kVocabulary, {4, 128}, torch::kLong).to(device);
   std::printf("device %s, %ld layers of width %ld, float64\n", device.str().c_str(), kLayers,
@@ -163,12 +162,12 @@ void show(const std::string& device_name, double fraction) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string device = "auto";
+  std::optional<at::Device> device;
   double fraction = 0.25;
   CLI::App app("Slices a transformer made of plain torch::nn modules, in place.",
                "own_transformer");
   cli::add_device_option(app, device);
   app.add_option("--slice", fraction, "fraction of the hidden size to delete")
       ->capture_default_str();
-  return cli::run(app, argc, argv, [&] { show(device, fraction); });
+  return cli::run(app, argc, argv, [&] { show(slice::choose_device(device), fraction); });
 }

@@ -17,7 +17,8 @@
 namespace {
 
 struct Arguments {
-  std::string model, out, gguf, report, perplexity_text, dtype = "keep", device = "auto";
+  std::string model, out, gguf, report, perplexity_text, dtype = "keep";
+  std::optional<at::Device> device;
   std::vector<std::string> calibration;
   cli::SliceArguments slice;
   slice::WindowOptions windows{.samples = 128};

@@ -96,7 +96,7 @@ void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at
 }
 
 Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
-  const at::Device device = choose_device(options.device.str());
+  const at::Device device = choose_device(options.device);
   const auto checkpoint = open_checkpoint(path);
   const std::optional<at::ScalarType> stored = stored_dtype(*checkpoint);
   const at::ScalarType dtype =

@@ -32,8 +32,8 @@ GroupDecoder::GroupDecoder(const Checkpoint& checkpoint, const ProcessGroup& gro
                            const GroupDecoderOptions& options)
     : whole_(std::make_shared<DecoderImpl>(checkpoint.config())),
       group_(group),
-      held_(at::TensorOptions(choose_device(options.device.str()))
-                .dtype(held_dtype(checkpoint, options))) {
+      held_(
+          at::TensorOptions(choose_device(options.device)).dtype(held_dtype(checkpoint, options))) {
   check_entries(*whole_, checkpoint);
 }
 

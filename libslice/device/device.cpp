@@ -70,17 +70,23 @@ int64_t free_host_bytes() {
 
 }  // namespace
 
-at::Device choose_device(const std::string& name) {
-  if (name == "auto") return gpus() > 0 ? at::Device(at::kCUDA, 0) : at::Device(at::kCPU);
+std::optional<at::Device> parse_device(const std::string& name) {
+  if (name == "auto") return std::nullopt;
   if (name == "cpu") return at::kCPU;
-  const std::string prefix = "cuda:", digits = name.substr(0, 5) == prefix ? name.substr(5) : "0";
-  const bool number = !digits.empty() && digits.size() <= 2 &&
-                      digits.find_first_not_of("0123456789") == std::string::npos;
-  SLICE_CHECK_AS(DeviceError, (name == "cuda" || name.substr(0, 5) == prefix) && number,
-                 "device: want auto, cpu, cuda or cuda:0 …, got {}", name);
-  const at::Device device(at::kCUDA, static_cast<at::DeviceIndex>(std::stoi(digits)));
-  check_gpu(device);
-  return device;
+  if (name == "cuda") return at::kCUDA;
+  const std::string prefix = "cuda:", digits = name.starts_with(prefix) ? name.substr(5) : "";
+  SLICE_CHECK_AS(DeviceError,
+                 !digits.empty() && digits.size() <= 2 &&
+                     digits.find_first_not_of("0123456789") == std::string::npos,
+                 "want auto, cpu, cuda or cuda:0 … as a device, got {}", name);
+  return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(std::stoi(digits)));
+}
+
+at::Device choose_device(std::optional<at::Device> wanted) {
+  if (!wanted) wanted = gpus() > 0 ? at::kCUDA : at::kCPU;
+  if (wanted->is_cpu()) return at::kCPU;
+  check_gpu(*wanted);
+  return at::Device(at::kCUDA, std::max<at::DeviceIndex>(wanted->index(), 0));
 }
 
 DeviceMemory device_memory(at::Device device) {

@@ -3,14 +3,20 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace slice {
 
-/// The device a name stands for: "cpu", "cuda" (the first GPU), "cuda:1", or "auto": the first GPU
-/// where there is one, else the CPU.
-/// @throws DeviceError  another name, or a GPU that this process does not see.
-at::Device choose_device(const std::string& name);
+/// The device of a name: "cpu", "cuda" (any GPU: a device without an index), "cuda:1"; nothing for
+/// "auto". Asks no driver.
+/// @throws DeviceError  another name
+std::optional<at::Device> parse_device(const std::string& name);
+
+/// The device to compute on, a GPU with its index: `wanted`, or the first GPU where that has no
+/// index; without `wanted` the first GPU where there is one, else the CPU.
+/// @throws DeviceError  neither the CPU nor a GPU that this process sees
+at::Device choose_device(std::optional<at::Device> wanted = std::nullopt);
 
 /// Memory of a device in bytes.
 struct DeviceMemory {
@@ -18,7 +24,7 @@ struct DeviceMemory {
   int64_t total = 0;  ///< of the card
 };
 
-/// @throws DeviceError  not a GPU, or one that this process does not see.
+/// @throws DeviceError  not a GPU, or one that this process does not see
 DeviceMemory device_memory(at::Device device);
 
 /// What a process could still get, in bytes: on the device that computes, and of the host beside
@@ -28,7 +34,7 @@ struct FreeMemory {
   int64_t device = 0, host = 0;
 };
 
-/// @throws DeviceError  a GPU that this process does not see.
+/// @throws DeviceError  a GPU that this process does not see
 FreeMemory free_memory(at::Device device);
 
 /// Most memory that LibTorch's allocator ever held on a device, in bytes; 0 on the CPU. What the

@@ -77,7 +77,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   SLICE_CHECK(!refit || pass.journal.empty(), "journal: slicegpt goes on after a kill, refit not");
   SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
   Signal::check_tokens(tokens);
-  const at::Device device = choose_device(pass.device.str());
+  const at::Device device = choose_device(pass.device);
   const std::optional<at::ScalarType> stored = stored_dtype(checkpoint);
   SLICE_FORMAT_CHECK(stored || (pass.written && (device.is_cpu() || pass.dtype)),
                      "{}: a quantised file does not say what to hold and write its weights as: "

@@ -12,25 +12,36 @@ namespace {
 
 using namespace tests;
 
-TEST_CASE("names of devices are understood, and auto takes a GPU where there is one") {
-  CHECK(choose_device("cpu") == at::Device(at::kCPU));
-  const at::Device automatic = choose_device("auto");
-  if (at::hasCUDA() && at::getNumGPUs() > 0) {
-    CHECK(automatic == at::Device(at::kCUDA, 0));
-    CHECK(choose_device("cuda") == automatic);
-    CHECK(choose_device("cuda:0") == automatic);
-  } else {
-    CHECK(automatic == at::Device(at::kCPU));
-    CHECK_THROWS_NAMING(choose_device("cuda"), DeviceError, "this process sees 0 GPUs");
+TEST_CASE("names of devices are understood") {
+  CHECK(parse_device("auto") == std::nullopt);
+  CHECK(parse_device("cpu") == at::Device(at::kCPU));
+  CHECK(parse_device("cuda") == at::Device(at::kCUDA));
+  CHECK(parse_device("cuda:0") == at::Device(at::kCUDA, 0));
+  CHECK(parse_device("cuda:12") == at::Device(at::kCUDA, 12));
+  for (const char* name : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:100000000000", "cuda0",
+                           "CPU", "cuda:0 ", "meta"}) {
+    CHECK_THROWS_NAMING(parse_device(name), DeviceError, "want auto, cpu, cuda");
   }
 }
 
-TEST_CASE("names that are no device of this machine are refused") {
-  CHECK_THROWS_NAMING(choose_device("cuda:99"), DeviceError, "cuda:99: no such device");
-  for (const char* name : {"", "gpu", "cuda:", "cuda:x", "cuda:-1", "cuda:100000000000", "cuda0",
-                           "CPU", "cuda:0 ", "meta"}) {
-    CHECK_THROWS_NAMING(choose_device(name), DeviceError, "want auto, cpu, cuda");
+TEST_CASE("a GPU is chosen with its index, and unasked where there is one") {
+  CHECK(choose_device(at::kCPU) == at::Device(at::kCPU));
+  CHECK(choose_device(at::Device(at::kCPU, 0)) == at::Device(at::kCPU));
+  if (at::hasCUDA() && at::getNumGPUs() > 0) {
+    const at::Device first(at::kCUDA, 0);
+    CHECK(choose_device() == first);
+    CHECK(choose_device(at::kCUDA) == first);
+    CHECK(choose_device(first) == first);
+  } else {
+    CHECK(choose_device() == at::Device(at::kCPU));
+    CHECK_THROWS_NAMING(choose_device(at::kCUDA), DeviceError, "this process sees 0 GPUs");
   }
+}
+
+TEST_CASE("a device that is not of this machine is refused") {
+  CHECK_THROWS_NAMING(choose_device(at::Device(at::kCUDA, 99)), DeviceError,
+                      "cuda:99: no such device");
+  CHECK_THROWS_NAMING(choose_device(at::kMeta), DeviceError, "meta: no such device");
 }
 
 TEST_CASE("memory of a device is asked of GPUs only") {
@@ -48,7 +59,7 @@ TEST_CASE("what is free on the CPU is the host's, and stands beside nothing") {
 }
 
 TEST_CASE("memory of a device follows what is allocated there", "[cuda]") {
-  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  if (choose_device().is_cpu()) SKIP("no CUDA device");
   const at::Device device(at::kCUDA, 0);
   const DeviceMemory before = device_memory(device);
   CHECK(before.free > 0);

@@ -206,7 +206,7 @@ TEST_CASE("covariances of ranks are one rank's, the same bits on all") {
 
 TEST_CASE("a rank of its own on a GPU adds and copies through NCCL", "[cuda]") {
   if (!at::hasCUDA()) SKIP("no GPU");
-  const at::Device device = choose_device("cuda");
+  const at::Device device = choose_device(at::kCUDA);
   const ProcessGroup group({.port = free_port()}, device);
   Tensor t = at::arange(1000, at::TensorOptions(device).dtype(at::kDouble));
   group.sum_inplace(t);

@@ -292,7 +292,7 @@ TEST_CASE("what the refit cannot do is refused before anything changes") {
 }
 
 TEST_CASE("a GPU refits as the CPU does", "[cuda]") {
-  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  if (choose_device().is_cpu()) SKIP("no CUDA device");
   const at::NoGradGuard no_grad;
   for (const ModelConfig& config : all_configs()) {
     for (const ShortcutForm form : {ShortcutForm::kNone, ShortcutForm::kDiagonal}) {
@@ -319,7 +319,7 @@ TEST_CASE("a GPU refits as the CPU does", "[cuda]") {
 }
 
 TEST_CASE("gradients on a GPU: the same bits for the same seed", "[cuda]") {
-  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  if (choose_device().is_cpu()) SKIP("no CUDA device");
   const ModelConfig config = tiny_config();
   Model model = random_model(config, 1, at::kHalf);
   model.decoder().to(at::Device("cuda"));

@@ -241,7 +241,7 @@ TEST_CASE("a device that runs out of memory gets smaller chunks, and the result 
 }
 
 TEST_CASE("a GPU slices as the CPU does, and twice to the same bits", "[cuda]") {
-  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  if (choose_device().is_cpu()) SKIP("no CUDA device");
   for (const ModelConfig& config : tiny_configs()) {
     INFO(tests::describe(config));
     const Tensor calibration = random_tokens(config, 9, 20, 3),
@@ -273,7 +273,7 @@ TEST_CASE("a GPU slices as the CPU does, and twice to the same bits", "[cuda]") 
 }
 
 TEST_CASE("on a GPU k = D is the identity", "[cuda]") {
-  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  if (choose_device().is_cpu()) SKIP("no CUDA device");
   for (const ModelConfig& config : tiny_configs()) {
     INFO(tests::describe(config));
     Model model = random_model(config);
