@@ -166,28 +166,16 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
 
 constexpr char kGoesOn[] = " (the same command with --resume goes on)";
 
-/// The windows of all calibration texts, each with its share of the samples.
+/// The windows of all calibration texts; says which texts were short.
 at::Tensor calibration_windows(const Arguments& a, const slice::Tokenizer& tokenizer) {
-  const auto texts = static_cast<int64_t>(a.calibration.size());
-  std::vector<at::Tensor> windows;
-  for (int64_t i = 0; i < texts; ++i) {
-    slice::WindowOptions share = a.windows;
-    share.samples = *a.windows.samples / texts + (i < *a.windows.samples % texts ? 1 : 0);
-    if (*share.samples == 0 && i > 0) continue;  // the first says what is wrong with none at all
-    windows.push_back(slice::tokenize_text(tokenizer, slice::read_text(a.calibration[i]), share));
-    if (!a.quiet && windows.back().size(0) < *share.samples) {
-      std::fprintf(
-          stderr, "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
-          a.calibration[i].c_str(), windows.back().size(0), a.windows.context, *share.samples);
-    }
+  const slice::MixedWindows mixed = slice::mix_windows(tokenizer, a.calibration, a.windows);
+  for (size_t i = 0; i < a.calibration.size() && !a.quiet; ++i) {
+    if (mixed.found[i] == mixed.wanted[i]) continue;
+    std::fprintf(stderr,
+                 "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
+                 a.calibration[i].c_str(), mixed.found[i], a.windows.context, mixed.wanted[i]);
   }
-  // In turn, so that whatever part of the windows is looked at holds some of every text.
-  std::vector<at::Tensor> mixed;
-  for (int64_t row = 0; row < *a.windows.samples; ++row) {
-    for (const at::Tensor& text : windows)
-      if (row < text.size(0)) mixed.push_back(text.slice(0, row, row + 1));
-  }
-  return at::cat(mixed);  // (N, T)
+  return mixed.tokens;  // (N, T)
 }
 
 /// Refuses a GGUF file that could not be written before the work begins, where that is known: a

@@ -17,6 +17,11 @@ namespace {
 
 constexpr char kBetweenRecords[] = "\n\n";
 
+void check_samples(const WindowOptions& options) {
+  SLICE_ARGUMENT_CHECK(!options.samples || *options.samples >= 1, "samples {}: want at least 1",
+                       options.samples.value_or(0));
+}
+
 std::string read_bytes(const std::string& path) {
   if (path == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
   return detail::read_text_file(path, std::numeric_limits<size_t>::max());
@@ -76,8 +81,7 @@ at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,
                          const WindowOptions& options) {
   const int64_t context = options.context;
   SLICE_ARGUMENT_CHECK(context >= 2, "context {}: want at least 2 tokens", context);
-  SLICE_ARGUMENT_CHECK(!options.samples || *options.samples >= 1, "samples {}: want at least 1",
-                       options.samples.value_or(0));
+  check_samples(options);
   std::vector<int64_t> tokens = tokenizer.encode(text);
   if (options.bos.value_or(tokenizer.adds_bos())) {
     const auto bos = tokenizer.bos_token();
@@ -93,8 +97,7 @@ at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,
 }
 
 at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& options) {
-  SLICE_ARGUMENT_CHECK(!options.samples || *options.samples >= 1, "samples {}: want at least 1",
-                       options.samples.value_or(0));
+  check_samples(options);
   const int64_t available = windows.size(0);
   const int64_t count = std::min(options.samples.value_or(available), available);
   if (count == available || options.order == WindowOrder::kFirst) return windows.slice(0, 0, count);
@@ -103,6 +106,31 @@ at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& option
     chosen.mutable_data_ptr<int64_t>()[i] = i * available / count;
   }
   return windows.index_select(0, chosen.to(windows.device()));  // (count, T)
+}
+
+MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string> paths,
+                         const WindowOptions& options) {
+  SLICE_ARGUMENT_CHECK(!paths.empty(), "calibration: want at least one text");
+  check_samples(options);
+  const auto texts = std::ssize(paths);
+  MixedWindows mixed;
+  std::vector<at::Tensor> windows;  // of each text (n, T)
+  for (int64_t i = 0; i < texts; ++i) {
+    WindowOptions share = options;
+    if (options.samples)
+      share.samples = *options.samples / texts + (i < *options.samples % texts ? 1 : 0);
+    windows.push_back(share.samples == 0 ? at::empty({0, options.context}, at::kLong)
+                                         : tokenize_text(tokenizer, read_text(paths[i]), share));
+    mixed.found.push_back(windows.back().size(0));
+    mixed.wanted.push_back(share.samples.value_or(mixed.found.back()));
+  }
+  std::vector<at::Tensor> turns;
+  for (int64_t row = 0; row < *std::ranges::max_element(mixed.found); ++row) {
+    for (const at::Tensor& text : windows)
+      if (row < text.size(0)) turns.push_back(text.slice(0, row, row + 1));
+  }
+  mixed.tokens = at::cat(turns);  // (N, T)
+  return mixed;
 }
 
 }  // namespace slice

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,5 +46,23 @@ at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,
 /// order.
 /// @return  (n, T). @throws ArgumentError  samples < 1.
 at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& options);
+
+/// Windows of several texts, one of each in turn.
+struct MixedWindows {
+  at::Tensor tokens;            ///< (N, T) int64, CPU
+  std::vector<int64_t> wanted;  ///< windows asked of each text; 0: it was not read
+  std::vector<int64_t> found;   ///< windows it gave, fewer where it is short
+};
+
+/// Windows of several texts for one calibration. Every text gives the same share of the samples
+/// (the first ones one more where the division leaves a rest), and their windows take turns, so
+/// that any part of the rows holds some of every text.
+///
+/// @param paths    what read_text reads, one text after the other
+/// @param options  for each text; `samples` counts the windows of all
+/// @throws ArgumentError  no path; as tokenize_text
+/// @throws FormatError    as read_text and tokenize_text
+MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string> paths,
+                         const WindowOptions& options = {});
 
 }  // namespace slice

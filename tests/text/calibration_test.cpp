@@ -49,6 +49,9 @@ std::vector<int64_t> first_tokens(const at::Tensor& windows) {
   return result;
 }
 
+// A text of `windows` windows of 10 whose tokens are all `letter`.
+std::string text_of(char letter, int windows) { return std::string(10 * windows, letter); }
+
 TEST_CASE("windows follow each other and the rest is dropped", "[calibration]") {
   const at::Tensor windows = tokenize_text(ByteTokenizer(), counting(25), {.context = 10});
   REQUIRE(windows.sizes() == at::IntArrayRef({2, 10}));
@@ -89,6 +92,54 @@ TEST_CASE("windows that cannot be cut are refused", "[calibration]") {
   CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 1}), ArgumentError);
   CHECK_THROWS_AS(tokenize_text(tokenizer, counting(9), {.context = 3, .samples = 0}),
                   ArgumentError);
+}
+
+TEST_CASE("windows of several texts take turns, each with its share", "[calibration]") {
+  const TemporaryDirectory directory;
+  const auto write = [&](const char* name, char letter, int windows) {
+    return directory.write(name, text_of(letter, windows)).string();
+  };
+  const std::vector<std::string> paths = {write("a", 'a', 9), write("b", 'b', 1),
+                                          write("c", 'c', 3)};
+  const auto mix = [&](std::span<const std::string> texts, std::optional<int64_t> samples) {
+    return mix_windows(ByteTokenizer(), texts, {.context = 10, .samples = samples});
+  };
+  const auto order = [](const MixedWindows& mixed) {
+    std::string letters;
+    for (const int64_t token : first_tokens(mixed.tokens)) letters += static_cast<char>(token);
+    return letters;
+  };
+  using Counts = std::vector<int64_t>;
+  const MixedWindows mixed = mix(paths, 8);
+  CHECK(mixed.tokens.sizes() == at::IntArrayRef({6, 10}));
+  CHECK(mixed.tokens.scalar_type() == at::kLong);
+  CHECK(order(mixed) == "abcaca");
+  CHECK(mixed.wanted == Counts{3, 3, 2});
+  CHECK(mixed.found == Counts{3, 1, 2});
+  const MixedWindows all = mix(paths, {});
+  CHECK(order(all) == "abcacacaaaaaa");
+  CHECK(all.wanted == Counts{9, 1, 3});
+  CHECK(all.found == all.wanted);
+  const std::vector<std::string> unread = {paths[0], paths[2], "not there"};
+  CHECK(order(mix(unread, 2)) == "ac");
+  CHECK(mix(unread, 2).wanted == Counts{1, 1, 0});
+  CHECK(order(mix({paths.data(), 1}, 5)) == "aaaaa");
+  CHECK_THROWS_AS(mix(unread, 3), FormatError);
+  CHECK_THROWS_AS(mix(paths, 0), ArgumentError);
+  CHECK_THROWS_AS(mix({}, 8), ArgumentError);
+}
+
+TEST_CASE("the rows of one of several texts are those that it gives alone", "[calibration]") {
+  const TemporaryDirectory directory;
+  const std::vector<std::string> paths = {directory.write("a", counting(127)).string(),
+                                          directory.write("b", text_of('b', 5)).string()};
+  const WindowOptions share{.context = 10, .samples = 3};
+  const at::Tensor mixed =
+      mix_windows(ByteTokenizer(), paths, {.context = 10, .samples = 6}).tokens;
+  for (int64_t i = 0; i < 2; ++i) {
+    const at::Tensor alone = tokenize_text(ByteTokenizer(), read_text(paths[i]), share);
+    CHECK(mixed.slice(0, i, 6, 2).equal(alone));
+  }
 }
 
 TEST_CASE("text comes from plain files, JSON lines and Alpaca records", "[calibration]") {
