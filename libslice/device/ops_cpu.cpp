@@ -1,4 +1,7 @@
+#include "libslice/device/ops.h"
+
 #include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
 
 #include <algorithm>
 
@@ -6,7 +9,6 @@
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/detail/ops_cuda.h"
-#include "libslice/device/ops.h"
 
 namespace slice::ops {
 namespace {
@@ -33,7 +35,7 @@ Tensor rms_norm(const Tensor& x, int64_t D, double eps) {
   SLICE_CHECK_AS(DtypeError, at::isFloatingType(x.scalar_type()),
                  "rms_norm: want floating point, got {}", describe(x));
   if (x.is_cuda() && !x.requires_grad()) return on_device::rms_norm(x, D, eps);
-  const Tensor wide = x.to(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
+  const Tensor wide = x.to(at::toOpMathType(x.scalar_type()));
   const Tensor mean_square = wide.square().sum(-1, /*keepdim=*/true) / static_cast<double>(D);
   return (wide * (mean_square + eps).rsqrt()).to(x.scalar_type());
 }

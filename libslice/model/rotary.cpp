@@ -1,6 +1,7 @@
 #include "libslice/model/rotary.h"
 
 #include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
 
 #include <cmath>
 #include <numbers>
@@ -41,7 +42,7 @@ Rotary::Rotary(int64_t rotary_size, double theta, const std::optional<RopeScalin
 Tensor Rotary::apply(const Tensor& x, int64_t first) const {
   SLICE_CHECK(x.dim() == 4 && x.size(3) >= rotary_size_, "rotary: want (B, T, h, {}), got {}",
               rotary_size_, detail::describe(x));
-  const auto wide = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  const auto wide = at::toOpMathType(x.scalar_type());
   const auto options = at::TensorOptions().dtype(at::kDouble).device(x.device());
   const Tensor position = at::arange(first, first + x.size(1), options);  // (T)
   const Tensor frequency =
