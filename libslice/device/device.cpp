@@ -22,7 +22,7 @@ void check_gpu(at::Device device) {
                  "{}: no such device: this process sees {} GPUs", device.str(), gpus());
 }
 
-/// The number behind a word, or the first one, of a file of the kernel's.
+/// The number after a word in a file of the kernel, or its first number.
 std::optional<int64_t> number_in(const std::string& path, const std::string& word = "") {
   std::ifstream file(path);
   for (std::string text; word.empty() || file >> text;) {
@@ -34,14 +34,14 @@ std::optional<int64_t> number_in(const std::string& path, const std::string& wor
   return std::nullopt;
 }
 
-/// What a limit leaves; pages of files that the kernel would drop do not count as used.
+/// The rest of a limit; pages of files that the kernel can drop do not count as used.
 int64_t left_of(const std::string& group, const char* limit, const char* used, const char* cached) {
   const auto most = number_in(group + limit), held = number_in(group + used);
   if (!most || !held) return std::numeric_limits<int64_t>::max();  // "max", or no such group
   return std::max<int64_t>(0, *most - *held + number_in(group + "memory.stat", cached).value_or(0));
 }
 
-/// The least that this process's control group and those above it leave; `controller` is empty for
+/// The smallest rest of this process's control group and those above it; `controller` is empty for
 /// the one hierarchy of version 2.
 int64_t left_of_groups(const std::string& mount, const std::string& controller, const char* limit,
                        const char* used, const char* cached) {

@@ -18,18 +18,18 @@ std::optional<at::Device> parse_device(const std::string& name);
 /// @throws DeviceError  neither the CPU nor a GPU that this process sees
 at::Device choose_device(std::optional<at::Device> wanted = std::nullopt);
 
-/// Memory of a device in bytes.
+/// Memory of a GPU in bytes.
 struct DeviceMemory {
-  int64_t free = 0;   ///< what this process could still allocate, LibTorch's cache included
+  int64_t free = 0;   ///< what this process can still allocate, with LibTorch's cache
   int64_t total = 0;  ///< of the card
 };
 
 /// @throws DeviceError  not a GPU, or one that this process does not see
 DeviceMemory device_memory(at::Device device);
 
-/// What a process could still get, in bytes: on the device that computes, and of the host beside
-/// it, which is nothing where that device is the CPU. Of the host: what the system calls available,
-/// or what its control group leaves, where that is less.
+/// Memory that this process can still allocate, in bytes: on the device that computes, and on the
+/// host next to it, 0 where that device is the CPU. Of the host: what the system reports as
+/// available, or the rest of the process's control group, whichever is less.
 struct FreeMemory {
   int64_t device = 0, host = 0;
 };
@@ -37,8 +37,8 @@ struct FreeMemory {
 /// @throws DeviceError  a GPU that this process does not see
 FreeMemory free_memory(at::Device device);
 
-/// Most memory that LibTorch's allocator ever held on a device, in bytes; 0 on the CPU. What the
-/// CUDA context and its libraries take (some hundred MB) is not in it.
+/// The most memory that LibTorch's allocator has held on a device, in bytes; 0 on the CPU. Without
+/// the CUDA context and its libraries (some hundred MB).
 int64_t peak_device_bytes(at::Device device);
 
 }  // namespace slice

@@ -1,5 +1,5 @@
-// The memory side of device.h: LibTorch's caching allocator and the driver's own count; and copies
-// between host and device that nobody waits for.
+// Memory for device.h: LibTorch's caching allocator and the driver's count; and asynchronous copies
+// between host and device.
 
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
@@ -15,7 +15,7 @@ namespace {
 
 constexpr auto kAll = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
 
-/// LibTorch's books of a device; empty ones before it has allocated anything there.
+/// LibTorch's statistics of a device; zeros before its first allocation there.
 c10::CachingDeviceAllocator::DeviceStats stats(at::Device device) {
   namespace allocator = c10::cuda::CUDACachingAllocator;
   if (!allocator::get()->initialized()) return {};

@@ -5,37 +5,36 @@
 #include <cstdint>
 
 /// The numerical steps that have kernels of our own. CPU tensors go to LibTorch, CUDA tensors to
-/// ops_cuda.cpp. All inputs of a call live on one device.
+/// ops_cuda.cpp. All inputs of a call are on one device.
 namespace slice::ops {
 
-/// x · rsqrt(Σ x² / D + eps) over the last dimension.              (mathematics: RMSNorm_D;
-/// SliceGPT §3.2)
+/// x · rsqrt(Σ x² / D + eps) over the last dimension.   (docs/method.md, "Slicing"; SliceGPT §3.2)
 ///
-/// @param x     (…, k) floating point; a sliced x has k ≤ D coordinates, the deleted ones count as
-/// zero
-/// @param D     the hidden size of the unsliced model: the divisor
-/// @return      (…, k), x's dtype. Sums in float32, in float64 for float64 x. Differentiable on the
-/// CPU.
-/// @throws ShapeError  D < 1 or k > D.
+/// @param x  (…, k) floating point; a sliced x has k ≤ D coordinates, deleted ones count as zero
+/// @param D  the hidden size of the unsliced model: the divisor
+/// @return   (…, k), x's dtype. Sums in float32, for float64 x in float64. Differentiable on the
+///           CPU.
+/// @throws ShapeError  D < 1 or k > D      @throws DtypeError  x is not floating point
 at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps);
 
-/// x Wᵀ + r: the rotated shortcut and the addition behind it, one matrix product.
+/// x Wᵀ + r: the rotated shortcut and the addition after it, one matrix product.
 ///
 /// @param x  (…, k_in)   @param W  (k_out, k_in)   @param r  (…, k_out)      one dtype
 /// @return   (…, k_out). @throws ShapeError, DtypeError
 at::Tensor rotated_add(const at::Tensor& x, const at::Tensor& W, const at::Tensor& r);
 
-/// C += zᵀ z on and below the diagonal; what is above it is left undefined until `mirror_lower`.
+/// C += zᵀ z on and below the diagonal; above it C is undefined until `mirror_lower`.
 ///
-/// @param C  (D, D) float64, contiguous, changed in place   @param z  (n, D) any floating dtype,
-/// row vectors Products of float32 and float64 signals are exact to float64; of half-precision
-/// ones, sums run in float32 over the n rows given. Cost: n·D² flop (half of the full product).
-/// @param workspace  what covariance_workspace gave for this C and z's dtype; allocated here when absent.
-/// With one, and rows of unit stride, nothing is allocated on a device.
+/// @param C          (D, D) float64, contiguous, changed in place
+/// @param z          (n, D) any floating dtype, row vectors. Products of float32 and float64 are
+///                   exact to float64; of half precision, sums run in float32 over the n rows.
+/// @param workspace  of covariance_workspace for this C and z's dtype; allocated here when absent.
+///                   With one, and rows of unit stride, nothing is allocated on a device.
 /// @throws ShapeError, DtypeError
+/// Cost: n·D² flop, half of the full product.
 void accumulate_covariance(at::Tensor& C, const at::Tensor& z, const at::Tensor& workspace = {});
-/// Scratch memory of accumulate_covariance, for callers that must have it before anything changes: bytes
-/// on C's device, none on the CPU.
+/// Scratch memory of accumulate_covariance, for callers that must allocate it before they change
+/// anything: bytes on C's device, undefined on the CPU.
 at::Tensor covariance_workspace(const at::Tensor& C, at::ScalarType dtype);
 
 /// Copies the lower triangle of C (D, D) to the upper one, in place.
@@ -46,9 +45,9 @@ struct Eigen {
   at::Tensor vectors;  ///< (D, D) float64, column j belongs to value j
 };
 
-/// Eigendecomposition of a symmetric float64 matrix, of which the lower triangle is read: LAPACK on
-/// the CPU, cuSOLVER on the device. C is not modified. @throws NumericError  the solver did not
-/// converge.
+/// Eigendecomposition of a symmetric float64 matrix, whose lower triangle is read: LAPACK on the
+/// CPU, cuSOLVER on a GPU. C is not modified.
+/// @throws ShapeError, DtypeError      @throws NumericError  the solver did not converge
 Eigen symmetric_eigen(const at::Tensor& C);
 
 }  // namespace slice::ops

@@ -1,5 +1,3 @@
-#include "libslice/device/ops.h"
-
 #include <ATen/ATen.h>
 #include <ATen/OpMathType.h>
 
@@ -9,6 +7,7 @@
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/detail/ops_cuda.h"
+#include "libslice/device/ops.h"
 
 namespace slice::ops {
 namespace {
@@ -49,7 +48,7 @@ Tensor rotated_add(const Tensor& x, const Tensor& W, const Tensor& r) {
   SLICE_CHECK_AS(
       DtypeError, x.scalar_type() == W.scalar_type() && r.scalar_type() == W.scalar_type(),
       "rotated_add: want one dtype, got x {}, W {}, r {}", describe(x), describe(W), describe(r));
-  // On a GPU too: a kernel of ours lost to cuBLAS at every shape (docs/results/kernels.csv).
+  // On a GPU too: cuBLAS beat our kernel at every shape (docs/results/kernels.csv).
   const Tensor y = at::addmm(r.reshape({-1, W.size(0)}), x.reshape({-1, W.size(1)}), W.t());
   return y.view(r.sizes());
 }

@@ -51,7 +51,7 @@ const kernels::CusolverHandle& solver(at::DeviceIndex device) {
   const std::lock_guard lock(mutex);
   kernels::CusolverHandle& handle = handles[device];
   if (!handle && handle.create() != CUSOLVER_STATUS_SUCCESS) {
-    release_cached_memory();  // it allocates beside LibTorch, which may hold all there is
+    release_cached_memory();  // it allocates outside of LibTorch, which may hold all memory
     const cusolverStatus_t status = handle.create();
     if (status != CUSOLVER_STATUS_SUCCESS) {
       detail::throw_out_of_memory("cuSOLVER", at::Device(at::kCUDA, device),

@@ -57,9 +57,9 @@ std::optional<Rendezvous> rendezvous_from_environment() {
   meeting.local_rank = number_in_environment("LOCAL_RANK", 0, kMostRanks).value_or(meeting.rank);
   meeting.port = number_in_environment("MASTER_PORT", 1, kMostPorts).value_or(meeting.port);
   if (const char* address = std::getenv("MASTER_ADDR")) meeting.address = address;
-  // torchrun's agent serves at that address itself, and counts how often it started the ranks.
+  // torchrun's agent runs the store at that address, and counts how often it started the ranks.
   const char* agent = std::getenv("TORCHELASTIC_USE_AGENT_STORE");
-  meeting.somebody_serves = agent != nullptr && std::string_view(agent) == "True";
+  meeting.launcher_serves = agent != nullptr && std::string_view(agent) == "True";
   if (const char* attempt = std::getenv("TORCHELASTIC_RESTART_COUNT"))
     meeting.prefix = std::string("/worker/attempt_") + attempt;
   return meeting;
@@ -77,7 +77,7 @@ struct ProcessGroup::Connections {
 
   /// Runs a collective on t, in place.
   void run(const char* what, Tensor& t, const Call& call, bool all_take_part = true);
-  /// Runs calls that need no check each.
+  /// Runs calls with one check before and one after all of them.
   void together(const std::function<void()>& calls);
 
   int64_t rank, size;
@@ -88,7 +88,7 @@ struct ProcessGroup::Connections {
   void check_presence(const char* what) const;
 
   Backend gloo_, nccl_;
-  bool together_ = false;  // all were there, and will be asked again
+  bool together_ = false;  // within `together`: presence is checked before and after all calls
 };
 
 namespace {
@@ -97,11 +97,11 @@ c10::intrusive_ptr<c10d::Store> meeting_place(const Rendezvous& meeting,
                                               std::chrono::milliseconds timeout) {
   c10d::TCPStoreOptions options;
   options.port = static_cast<std::uint16_t>(meeting.port);
-  options.isServer = meeting.rank == 0 && !meeting.somebody_serves;
-  if (!meeting.somebody_serves) options.numWorkers = static_cast<std::size_t>(meeting.size);
-  options.waitWorkers = !meeting.somebody_serves;
+  options.isServer = meeting.rank == 0 && !meeting.launcher_serves;
+  if (!meeting.launcher_serves) options.numWorkers = static_cast<std::size_t>(meeting.size);
+  options.waitWorkers = !meeting.launcher_serves;
   options.timeout = timeout;
-  options.useLibUV = false;  // not every LibTorch has it, and every server understands this
+  options.useLibUV = false;  // not every LibTorch has it, and every server accepts this
   return c10::make_intrusive<c10d::PrefixStore>(
       meeting.prefix, c10::make_intrusive<c10d::TCPStore>(meeting.address, options));
 }
@@ -114,7 +114,7 @@ c10::intrusive_ptr<c10d::Backend> gloo_among(const c10::intrusive_ptr<c10d::Stor
   if (const char* interface = std::getenv("GLOO_SOCKET_IFNAME")) {
     options->devices.push_back(Gloo::createDeviceForInterface(interface));
   } else if (meeting.address == "localhost" || meeting.address.starts_with("127.")) {
-    // One machine, whatever its own name resolves to.
+    // One machine, even if its own name resolves to something else.
     options->devices.push_back(Gloo::createDeviceForHostname(meeting.address));
   } else {
     options->devices.push_back(Gloo::createDefaultDevice());
@@ -143,7 +143,7 @@ ProcessGroup::Connections::Connections(const Rendezvous& meeting,
                                        [[maybe_unused]] at::Device device,
                                        std::chrono::milliseconds patience)
     : rank(meeting.rank), size(meeting.size), timeout(patience) {
-  guard("meeting the others", [&] {
+  guard("connecting", [&] {
     const auto store = meeting_place(meeting, timeout);
     gloo_ = gloo_among(store, meeting, timeout);
 #ifdef LIBSLICE_NCCL
@@ -155,20 +155,20 @@ ProcessGroup::Connections::Connections(const Rendezvous& meeting,
 ProcessGroup::Connections::~Connections() {
   try {
     if (nccl_) nccl_->shutdown();
-  } catch (const std::exception&) {  // the others are gone: so is what was to be ended
+  } catch (const std::exception&) {  // the other ranks are gone, and the communicator with them
   }
 }
 
-/// The libraries' errors, as one that a person understands.
+/// Turns errors of the libraries into one readable message.
 void ProcessGroup::Connections::guard(const char* what, const std::function<void()>& body) const {
   try {
     body();
   } catch (const std::exception& error) {
     const std::string_view words = error.what();
-    throw Error(
-        fmt::format("rank {} of {}: {}: another rank ended, or was not heard of for {} s: {}", rank,
-                    size, what, std::chrono::duration_cast<std::chrono::seconds>(timeout).count(),
-                    words.substr(0, words.find('\n'))));
+    throw Error(fmt::format(
+        "rank {} of {}: {}: lost contact with another rank (exited, or no reply for {} s): {}",
+        rank, size, what, std::chrono::duration_cast<std::chrono::seconds>(timeout).count(),
+        words.substr(0, words.find('\n'))));
   }
 }
 
@@ -183,7 +183,7 @@ void ProcessGroup::Connections::run(const char* what, Tensor& t, const Call& cal
   if (!tensors[0].is_same(t)) t.copy_(tensors[0]);
 }
 
-/// NCCL hardly notices that a process died; Gloo does at once.
+/// NCCL rarely notices that a process died; Gloo does at once.
 void ProcessGroup::Connections::check_presence(const char* what) const {
   std::vector<Tensor> present = {at::ones({1}, at::kInt)};
   guard(what, [&] { gloo_->allreduce(present)->wait(); });
@@ -202,8 +202,8 @@ void ProcessGroup::Connections::together(const std::function<void()>& calls) {
 
 ProcessGroup::ProcessGroup(const Rendezvous& meeting, at::Device device,
                            std::chrono::milliseconds timeout) {
-  SLICE_CHECK_AS(Error, meeting.size >= 1 && meeting.rank >= 0 && meeting.rank < meeting.size,
-                 "process group: no rank {} of {}", meeting.rank, meeting.size);
+  SLICE_ARGUMENT_CHECK(meeting.size >= 1 && meeting.rank >= 0 && meeting.rank < meeting.size,
+                       "process group: no rank {} of {}", meeting.rank, meeting.size);
   connections_ = std::make_shared<Connections>(meeting, device, timeout);
 }
 
@@ -231,7 +231,7 @@ void ProcessGroup::together(const std::function<void()>& calls) const {
 }
 
 void ProcessGroup::send(const Tensor& t, int64_t to) const {
-  SLICE_CHECK_AS(Error, connections_, "process group: nobody to send to");
+  SLICE_CHECK_AS(Error, connections_, "process group: no other rank to send to");
   Tensor sent = t;
   connections_->run(
       "sending", sent,
@@ -242,7 +242,7 @@ void ProcessGroup::send(const Tensor& t, int64_t to) const {
 }
 
 void ProcessGroup::receive_inplace(Tensor& t, int64_t from) const {
-  SLICE_CHECK_AS(Error, connections_, "process group: nobody to receive from");
+  SLICE_CHECK_AS(Error, connections_, "process group: no other rank to receive from");
   connections_->run(
       "receiving", t,
       [&](c10d::Backend& backend, std::vector<Tensor>& tensors) {
@@ -251,7 +251,7 @@ void ProcessGroup::receive_inplace(Tensor& t, int64_t from) const {
       /*all_take_part=*/false);
 }
 
-#else  // no declarations of Gloo: every process is alone
+#else  // without the declarations of Gloo every process is alone
 
 struct ProcessGroup::Connections {};
 

@@ -12,46 +12,49 @@
 
 namespace slice {
 
-/// Where the processes of a group meet.
+/// The place where the processes of a group find each other.
 struct Rendezvous {
   int64_t rank = 0, size = 1;
-  int64_t local_rank = 0;  ///< among those on the same machine: which of its GPUs
+  int64_t local_rank = 0;  ///< among the ranks of this machine: the index of its GPU
   std::string address = "127.0.0.1";
   int64_t port = 29500;
-  std::string prefix = {};       ///< of the keys under which they meet
-  bool somebody_serves = false;  ///< the launcher runs the meeting place, else rank 0 does
+  std::string prefix = {};       ///< of the keys in the store
+  bool launcher_serves = false;  ///< the launcher runs the store, else rank 0 does
 };
 
-/// What torchrun puts into the environment: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT;
-/// of the last three the defaults are RANK, 127.0.0.1 and 29500. Nothing without WORLD_SIZE.
-/// @throws Error  no number, or out of range (names the variable)
+/// The variables that torchrun sets: RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT; the
+/// last three default to RANK, 127.0.0.1 and 29500. Nothing without WORLD_SIZE.
+/// @throws Error  not a number, or out of range (names the variable)
 std::optional<Rendezvous> rendezvous_from_environment();
 
-/// Processes that work on one model, each of which calls the same members in the same order. Made
-/// by its default constructor a process is alone, and every call does nothing. Copies are the same
-/// group; the last one leaves it, on which calls of the others throw.
+/// Processes that work on one model; all of them call the same members in the same order. A group
+/// from the default constructor is one process, and its calls do nothing. Copies are the same
+/// group; when the last copy is destroyed the process leaves it, and calls of the other ranks
+/// throw.
 ///
-/// Tensors on a GPU pass through NCCL where libslice was built with it, else through host memory;
-/// those of the CPU through Gloo. A call on a GPU is queued on the current stream.
+/// Tensors on a GPU go through NCCL where libslice was built with it, else through host memory;
+/// those on the CPU through Gloo. A call on a GPU is queued on the current stream.
 ///
-/// Every call throws Error when another rank has left or died, at once where its connection broke,
-/// else when the timeout is over.
+/// Every call throws Error when another rank has left or died: at once when its connection breaks,
+/// else after the timeout.
 class ProcessGroup {
  public:
   static constexpr std::chrono::minutes kTimeout{30};
 
   ProcessGroup() = default;
-  /// Meets the others, on the network interfaces that GLOO_SOCKET_IFNAME and NCCL's variables name.
-  /// @param device   what this process computes on; each has a GPU of its own
-  /// @param timeout  of every wait for the others, this one included
-  /// @throws Error  they did not come, or libslice was built without Gloo
+  /// Connects to the other ranks, on the network interfaces that GLOO_SOCKET_IFNAME and NCCL's
+  /// variables name.
+  /// @param device   the device that this process computes on; every rank needs a GPU of its own
+  /// @param timeout  of every wait for another rank, also in this constructor
+  /// @throws ArgumentError  no such rank
+  /// @throws Error          another rank did not connect, or libslice was built without Gloo
   ProcessGroup(const Rendezvous& meeting, at::Device device,
                std::chrono::milliseconds timeout = kTimeout);
 
   int64_t rank() const;
   int64_t size() const;
   bool alone() const { return size() == 1; }
-  /// Begin and end of this rank's part of n things; parts differ by one at most.
+  /// Begin and end of this rank's share of n items; shares differ by at most one.
   std::pair<int64_t, int64_t> share(int64_t n) const { return share(n, rank()); }
   std::pair<int64_t, int64_t> share(int64_t n, int64_t rank) const;
 
@@ -59,19 +62,19 @@ class ProcessGroup {
   void sum_inplace(at::Tensor& t) const;
   /// t ← the t of one rank; shapes and dtypes are the same on all.
   void copy_from_inplace(int64_t rank, at::Tensor& t) const;
-  /// Rows of t (n, …): every rank made its share of them, and then has all.
+  /// Every rank has computed its share of the rows of t (n, …), and gets all others.
   void gather_rows_inplace(at::Tensor& t) const;
   double sum(double number) const;
   double copy_from(int64_t rank, double number) const;
 
-  /// Runs `calls`, calls of this group among them. NCCL does not notice that a process ended, and a
-  /// device waits for it for ever: a call on a GPU first asks over Gloo whether all are there,
-  /// which costs the host some 50 µs and the graph it would be captured in. Within `calls` they do
-  /// not; all ask once in front of them and once behind. Until then the host must not wait for the
-  /// device.
+  /// Runs `calls`, which may call this group. NCCL does not notice that a process has ended, and
+  /// the device would wait for it forever. So every call on a GPU first checks over Gloo that all
+  /// ranks are alive, which costs the host some 50 µs and cannot be captured in a graph. The calls
+  /// within `calls` do not check; all ranks check once before and once after them. Until then the
+  /// host must not wait for the device.
   void together(const std::function<void()>& calls) const;
 
-  /// From one rank to another, which calls receive_inplace with a t of the same shape and dtype.
+  /// Sends t to a rank that calls receive_inplace with a tensor of the same shape and dtype.
   void send(const at::Tensor& t, int64_t to) const;
   void receive_inplace(at::Tensor& t, int64_t from) const;
 

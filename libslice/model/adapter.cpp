@@ -30,7 +30,7 @@ Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {
 
 namespace {
 
-/// A weight that is still to come is checked by whoever brings it.
+/// A placeholder is not checked here, but by the code that loads the weight.
 void check_value(const Tensor& weight, const std::string& name) {
   if (!detail::is_placeholder(weight)) detail::check_finite(weight, name);
 }
@@ -56,7 +56,7 @@ void check_norm(const Norm& norm, int64_t D, const std::string& name) {
   if (norm->bias.defined()) check_value(norm->bias, name + " bias");
 }
 
-/// A reader of a norm: it has to hold what the norm's β becomes.
+/// A reader of a norm, whose bias has to take in the norm's β.
 void check_reader(const LinearRef& reader, const Norm& norm, int64_t D, bool rotates) {
   check_linear(reader, D, /*writes=*/false);
   SLICE_ARGUMENT_CHECK(!rotates || !norm->bias.defined() || reader.bias.defined(),
@@ -88,7 +88,7 @@ void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
                          s.name);
     SLICE_ARGUMENT_CHECK(
         !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.branches.empty(),
-        "{}: want an inner function, a tap and an identity shortcut (a sliced model cannot be "
+        "{}: want a branch, a tap and an identity shortcut (a sliced model cannot be "
         "sliced again)",
         s.name);
     for (const Branch& branch : s.branches) {

@@ -11,22 +11,22 @@
 
 namespace slice {
 
-/// A linear layer of somebody's module: handles on its parameters, W (out, in) and b (out) or
-/// undefined. Rewriting goes through set_data, so the module sees it and its registered names
-/// survive.
+/// A linear layer of a user-defined module: handles to its parameters, W (out, in) and b (out) or
+/// undefined. They are rewritten by set_data, so that the module sees the new values and keeps its
+/// registered names.
 struct LinearRef {
   std::string name;  ///< for messages
   at::Tensor weight, bias;
 };
 
-/// What happens between a norm and the addition: readers, a function, a writer.
+/// The path from a norm to the addition: readers, a function, a writer.
 struct Branch {
   std::vector<LinearRef> readers;  ///< read the normed stream: W (…, D)
-  /// What the writer reads: normed (B, T, k) → (B, T, in of writer). The cache is nullptr while
-  /// slicing; a module without one ignores it. Must call the readers' own modules.
+  /// The writer's input: normed (B, T, k) → (B, T, in of writer). The cache is nullptr while
+  /// slicing; a module without a cache ignores it. Must call the modules of the readers.
   std::function<at::Tensor(const at::Tensor& normed, KvCache* cache)> hidden;
   LinearRef writer;  ///< writes into the stream: W (D, …)
-  /// A feed-forward network: coordinate i of hidden comes from row i of every reader alone, so that
+  /// A feed-forward network: coordinate i of hidden depends on row i of every reader only, so that
   /// channels can be removed.
   bool channels = false;
 };
@@ -38,7 +38,7 @@ struct Sublayer {
   Norm norm{nullptr};  ///< all norms of a model are of one kind
   std::vector<Branch> branches;
   Shortcut shortcut{nullptr};
-  Tap* tap = nullptr;  ///< shown the stream behind the addition
+  Tap* tap = nullptr;  ///< receives the stream after the addition
 
   /// Σᵢ writerᵢ(hiddenᵢ(norm(x))): x (B, T, k_a) → (B, T, k_b).
   at::Tensor written(const at::Tensor& x, KvCache* cache = nullptr) const;
@@ -47,21 +47,21 @@ struct Sublayer {
 };
 
 /// A decoder as the slicing loop sees it. libslice's own models describe themselves so, and a
-/// person's torch::nn transformer is sliced in place once it is described
+/// user-defined torch::nn transformer with such a description is sliced in place
 /// (examples/own_transformer.cpp).
 struct ModelAdapter {
   int64_t hidden_size = 0;            ///< D
   std::vector<LinearRef> embeddings;  ///< summed into the stream: W (rows, D)
   std::function<at::Tensor(const at::Tensor& tokens)> embed;  ///< (B, T) int64 → (B, T, k)
-  std::vector<Sublayer> sublayers;  ///< in the order in which the stream meets them
+  std::vector<Sublayer> sublayers;                            ///< in the order of the stream
   Norm final_norm{nullptr};
-  LinearRef head;  ///< W (V, D); must not share memory with an embedding that is rotated, unless
-                   ///< it keeps its tie
-  /// What a slicing that keeps the tie puts in front of the head: W (k_0, k_last), b (k_0).
+  /// W (V, D); must not share memory with an embedding that is rotated, unless it keeps its tie.
+  LinearRef head;
+  /// The map before a head that keeps its tie: W (k_0, k_last), b (k_0).
   LinearRef head_map = {};
 };
 
-/// Checks that the parts of an adapter fit each other before anything is rewritten.
+/// Checks that the parts of an adapter fit together before anything is rewritten.
 ///
 /// @param rotates   whether the stream changes its basis, so that norms are fused and the head is
 ///                  rewritten; otherwise the head may be tied and readers of a LayerNorm may lack

@@ -16,8 +16,8 @@ Tensor repeat_heads(const Tensor& x, int64_t repeat) {
       .reshape({x.size(0), x.size(1) * repeat, x.size(2), x.size(3)});
 }
 
-/// True where query t, at position first + t, sees a key: (T, first + T). Undefined where plain
-/// causality says it all.
+/// True where query t, at position first + t, sees a key: (T, first + T). Undefined where the
+/// causal mask alone is enough.
 Tensor mask(int64_t first, int64_t T, int64_t window, at::Device device) {
   const bool cut = window > 0 && first + T > window;
   if (!cut && (first == 0 || T == 1)) return {};

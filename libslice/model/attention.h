@@ -7,17 +7,17 @@
 
 namespace slice {
 
-/// softmax(q Kᵀ / √d) V of queries at positions first …, by LibTorch.
+/// softmax(q Kᵀ / √d) V of queries at the positions from `first` on, by LibTorch.
 ///
 /// @param q       (B, h, T, d)     @param k, v  (B, kv, first + T, d), kv a divisor of h
-/// @param window  positions a query sees, itself the last; 0: all
+/// @param window  positions that a query sees, itself the last; 0: all
 /// @return        (B, h, T, d)
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, int64_t first,
                   int64_t window);
 
-/// Causal multi-head attention up to, but not including, its output projection: what the writer of
-/// the sublayer reads. Grouped queries: h / kv_heads query heads share a key/value head. With a
-/// sliding window a query sees the last so many positions only, itself included.
+/// Causal multi-head attention without its output projection: the input of the sublayer's writer.
+/// Grouped queries: h / kv_heads query heads share a key/value head. With a sliding window a query
+/// sees only the last positions within it, itself included.
 class Attention {
  public:
   Attention(const ModelConfig& config, int64_t layer, Linear q, Linear k, Linear v);

@@ -33,7 +33,7 @@ std::vector<int64_t> parse_sizes(const json& object, const char* key, const std:
   return sizes;
 }
 
-/// What this library adds to the family's configuration: sizes of sites, shortcuts, FFN widths.
+/// The additions of this library to the family's configuration: sizes of sites, shortcuts, widths.
 ModelConfig parse_sliced(const json& object, const ModelConfig& dense, const std::string& origin) {
   ModelConfig c = dense;
   const std::vector<int64_t> streams = parse_sizes(object, "stream_sizes", origin),
@@ -84,8 +84,8 @@ void check_ffn_sizes(const ModelConfig& c, const std::string& origin) {
   }
 }
 
-/// Special tokens as both files carry them; written out when absent, because a key that is missing
-/// means the family's default to Transformers.
+/// Special tokens, the same in both files. Absent ones are written as null, because Transformers
+/// takes the family's default for a missing key.
 void write_special_tokens(const ModelConfig& c, json& object) {
   object["bos_token_id"] = c.bos_token ? json(*c.bos_token) : json();
   object["eos_token_id"] = c.eos_tokens.empty() ? json() : json(c.eos_tokens);

@@ -8,15 +8,15 @@
 
 namespace slice {
 
-/// How rotary frequencies are stretched for contexts longer than the first training's.
+/// How rotary frequencies are scaled for contexts longer than the original one.
 struct RopeScaling {
   enum class Kind {
     kLinear,  ///< every frequency is divided by the factor
-    kLlama3,  ///< low frequencies are, high ones stay, those between go over smoothly
+    kLlama3,  ///< low frequencies are divided, high ones are not, with a smooth transition
   };
   Kind kind = Kind::kLinear;
   double factor = 1;
-  /// Llama 3: a frequency is low or high when it turns less or more often than this within the
+  /// Llama 3: a frequency is low or high when it makes fewer or more turns than this within the
   /// original context.
   double low_frequency_factor = 1, high_frequency_factor = 4;
   int64_t original_context = 8192;  ///< positions, Llama 3
@@ -24,7 +24,7 @@ struct RopeScaling {
   bool operator==(const RopeScaling&) const = default;
 };
 
-/// What stands in front of attention and feed-forward.
+/// The norm before attention and feed-forward.
 enum class NormKind {
   kRms,    ///< x / rms(x) · α
   kLayer,  ///< (x − mean(x)) / std(x) · α + β
@@ -38,18 +38,19 @@ enum class Activation {
   kGeluTanh,  ///< its tanh approximation, "gelu_new"
 };
 
-/// What leads the residual stream from one site's basis to the next one's. (mathematics §4, §5)
+/// How a shortcut maps the residual stream from the basis of one site to that of the next.
+///   (docs/method.md, "Shortcuts")
 enum class ShortcutForm {
   kDense,     ///< S = P_aᵀ P_b, k_a·k_b parameters
-  kDiagonal,  ///< every second one is a vector, the others are dense
+  kDiagonal,  ///< every second shortcut is a vector, the others are dense
   kLowRank,   ///< I + down·up
-  kNone,      ///< the identity; where the last site keeps all of D, zeros stand beside it
+  kNone,      ///< the identity, padded with zeros where the last site keeps all of D
 };
 
 /// "dense", "diagonal", "lowrank", "none": the name in config.json and in reports.
 std::string shortcut_name(ShortcutForm form);
 
-/// Sizes and constants of a decoder, whatever file they came from. Letters of docs/notation.md.
+/// Sizes and constants of a decoder, independent of the file format. Letters: docs/notation.md.
 struct ModelConfig {
   std::string family;       ///< "llama": the description in libslice/model/families/ that builds it
   int64_t hidden_size = 0;  ///< D, of the unsliced model: every norm divides by it
@@ -67,16 +68,17 @@ struct ModelConfig {
 
   double rope_theta = 10000.0;  ///< base of the rotary frequencies
   std::optional<RopeScaling> rope_scaling;
-  std::optional<int64_t> rotary_size;  ///< leading coordinates of a head that turn; absent: all d
-  /// Rows of a learned position table, added to the embedding in place of rotary positions; 0: none
+  std::optional<int64_t>
+      rotary_size;  ///< leading coordinates of a head that are rotated; absent: d
+  /// Rows of a learned position table, added to the embedding instead of rotary positions; 0: none.
   int64_t learned_positions = 0;
-  int64_t position_offset = 0;            ///< row of the table that belongs to position 0
-  std::optional<int64_t> sliding_window;  ///< a query sees so many positions, itself the last
-  int64_t first_window_layer = 0;         ///< layers from this one on have the window
+  int64_t position_offset = 0;            ///< row of the table for position 0
+  std::optional<int64_t> sliding_window;  ///< positions that a query sees, itself the last
+  int64_t first_window_layer = 0;  ///< the first layer with the window; all later ones have it
 
   Activation activation = Activation::kSilu;
   bool gated_mlp = true;  ///< activation(gate) · up; else activation(up)
-  /// The head is the token embedding; in a sliced model behind a map from the last site's basis to
+  /// The head is the token embedding, in a sliced model after a map from the last site's basis to
   /// the first one's.
   bool tied_head = false;
   bool qkv_bias = false;     ///< q, k and v carry biases
@@ -86,61 +88,59 @@ struct ModelConfig {
   std::optional<int64_t> bos_token;
   std::vector<int64_t> eos_tokens;
 
-  /// Kept hidden size at each site (mathematics: k); empty for a model that was never sliced. A
-  /// sliced model is fused: its norms have no weight, its head is its own
-  /// unless it keeps its tie.
+  /// Kept hidden size k of each site; empty for a model that is not sliced. A sliced model is
+  /// fused: its norms have no weights, and its head is untied unless it keeps its tie.
   std::vector<int64_t> stream_sizes;
   ShortcutForm shortcut = ShortcutForm::kDense;  ///< of a sliced model
   int64_t shortcut_rank = 0;                     ///< R of a low-rank one
-  /// FFN width of each layer, where channels were removed; empty: ffn_size everywhere.
+  /// FFN width of each layer where channels were removed; empty: ffn_size in all layers.
   std::vector<int64_t> ffn_sizes;
 
   bool sliced() const { return !stream_sizes.empty(); }
-  /// Whether a map stands in front of a tied head.
+  /// Whether there is a map before a tied head.
   bool maps_head() const { return sliced() && tied_head; }
-  /// Points of the stream in front of a norm: 2·L + 1, of parallel blocks L + 1.
+  /// Points of the stream before a norm: 2·L + 1, with parallel blocks L + 1.
   int64_t sites() const { return (parallel_block ? 1 : 2) * layers + 1; }
-  /// Kept hidden size at `site` (0 … sites() − 1); D everywhere in a dense model.
+  /// Kept hidden size at `site` (0 … sites() − 1); D in a dense model.
   int64_t stream_size(int64_t site) const;
   /// FFN width of a layer.
   int64_t ffn_width(int64_t layer) const;
-  /// Sublayers: two a layer, one of a parallel block.
+  /// Sublayers: two per layer, one per parallel block.
   int64_t sublayers() const { return sites() - 1; }
-  /// What stands around a sublayer of a sliced model. Forms other than kDense need nothing where
-  /// the last site keeps D: its basis extends the one before.
+  /// The shortcut around a sublayer of a sliced model. Forms other than kDense need none where the
+  /// last site keeps D: its basis extends the previous one.
   ShortcutForm shortcut_of(int64_t sublayer) const;
 };
 
-/// The configuration of a model once it is sliced to these sizes: the head untied unless it keeps
-/// its tie, and with a bias where LayerNorms leave one.
+/// The configuration of a model after slicing to these sizes: the head is untied unless it keeps
+/// its tie, and has a bias where LayerNorms leave one.
 ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes,
                           bool keep_tie = false);
-/// The configuration with these FFN widths, one a layer; equal ones become ffn_size.
+/// The configuration with these FFN widths, one per layer; equal ones become ffn_size.
 ModelConfig narrowed_config(ModelConfig config, std::vector<int64_t> ffn_sizes);
 
-/// Refuses sizes that are out of range or contradict each other. @throws FormatError  names
-/// `origin` and the key.
+/// Refuses sizes that are out of range or contradict each other.
+/// @throws FormatError  names `origin` and the key
 void check_config(const ModelConfig& config, const std::string& origin);
 
 /// Reads a Hugging Face `config.json`, or the one this library writes for a sliced model.
 ///
-/// @param text    the JSON text; hostile until checked
+/// @param text    the JSON text, untrusted
 /// @param origin  the file's name, for messages
 /// @throws FormatError  not JSON, a key missing or of the wrong kind, sizes that contradict each
-/// other or
-///                      are out of range (each at most 2^24, layers at most 1000), an architecture
-///                      or an option (rope scaling but linear and llama3, another activation, a
-///                      norm behind the block) that this library does not run.
+///                      other or are out of range (each at most 2^24, layers at most 1000), an
+///                      architecture or an option (rope scaling except linear and llama3, another
+///                      activation, a norm after the block) that this library does not run
 ModelConfig parse_config(std::string_view text, const std::string& origin);
 
 /// The `config.json` of a model: the family's own keys for a dense model; for a sliced one
 /// model_type "sliced_<family>", D as hidden_size, the per-site sizes under "stream_sizes", the
 /// form of its shortcuts under "shortcut", FFN widths that differ under "ffn_sizes".
 ///
-/// @param dtype  "float32", "float16" or "bfloat16": what the weights are stored as
+/// @param dtype  "float32", "float16" or "bfloat16", the type of the stored weights
 std::string config_json(const ModelConfig& config, const std::string& dtype);
 
-/// The `generation_config.json` beside it: special token ids.
+/// The `generation_config.json` next to it: special token ids.
 std::string generation_config_json(const ModelConfig& config);
 
 }  // namespace slice

@@ -16,8 +16,8 @@ using at::Tensor;
 
 namespace {
 
-/// Registers `module` under a dotted path, making the modules on the way: LibTorch allows no dot in
-/// a name.
+/// Registers `module` under a dotted path with all modules of the path, since LibTorch allows no
+/// dot in a name.
 void register_at(torch::nn::Module& root, const std::string& path,
                  std::shared_ptr<torch::nn::Module> module) {
   torch::nn::Module* parent = &root;
@@ -80,7 +80,7 @@ Shortcut DecoderImpl::add_shortcut(const std::string& path, int64_t site) {
   return shortcut;
 }
 
-/// Attention of a layer, between the norm at `site` and the addition in front of the next one.
+/// Attention of a layer, between the norm at `site` and the addition before the next one.
 Branch DecoderImpl::add_attention(int64_t layer, int64_t site) {
   const ModelConfig& c = config_;
   const models::Names& names = models::family(c.family).names;

@@ -12,29 +12,28 @@
 
 namespace slice {
 
-/// A decoder-only transformer of any family libslice knows, dense or sliced. Its registered names
-/// are the Hugging Face names of the family, so `named_parameters()` is the checkpoint's key list.
-/// Built without memory: load_parameters (model.h) fills it.
+/// A decoder-only transformer of any supported family, dense or sliced. Its registered names are
+/// the Hugging Face names of the family, so `named_parameters()` is the checkpoint's key list.
+/// Built without memory for weights: load_parameters (model.h) fills them in.
 class DecoderImpl : public torch::nn::Module {
  public:
   explicit DecoderImpl(const ModelConfig& config);
 
-  /// tokens (B, T) int64 → the stream behind the last sublayer, (B, T, k_last). With a cache,
+  /// tokens (B, T) int64 → the stream after the last sublayer, (B, T, k_last). With a cache,
   /// `tokens` continue it. Throws as check_tokens does.
   at::Tensor stream(const at::Tensor& tokens, KvCache* cache = nullptr) const;
-  /// tokens (B, T) of which the first stands at position `first` → (B, T, k_0), new memory. Throws
-  /// as check_tokens does.
+  /// tokens (B, T) from position `first` on → (B, T, k_0), new memory. Throws as check_tokens does.
   at::Tensor embed(const at::Tensor& tokens, int64_t first) const;
-  /// Checks tokens of which the first is at position `first`. Waits for a device that holds them.
+  /// Checks tokens from position `first` on; the only check of a model's tokens. Waits for the
+  /// device that holds them.
   /// @throws ShapeError     they are not (B, T) int64, or there are none
   /// @throws ArgumentError  an id outside the vocabulary, more positions than a learned table has
   void check_tokens(const at::Tensor& tokens, int64_t first) const;
-  /// Positions that a learned table has; without one more than anybody asks for.
+  /// Positions of a learned table; without one the largest int64.
   int64_t positions() const;
-  /// @throws ArgumentError  a learned position table has fewer positions than `count`.
+  /// @throws ArgumentError  a learned position table has fewer positions than `count`
   void check_positions(int64_t count) const;
-  /// Rows that are added to the embedding of position_offset and the positions behind it, (…, k_0);
-  /// undefined where positions turn.
+  /// The learned position table (learned_positions, k_0); undefined with rotary positions.
   at::Tensor position_rows() const;
   /// Stream (…, k_last) → logits (…, V).
   at::Tensor logits(const at::Tensor& stream) const;
@@ -44,19 +43,19 @@ class DecoderImpl : public torch::nn::Module {
   }
 
   const ModelConfig& config() const { return config_; }
-  /// Gives the head a weight of its own, a copy of the embedding's, if it was tied, and behind a
-  /// LayerNorm a bias, zeros, if it had none: what fusing and slicing write into.
+  /// Prepares the head for fusing and slicing: a tied head gets a weight of its own, a copy of the
+  /// embedding's, and a head after a LayerNorm gets a bias of zeros if it has none.
   void prepare_head();
-  /// Puts a map (k_last, …) → (k_0, …) in front of a tied head, b (k_0) or undefined.
+  /// Puts a map W (k_0, k_last), b (k_0) or undefined, before a tied head.
   void set_head_map(const at::Tensor& weight, const at::Tensor& bias);
-  /// The view that the slicing loop works on; a tied head shows the embedding. It must not outlive
-  /// the decoder.
+  /// The view that the slicing loop works on; the head of a tied model is the embedding. Must not
+  /// outlive the decoder.
   ModelAdapter adapter() const;
-  /// Records that the model was sliced to these sizes, one a site, with shortcuts of this form.
+  /// Records that the model was sliced to these sizes, one per site, with shortcuts of this form.
   /// @throws ArgumentError  another number of sizes
   void set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut = ShortcutForm::kDense,
                   int64_t rank = 0);
-  /// Records that FFN channels were removed: the widths left, one a layer.
+  /// Records that FFN channels were removed: the remaining widths, one per layer.
   /// @throws ArgumentError  another number of sizes
   void set_ffn_sizes(std::vector<int64_t> sizes);
 
@@ -75,12 +74,12 @@ class DecoderImpl : public torch::nn::Module {
   void add_layer(int64_t layer);
 
   ModelConfig config_;
-  Embedding embedding_{nullptr}, positions_{nullptr};  // positions: where they are learned
+  Embedding embedding_{nullptr}, positions_{nullptr};  // positions: learned ones only
   std::vector<Sublayer> sublayers_;
   std::vector<std::unique_ptr<Tap>> taps_;
   Norm final_norm_{nullptr};
   Linear head_{nullptr};      // empty while tied
-  Linear head_map_{nullptr};  // in front of a tied head of a sliced model
+  Linear head_map_{nullptr};  // before the tied head of a sliced model
 };
 TORCH_MODULE(Decoder);
 

@@ -10,7 +10,7 @@
 
 namespace slice {
 
-/// Keys and values of every layer for a batch that is being decoded. Memory is taken once:
+/// Keys and values of every layer for a batch that is being decoded. Allocated once:
 /// 2 · L · B · kv_heads · capacity · d elements.
 class KvCache {
  public:
@@ -18,7 +18,7 @@ class KvCache {
   /// @throws ArgumentError  batch or capacity < 1
   KvCache(const ModelConfig& config, int64_t batch, int64_t capacity, at::TensorOptions options);
 
-  /// One sequence's rows of this memory as an empty cache of its own.
+  /// The rows of sequence b in this memory, as an empty cache of one sequence.
   /// @throws ArgumentError  there is no sequence b
   KvCache row(int64_t b) const;
 
@@ -34,7 +34,7 @@ class KvCache {
   /// @throws ArgumentError  it has fewer
   void truncate(int64_t length);
 
-  /// A layer's memory, (B, kv_heads, capacity, d): what lies behind `length` is anything.
+  /// The memory of a layer, (B, kv_heads, capacity, d); undefined from position `length` on.
   const at::Tensor& keys(int64_t layer) const { return keys_.at(layer); }
   const at::Tensor& values(int64_t layer) const { return values_.at(layer); }
 
@@ -46,7 +46,7 @@ class KvCache {
   KvCache(int64_t batch, int64_t capacity) : batch_(batch), capacity_(capacity) {}
 
   int64_t batch_, capacity_, length_ = 0;
-  std::vector<at::Tensor> keys_, values_;  // a layer each: (B, kv_heads, capacity, d)
+  std::vector<at::Tensor> keys_, values_;  // of each layer (B, kv_heads, capacity, d)
 };
 
 }  // namespace slice

@@ -5,8 +5,8 @@
 
 namespace slice {
 
-/// y = x Wᵀ + b, W (out, in), b (out) or absent. Holds no memory until a checkpoint is loaded into
-/// it: until then its parameters have a shape only (detail/placeholder.h).
+/// y = x Wᵀ + b, W (out, in), b (out) or absent. Until a checkpoint is loaded its parameters have a
+/// shape, but no memory (detail/placeholder.h).
 class LinearImpl : public torch::nn::Module {
  public:
   LinearImpl(int64_t in, int64_t out, bool with_bias);

@@ -22,7 +22,7 @@ at::Tensor Mlp::hidden(const at::Tensor& normed) const {
   const at::Tensor up = up_->forward(normed);
   if (gate_.is_empty()) return activate(activation_, up);
   const at::Tensor gate = activate(activation_, gate_->forward(normed));
-  // Not in place where autograd may need what the activation gave.
+  // Not in place where autograd may need the output of the activation.
   return up.requires_grad() ? gate * up : gate.mul_(up);
 }
 

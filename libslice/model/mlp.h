@@ -8,8 +8,8 @@ namespace slice {
 /// The nonlinearity, elementwise.
 at::Tensor activate(Activation activation, const at::Tensor& x);
 
-/// Feed-forward network up to, but not including, its down projection: act(gate(n)) · up(n), or
-/// act(up(n)) without a gate.
+/// Feed-forward network without its down projection: act(gate(n)) · up(n), or act(up(n)) without a
+/// gate.
 class Mlp {
  public:
   Mlp(Activation activation, Linear gate, Linear up)

@@ -7,13 +7,14 @@
 
 namespace slice {
 
-/// The norm in front of a sublayer, over the unsliced hidden size:
+/// The norm before a sublayer, over the unsliced hidden size:
 ///   RMSNorm    y = x · rsqrt(Σ x² / D + eps) · α
 ///   LayerNorm  y = RMSNorm(x − mean(x)) + β
 ///
-/// After slicing both are RMSNorm without weights: α and β live in the layers that read the norm,
-/// the mean was taken out of what writes the stream, and x has k ≤ D coordinates while the divisor
-/// stays D: deleted coordinates count as zero.        (mathematics §1, §2, §4; SliceGPT §3.1, §3.2)
+/// After slicing both are RMSNorm without weights: α and β are fused into the readers of the norm,
+/// the mean is removed from the writers of the stream, and x has k ≤ D coordinates while the
+/// divisor stays D: deleted coordinates count as zero.
+///   (docs/method.md, "Fusion", "LayerNorm", "Slicing"; SliceGPT §3.1, §3.2)
 class NormImpl : public torch::nn::Module {
  public:
   /// @param weighted  registers α (D), ones, and for a LayerNorm β (D), zeros; a sliced model's
@@ -29,9 +30,9 @@ class NormImpl : public torch::nn::Module {
   int64_t hidden_size() const { return hidden_size_; }
   double eps() const { return eps_; }
   bool weighted() const { return weight.defined(); }
-  /// Sets α to ones and β to zeros, once both have moved into the readers.
+  /// Sets α to ones and β to zeros, after both are fused into the readers.
   void reset_weights();
-  /// Unregisters α and β: from now on an RMSNorm without weights.
+  /// Unregisters α and β: the norm becomes an RMSNorm without weights.
   void drop_weights();
   /// Registers them again; undefined ones are left out.
   void restore_weights(const at::Tensor& alpha, const at::Tensor& beta);

@@ -51,7 +51,7 @@ Tensor Rotary::apply(const Tensor& x, int64_t first) const {
   const Tensor cosine = angle.cos().to(wide), sine = angle.sin().to(wide);
   const int64_t half = rotary_size_ / 2;
   const Tensor u = x.slice(3, 0, half), v = x.slice(3, half, rotary_size_);
-  if (!x.requires_grad()) {  // autograd cannot follow a result into memory that is there
+  if (!x.requires_grad()) {  // autograd does not allow writing into existing memory
     Tensor turned = at::empty_like(x, at::MemoryFormat::Contiguous);
     Tensor first_half = turned.slice(3, 0, half), second = turned.slice(3, half, rotary_size_);
     at::sub_out(first_half, u * cosine, v * sine);  // in `wide`, rounded as it is stored

@@ -10,9 +10,10 @@
 
 namespace slice {
 
-/// Rotary position embedding, split-half form:  (u, v) → (u cos − v sin, v cos + u sin) for the two
-/// halves of a head's first r coordinates, angle position · theta^(−2i/r); the others stay.
-/// (RoFormer, arXiv 2104.09864, §3.4) Frequencies may be scaled: linearly, or as Llama 3.1 does
+/// Rotary position embedding, split-half form:
+///   (u, v) → (u cos − v sin, v cos + u sin)      (RoFormer, arXiv 2104.09864, §3.4)
+/// for the two halves of the first r coordinates of a head, with angle position · theta^(−2i/r);
+/// the other coordinates are unchanged. Frequencies may be scaled: linearly, or as in Llama 3.1
 /// (its reference code, apply_scaling).
 class Rotary {
  public:
@@ -25,12 +26,12 @@ class Rotary {
   /// @throws ShapeError  x is not (B, T, h, d ≥ r)
   at::Tensor apply(const at::Tensor& x, int64_t first) const;
 
-  /// Radians a position, (r/2), scaling included.
+  /// Radians per position, (r/2), with scaling.
   const std::vector<double>& frequencies() const { return frequencies_; }
 
  private:
   int64_t rotary_size_;
-  std::vector<double> frequencies_;  // r/2, radians a position
+  std::vector<double> frequencies_;  // r/2, radians per position
 };
 
 }  // namespace slice

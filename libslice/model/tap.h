@@ -10,8 +10,8 @@ namespace slice {
 
 class TapHandle;
 
-/// A point of the residual stream where observers may listen: a block calls its tap with the stream
-/// behind its addition. Costs one comparison when nobody listens. Not thread-safe.
+/// A point of the residual stream where observers attach: a block calls its tap with the stream
+/// after its addition. Without an observer it costs one comparison. Not thread-safe.
 class Tap {
  public:
   /// Sees the stream z (…, width); must not change it.
@@ -21,10 +21,10 @@ class Tap {
   Tap(const Tap&) = delete;
   Tap& operator=(const Tap&) = delete;
 
-  /// Attaches an observer until the handle is destroyed; observers are called in the order they
-  /// came.
+  /// Attaches an observer until the handle is destroyed. Observers are called in the order in which
+  /// they were attached.
   [[nodiscard]] TapHandle attach(Observer observer);
-  /// Shows z to every observer.
+  /// Calls every observer with z.
   void operator()(const at::Tensor& z) const;
   bool observed() const;
 

@@ -9,7 +9,7 @@
 namespace slice {
 namespace {
 
-// Up to here a quadratic scan in one cache line or two beats a heap (nearly every word of a text).
+// Up to this length (nearly every word) a quadratic scan of one or two cache lines beats a heap.
 constexpr size_t kScanLimit = 48;
 constexpr int32_t kNone = -1;
 constexpr uint64_t kEmpty = ~uint64_t{0};  // the pair (-1, -1), which no merge has
@@ -34,7 +34,7 @@ MergeTable::MergeTable(const std::vector<Merge>& merges) {
   }
 }
 
-// Where the pair is, or the empty slot where it would be; at least half of the slots are empty.
+// The slot of the pair, or the empty one where it would be; at least half of the slots are empty.
 size_t MergeTable::slot_of(uint64_t pair) const {
   const size_t mask = slots_.size() - 1;
   size_t slot = (pair * 0x9E3779B97F4A7C15u) >> 32 & mask;
@@ -95,7 +95,7 @@ void MergeTable::merge_by_heap(std::vector<int32_t>& symbols) const {
     const uint64_t key = heap.top();
     heap.pop();
     const auto i = static_cast<int32_t>(key & 0xFFFFFFFF);
-    // Stale when a neighbour has changed since: another pair stands there, or none.
+    // Stale when a neighbour has changed since: then there is another pair here, or none.
     const Target* target = target_at(i);
     if (!target || candidate_key(target->priority, i) != key) continue;
     const int32_t j = next[i];

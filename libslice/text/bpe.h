@@ -10,23 +10,23 @@
 
 namespace slice {
 
-/// Byte-pair encoding of one word: while any two neighbours stand in the table, the pair of the
-/// lowest priority is joined, the leftmost of equals first.   (Sennrich et al. 2016,
-/// arXiv:1508.07909, algorithm 1)
+/// Byte-pair encoding of one word: while the table holds a pair of neighbours, the pair with the
+/// lowest priority is joined, the leftmost of equals first.
+///   (Sennrich et al. 2016, arXiv:1508.07909, algorithm 1)
 class MergeTable {
  public:
   struct Merge {
     int32_t left, right;  ///< token ids of the two halves
     int32_t merged;       ///< token id of the whole
-    int32_t priority;     ///< line number in a list of merges, or place among the falling scores
+    int32_t priority;     ///< line number in a list of merges, or rank among the scores, highest 0
   };
 
-  /// A pair that comes twice keeps its last entry.
+  /// Of a duplicate pair the last entry counts.
   explicit MergeTable(const std::vector<Merge>& merges);
 
   /// Merges `symbols` in place until no pair is left.
-  /// Cost: O(n²) for short words, where it is the fastest; O(n log n) and 16 bytes a symbol for
-  /// long ones.
+  /// Cost: O(n²) for short words, where that is fastest; O(n log n) and 16 bytes a symbol for long
+  /// ones.
   void merge_inplace(std::vector<int32_t>& symbols) const;
 
  private:
@@ -42,56 +42,55 @@ class MergeTable {
   void merge_by_scanning(std::vector<int32_t>& symbols) const;
   void merge_by_heap(std::vector<int32_t>& symbols) const;
 
-  std::vector<Slot>
-      slots_;  // open addressing: a look-up is one cache line, and words are made of look-ups
+  std::vector<Slot> slots_;  // open addressing: a look-up, the whole cost here, is one cache line
 };
 
-/// A token that is looked for in the text before anything else happens to it.
+/// A token that is searched for in the text before the text is cut into words.
 struct AddedToken {
   int64_t id = 0;
-  std::string content;      ///< what is looked for
-  bool special = false;     ///< recognised only when asked for; decode leaves it out
-  bool normalized = false;  ///< looked for after the normalisation
-  bool left_strip = false, right_strip = false;  ///< swallows the white space on that side
+  std::string content;      ///< what is searched for
+  bool special = false;     ///< recognised on request only; decode leaves it out
+  bool normalized = false;  ///< searched for in the normalised text
+  bool left_strip = false, right_strip = false;  ///< takes in the white space on that side
 };
 
-/// One change of the text before it is cut into words.
+/// One change of a text before it is cut into words.
 struct Normalizer {
   enum class Kind {
     kNfc,                 ///< Unicode normalisation form C
     kReplace,             ///< every `from` becomes `to`
-    kPrepend,             ///< `to` in front of a text that is not empty
+    kPrepend,             ///< `to` before a text that is not empty
     kPrependUnlessThere,  ///< the same, unless the text begins with it
     kPrependAtStart,      ///< the same again, only at the start of the whole text
-    kSqueeze,             ///< `from` vanishes at the beginning; of several in a row one is left
-    kTrimEnd,             ///< `from` vanishes at the end
+    kSqueeze,             ///< `from` is removed at the beginning; of several in a row one is left
+    kTrimEnd,             ///< `from` is removed at the end
   };
   Kind kind;
   std::string from, to;
 };
 
-/// One stage of cutting a text into words, each word then merged by itself; a stage sees only the
-/// piece that the stage before gave it, so look-ahead ends there.
+/// One stage of cutting a text into words, which are then merged one by one. A stage sees only the
+/// pieces that the previous stage made, so look-ahead ends at their ends.
 struct Split {
   enum class Matches { kIsolated, kRemoved, kContiguous, kWithPrevious, kWithNext };
   std::string pattern;                   ///< ICU regular expression
-  Matches matches = Matches::kIsolated;  ///< what becomes of its matches
-  bool invert = false;                   ///< matches and the text between them change places
+  Matches matches = Matches::kIsolated;  ///< what happens to its matches
+  bool invert = false;                   ///< matches and the text between them are exchanged
 };
 
-/// Everything that makes a BPE tokenizer, whatever file it came from.
+/// Everything that defines a BPE tokenizer, independent of the file format.
 struct BpeDefinition {
   enum class Alphabet {
     kBytes,       ///< tokens spell bytes in GPT-2's printable alphabet (`Ġthe`)
-    kCharacters,  ///< tokens are text; a missing character falls back to `<0xNN>` tokens (LLaMA-2)
+    kCharacters,  ///< tokens are text; other characters fall back to `<0xNN>` tokens (LLaMA-2)
   };
 
   std::string source;  ///< file, for messages
   Alphabet alphabet = Alphabet::kBytes;
-  std::vector<std::string> tokens;  ///< by id, as written in tokenizer.json, added tokens included
+  std::vector<std::string> tokens;  ///< by id, as in tokenizer.json, with the added tokens
   std::vector<MergeTable::Merge> merges;
   std::vector<AddedToken> added;
-  std::vector<Normalizer> normalizers;        ///< before tokens with `normalized` are looked for
+  std::vector<Normalizer> normalizers;        ///< before tokens with `normalized` are searched for
   std::vector<Normalizer> piece_normalizers;  ///< after that, on each piece between them
   std::vector<Split> splits;
   std::string space_mark;      ///< kCharacters: what stands for a space inside tokens, " " or "▁"
@@ -99,22 +98,21 @@ struct BpeDefinition {
   bool strip_leading_space = false;  ///< decode drops one space at the start and after bos
   bool ignore_merges = false;        ///< a word that is a token is not merged
   bool fuse_unknown = false;         ///< neighbouring unknown characters give one token
-  std::optional<int64_t> unknown, bos,
-      padding;  ///< without `unknown` an unknown character vanishes
+  std::optional<int64_t> unknown;    ///< without it unknown characters are dropped
+  std::optional<int64_t> bos, padding;
   std::vector<int64_t> eos;
   bool adds_bos = false;
   std::string chat_template;
 };
 
-/// @param files  what Tokenizer::files() gives; written from the definition when empty.
-/// @throws FormatError  an id out of range, a token twice, a token not UTF-8, a pattern ICU
-/// refuses, a byte
-///         token inside a merge, no bos where one is to be added.
+/// @param files  what Tokenizer::files() returns; written from the definition when empty
+/// @throws FormatError  an id out of range, a duplicate token, a token not UTF-8, a pattern that
+///                      ICU refuses, a byte token inside a merge, no bos where one is to be added
 std::shared_ptr<const Tokenizer> make_bpe_tokenizer(BpeDefinition definition,
                                                     std::vector<Tokenizer::File> files = {});
 
-/// What a tokenizer of make_bpe_tokenizer was made of; nullptr for one of another kind. Lives as
-/// long as the tokenizer.
+/// The definition of a tokenizer that make_bpe_tokenizer made; nullptr for other tokenizers. Lives
+/// as long as the tokenizer.
 const BpeDefinition* bpe_definition(const Tokenizer& tokenizer);
 
 }  // namespace slice

@@ -15,7 +15,7 @@ namespace {
 
 using Alphabet = BpeDefinition::Alphabet;
 
-// Members refer to each other, so it stays where it was made (see make_bpe_tokenizer).
+// Members refer to each other, so it is never moved (see make_bpe_tokenizer).
 class BpeTokenizer final : public Tokenizer {
  public:
   BpeTokenizer(BpeDefinition definition, std::vector<File> files);
@@ -43,7 +43,7 @@ class BpeTokenizer final : public Tokenizer {
   detail::AddedTokenFinder added_, added_normalized_;
   std::vector<bool> is_special_;    // by id
   std::vector<std::string> bytes_;  // by id: what decode writes
-  bool text_begins_behind_bos_ = false;
+  bool text_begins_after_bos_ = false;
 };
 
 BpeTokenizer::BpeTokenizer(BpeDefinition definition, std::vector<File> files)
@@ -64,13 +64,13 @@ BpeTokenizer::BpeTokenizer(BpeDefinition definition, std::vector<File> files)
   added_normalized_ = detail::AddedTokenFinder(std::move(normalized));
   bytes_.reserve(size);
   for (size_t id = 0; id < size; ++id) bytes_.push_back(bytes_of(id, added[id]));
-  text_begins_behind_bos_ =
+  text_begins_after_bos_ =
       definition_.bos && !(added[*definition_.bos] && added[*definition_.bos]->normalized);
 }
 
 std::string BpeTokenizer::bytes_of(int64_t id, const AddedToken* added) const {
   if (added && !added->normalized) return definition_.tokens[id];
-  // An added token as it stands in the normalised text: LLaMA's have a space in front.
+  // An added token as in the normalised text: LLaMA's have a space before them.
   std::string token = added ? added->content : definition_.tokens[id];
   if (!added && definition_.alphabet == Alphabet::kBytes) return detail::bytes_of_token(token);
   if (!added && definition_.byte_fallback) {
@@ -105,7 +105,7 @@ std::vector<int64_t> BpeTokenizer::encode(std::string_view text, bool special) c
     if (!definition_.normalizers.empty()) {
       piece = changed = detail::normalized(std::string(piece), definition_.normalizers, at_start);
     }
-    // A token right at the start means that no text is there.
+    // A token right at the start means that no text starts there.
     at_start = at_start && ids.empty();
     added_normalized_.find(piece, special, add_piece, add_token);
   };
@@ -124,7 +124,7 @@ std::string BpeTokenizer::decode(std::span<const int64_t> ids, bool special) con
       text.append(bytes, strip && bytes.starts_with(' ') ? 1 : 0);
       if (!bytes.empty()) strip = false;
     }
-    if (id == definition_.bos && (text_begins_behind_bos_ || !special)) {
+    if (id == definition_.bos && (text_begins_after_bos_ || !special)) {
       strip = definition_.strip_leading_space;
     }
   }

@@ -32,7 +32,7 @@ void append_record(std::string& text, std::string_view record) {
   text += record;
 }
 
-// One JSON object a line; empty lines are passed over.
+// One JSON object per line; empty lines are skipped.
 std::string join_json_lines(std::string_view bytes, const std::string& path) {
   std::string text;
   for (size_t begin = 0, number = 1; begin < bytes.size(); ++number) {

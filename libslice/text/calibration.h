@@ -13,38 +13,37 @@
 
 namespace slice {
 
-/// Which windows of a long text are taken.
+/// Which windows of a long text are used.
 enum class WindowOrder {
   kSpread,  ///< evenly over the whole text
   kFirst,   ///< the first N
 };
 
 struct WindowOptions {
-  int64_t context = 2048;                         ///< T, tokens a window
+  int64_t context = 2048;                         ///< T, tokens per window
   std::optional<int64_t> samples = std::nullopt;  ///< N at most; all that fit when absent
   WindowOrder order = WindowOrder::kSpread;
-  std::optional<bool> bos =
-      std::nullopt;  ///< once in front of the text; the tokenizer's rule when absent
+  /// The beginning-of-sequence token once before the text; absent: the tokenizer's rule.
+  std::optional<bool> bos = std::nullopt;
 };
 
 /// Reads UTF-8 text: plain, `.jsonl` with a "text" field, `.json` of Alpaca records (instruction,
 /// input, output: `instruction + ("\n" + input if input) + "\n" + output`), records joined by a
 /// blank line; "-" is stdin.
 /// @throws FormatError  missing, empty, not UTF-8 (byte offset), a record without its fields (line
-/// or index).
+///                      or index)
 std::string read_text(const std::string& path);
 
-/// Encodes a text whole and cuts it into consecutive, non-overlapping windows; the rest is dropped.
+/// Encodes a whole text and cuts it into consecutive, non-overlapping windows; the rest is dropped.
 ///
-/// @return (N, T) int64, CPU. N is fewer than asked when the text is short.
-/// @throws ArgumentError  fewer tokens than one context (says both), context < 2, samples < 1.
-/// @throws FormatError    not UTF-8; `bos` asked of a tokenizer without one.
+/// @return (N, T) int64, CPU. N is less than asked for when the text is short.
+/// @throws ArgumentError  fewer tokens than one context (gives both), context < 2, samples < 1
+/// @throws FormatError    not UTF-8; `bos` asked for from a tokenizer without one
 at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,
                          const WindowOptions& options = {});
 
-/// Of all windows (N, T) of a text, the ones that `options` asks for: at most `samples`, in its
-/// order.
-/// @return  (n, T). @throws ArgumentError  samples < 1.
+/// Of all windows (N, T) of a text those that `options` selects: at most `samples`, by its order.
+/// @return  (n, T). @throws ArgumentError  samples < 1
 at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& options);
 
 /// Windows of several texts, one of each in turn.

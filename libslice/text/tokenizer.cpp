@@ -19,7 +19,7 @@ namespace fs = std::filesystem;
 
 using detail::TokenizerTexts;
 
-// Files that belong to a tokenizer in a Hugging Face directory, and where their readers find them.
+// Files of a tokenizer in a Hugging Face directory, and the member that each is read into.
 constexpr std::pair<const char*, std::string TokenizerTexts::*> kTokenizerFiles[] = {
     {"tokenizer.json", &TokenizerTexts::tokenizer},
     {"tokenizer_config.json", &TokenizerTexts::configuration},
@@ -86,7 +86,7 @@ std::shared_ptr<const Tokenizer> load_beside_llama2c(const fs::path& model, int6
   }
   std::vector<BpeDefinition> found = find_llama2c_tokenizers(model, directory, vocabulary);
   SLICE_FORMAT_CHECK(!found.empty(),
-                     "{}: no tokenizer.bin beside it, nor another *.bin that holds {} tokens",
+                     "{}: no tokenizer.bin next to it, nor another *.bin that holds {} tokens",
                      model.string(), vocabulary);
   SLICE_FORMAT_CHECK(found.size() == 1, "{}: its tokenizer may be {} or {}: name one tokenizer.bin",
                      model.string(), found[0].source, found[1].source);
@@ -108,7 +108,7 @@ int64_t llama2c_vocabulary(const detail::MappedFile& file) {
 }  // namespace
 
 std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& model) {
-  std::error_code error;  // whatever cannot be looked at is reported on opening it
+  std::error_code error;  // a path that cannot be examined is reported when it is opened
   if (fs::is_directory(model, error)) return load_from_directory(model);
   const detail::MappedFile file(model);
   const auto bytes = file.bytes();

@@ -75,7 +75,7 @@ TEST_CASE("the environment says where the processes meet") {
     CHECK(meeting->local_rank == 2);
     CHECK(meeting->address == "127.0.0.1");
     CHECK(meeting->port == 29500);
-    CHECK_FALSE(meeting->somebody_serves);
+    CHECK_FALSE(meeting->launcher_serves);
   }
   {
     const Environment torchrun({{"WORLD_SIZE", "16"},
@@ -90,7 +90,7 @@ TEST_CASE("the environment says where the processes meet") {
     CHECK(meeting->local_rank == 1);
     CHECK(meeting->address == "node0");
     CHECK(meeting->port == 1234);
-    CHECK(meeting->somebody_serves);
+    CHECK(meeting->launcher_serves);
     CHECK(meeting->prefix == "/worker/attempt_3");
   }
   for (const auto& [name, value] : std::map<std::string, std::string>{

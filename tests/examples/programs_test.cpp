@@ -417,7 +417,7 @@ TEST_CASE("a process whose other one is killed says so and leaves nothing") {
   INFO(outcome.err);
   CHECK(outcome.code == 1);
   CHECK(outcome.err.find("rank 0 of 2") != std::string::npos);
-  CHECK(outcome.err.find("another rank ended") != std::string::npos);
+  CHECK(outcome.err.find("lost contact with another rank") != std::string::npos);
   CHECK(shop.listing() == before);
 }
 

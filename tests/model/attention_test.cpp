@@ -52,7 +52,7 @@ TEST_CASE("attention equals the triple loop for every grouping of heads") {
   }
 }
 
-TEST_CASE("a position sees nothing behind it") {
+TEST_CASE("a position sees nothing after it") {
   const ModelConfig c = tiny_config();
   const Layers layers(c);
   const Tensor n = gaussian({1, 8, c.hidden_size}, 5), changed = n.clone();
@@ -72,7 +72,7 @@ TEST_CASE("attention fed in pieces through a cache equals attention fed whole") 
   KvCache cache(c, 2, 10, at::TensorOptions().dtype(at::kDouble));
   int64_t begin = 0;
   for (const int64_t T :
-       {3, 1, 4, 1, 1}) {  // a prompt, a token, several tokens behind a full cache, tokens
+       {3, 1, 4, 1, 1}) {  // a prompt, a token, several tokens after a full cache, tokens
     const Tensor piece = layers.attention.hidden(n.slice(1, begin, begin + T), &cache);
     cache.advance(T);
     CHECK(violation(piece, whole.slice(1, begin, begin + T),

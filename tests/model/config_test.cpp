@@ -175,7 +175,7 @@ TEST_CASE("forms of shortcuts and FFN widths are written and read again") {
     check(c);
     c.ffn_sizes = {40, 7};
     check(c);
-    c.tied_head = true;  // behind a map
+    c.tied_head = true;  // after a map
     check(c);
   }
   ModelConfig narrow = dense;  // of whole streams: the head may stay tied

@@ -146,7 +146,7 @@ TEST_CASE("relatives that compute something else are refused by what makes them 
   };
   const json opt = opt_config(768, 12, 12), phi = phi2_config(), qwen2 = smallest("qwen2");
   const std::vector<Row> rows = {
-      {opt, {{"do_layer_norm_before", false}}, "norms behind the blocks, as in OPT-350m"},
+      {opt, {{"do_layer_norm_before", false}}, "norms after the blocks, as in OPT-350m"},
       {opt, {{"word_embed_proj_dim", 512}}, "word_embed_proj_dim 512"},
       {opt, {{"enable_bias", false}}, "enable_bias false is not supported"},
       {opt, {{"layer_norm_elementwise_affine", false}}, "layer_norm_elementwise_affine false"},

@@ -57,7 +57,7 @@ TEST_CASE("a chat begins with bos once, whether the template writes it or not", 
   CHECK(encode_chat(*tokenizer_with("{{ bos_token }}" + body, true), kTalk) == with_bos);
   CHECK(encode_chat(*tokenizer_with("{{ ' ' }}", true), {}) ==
         std::vector<int64_t>{1, plain->encode(" ").front()});
-  // lstrip_blocks: spaces in front of a comment that begins a line go with it.
+  // lstrip_blocks: spaces before a comment that begins a line go with it.
   CHECK(encode_chat(*tokenizer_with(" {# nothing #}", true), {}) == std::vector<int64_t>{1});
 }
 

@@ -197,7 +197,7 @@ TEST_CASE("a malformed or unsupported GGUF tokenizer is refused", "[tokenizer]")
   refused([](auto& g) { g.pre = "martian"; }, "martian");
   refused([](auto& g) { g.types.pop_back(); }, "token_type");
   refused([](auto& g) { g.merges[2] = "hell"; }, "merges[2]");
-  refused([](auto& g) { g.merges[2] = "he zz"; }, "'zz' is no token");
+  refused([](auto& g) { g.merges[2] = "he zz"; }, "'zz' is not a token");
   refused([](auto& g) { g.tokens[9] = g.tokens[8]; }, "token 9");
   refused([](auto& g) { g.bos = 1u << 31; }, "beginning-of-sequence");
 }

@@ -67,7 +67,7 @@ void check_goldens(const Tokenizer& tokenizer, const std::string& name, bool spe
   }
   INFO(name);
   std::string broken = *torture();
-  broken.insert(7, "\xE2\x82");  // behind "Emoji: "
+  broken.insert(7, "\xE2\x82");  // after "Emoji: "
   for (const bool with : {false, true}) {
     tests::check_contains(tests::refusal([&] { tokenizer.encode(broken, with); }), "at byte 7");
   }

@@ -102,7 +102,7 @@ TEST_CASE("options of a pre-tokenizer", "[tokenizer]") {
   CHECK(encode(R"({"type": "ByteLevel", "add_prefix_space": true})", " wor") == Pieces{" wor"});
 }
 
-TEST_CASE("Metaspace in front of each word", "[tokenizer]") {
+TEST_CASE("Metaspace before each word", "[tokenizer]") {
   json tokenizer = tiny_json();
   tokenizer["model"]["vocab"] = {{"<|end|>", 0}, {"<|begin|>", 1}, {"▁", 2},
                                  {"a", 3},       {"▁a", 4},        {"a▁", 5}};
@@ -123,7 +123,7 @@ TEST_CASE("Metaspace in front of each word", "[tokenizer]") {
   CHECK(encode("first", true, "<|end|>a") == Ids{0, 3});
 }
 
-TEST_CASE("a template that puts a token in front makes it the beginning token", "[tokenizer]") {
+TEST_CASE("a template that puts a token first makes it the beginning token", "[tokenizer]") {
   json tokenizer = tiny_json();
   tokenizer["post_processor"] =
       json::parse(R"({"type": "Sequence", "processors": [{"type": "ByteLevel"},
@@ -146,7 +146,7 @@ TEST_CASE("every end token of generation_config.json counts", "[tokenizer]") {
   CHECK(load_tokenizer(directory.path())->eos_tokens() == std::vector<int64_t>{0, 1});
 }
 
-TEST_CASE("text is normalised before tokens that ask for it are looked for", "[tokenizer]") {
+TEST_CASE("text is normalised before the search for tokens that ask for it", "[tokenizer]") {
   json tokenizer = tiny_json();
   tokenizer["normalizer"] = {{"type", "NFC"}};
   const auto id = make_bpe_tokenizer(tiny_definition())->vocabulary_size();
@@ -155,7 +155,7 @@ TEST_CASE("text is normalised before tokens that ask for it are looked for", "[t
   CHECK(load_json(tokenizer)->encode("e\u0301\u00e9") == std::vector<int64_t>{id});
 }
 
-TEST_CASE("LLaMA's special tokens were decoded without the space in front of them", "[tokenizer]") {
+TEST_CASE("LLaMA's special tokens were decoded without the space before them", "[tokenizer]") {
   json tokenizer = tiny_json();
   tokenizer["model"]["vocab"] = {{"<|end|>", 0}, {"<|begin|>", 1}, {"▁", 2}, {"a", 3}, {"▁a", 4}};
   tokenizer["model"]["merges"] = {"▁ a"};
@@ -196,8 +196,8 @@ TEST_CASE("a malformed or unsupported tokenizer.json is refused by name", "[toke
   refused("/model/vocab/h", 1.5, "'h'");
   refused("/model/merges", 7, "merges");
   refused("/model/merges/3", "hell", "merges[3]");
-  refused("/model/merges/3", "hell q", "'hellq' is no token");
-  refused("/model/merges/3", "hell zz", "'zz' is no token");
+  refused("/model/merges/3", "hell q", "'hellq' is not a token");
+  refused("/model/merges/3", "hell zz", "'zz' is not a token");
   refused("/model/merges/3", {{"a", 1}}, "merges[3]");
   refused("/model/unk_token", "nothing", "nothing");
   refused("/model/end_of_word_suffix", "</w>", "</w>");

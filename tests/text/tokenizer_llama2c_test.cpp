@@ -178,7 +178,7 @@ TEST_CASE("a malformed llama2.c tokenizer is refused", "[tokenizer]") {
        {size_t{0}, size_t{3}, size_t{4}, size_t{9}, size_t{13}, good.size() - 1}) {
     check_contains(refusal_of(good.substr(0, size)), "truncated");
   }
-  check_contains(refusal_of(good + "x"), "1 bytes behind");
+  check_contains(refusal_of(good + "x"), "1 bytes after");
   const auto with_int32 = [&](size_t offset, int32_t value) {
     std::string bytes = good;
     std::memcpy(bytes.data() + offset, &value, sizeof(value));

@@ -95,7 +95,7 @@ TEST_CASE("SentencePiece's options of spaces", "[tokenizer]") {
   CHECK(load(file.bytes())->encode("  ").empty());
 }
 
-TEST_CASE("symbols of the user's own are found in the normalised text", "[tokenizer]") {
+TEST_CASE("user-defined symbols are found in the normalised text", "[tokenizer]") {
   PiecesFile file = tiny_pieces();
   file.add("▁a▁", 0, 4);
   const int64_t symbol = std::ssize(file.texts) - 1;
@@ -181,10 +181,10 @@ TEST_CASE("a malformed or unsupported tokenizer.model is refused", "[tokenizer]"
   refused_bytes(good + std::string(11, '\xFF'), "more than 10 bytes");
   refused_bytes(good + "\x0A\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x01", "truncated");
   refused_bytes(good + PiecesFile::text(1, PiecesFile::number(2, 1)), "'score'");
-  refused_bytes(good + "\x80", "truncated");                           // within a key
-  refused_bytes(good + "\x48\xFF\xFF", "truncated");                   // within a number
-  refused_bytes(good + "\x4A\x80", "truncated");                       // within a length
-  refused_bytes(good + std::string("\x4D\0\0\0", 4), "truncated");     // within 32 bits
+  refused_bytes(good + "\x80", "truncated");                          // within a key
+  refused_bytes(good + "\x48\xFF\xFF", "truncated");                  // within a number
+  refused_bytes(good + "\x4A\x80", "truncated");                      // within a length
+  refused_bytes(good + std::string("\x4D\0\0\0", 4), "truncated");    // within 32 bits
   refused_bytes(good + std::string("\x49\0\0\0\0", 5), "truncated");  // within 64 bits
   refused_bytes(good + "\x0A\x03\x0A\x05xyzabc", "pieces[274]: truncated");
   const uint64_t beyond = uint64_t{1} << 32;  // 32 bits of it would be a good field
@@ -206,7 +206,7 @@ TEST_CASE("a malformed or unsupported tokenizer.model is refused", "[tokenizer]"
   refused([](auto& f) { f.types[0] = 3; }, "no piece of type UNKNOWN");
   refused([](auto& f) { f.types[1] = 2; }, "both the unknown piece");
   refused([](auto& f) { f.types[100] = 3; }, "byte_fallback: want the 256 byte pieces");
-  refused([](auto& f) { f.texts[260] = "lq"; }, "'q', which is no piece");
+  refused([](auto& f) { f.texts[260] = "lq"; }, "'q', which is not a piece");
   refused([](auto& f) { f.texts[260] = "he"; }, "is both token");
   refused([](auto& f) { f.texts[260] = "\xC3"; }, "not UTF-8");
   refused([](auto& f) { f.scores[260] = NAN; }, "NaN");

@@ -82,7 +82,7 @@ TEST_CASE("tokenizer_config.json of GPT-2's kind", "[tokenizer]") {
   CHECK(qwen2->encode("12").size() == 2);
   CHECK(qwen2->encode("e\u0301") == qwen2->encode("\u00e9"));
   check_contains(refusal([&] { load({{"tokenizer_class", "BertTokenizer"}}); }), "BertTokenizer");
-  check_contains(refusal([&] { load({{"bos_token", "<zz>"}}); }), "'<zz>' is no token");
+  check_contains(refusal([&] { load({{"bos_token", "<zz>"}}); }), "'<zz>' is not a token");
 
   json begins = marks;
   begins["add_bos_token"] = true;
@@ -142,9 +142,9 @@ TEST_CASE("malformed files of GPT-2's kind are refused by name", "[tokenizer]") 
   refused([](auto& f) { f.vocabulary["h"] = 1.5; }, "vocab.json", "'h': want an integer");
   refused([](auto& f) { f.vocabulary.erase("h"); }, "vocab.json", "without holes");
   refused([](auto& f) { f.merges += "hell\n"; }, "merges.txt: line 22", "'hell'");
-  refused([](auto& f) { f.merges += "hell \n"; }, "merges.txt: line 22", "'' is no token");
-  refused([](auto& f) { f.merges += "hell zz\n"; }, "merges.txt: line 22", "'zz' is no token");
-  refused([](auto& f) { f.merges += "hell q\n"; }, "merges.txt: line 22", "'hellq' is no token");
+  refused([](auto& f) { f.merges += "hell \n"; }, "merges.txt: line 22", "'' is not a token");
+  refused([](auto& f) { f.merges += "hell zz\n"; }, "merges.txt: line 22", "'zz' is not a token");
+  refused([](auto& f) { f.merges += "hell q\n"; }, "merges.txt: line 22", "'hellq' is not a token");
   refused([](auto& f) { f.merges = ""; }, "merges.txt", "empty");
   const TemporaryDirectory directory;
   directory.write("vocab.json", "{}");

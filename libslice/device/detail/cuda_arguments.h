@@ -7,13 +7,13 @@ namespace slice::kernels {
 enum class DataType;
 }
 
-/// What launchers take, from what LibTorch has.
+/// Arguments of kernel launchers, from LibTorch's types.
 namespace slice::ops::on_device {
 
-/// @throws DtypeError  no kernel has elements of this type.
+/// The one translation of element types. @throws DtypeError  no kernel has elements of this type
 kernels::DataType data_type(at::ScalarType dtype);
 
-/// LibTorch's, of the current device.
+/// LibTorch's current stream of the current device.
 cudaStream_t current_stream();
 
 /// nullptr for an undefined tensor.

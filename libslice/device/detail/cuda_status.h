@@ -10,7 +10,7 @@ namespace slice::ops::on_device {
 /// Turns a status of the runtime or of a launcher into an exception and clears the sticky error.
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
-  cudaGetLastError();  // a sticky error would be reported again by the next call
+  cudaGetLastError();  // the next call would report a sticky error again
   if (status == cudaErrorMemoryAllocation)
     C10_THROW_ERROR(OutOfMemoryError, fmt::format("{}: out of memory", call));
   throw CudaError(fmt::format("{}: {}", call, cudaGetErrorString(status)));

@@ -20,7 +20,7 @@ LockedMemory::LockedMemory(int64_t bytes, c10::Device device)
 #ifdef MADV_HUGEPAGE
   ::madvise(data_, static_cast<size_t>(bytes_), MADV_HUGEPAGE);
 #endif
-  // The driver would touch the pages one by one, on one core: gigabytes a second go faster so.
+  // Otherwise the driver touches the pages one by one, on one core.
   const int64_t page = ::sysconf(_SC_PAGESIZE);
   at::parallel_for(0, (bytes_ + page - 1) / page, (int64_t{64} << 20) / page,
                    [&](int64_t begin, int64_t end) {

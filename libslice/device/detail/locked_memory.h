@@ -6,9 +6,9 @@
 
 namespace slice::detail {
 
-/// Host memory that a GPU copies from and to by itself; plain memory where the driver does not lock
-/// it, and for the CPU. LibTorch's own allocator of such memory rounds up to powers of two and
-/// keeps it to the end of the process, which a signal of tens of gigabytes cannot afford.
+/// Host memory that a GPU reads and writes directly; pageable memory where the driver does not lock
+/// it, and for the CPU. LibTorch's allocator of pinned memory rounds up to powers of two and keeps
+/// memory until the process ends, too much for a signal of tens of gigabytes.
 class LockedMemory {
  public:
   /// @throws std::bad_alloc

@@ -52,7 +52,7 @@ void throw_out_of_memory(const std::string& what, c10::Device device, const std:
       room =
           fmt::format(" ({:.2f} GiB free of {:.2f} GiB)", static_cast<double>(memory.free) / 0x1p30,
                       static_cast<double>(memory.total) / 0x1p30);
-    } catch (const std::exception&) {  // so little that not even the driver answers
+    } catch (const std::exception&) {  // so little memory that the driver does not answer
     }
   }
   throw DeviceError(fmt::format("{} does not fit on {}{}: {}", what, device.str(), room, reason));

@@ -9,30 +9,31 @@
 
 namespace slice::detail {
 
-/// Hands freed heap pages back to the system. Weights of ever new sizes leave holes between them
-/// that the heap keeps otherwise: half a gigabyte over the layers of a 135M model. Cost: one walk
-/// over the heap, milliseconds; does nothing where the C library cannot.
+/// Returns freed heap pages to the system. Weights of changing sizes leave gaps that the heap would
+/// keep: half a gigabyte over the layers of a 135M model. Cost: one walk over the heap,
+/// milliseconds. Does nothing where the C library cannot.
 void release_free_memory();
 
-/// What LibTorch says in front of its advice.
+/// LibTorch's message without its advice.
 std::string first_sentence(const c10::Error& error);
 
-/// Whether an error of LibTorch means that a device ran out of memory: its allocator says so by
-/// type, the CUDA runtime and cuBLAS, which allocate beside it, by words.
+/// Whether an error of LibTorch means that a device ran out of memory: its allocator throws a type
+/// of its own; the CUDA runtime and cuBLAS, which allocate outside of it, are known by their
+/// messages.
 bool is_out_of_memory(const c10::Error& error);
 
-/// Whether one means that the host did. Nothing that ran out of it may be tried again in smaller
-/// pieces: on the CPU, steps allocate after they changed something.
+/// Whether an error means that the host ran out of memory. Such a step must not be retried in
+/// smaller pieces: on the CPU, steps allocate after they have changed something.
 bool is_host_out_of_memory(const c10::Error& error);
 
-/// What LibTorch says about the host's memory, without its own file and line.
+/// LibTorch's message about the host's memory, without its file and line.
 std::string host_reason(const c10::Error& error);
 
-/// @throws DeviceError  `what` did not fit on `device`, how much is free there, and the reason.
+/// @throws DeviceError  names `what` did not fit on `device`, the free memory there, and the reason
 [[noreturn]] void throw_out_of_memory(const std::string& what, c10::Device device,
                                       const std::string& reason);
 
-/// Runs `body`; when the device has no memory for it, says so by name.
+/// Runs `body`; running out of memory becomes a DeviceError that names `what`.
 template <typename Body>
 void name_memory(const std::string& what, c10::Device device, Body&& body) {
   try {

@@ -18,7 +18,7 @@ namespace {
 constexpr std::pair<const char*, RopeScaling::Kind> kScalings[] = {
     {"linear", RopeScaling::Kind::kLinear}, {"llama3", RopeScaling::Kind::kLlama3}};
 
-/// Names of activations; the first of each is the one written.
+/// Names of activations; the first name of each is the one that is written.
 constexpr std::pair<const char*, Activation> kActivations[] = {
     {"silu", Activation::kSilu},         {"swish", Activation::kSilu},
     {"relu", Activation::kRelu},         {"gelu", Activation::kGelu},

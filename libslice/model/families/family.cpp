@@ -15,7 +15,7 @@ const Family& family(const std::string& name) {
   for (const Family* candidate : families()) {
     if (candidate->name == name) return *candidate;
   }
-  throw FormatError(fmt::format("no family is called '{}'", name));
+  throw FormatError(fmt::format("no family is named '{}'", name));
 }
 
 std::optional<int64_t> layer_of(const Names& names, const std::string& parameter) {

@@ -11,7 +11,7 @@
 
 namespace slice::models {
 
-/// Where a family keeps its parts: module paths as its checkpoints name them.
+/// Module paths of the parts of a model, as the family's checkpoints name them.
 struct Names {
   std::string embedding;                   ///< from the root
   std::string positions;                   ///< from the root; empty without learned positions
@@ -20,19 +20,19 @@ struct Names {
   std::string mlp_norm, gate, up, down;    ///< within a layer; gate is empty without one
 };
 
-/// The layer whose parameter this is; nothing for those of the embeddings and the head.
+/// The layer of a parameter; nothing for parameters of the embeddings and the head.
 std::optional<int64_t> layer_of(const Names& names, const std::string& parameter);
-/// Whether it is the token embedding or the position table.
+/// Whether the parameter is the token embedding or the position table.
 bool is_embedding(const Names& names, const std::string& parameter);
 
-/// Everything the library knows about a family; one file in this folder each.
+/// The description of a family. Every family has a file in this folder.
 struct Family {
   std::string name;               ///< ModelConfig::family
   std::string model_type;         ///< config.json
   std::string architecture;       ///< config.json, architectures[0]
-  std::string gguf_architecture;  ///< general.architecture; empty: llama.cpp has none of its own
+  std::string gguf_architecture;  ///< general.architecture; empty: shared with another family
   Names names;
-  /// Checkpoint keys that carry nothing (ends with one of these): read past, never an error.
+  /// Suffixes of checkpoint keys without information, which are ignored.
   std::vector<std::string> ignored_suffixes;
   /// Sizes from the family's config.json. @throws FormatError
   ModelConfig (*parse)(const nlohmann::json& config, const std::string& origin);
@@ -46,7 +46,7 @@ struct Family {
   bool head_bias = false;
 };
 
-/// Descriptions of all families, and the one called `name`.
+/// All families, and the one of this name.
 const std::vector<const Family*>& families();
 const Family& family(const std::string& name);
 

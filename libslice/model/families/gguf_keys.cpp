@@ -16,7 +16,7 @@ namespace {
 constexpr const char* kEmbedding = "token_embd.weight";
 constexpr const char* kFrequencyDivisors = "rope_freqs.weight";
 
-/// Size of a query head, after what contradicts it was refused.
+/// Size of a query head; refuses contradicting keys.
 int64_t parse_head_size(const GgufFile& file, const ModelConfig& c, const std::string& origin) {
   const std::string key = gguf_key(file, "attention.key_length");
   SLICE_FORMAT_CHECK(file.metadata().contains(key) || c.hidden_size % c.heads == 0,
@@ -30,7 +30,7 @@ int64_t parse_head_size(const GgufFile& file, const ModelConfig& c, const std::s
   return size;
 }
 
-/// Parts of the whole model and of a layer: llama.cpp's name and ours.
+/// Names of the parts of the model and of a layer: llama.cpp's and ours.
 using Parts = std::vector<std::pair<std::string, std::string>>;
 
 Parts model_parts(const Names& names) {
@@ -50,7 +50,7 @@ Parts layer_parts(const Names& names) {
           {"ffn_down", names.down}};
 }
 
-/// One FFN width, or a list of them, one a layer.
+/// One FFN width, or a list with one per layer.
 void parse_ffn_sizes(const GgufFile& file, ModelConfig& c) {
   const std::string key = gguf_key(file, "feed_forward_length");
   const auto found = file.metadata().find(key);
@@ -77,8 +77,8 @@ std::vector<int64_t> parse_eos_tokens(const GgufFile& file) {
   return tokens;
 }
 
-/// Llama 3's scaling as llama.cpp stores it: what every frequency is divided by, without a word in
-/// the metadata. All published models have the same constants but the factor, the largest divisor.
+/// Llama 3's scaling as llama.cpp stores it: the divisor of every frequency, without metadata. All
+/// published models have the same constants except for the factor, which is the largest divisor.
 RopeScaling scaling_of_divisors(const at::Tensor& divisors, const ModelConfig& c,
                                 const std::string& where) {
   SLICE_FORMAT_CHECK(divisors.dim() == 1 && divisors.size(0) == c.head_size / 2,
@@ -114,7 +114,7 @@ std::optional<RopeScaling> parse_scaling(const GgufFile& file, const ModelConfig
     return RopeScaling{.kind = RopeScaling::Kind::kLinear, .factor = factor};
   }
   const std::string where = origin + ": " + kFrequencyDivisors;
-  SLICE_FORMAT_CHECK(factor == 1.0, "{}: beside linear rope scaling: not supported", where);
+  SLICE_FORMAT_CHECK(factor == 1.0, "{}: together with linear rope scaling: not supported", where);
   const at::Tensor divisors = file.read(kFrequencyDivisors);
   if (divisors.eq(1).all().item<bool>()) return std::nullopt;
   return scaling_of_divisors(divisors, c, where);
@@ -178,7 +178,7 @@ void parse_gguf_rope(const GgufFile& file, ModelConfig& c) {
 
 std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
                                    const std::string& name, int64_t rows) {
-  if (name == kFrequencyDivisors) return {};  // parse_gguf_rope has read them
+  if (name == kFrequencyDivisors) return {};  // read by parse_gguf_rope
   const size_t dot = name.rfind('.');
   const std::string part = name.substr(0, dot);
   const std::string kind = dot == std::string::npos ? "" : name.substr(dot);  // ".weight"
@@ -207,7 +207,7 @@ std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
               {root + names.v + kind, q + kv, rows}};
     }
   }
-  throw FormatError(fmt::format("tensor {} has no place in a model of family {}", name, c.family));
+  throw FormatError(fmt::format("unexpected tensor {} in a model of family {}", name, c.family));
 }
 
 std::string gguf_name(const Names& names, const std::string& name) {
@@ -224,7 +224,7 @@ std::string gguf_name(const Names& names, const std::string& name) {
   for (const auto& [theirs, ours] : parts) {
     if (part == ours) return root + theirs + name.substr(dot);
   }
-  throw FormatError(fmt::format("tensor {} has no place in a GGUF file", name));
+  throw FormatError(fmt::format("GGUF has no name for tensor {}", name));
 }
 
 }  // namespace slice::models

@@ -1,5 +1,5 @@
-// LLaMA: RMSNorm, rotary positions, grouped queries, gated SiLU feed-forward.        (arXiv
-// 2302.13971, 2307.09288)
+// LLaMA: RMSNorm, rotary positions, grouped queries, gated SiLU feed-forward.
+//   (arXiv 2302.13971, 2307.09288)
 
 #include <nlohmann/json.hpp>
 
@@ -50,8 +50,8 @@ json write(const ModelConfig& c) {
   return object;
 }
 
-/// llama.cpp calls Mistral a llama too: a sliding window tells them apart. A llama with biases on
-/// q, k and v alone is a Qwen2 whose head size is its own (gguf_write.h).
+/// Mistral is a `llama` in llama.cpp too, but has a sliding window. A `llama` with biases on q, k
+/// and v only is a Qwen2 with a head size other than D / h (gguf_write.h).
 ModelConfig parse_gguf(const GgufFile& file) {
   const std::string origin = file.path().string();
   ModelConfig c = parse_gguf_sizes(file, "llama");

@@ -1,4 +1,4 @@
-// Mistral: LLaMA's network with a sliding attention window and no biases.    (arXiv 2310.06825)
+// Mistral: LLaMA's network with a sliding attention window and no biases.   (arXiv 2310.06825)
 
 #include <nlohmann/json.hpp>
 
@@ -13,7 +13,7 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
-constexpr int64_t kWindow = 4096, kKvHeads = 8;  // where config.json has no such key
+constexpr int64_t kWindow = 4096, kKvHeads = 8;  // defaults of config.json
 
 ModelConfig parse(const json& object, const std::string& origin) {
   ModelConfig c = parse_sizes(object, "mistral", origin);

@@ -12,13 +12,13 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
-constexpr int64_t kPositionOffset = 2;  // the table's first two rows belong to no position
-constexpr int64_t kSpecialToken = 2;    // "</s>", begin and end, where config.json has no such key
+constexpr int64_t kPositionOffset = 2;  // the first two rows of the table have no position
+constexpr int64_t kSpecialToken = 2;    // "</s>", begin and end, the default of config.json
 
-/// Options of OPTConfig that give another network.
+/// Refuses options of OPTConfig that define another network.
 void refuse_options(const json& object, int64_t hidden_size, const std::string& origin) {
   SLICE_FORMAT_CHECK(find_field<bool>(object, "do_layer_norm_before", origin).value_or(true),
-                     "{}: do_layer_norm_before false: norms behind the blocks, as in OPT-350m, are "
+                     "{}: do_layer_norm_before false: norms after the blocks, as in OPT-350m, are "
                      "not supported",
                      origin);
   const auto width =
@@ -37,7 +37,7 @@ ModelConfig parse(const json& object, const std::string& origin) {
   refuse_options(object, c.hidden_size, origin);
   c.ffn_size = detail::field<int64_t>(object, "ffn_dim", origin);
   c.norm = NormKind::kLayer;
-  c.norm_eps = 1e-5;  // torch.nn.LayerNorm's, in no file
+  c.norm_eps = 1e-5;  // torch.nn.LayerNorm's default, not in config.json
   c.learned_positions = c.context_length + kPositionOffset;
   c.position_offset = kPositionOffset;
   c.gated_mlp = false;

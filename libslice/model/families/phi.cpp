@@ -1,6 +1,5 @@
-// Phi-1, Phi-1.5 and Phi-2: one LayerNorm in front of attention and feed-forward side by side,
-// partial rotary positions, GELU, biases everywhere, the head's too.      (arXiv 2306.11644,
-// 2309.05463)
+// Phi-1, Phi-1.5 and Phi-2: one LayerNorm before parallel attention and feed-forward, partial
+// rotary positions, GELU, biases in all layers and in the head.   (arXiv 2306.11644, 2309.05463)
 
 #include <nlohmann/json.hpp>
 
@@ -15,11 +14,11 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
-// Where config.json has no such key.
+// Defaults of config.json.
 constexpr double kRotated = 0.5;
 constexpr int64_t kBos = 1, kEos = 2;
 
-/// What is the same in every Phi.
+/// The properties that all Phi models share.
 void describe_network(ModelConfig& c) {
   c.norm = NormKind::kLayer;
   c.parallel_block = true;
@@ -59,7 +58,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
   ModelConfig c = parse_gguf_sizes(file, "phi");
   describe_network(c);
   SLICE_FORMAT_CHECK(c.qkv_bias && c.output_bias && c.mlp_bias && c.head_bias && !c.tied_head,
-                     "{}: want biases everywhere and a head of its own in a Phi-2",
+                     "{}: want biases in all layers and an untied head in a Phi-2",
                      file.path().string());
   c.norm_eps = file.get<double>("phi2.attention.layer_norm_epsilon");
   parse_gguf_rope(file, c);

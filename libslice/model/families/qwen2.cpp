@@ -1,5 +1,5 @@
 // Qwen2 and Qwen2.5: LLaMA's network with biases on q, k and v, and a sliding window in the upper
-// layers of some models.                                          (arXiv 2407.10671, 2412.15115)
+// layers of some models.   (arXiv 2407.10671, 2412.15115)
 
 #include <nlohmann/json.hpp>
 
@@ -14,7 +14,7 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
-// Where config.json has no such key.
+// Defaults of config.json.
 constexpr int64_t kWindow = 4096, kFirstWindowLayer = 28, kKvHeads = 32;
 
 void parse_window(const json& object, ModelConfig& c, const std::string& origin) {
@@ -27,7 +27,7 @@ void parse_window(const json& object, ModelConfig& c, const std::string& origin)
                      origin, c.first_window_layer);
 }
 
-/// Transformers 4.53 and later also write down which layers have the window.
+/// Transformers 4.53 and later also list the layers with the window.
 void check_layer_types(const json& object, const ModelConfig& c, const std::string& origin) {
   const json& types = detail::array_field(object, "layer_types", origin);
   if (types.empty()) return;

@@ -7,7 +7,7 @@
 namespace slice::detail {
 namespace {
 
-// The end of `text` without the white space it ends in.
+// The length of `text` without white space at its end.
 size_t trim_end(std::string_view text) {
   while (!text.empty()) {
     size_t begin = text.size() - 1;
@@ -48,7 +48,7 @@ const AddedToken* AddedTokenFinder::longest_at(std::string_view text, size_t off
   const AddedToken* longest = nullptr;
   // [begin, end) are the tokens that agree with the text in their first `length` bytes.
   for (size_t length = 1; begin != end; ++length) {
-    // The shorter sorts first, so a token of just this length stands in front.
+    // A shorter text sorts first, so a token of exactly this length is at the beginning.
     for (; begin != end && begin->content.size() == length; ++begin) {
       if (special || !begin->special) longest = &*begin;
     }

@@ -9,7 +9,7 @@
 
 namespace slice::detail {
 
-/// Finds added tokens in a text: leftmost first, of several at one place the longest.
+/// Finds added tokens in a text: the leftmost first, of several at one place the longest.
 class AddedTokenFinder {
  public:
   AddedTokenFinder() = default;
@@ -25,8 +25,8 @@ class AddedTokenFinder {
   const AddedToken* longest_at(std::string_view text, size_t offset, bool special) const;
 
   std::vector<AddedToken> tokens_;  // sorted by content
-  std::array<size_t, 257> first_byte_ =
-      {};  // tokens beginning with byte b: [first_byte_[b], first_byte_[b + 1])
+  // Tokens beginning with byte b: [first_byte_[b], first_byte_[b + 1]).
+  std::array<size_t, 257> first_byte_ = {};
 };
 
 }  // namespace slice::detail

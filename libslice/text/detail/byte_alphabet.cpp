@@ -5,7 +5,7 @@
 namespace slice::detail {
 namespace {
 
-bool stands_for_itself(int byte) {
+bool is_own_character(int byte) {
   return (byte >= '!' && byte <= '~') || (byte >= 0xA1 && byte != 0xAD);
 }
 
@@ -32,7 +32,7 @@ const std::array<char32_t, 256>& byte_alphabet() {
     std::array<char32_t, 256> characters;
     char32_t next = 0x100;
     for (int byte = 0; byte < 256; ++byte) {
-      characters[byte] = stands_for_itself(byte) ? static_cast<char32_t>(byte) : next++;
+      characters[byte] = is_own_character(byte) ? static_cast<char32_t>(byte) : next++;
     }
     return characters;
   }();

@@ -8,13 +8,12 @@
 
 namespace slice::detail {
 
-/// GPT-2's printable alphabet of the 256 bytes: printable Latin-1 stands for itself, the rest for
-/// U+0100 and on.
-///   (openai/gpt-2, encoder.py)
+/// GPT-2's printable alphabet of the 256 bytes: printable Latin-1 bytes are their own characters,
+/// the others become U+0100 and following.   (openai/gpt-2, encoder.py)
 const std::array<char32_t, 256>& byte_alphabet();
 
-/// A token in that alphabet back to its bytes; the token itself where a character does not belong
-/// to it.
+/// A token in that alphabet back to its bytes; the token itself where it has a character outside
+/// the alphabet.
 std::string bytes_of_token(std::string_view token);
 
 /// NN of a token `<0xNN>`.

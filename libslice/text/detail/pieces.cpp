@@ -13,8 +13,8 @@
 namespace slice::detail {
 namespace {
 
-// Merges start from single characters, so each of a piece has to be there; vocabularies that
-// SentencePiece trained are so.
+// Merges start from single characters, so every character of a piece has to be a piece too, which
+// holds for the vocabularies that SentencePiece trains.
 void check_characters(const Pieces& pieces, const std::vector<bool>& normal,
                       const std::string& source) {
   TextMap<bool> characters;
@@ -29,8 +29,8 @@ void check_characters(const Pieces& pieces, const std::vector<bool>& normal,
       next_character(text, offset);
       const std::string character = text.substr(begin, offset - begin);
       SLICE_FORMAT_CHECK(characters.contains(character),
-                         "{}: piece {} '{}' holds '{}', which is no piece: not supported", source,
-                         id, text, character);
+                         "{}: piece {} '{}' holds '{}', which is not a piece: not supported",
+                         source, id, text, character);
     }
   }
 }
@@ -76,7 +76,7 @@ void define_pieces(Pieces pieces, BpeDefinition& definition) {
   definition.alphabet = BpeDefinition::Alphabet::kCharacters;
   definition.space_mark = kSpaceMark;
   definition.merges = merges_from_scores(pieces.texts, pieces.scores, normal);
-  definition.byte_fallback = bytes == 256;  // texts that come twice are refused later
+  definition.byte_fallback = bytes == 256;  // duplicate texts are refused later
   definition.fuse_unknown = true;
   definition.tokens = std::move(pieces.texts);
 }

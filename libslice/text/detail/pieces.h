@@ -8,7 +8,7 @@
 
 namespace slice::detail {
 
-/// A SentencePiece vocabulary as `tokenizer.model` and GGUF files hold it; the vectors go by id.
+/// A SentencePiece vocabulary as in `tokenizer.model` and GGUF files; vectors are indexed by id.
 struct Pieces {
   /// (SentencePiece, sentencepiece_model.proto; GGUF specification, tokenizer.ggml.token_type)
   enum Type : int64_t {
@@ -25,12 +25,12 @@ struct Pieces {
   std::vector<int64_t> types;
 };
 
-/// Makes the definition (its source named) one of these pieces, except for its normalizers, bos and
-/// eos: two neighbours that make a piece are joined, the highest score first; a character that is
-/// no piece falls back to its bytes where all 256 are pieces, else to the unknown piece. Controls
-/// become special tokens.
+/// Fills the definition, whose source is set, from these pieces, except for normalizers, bos and
+/// eos: two neighbours that form a piece are joined, the highest score first; a character that is
+/// not a piece falls back to its bytes where all 256 are pieces, else to the unknown piece. Control
+/// pieces become special tokens.
 /// @throws FormatError  a score that is NaN, an unknown type, a byte piece not `<0xNN>`, a second
-///         unknown piece, or a piece with a character that is itself none.
+///                      unknown piece, or a piece with a character that is not a piece
 void define_pieces(Pieces pieces, BpeDefinition& definition);
 
 /// The piece's text with spaces for U+2581.

@@ -12,7 +12,7 @@ struct PreTokenizer {
   bool nfc = false, ignore_merges = false, adds_bos = false;
 };
 
-// Llama 3's and Qwen2's words differ in how many digits make one.
+// Llama 3's and Qwen2's words differ in the number of digits in one word.
 constexpr char kLlama3Words[] =
     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
     R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";

@@ -14,7 +14,7 @@ using Alphabet = BpeDefinition::Alphabet;
 
 constexpr int32_t kNone = -1;
 
-// Bounded, so that a huge text costs little more than its ids.
+// Bounded, so that a huge text takes little more memory than its ids.
 constexpr size_t kCachedWords = size_t{1} << 18;
 constexpr size_t kCachedWordBytes = 64;
 
@@ -50,8 +50,7 @@ WordTables::WordTables(const BpeDefinition& definition)
   }
   if (spells_bytes) return;
   // A merge joins the last character of its left half to the first of its right half: between two
-  // characters that no merge joins, a word can be cut. LLaMA-2, which has no other words, gets its
-  // words so.
+  // characters that no merge joins, a word can be cut. LLaMA-2 has no other word boundaries.
   for (const MergeTable::Merge& merge : definition.merges) {
     joined_.insert(pair_key(last_character(definition.tokens[merge.left]),
                             first_character(definition.tokens[merge.right])));

@@ -18,7 +18,7 @@ struct TextHash {
   using is_transparent = void;
   size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
 };
-/// A map from texts that is searched with a string_view without copying it.
+/// A map from texts that is searched by string_view without a copy.
 template <typename T>
 using TextMap = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
 
@@ -27,10 +27,10 @@ class WordTables {
  public:
   explicit WordTables(const BpeDefinition& definition);
 
-  /// Appends the ids of a word, which may be the part of one that `cut` gave.
+  /// Appends the ids of a word, or of a part of one that `cut` returned.
   void encode(std::string_view word, std::vector<int32_t>& symbols) const;
-  /// End of the first part of `word` that no merge reaches beyond; the ids are those of the whole
-  /// word.
+  /// End of the first part of `word` that no merge crosses: encoded part by part, a word has the
+  /// same ids.
   size_t cut(std::string_view word) const;
   const BpeDefinition& definition() const { return definition_; }
 
@@ -40,13 +40,12 @@ class WordTables {
 
   const BpeDefinition& definition_;
   MergeTable table_;
-  TextMap<int32_t> ids_;               // a token's text (kBytes: its bytes) to its id
-  std::array<int32_t, 256> byte_ids_;  // the token of a byte, or -1
-  std::unordered_set<uint64_t>
-      joined_;  // kCharacters: (left, right) characters that some merge joins
+  TextMap<int32_t> ids_;                 // a token's text (kBytes: its bytes) to its id
+  std::array<int32_t, 256> byte_ids_;    // the token of a byte, or -1
+  std::unordered_set<uint64_t> joined_;  // kCharacters: (left, right) characters of some merge
 };
 
-/// Encodes words one after the other into one list of ids, remembering those it has met.
+/// Encodes words one after the other into one list of ids, and caches their ids.
 class WordEncoder {
  public:
   WordEncoder(const WordTables& tables, std::vector<int64_t>& ids) : tables_(tables), ids_(ids) {}

@@ -3,7 +3,7 @@
 namespace slice::detail {
 namespace {
 
-// Joins matches and the gaps between them into pieces, in one pass with one piece held back.
+// Joins matches and the gaps between them into pieces, in one pass that holds one piece back.
 class PieceJoiner {
  public:
   PieceJoiner(Split::Matches matches, std::string_view text, const WordSplitter::Sink& sink)
@@ -15,8 +15,7 @@ class PieceJoiner {
     if (!join) flush();
     if (!held_) begin_ = begin;
     end_ = end;
-    // A gap that took in a match, or a match that found its gap, is complete: nothing more joins
-    // it.
+    // A gap with its match, or a match with its gap, is complete: nothing more joins it.
     open_ = !join || matches_ == Split::Matches::kContiguous;
     held_ = true;
     last_is_match_ = is_match;

@@ -10,13 +10,13 @@
 
 namespace slice::detail {
 
-/// Cuts a text into words by the stages of a pre-tokeniser, each stage working on the pieces of the
-/// one before. Holds the regular expressions' state: one per thread, `clone` it.
+/// Cuts a text into words by the stages of a pre-tokenizer, each stage on the pieces of the one
+/// before. Holds the state of the regular expressions: every thread needs a `clone` of its own.
 class WordSplitter {
  public:
   using Sink = std::function<void(std::string_view)>;
 
-  /// @throws FormatError  a pattern ICU refuses.
+  /// @throws FormatError  a pattern that ICU refuses
   WordSplitter(const std::vector<Split>& splits, const std::string& source);
   WordSplitter clone() const;
 

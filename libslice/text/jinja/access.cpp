@@ -10,7 +10,7 @@
 namespace slice::detail::jinja {
 namespace {
 
-// A member that the template or the conversation named; null without one.
+// A member named by the template or the conversation; null when absent.
 const Value* find_member(const Value& subject, std::string_view name, Meter& meter) {
   if (subject.dict()) {
     meter.charge(subject.dict()->entries.size());
@@ -33,7 +33,7 @@ int64_t bound(const Value& value, int64_t absent) {
   return *value.as_integer();
 }
 
-// Python's reading of one end of a slice: counted from the end when negative, then kept inside.
+// One end of a slice as in Python: counted from the end when negative, then clamped.
 int64_t inside(int64_t position, int64_t size, int64_t lowest, int64_t highest) {
   return std::clamp(position < 0 ? position + size : position, lowest, highest);
 }
@@ -78,7 +78,7 @@ Value get_slice(const Value& subject, const Value& start, const Value& stop, con
   const auto pieces =
       subject.text() ? characters(*subject.text()) : std::vector<std::string_view>();
   const int64_t size = subject.text() ? std::ssize(pieces) : std::ssize(subject.list()->items);
-  // No step is longer than the whole, which keeps the sums below within 64 bits.
+  // A step is no longer than the whole, so that the sums below stay within 64 bits.
   const int64_t stride = std::clamp(bound(step, 1), -size - 1, size + 1);
   if (stride == 0) throw Failure("a slice with step 0");
   const bool forward = stride > 0;

@@ -7,7 +7,7 @@
 namespace slice::detail::jinja {
 
 /// subject.name: a method first, then a member.
-/// @throws Failure  the subject is undefined.
+/// @throws Failure  the subject is undefined
 Value get_attribute(const Value& subject, std::string_view name, Meter& meter);
 
 /// subject[index]: a member first, then a method; undefined when there is neither.

@@ -44,7 +44,7 @@ ExpressionPtr ExpressionParser::make(Expression expression) const {
   for (const ExpressionPtr& part : expression.parts) {
     if (part) expression.depth = std::max(expression.depth, part->depth + 1);
   }
-  // Chains like a.b.c or a + b + c grow without the parser standing in itself.
+  // Chains like a.b.c or a + b + c grow without recursion of the parser.
   if (expression.depth > kMaxTreeDepth) {
     fail(expression.line, fmt::format("an expression nested more than {} deep", kMaxTreeDepth));
   }
@@ -315,7 +315,7 @@ ExpressionPtr ExpressionParser::parse_filters(ExpressionPtr subject) {
       subject = make(std::move(filter));
     } else if (at_name("is")) {
       subject = parse_test(std::move(subject));
-    } else if (at_operator("(")) {  // what a filter gave is called
+    } else if (at_operator("(")) {  // the result of a filter is called
       subject = parse_postfix(std::move(subject));
     } else {
       return subject;
@@ -362,7 +362,7 @@ void ExpressionParser::parse_arguments(Expression& call) {
       label = take().text;
       take();
     } else if (!call.labels.empty() && !call.labels.back().empty()) {
-      fail(current().line, "an argument without a name behind one with a name");
+      fail(current().line, "a positional argument after a named one");
     }
     call.labels.push_back(std::move(label));
     call.parts.push_back(parse_expression());

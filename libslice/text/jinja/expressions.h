@@ -19,7 +19,7 @@ class ExpressionParser {
       : tokens_(std::move(tokens)), name_(name) {}
 
   ExpressionPtr parse_expression();
-  /// Without if-else, whose `if` belongs to a loop there.
+  /// Without if-else: there `if` belongs to a loop.
   ExpressionPtr parse_or();
   /// One expression, or a tuple of several between commas.
   ExpressionPtr parse_list(bool with_conditional = true);
@@ -29,7 +29,7 @@ class ExpressionParser {
   bool at_name(std::string_view text) const { return at(Token::Kind::kName, text); }
   bool at_operator(std::string_view text) const { return at(Token::Kind::kOperator, text); }
   Token take() { return tokens_[tokens_.size() - 1 == position_ ? position_ : position_++]; }
-  /// Takes the token if it is the one named.
+  /// Consumes the current token if it is this one.
   bool skip(Token::Kind kind, std::string_view text);
   bool skip_operator(std::string_view text) { return skip(Token::Kind::kOperator, text); }
   bool skip_name(std::string_view text) { return skip(Token::Kind::kName, text); }
@@ -37,7 +37,7 @@ class ExpressionParser {
   void expect_operator(std::string_view text);
   [[noreturn]] void fail(int line, std::string_view message) const;
 
-  /// Counts how deep the parser stands in itself.
+  /// Counts the depth of the parser's recursion.
   class Nesting {
    public:
     explicit Nesting(ExpressionParser& parser);

@@ -17,7 +17,7 @@ namespace {
 
 using Filter = Value (*)(const Value& subject, const Arguments& arguments, Meter& meter);
 
-// Filters that are a string's method, of whatever is printed.
+// Filters that are methods of strings, applied to the printed value.
 template <const char* kMethod>
 Value as_text(const Value& subject, const Arguments& arguments, Meter& meter) {
   return call_method(new_text(to_text(subject, meter), meter), kMethod, arguments, meter);
@@ -103,7 +103,7 @@ Value to_float(const Value& subject, const Arguments& arguments, Meter& meter) {
   return bound[0].undefined() ? Value(0.0) : bound[0];
 }
 
-// attribute="a.b" of each item, as map, join and the selecting filters take it.
+// attribute="a.b" of an item, for map, join, select and reject.
 Value attribute_of(const Value& item, const Value& attribute, Meter& meter) {
   if (attribute.integer()) return get_item(item, attribute, meter);
   const std::string& path = want_text(attribute, "attribute");
@@ -163,22 +163,22 @@ Value items(const Value& subject, const Arguments& arguments, Meter& meter) {
   return call_method(subject, "items", arguments, meter);
 }
 
-// Behind the name of a filter or test stand its own arguments.
-Arguments behind(const Arguments& arguments, size_t count) {
+// The arguments after the first `count`: those of a filter or test after its name.
+Arguments after(const Arguments& arguments, size_t count) {
   Arguments rest = arguments;
   rest.positional.erase(rest.positional.begin(),
                         rest.positional.begin() + static_cast<std::ptrdiff_t>(count));
   return rest;
 }
 
-// select('test'), reject; selectattr('attribute', 'test'), rejectattr: without a test, truth.
+// select('test'), reject; selectattr('attribute', 'test'), rejectattr; the truth without a test.
 template <bool kByAttribute, bool kWanted>
 Value select(const Value& subject, const Arguments& arguments, Meter& meter) {
   const auto& positional = arguments.positional;
   if (kByAttribute && positional.empty()) throw Failure("selectattr() wants an attribute");
   const size_t test_at = kByAttribute ? 1 : 0;
   const bool has_test = positional.size() > test_at;
-  const Arguments rest = has_test ? behind(arguments, test_at + 1) : Arguments();
+  const Arguments rest = has_test ? after(arguments, test_at + 1) : Arguments();
   std::vector<Value> kept;
   for (const Value& item : elements(subject, meter)) {
     const Value value = kByAttribute ? attribute_of(item, positional[0], meter) : item;
@@ -195,9 +195,9 @@ Value map_items(const Value& subject, const Arguments& arguments, Meter& meter) 
   std::vector<Value> results;
   if (!arguments.positional.empty()) {
     const std::string& name = want_text(arguments.positional[0], "the name of a filter");
-    // Or the number of arguments would say how deep it stands in itself.
+    // The number of arguments would set the depth of the recursion.
     if (name == "map") throw Failure("map('map') is not supported");
-    const Arguments rest = behind(arguments, 1);
+    const Arguments rest = after(arguments, 1);
     for (const Value& item : elements(subject, meter)) {
       results.push_back(apply_filter(name, item, rest, meter));
     }

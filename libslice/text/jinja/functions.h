@@ -7,10 +7,10 @@
 namespace slice::detail::jinja {
 
 /// range, dict, raise_exception and strftime_now: the functions that Transformers gives a template,
-/// but for `namespace`, which the interpreter owns.
+/// except for `namespace`, which the interpreter defines.
 bool has_function(std::string_view name);
 
-/// @throws Failure  arguments that it does not take; what raise_exception was told.
+/// @throws Failure  wrong arguments; the message of raise_exception
 Value call_function(std::string_view name, const Arguments& arguments, Meter& meter);
 
 }  // namespace slice::detail::jinja

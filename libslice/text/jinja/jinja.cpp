@@ -15,13 +15,13 @@
 namespace slice::detail::jinja {
 namespace {
 
-// The names are the template's own, or those of what it was given.
+// Names are those of the template, or of its variables.
 struct Scope {
   Scope* parent = nullptr;
   std::map<std::string_view, Value> variables = {};
 };
 
-// What a statement means for the loop around it.
+// The effect of a statement on the loop around it.
 enum class Flow { kNext, kBreak, kContinue };
 
 class Interpreter {
@@ -36,13 +36,13 @@ class Interpreter {
     return out;
   }
 
-  /// Of what was looked at last.
+  /// The line of the last node that was visited.
   int line() const { return line_; }
 
  private:
   using Kind = Expression::Kind;
 
-  // A step deeper: pays for it, and makes sure that the stack does.
+  // One level deeper: charges the meter and bounds the depth of the stack.
   class Step {
    public:
     Step(Interpreter& interpreter, int line) : interpreter_(interpreter) {
@@ -61,7 +61,7 @@ class Interpreter {
     Interpreter& interpreter_;
   };
 
-  // A scope of its own inside `parent`, while it lives.
+  // A new scope inside `parent` for the lifetime of this object.
   class Inner {
    public:
     Inner(Interpreter& interpreter, Scope& parent)
@@ -162,7 +162,7 @@ std::vector<Value> Interpreter::loop_items(const For& loop) {
 Flow Interpreter::run(const For& loop, std::string& out) {
   const std::vector<Value> items = loop_items(loop);
   const int64_t count = std::ssize(items);
-  bool reached_end = false;  // Jinja's `else` asks whether any turn did
+  bool reached_end = false;  // of some iteration; if of none, Jinja runs `else`
   for (int64_t i = 0; i < count; ++i) {
     meter_.charge(16 * Meter::kElement);
     const Inner inner(*this, *scope_);
@@ -199,7 +199,7 @@ Flow Interpreter::run(const Set& set, std::string&) {
 }
 
 Flow Interpreter::run(const Macro& macro, std::string&) {
-  // There its body sees just what its callers see, and outlives no scope.
+  // In the outermost scope the body sees what its callers see, and outlives no scope.
   if (scope_ != &root_) throw Failure("a macro inside a loop, block or macro is not supported");
   scope_->variables.insert_or_assign(macro.name, Callable{macro.name, {}, &macro});
   return Flow::kNext;
@@ -214,8 +214,8 @@ void Interpreter::assign(const Target& target, const Value& value) {
   if (!target.member.empty()) {
     Namespace* space = look_up(target.names.front()).space();
     if (!space) {
-      throw Failure(fmt::format("'{}' is no namespace: cannot set its '{}'", target.names.front(),
-                                target.member));
+      throw Failure(fmt::format("'{}' is not a namespace: cannot set its '{}'",
+                                target.names.front(), target.member));
     }
     space->members.insert_or_assign(target.member, value);
     return;

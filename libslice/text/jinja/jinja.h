@@ -8,15 +8,15 @@
 
 namespace slice::detail::jinja {
 
-/// What Jinja 3.1 writes for a template, in the environment that Transformers makes for chat
-/// templates (sandboxed, trim_blocks, lstrip_blocks, break and continue). The part of the language
-/// that such templates use; what is not supported is refused by name and never passed over. A
-/// template is a stranger's: what it may take of time, memory and stack is bounded (jinja_meter.h).
+/// The output of Jinja 3.1 for a template, in the environment that Transformers sets up for chat
+/// templates (sandboxed, trim_blocks, lstrip_blocks, break and continue). Supports the part of the
+/// language that such templates use; anything else is refused by name, never ignored. Templates are
+/// untrusted: their time, memory and stack are bounded (meter.h).
 ///
-/// @param source     the template.   @param name  where it came from, for messages.
-/// @param variables  by name; not modified.
-/// @throws FormatError  a template or a use of it that Jinja would refuse too, something that is
-/// not supported, or a limit: names the template and the line.
+/// @param source     the template      @param name  its origin, for messages
+/// @param variables  by name; not modified
+/// @throws FormatError  an error in the template or in its use, an unsupported feature, a limit
+///                      exceeded (names the template and the line)
 std::string render(std::string_view source, const std::string& name,
                    const std::map<std::string, Value>& variables);
 

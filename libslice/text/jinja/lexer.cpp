@@ -17,7 +17,7 @@ namespace {
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 
-// Every line break as \n; one at the end is no part of the template.
+// Every line break as \n; one at the end is not part of the template.
 std::string normalised(std::string_view source) {
   std::string text;
   for (size_t i = 0; i < source.size(); ++i) {
@@ -68,7 +68,7 @@ class Lexer {
   void skip_spaces() { advance(rest().size() - strip_left(rest()).size()); }
   void skip_line_break() { advance(rest().starts_with('\n') ? 1 : 0); }
 
-  // Text up to the next mark, and what the mark opens.
+  // Text up to the next delimiter, and what the delimiter opens.
   void read_data() {
     size_t length = 0;
     const std::string_view text = rest();
@@ -92,7 +92,7 @@ class Lexer {
     if (!text.empty()) add(Token::Kind::kData, std::string(text));
   }
 
-  // What a mark leaves of the text in front of it.
+  // What a delimiter leaves of the text before it.
   std::string_view kept(std::string_view text, char mark, char sign) const {
     if (sign == '-') return strip_right(text);
     if (sign == '+' || mark == '{') return text;
@@ -190,7 +190,7 @@ class Lexer {
     advance(end + 1);
   }
 
-  // Python's escapes; a backslash before anything else stays.
+  // Python's escapes; a backslash before anything else is kept.
   std::string unescaped(std::string_view text) const {
     constexpr std::string_view kLetters = "abfnrtv\\'\"", kMeanings = "\a\b\f\n\r\t\v\\'\"";
     std::string result;
@@ -231,7 +231,7 @@ class Lexer {
     if (only_digits && digits.size() == wanted)
       code = std::stoul(std::string(digits), nullptr, base);
     if (code > 0x10FFFF || U_IS_SURROGATE(code)) {
-      fail("'{}' behind a backslash is no character", digits);
+      fail("'{}' after a backslash is not a character", digits);
     }
     return to_utf8(static_cast<char32_t>(code));
   }
@@ -245,14 +245,14 @@ class Lexer {
     if (found == std::end(kOperators)) {
       size_t end = 0;
       next_character(rest(), end);
-      fail("'{}' begins nothing", rest().substr(0, end));
+      fail("'{}' begins no token", rest().substr(0, end));
     }
     constexpr std::string_view kOpening = "([{", kClosing = ")]}";
     const char first = found->front();
     const size_t opening = kOpening.find(first), closing = kClosing.find(first);
     if (opening != std::string_view::npos) brackets_ += kClosing[opening];
     if (closing != std::string_view::npos) {
-      if (!brackets_.ends_with(first)) fail("'{}' closes nothing", first);
+      if (!brackets_.ends_with(first)) fail("'{}' closes no bracket", first);
       brackets_.pop_back();
     }
     add(Token::Kind::kOperator, std::string(*found));
@@ -260,7 +260,7 @@ class Lexer {
   }
 
   const std::string& name_;
-  std::string source_, brackets_;  // brackets that are still to be closed
+  std::string source_, brackets_;  // brackets that are open
   size_t position_ = 0;
   int line_ = 1;
   std::vector<Token> tokens_;

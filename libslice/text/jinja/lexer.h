@@ -8,7 +8,7 @@ namespace slice::detail::jinja {
 
 struct Token {
   enum class Kind {
-    kData,  ///< text between the marks
+    kData,  ///< text between the delimiters
     kVariableBegin,
     kVariableEnd,
     kBlockBegin,
@@ -25,11 +25,11 @@ struct Token {
   int line;
 };
 
-/// Cuts a template into tokens; comments and the white space that marks and tags swallow are gone.
-/// As Transformers sets Jinja up: trim_blocks, lstrip_blocks, no newline at the end.
-/// @param name  of the template, for messages.
-/// @throws FormatError  not UTF-8, a mark or string without an end, a bracket without a partner, a
-/// character that begins nothing.
+/// Cuts a template into tokens, without comments and the white space that delimiters and tags
+/// remove. As Transformers sets Jinja up: trim_blocks, lstrip_blocks, no newline at the end.
+/// @param name  of the template, for messages
+/// @throws FormatError  not UTF-8, a delimiter or string without an end, an unbalanced bracket, a
+///                      character that begins no token
 std::vector<Token> tokenize_template(std::string_view source, const std::string& name);
 
 }  // namespace slice::detail::jinja

@@ -6,23 +6,22 @@
 
 namespace slice::detail::jinja {
 
-/// Something a template must not do. The interpreter adds the line and makes it a FormatError.
+/// An error in the use of a template. The interpreter adds the line and makes it a FormatError.
 class Failure : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
 };
 
-/// How long a template may be, how deep its tree, how deep macros, loops and expressions may stand
-/// in each other while it runs, how deep lists in lists, and how many bytes it may write.
+/// Limits: the length of a template, the depth of its tree, the depth of macros, loops and
+/// expressions while it runs, the depth of lists in lists, and the bytes that it may write.
 inline constexpr size_t kMaxTemplateBytes = 1 << 20;
 inline constexpr int kMaxTreeDepth = 200;
 inline constexpr int kMaxRunDepth = 1000;
 inline constexpr int kMaxValueDepth = 100;
 inline constexpr size_t kMaxOutputBytes = 16 << 20;
 
-/// What a template may spend: a unit a byte of text made or searched, more for what costs more. A
-/// template comes out of a model file, and a loop over a doubling string would otherwise fill any
-/// memory.
+/// The budget of a template: one unit per byte of text that is made or searched, more for larger
+/// steps. Templates come from model files, and a loop that doubles a string would fill any memory.
 class Meter {
  public:
   static constexpr uint64_t kStep = 16;     ///< an expression or a statement

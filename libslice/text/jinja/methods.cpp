@@ -39,7 +39,8 @@ int64_t limit_of(const Value& value, std::string_view function) {
 
 const std::string& needle_of(const Value& value, std::string_view function) {
   const std::string& needle = want_text(value, function);
-  if (needle.empty()) throw Failure(fmt::format("{}(): an empty string is looked for", function));
+  if (needle.empty())
+    throw Failure(fmt::format("{}(): cannot search for an empty string", function));
   return needle;
 }
 

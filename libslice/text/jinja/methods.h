@@ -7,10 +7,10 @@
 namespace slice::detail::jinja {
 
 /// Python's methods of strings, lists and dicts; those that would change a list or dict are
-/// refused, as Transformers refuses them.
+/// refused, as in Transformers.
 bool has_method(const Value& receiver, std::string_view name);
 
-/// @throws Failure  no such method, or arguments that it does not take.
+/// @throws Failure  an unsupported method, or wrong arguments
 Value call_method(const Value& receiver, std::string_view name, const Arguments& arguments,
                   Meter& meter);
 

@@ -72,7 +72,7 @@ Value repeated(const std::string& text, int64_t count, Meter& meter) {
   return new_text(std::move(result), meter);
 }
 
-// Below 0, 0 or above, as left is before, at or behind right.
+// Negative, 0 or positive, as left is before, equal to or after right.
 int order(std::string_view sign, const Value& left, const Value& right, Meter& meter) {
   if (left.text() && right.text()) {
     meter.charge(std::min(left.text()->size(), right.text()->size()));
@@ -146,7 +146,7 @@ Value negated(const Value& value) {
   if (value.as_integer()) return integer_result('-', false, 0, *value.as_integer());
   if (value.real()) return -*value.real();
   check_defined(value);
-  throw Failure(fmt::format("a sign in front of {}", value.kind()));
+  throw Failure(fmt::format("a sign before {}", value.kind()));
 }
 
 void charge_search(std::string_view text, std::string_view needle, Meter& meter) {

@@ -7,7 +7,7 @@
 namespace slice::detail::jinja {
 
 /// + - * / // % with Python's meaning, ~ joining texts.
-/// @throws Failure  kinds that do not go together, a division by zero, an integer past 64 bits.
+/// @throws Failure  operands of the wrong kinds, a division by zero, an integer past 64 bits
 Value binary(std::string_view sign, const Value& left, const Value& right, Meter& meter);
 
 /// == != < <= > >= "in" "not in".
@@ -15,7 +15,7 @@ bool compare(std::string_view sign, const Value& left, const Value& right, Meter
 
 Value negated(const Value& value);
 
-/// What looking for `needle` costs; before it is looked for.
+/// Charges the cost of a search for `needle`, before the search.
 void charge_search(std::string_view text, std::string_view needle, Meter& meter);
 
 }  // namespace slice::detail::jinja

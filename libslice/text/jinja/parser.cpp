@@ -17,7 +17,7 @@ class Parser {
     Body body = parse_body({});
     if (expressions_.current().kind != Token::Kind::kEnd) {
       const Token tag = expressions_.take();
-      expressions_.fail(tag.line, fmt::format("'{}' ends nothing", tag.text));
+      expressions_.fail(tag.line, fmt::format("'{}' ends no block", tag.text));
     }
     return body;
   }
@@ -30,7 +30,7 @@ class Parser {
   Statement parse_statement(const Token& tag);
   // A body and the one tag that ends it.
   Body parse_block(const Token& tag, std::string_view end);
-  // One that a loop around it cannot be left from.
+  // One that cannot leave a loop around it.
   Body parse_closed_block(const Token& tag, std::string_view end);
   std::string_view parse_body_until(const Token& tag, const Names& ends, Body& body);
   If parse_if(const Token& tag);
@@ -41,7 +41,7 @@ class Parser {
   void end_tag();
 
   ExpressionParser expressions_;
-  int loops_ = 0;  // that the current statement may leave
+  int loops_ = 0;  // loops that the current statement may leave
 };
 
 void Parser::end_tag() { expressions_.expect(Token::Kind::kBlockEnd, "'%}'"); }
@@ -105,7 +105,7 @@ Statement Parser::parse_statement(const Token& tag) {
     return {tag.line, Continue()};
   }
   if (tag.text.starts_with("end") || tag.text == "else" || tag.text == "elif") {
-    expressions_.fail(tag.line, fmt::format("'{}' ends nothing", tag.text));
+    expressions_.fail(tag.line, fmt::format("'{}' ends no block", tag.text));
   }
   expressions_.fail(tag.line, fmt::format("the statement '{}' is not supported", tag.text));
 }

@@ -7,9 +7,8 @@
 
 namespace slice::detail::jinja {
 
-/// @param name  of the template, for messages.
-/// @throws FormatError  malformed, nested too deep, or a statement that is not supported (names the
-/// line).
+/// @param name  of the template, for messages
+/// @throws FormatError  malformed, nested too deep, or an unsupported statement (names the line)
 Body parse_template(std::string_view source, const std::string& name);
 
 }  // namespace slice::detail::jinja

@@ -60,7 +60,7 @@ void append_literal(std::string& out, std::string_view text) {
   out += quote;
 }
 
-// What str() writes for something inside a list or dict.
+// The result of str() for an item of a list or dict.
 void append_repr(std::string& out, const Value& value, Meter& meter) {
   const size_t before = out.size();
   if (value.text()) {

@@ -7,8 +7,8 @@
 
 namespace slice::detail::jinja {
 
-/// What Python's str() gives, and nothing for undefined.
-/// @throws Failure  a function or a namespace.
+/// The result of Python's str(); empty for undefined.
+/// @throws Failure  a function or a namespace
 std::string to_text(const Value& value, Meter& meter);
 
 struct JsonOptions {
@@ -18,7 +18,7 @@ struct JsonOptions {
   bool sort_keys = false;
 };
 
-/// What Python's json.dumps gives. @throws Failure  not a value of JSON.
+/// The result of Python's json.dumps. @throws Failure  not a value of JSON
 std::string to_json(const Value& value, const JsonOptions& options, Meter& meter);
 
 }  // namespace slice::detail::jinja

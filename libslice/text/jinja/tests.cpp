@@ -8,7 +8,7 @@
 namespace slice::detail::jinja {
 namespace {
 
-// The kind alone decides.
+// Tests of the kind alone.
 using KindTest = bool (*)(const Value& value);
 
 bool is_iterable(const Value& value) {

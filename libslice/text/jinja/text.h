@@ -10,20 +10,20 @@ namespace slice::detail::jinja {
 
 /// Python's string methods on valid UTF-8; a character is a code point.
 
-/// What str.isspace() says: Unicode's white space and the four separators of ASCII.
+/// As str.isspace(): Unicode's white space and the four separators of ASCII.
 bool is_space(char32_t character);
 
 /// The characters in order, as pieces of `text`.
 std::vector<std::string_view> characters(std::string_view text);
 int64_t character_count(std::string_view text);
 
-/// Without the leading or trailing characters that stand in `set`; white space without a set.
+/// Without leading or trailing characters of `set`; without white space when there is no set.
 std::string_view strip_left(std::string_view text, std::optional<std::string_view> set = {});
 std::string_view strip_right(std::string_view text, std::optional<std::string_view> set = {});
 
-/// At runs of white space, at most `limit` times unless it is negative.
+/// Split at runs of white space, at most `limit` times unless it is negative.
 std::vector<std::string_view> split_at_spaces(std::string_view text, int64_t limit);
-/// At every `separator`, which is not empty.
+/// Split at every `separator`, which is not empty.
 std::vector<std::string_view> split(std::string_view text, std::string_view separator,
                                     int64_t limit);
 

@@ -74,7 +74,7 @@ struct For {
 };
 struct Set {
   Target target;
-  ExpressionPtr value;  ///< null: what the body writes
+  ExpressionPtr value;  ///< null: the output of the body
   Body body;
 };
 struct Macro {
@@ -83,7 +83,7 @@ struct Macro {
   std::vector<ExpressionPtr> defaults;  ///< null for a parameter without one
   Body body;
 };
-/// The part of a conversation that the model wrote; marks it for training, nothing here.
+/// The part of a conversation that the model wrote: a mark for training, without effect here.
 struct Generation {
   Body body;
 };

@@ -157,7 +157,7 @@ std::vector<Value> elements(const Value& value, Meter& meter) {
       items.emplace_back(std::string(character));
     }
   } else if (!value.undefined()) {
-    throw Failure(fmt::format("cannot go through {}", value.kind()));
+    throw Failure(fmt::format("cannot loop over {}", value.kind()));
   }
   return items;
 }

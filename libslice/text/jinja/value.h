@@ -20,14 +20,14 @@ struct Namespace;
 struct Callable;
 struct Macro;
 
-/// What a name without a value gives: empty when printed, false when tested, and no more.
+/// The value of an unknown name: empty when printed, false when tested, an error otherwise.
 struct Undefined {
   std::shared_ptr<const std::string> what = {};  ///< for messages
 };
 struct None {};
 
-/// A value of the template language, with Python's meaning. Cheap to copy: all but a namespace's
-/// content is immutable and shared.
+/// A value of the template language, with Python's semantics. Cheap to copy: all content except a
+/// namespace's is immutable and shared.
 class Value {
  public:
   Value() = default;  ///< undefined
@@ -40,14 +40,14 @@ class Value {
   Value(Namespace* space) : held_(space) {}
   Value(Callable callable);
   static Value undefined(std::string what);
-  /// @throws Failure  nested more than kMaxValueDepth deep.
+  /// @throws Failure  nested more than kMaxValueDepth deep
   static Value list(std::vector<Value> items, bool is_tuple = false);
   static Value dict(std::vector<std::pair<std::string, Value>> entries);
 
-  /// Undefined because nothing was given, not because something undefined was.
+  /// Undefined because there was no value, not because of an undefined name.
   bool is_absent() const { return undefined() && !undefined()->what; }
   bool is_none() const { return std::holds_alternative<None>(held_); }
-  /// Null where the value is of another kind.
+  /// Null when the value is of another kind.
   const Undefined* undefined() const { return std::get_if<Undefined>(&held_); }
   const bool* boolean() const { return std::get_if<bool>(&held_); }
   const int64_t* integer() const { return std::get_if<int64_t>(&held_); }
@@ -93,7 +93,7 @@ struct Dict {
   const Value* find(std::string_view key) const;
 };
 
-/// The one thing that a template can change; the interpreter owns it, so it may hold itself.
+/// The only value that a template can change; the interpreter owns it, so it may contain itself.
 struct Namespace {
   std::map<std::string, Value, std::less<>> members;
 };
@@ -101,16 +101,16 @@ struct Namespace {
 struct Callable {
   std::string name;
   Value receiver = {};           ///< of a method; undefined for a function
-  const Macro* macro = nullptr;  ///< a function of the template's own
+  const Macro* macro = nullptr;  ///< a function that the template defines
 };
 
-/// Arguments of a call, those with a name apart.
+/// Arguments of a call, positional and named.
 struct Arguments {
   std::vector<Value> positional = {};
   std::vector<std::pair<std::string, Value>> named = {};
 
   /// One value for each parameter, absent where none was given.
-  /// @throws Failure  too many, of an unknown name, or one given twice.
+  /// @throws Failure  too many, an unknown name, or a duplicate
   std::vector<Value> bind(std::string_view function,
                           const std::vector<std::string_view>& parameters) const;
 };
@@ -118,17 +118,17 @@ struct Arguments {
 /// Python's ==.
 bool equal(const Value& left, const Value& right, Meter& meter);
 
-/// What a loop goes through: items, keys, or characters; nothing for undefined.
+/// The items of a loop: items, keys, or characters; none for undefined.
 std::vector<Value> elements(const Value& value, Meter& meter);
 
-/// A text, paid for.
+/// A text, charged to the meter.
 Value new_text(std::string text, Meter& meter);
 Value new_list(std::vector<Value> items, Meter& meter, bool is_tuple = false);
 
-/// @throws Failure  the value is undefined: says what.
+/// @throws Failure  the value is undefined (named)
 void check_defined(const Value& value);
 
-/// The text itself. @throws Failure  of another kind.
+/// The text itself. @throws Failure  of another kind
 const std::string& want_text(const Value& value, std::string_view what);
 
 }  // namespace slice::detail::jinja

@@ -9,7 +9,7 @@ MergeTable::Merge make_merge(const std::string& left, const std::string& right,
                              const std::string& where) {
   const auto id_of = [&](const std::string& token) {
     const auto found = ids.find(token);
-    SLICE_FORMAT_CHECK(found != ids.end(), "{}: '{}' is no token", where, token);
+    SLICE_FORMAT_CHECK(found != ids.end(), "{}: '{}' is not a token", where, token);
     return found->second;
   };
   return {id_of(left), id_of(right), id_of(left + right), priority};

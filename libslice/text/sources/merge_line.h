@@ -7,14 +7,14 @@
 
 namespace slice::detail {
 
-/// One merge of two tokens. @throws FormatError  a half or the whole is no token; names `where` and
-/// it.
+/// One merge of two tokens.
+/// @throws FormatError  a half or the whole is not a token (names `where` and the text)
 MergeTable::Merge make_merge(const std::string& left, const std::string& right,
                              const TextMap<int32_t>& ids, int32_t priority,
                              const std::string& where);
 
 /// The same from a line "left right". Tokens may hold spaces: the first space between two tokens
-/// that make a third counts.
+/// that form a third is the separator.
 MergeTable::Merge read_merge_line(const std::string& line, const TextMap<int32_t>& ids,
                                   int32_t priority, const std::string& where);
 

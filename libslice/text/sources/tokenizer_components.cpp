@@ -46,7 +46,7 @@ Split::Matches read_behavior(const BpeDefinition& definition, const std::string&
   refuse(definition, "Split behavior", name);
 }
 
-// "▁" for spaces, and one in front of the text.
+// "▁" for spaces, and one before the text.
 void read_metaspace(const json& component, BpeDefinition& definition) {
   const std::string where = place(definition, "Metaspace");
   const auto mark = find_field<std::string>(component, "replacement", where).value_or(kSpaceMark);
@@ -81,7 +81,7 @@ void read_byte_level(const json& component, BpeDefinition& definition) {
 void read_one_pre_tokenizer(const json& component, BpeDefinition& definition) {
   const std::string where = place(definition, "pre_tokenizer");
   const auto type = field<std::string>(component, "type", where);
-  // ByteLevel respells the text, so whatever came behind it would see another alphabet.
+  // ByteLevel maps the text to another alphabet, which a component after it would see.
   if (definition.alphabet == Alphabet::kBytes)
     refuse(definition, "after ByteLevel, pre_tokenizer", type);
   if (type == "Sequence") {
@@ -185,7 +185,7 @@ std::optional<int64_t> read_post_processor(const json& component, const BpeDefin
     for (size_t id = 0; id < definition.tokens.size() && !first; ++id) {
       if (definition.tokens[id] == name) first = static_cast<int64_t>(id);
     }
-    SLICE_FORMAT_CHECK(first, "{}: '{}' is no token", where, name);
+    SLICE_FORMAT_CHECK(first, "{}: '{}' is not a token", where, name);
   } else if (type != "ByteLevel") {
     refuse(definition, "post_processor", type);
   }

@@ -8,13 +8,13 @@
 
 namespace slice::detail {
 
-/// The components of a tokenizer.json, each read into the definition; null is none.
-/// @throws FormatError  a component, or an option of one, that is not supported (named).
+/// Read the components of a tokenizer.json, which may be null, into the definition.
+/// @throws FormatError  a component, or an option of one, that is not supported (named)
 void read_normalizer(const nlohmann::json& component, BpeDefinition& definition);
-/// Also settles the alphabet: kBytes with a ByteLevel, else kCharacters.
+/// Also sets the alphabet: kBytes with a ByteLevel, else kCharacters.
 void read_pre_tokenizer(const nlohmann::json& component, BpeDefinition& definition);
 void read_decoder(const nlohmann::json& component, BpeDefinition& definition);
-/// @return the token put in front of a text, if any.
+/// @return the token that is put before a text, if any
 std::optional<int64_t> read_post_processor(const nlohmann::json& component,
                                            const BpeDefinition& definition);
 

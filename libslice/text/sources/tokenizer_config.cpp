@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-// A JSON object out of one of the texts, and its name for messages.
+// The JSON object in one of the files, and its name for messages.
 struct Config {
   std::string where;
   json object;
@@ -58,7 +58,7 @@ std::optional<int64_t> named_token(const Configs& configs, const char* key,
     const auto name = config->name(key);
     if (!name) continue;
     const auto found = ids.find(*name);
-    SLICE_FORMAT_CHECK(found != ids.end(), "{}: {} '{}' is no token", config->where, key, *name);
+    SLICE_FORMAT_CHECK(found != ids.end(), "{}: {} '{}' is not a token", config->where, key, *name);
     return found->second;
   }
   return std::nullopt;
@@ -81,7 +81,7 @@ int64_t parse_id(const std::string& text, const std::string& where) {
   return id;
 }
 
-// Tokens that a configuration names are special, whatever the vocabulary's file says of them.
+// Tokens named in a configuration are special even if the vocabulary's file says otherwise.
 std::vector<std::string> special_names(const Configs& configs) {
   std::vector<std::string> names;
   for (const Config* config : {&configs.tokenizer, &configs.special}) {
@@ -148,7 +148,7 @@ void read_added_tokens(const TokenizerTexts& texts, BpeDefinition& definition) {
   const auto ids = ids_of(definition);
   for (const std::string& name : special_names(configs)) {
     const auto found = ids.find(name);
-    if (found == ids.end()) continue;  // whoever reads the key complains
+    if (found == ids.end()) continue;  // named_token refuses it
     AddedToken token;
     token.id = found->second;
     token.content = name;

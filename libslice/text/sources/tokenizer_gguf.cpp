@@ -61,8 +61,8 @@ void read_gpt2(const GgufFile& file, BpeDefinition& definition) {
   definition.adds_bos = definition.adds_bos && definition.bos;
 }
 
-// SentencePiece's BPE, in llama.cpp's manner: a space goes in front of each stretch of text between
-// added tokens.
+// SentencePiece's BPE as llama.cpp does it: a space goes before each stretch of text between added
+// tokens.
 void read_llama(const GgufFile& file, BpeDefinition& definition) {
   Pieces pieces;
   pieces.texts = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
@@ -75,7 +75,7 @@ void read_llama(const GgufFile& file, BpeDefinition& definition) {
   SLICE_FORMAT_CHECK(pieces.scores.size() == pieces.texts.size(),
                      "{}: tokenizer.ggml.scores has {} entries, want {}", definition.source,
                      pieces.scores.size(), pieces.texts.size());
-  // Looked for in the text as it comes, where a space is a space.
+  // Searched for in the original text, where a space is a space.
   for (size_t id = 0; id < pieces.texts.size(); ++id) {
     if (pieces.types[id] == Pieces::kUserDefined) {
       pieces.texts[id] = unescaped_piece(std::move(pieces.texts[id]));

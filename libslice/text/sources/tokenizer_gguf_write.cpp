@@ -42,8 +42,7 @@ std::vector<int32_t> token_types(const BpeDefinition& definition, int64_t vocabu
 void write_byte_level(const BpeDefinition& definition, const std::vector<std::string>& tokens,
                       GgufHeader& header) {
   const std::string words = pre_tokenizer_name(definition);
-  SLICE_FORMAT_CHECK(!words.empty(),
-                     "{}: llama.cpp has no pre-tokenizer that is known to cut these words",
+  SLICE_FORMAT_CHECK(!words.empty(), "{}: no known pre-tokenizer of llama.cpp cuts these words",
                      definition.source);
   header.text("tokenizer.ggml.model", "gpt2");
   header.text("tokenizer.ggml.pre", words);
@@ -59,7 +58,7 @@ void write_byte_level(const BpeDefinition& definition, const std::vector<std::st
 void write_pieces(const BpeDefinition& definition, const std::vector<std::string>& tokens,
                   GgufHeader& header) {
   SLICE_FORMAT_CHECK(definition.byte_fallback,
-                     "{}: llama.cpp wants byte tokens in a vocabulary of characters",
+                     "{}: llama.cpp needs byte tokens in a vocabulary of characters",
                      definition.source);
   header.text("tokenizer.ggml.model", "llama");
   header.text("tokenizer.ggml.pre", "default");

@@ -8,16 +8,16 @@
 
 namespace slice::detail {
 
-/// A tokenizer as the metadata of a GGUF file, giving the same ids there: `gpt2` for byte-level
-/// BPE whose words one of llama.cpp's pre-tokenizers cuts, `llama` for SentencePiece's BPE, whose
-/// scores then are the order of its merges.
-/// @param vocabulary  rows of the embedding: tokens that the tokenizer has none of become unused
-/// @throws FormatError  words that llama.cpp has no name for, or pieces without bytes to fall back
-/// to.
+/// Writes a tokenizer as the metadata of a GGUF file, with the same ids: `gpt2` for byte-level BPE
+/// whose words one of llama.cpp's pre-tokenizers cuts, `llama` for SentencePiece's BPE, whose
+/// scores are then the order of its merges.
+/// @param vocabulary  rows of the embedding; rows without a token become unused tokens
+/// @throws FormatError  no pre-tokenizer of llama.cpp cuts these words, or a vocabulary of
+///                      characters without byte tokens
 void write_gguf_tokenizer(const BpeDefinition& definition, int64_t vocabulary, GgufHeader& header);
 
-/// Special tokens, which every kind of tokenizer keeps under the same keys; only the first two of
-/// `eos` have one.
+/// Special tokens, which have the same keys for every kind of tokenizer; only the first two of
+/// `eos` have keys.
 void write_gguf_special_tokens(std::optional<int64_t> bos, const std::vector<int64_t>& eos,
                                GgufHeader& header);
 

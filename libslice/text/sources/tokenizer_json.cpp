@@ -72,7 +72,7 @@ void read_model(const json& model, BpeDefinition& definition) {
   definition.fuse_unknown = flag("fuse_unk");
   if (const auto unknown = find_field<std::string>(model, "unk_token", where)) {
     const auto found = ids.find(*unknown);
-    SLICE_FORMAT_CHECK(found != ids.end(), "{}: unk_token '{}' is no token", where, *unknown);
+    SLICE_FORMAT_CHECK(found != ids.end(), "{}: unk_token '{}' is not a token", where, *unknown);
     definition.unknown = found->second;
   }
 }

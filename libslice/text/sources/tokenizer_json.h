@@ -7,15 +7,14 @@
 
 namespace slice::detail {
 
-/// U+2581, which stands for a space in SentencePiece's tokens.
+/// U+2581, the space in SentencePiece's tokens.
 inline constexpr char kSpaceMark[] = "\xE2\x96\x81";
 
-/// @throws FormatError  malformed, or a component that is not supported (names it).
+/// @throws FormatError  malformed, or a component that is not supported (named)
 BpeDefinition read_tokenizer_json(const TokenizerTexts& texts);
 
-/// tokenizer.json and tokenizer_config.json of a definition, giving the same ids there.
-/// With kCharacters, spaces inside tokens are written as U+2581, so that character in a text is
-/// read as a space.
+/// tokenizer.json and tokenizer_config.json of a definition, with the same ids. With kCharacters,
+/// spaces inside tokens are written as U+2581, so that character in a text is read as a space.
 std::vector<Tokenizer::File> write_tokenizer_json(const BpeDefinition& definition);
 
 }  // namespace slice::detail

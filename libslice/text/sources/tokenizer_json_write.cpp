@@ -8,7 +8,7 @@
 namespace slice::detail {
 namespace {
 
-// Keeps the order in which members are added: vocabularies read best by id.
+// Keeps the order of insertion, so that a vocabulary is written by id.
 using Json = nlohmann::ordered_json;
 using Alphabet = BpeDefinition::Alphabet;
 
@@ -22,7 +22,7 @@ std::string written_token(const BpeDefinition& definition, int64_t id) {
 
 Json model_json(const BpeDefinition& definition) {
   Json vocabulary = Json::object();
-  // ordered_json looks a key up among all before it, so entries go in behind its back.
+  // ordered_json compares a new key with all earlier ones, so entries go into its container.
   auto& entries = vocabulary.get_ref<Json::object_t&>();
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
     entries.Container::emplace_back(written_token(definition, static_cast<int64_t>(id)), id);
@@ -62,7 +62,7 @@ Json added_tokens_json(const BpeDefinition& definition) {
   return added;
 }
 
-// Each stage as a Split of its own; ByteLevel then only respells.
+// A Split for each stage; ByteLevel then only maps the alphabet.
 Json byte_level_pre_tokenizer(const BpeDefinition& definition) {
   Json stages = Json::array();
   for (const Split& split : definition.splits) {

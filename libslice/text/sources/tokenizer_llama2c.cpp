@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kUnknown = 0, kBos = 1, kEos = 2, kFirstByte = 3;
 constexpr int32_t kLongestToken = 1 << 20;
 
-// Reads little-endian values off a file, refusing to go beyond its end.
+// Reads little-endian values from a file and refuses to read past its end.
 class Cursor {
  public:
   Cursor(std::span<const std::byte> bytes, std::string name)
@@ -77,9 +77,9 @@ BpeDefinition read_llama2c_tokenizer(const std::filesystem::path& path, int64_t 
                        kLongestToken);
     definition.tokens.push_back(cursor.read_text(static_cast<size_t>(length)));
   }
-  SLICE_FORMAT_CHECK(cursor.left() == 0, "{}: {} bytes behind the last of {} tokens",
+  SLICE_FORMAT_CHECK(cursor.left() == 0, "{}: {} bytes after the last of {} tokens",
                      definition.source, cursor.left(), vocabulary_size);
-  // llama2.c prints its two marks on lines of their own; elsewhere they are plain.
+  // llama2.c stores its two special tokens with line breaks around them; elsewhere they have none.
   definition.tokens[kBos] = "<s>";
   definition.tokens[kEos] = "</s>";
   for (const int64_t id : {kUnknown, kBos, kEos}) {

@@ -9,12 +9,12 @@
 namespace slice::detail {
 namespace {
 
-// What a model file says; the defaults are those of sentencepiece_model.proto, where a field that
-// has its default is left out of the file.
+// The content of a model file. The defaults are those of sentencepiece_model.proto: a file leaves
+// out fields that have their default.
 struct Model {
   Pieces pieces;
   int64_t type = 1;
-  bool byte_fallback = false, space_behind = false;
+  bool byte_fallback = false, space_after = false;
   int64_t bos = 1, eos = 2, padding = -1;
   std::string normalizer;
   bool normalizes = false, denormalizes = false;
@@ -32,11 +32,11 @@ void read_piece(ProtobufReader fields, Pieces& pieces) {
   }
 }
 
-// Ids are int32, which the wire format spells as int64 when negative.
+// Ids are int32, which the wire format encodes as int64 when negative.
 void read_trainer(ProtobufReader fields, Model& model) {
   while (fields.next()) {
     if (fields.field() == 3) model.type = fields.integer("model_type");
-    if (fields.field() == 24) model.space_behind = fields.flag("treat_whitespace_as_suffix");
+    if (fields.field() == 24) model.space_after = fields.flag("treat_whitespace_as_suffix");
     if (fields.field() == 35) model.byte_fallback = fields.flag("byte_fallback");
     if (fields.field() == 41) model.bos = fields.integer("bos_id");
     if (fields.field() == 42) model.eos = fields.integer("eos_id");
@@ -92,7 +92,7 @@ void check_supported(const Model& model, const std::string& source) {
   };
   refuse(model.denormalizes, "a denormalizer_spec with a precompiled_charsmap");
   refuse(!model.escapes_spaces, "normalizer_spec.escape_whitespaces = false");
-  refuse(model.space_behind, "trainer_spec.treat_whitespace_as_suffix");
+  refuse(model.space_after, "trainer_spec.treat_whitespace_as_suffix");
   for (size_t id = 0; id < model.pieces.types.size(); ++id) {
     SLICE_FORMAT_CHECK(model.pieces.types[id] != Pieces::kUnused,
                        "{}: piece {} '{}' is of type UNUSED: not supported", source, id,
@@ -100,7 +100,7 @@ void check_supported(const Model& model, const std::string& source) {
   }
 }
 
-// -1 is none.
+// -1: none.
 std::optional<int64_t> optional_id(int64_t id) { return id < 0 ? std::nullopt : std::optional(id); }
 
 }  // namespace
@@ -115,7 +115,7 @@ BpeDefinition read_sentencepiece_tokenizer(const TokenizerTexts& texts) {
   SLICE_FORMAT_CHECK(!model.byte_fallback || definition.byte_fallback,
                      "{}: trainer_spec.byte_fallback: want the 256 byte pieces", definition.source);
   definition.byte_fallback = model.byte_fallback;
-  // SentencePiece looks for these in the normalised text.
+  // SentencePiece searches for these in the normalised text.
   for (AddedToken& token : definition.added) token.normalized = !token.special;
   using Kind = Normalizer::Kind;
   if (model.removes_spaces) definition.normalizers.push_back({Kind::kSqueeze, " ", ""});

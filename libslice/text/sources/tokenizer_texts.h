@@ -4,8 +4,7 @@
 
 namespace slice::detail {
 
-/// The files of a Hugging Face directory that tell how it tokenises; those that were not there are
-/// empty.
+/// The files of a Hugging Face directory that define its tokenizer; absent ones are empty.
 struct TokenizerTexts {
   std::string directory;       ///< for messages
   std::string tokenizer;       ///< tokenizer.json

@@ -10,7 +10,7 @@
 namespace slice::detail {
 namespace {
 
-// Which words a tokenizer_class of Transformers cuts; all of them spell bytes.
+// How a tokenizer_class of Transformers cuts words; all of them are byte-level.
 const char* pre_tokenizer_of_class(const std::string& name) {
   static constexpr std::pair<const char*, const char*> kClasses[] = {
       {"GPT2Tokenizer", "gpt-2"},
@@ -39,8 +39,8 @@ void read_merges(const std::string& text, const TextMap<int32_t>& ids, const std
   }
 }
 
-// The marks of the two published vocabularies of this kind, for directories that hold no more than
-// the two files: OPT's and GPT-2's. OPT's has GPT-2's mark too, and does not use it.
+// The special tokens of the two published vocabularies of this kind, OPT's and GPT-2's, for
+// directories that hold the two files only. OPT's vocabulary has GPT-2's token too, unused.
 void name_usual_tokens(const TextMap<int32_t>& ids, BpeDefinition& definition) {
   const auto find = [&](const char* name) -> std::optional<int64_t> {
     const auto found = ids.find(name);

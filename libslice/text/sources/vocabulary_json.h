@@ -9,9 +9,10 @@
 namespace slice::detail {
 
 /// Reads an object of tokens and their ids, together with the definition's added tokens, into its
-/// tokens. Every id from 0 on is taken by exactly one of them.
-/// @return the ids by token. @param where  file and key, for messages.
-/// @throws FormatError  not an object, an id that is no integer, out of range, or taken twice.
+/// tokens. Every id from 0 up belongs to exactly one of them.
+/// @param where  file and key, for messages
+/// @return the ids by token
+/// @throws FormatError  not an object, an id that is not an integer, out of range, or a duplicate
 TextMap<int32_t> read_vocabulary(const nlohmann::json& vocabulary, const std::string& where,
                                  BpeDefinition& definition);
 
