@@ -145,7 +145,7 @@ void write_description(const ModelConfig& form, at::ScalarType dtype, const Toke
   detail::write_file(directory / "config.json", config_json(form, detail::dtype_name(dtype)));
   detail::write_file(directory / "generation_config.json", generation_config_json(form));
   if (!stock_config(form)) {
-    const std::string module = detail::modeling_module(models::family(form.family).model_type);
+    const std::string module = models::modeling_module(models::family(form.family));
     detail::write_file(directory / (module + ".py"), detail::modeling_sliced());
   }
   if (tokenizer == nullptr) return;

@@ -7,7 +7,6 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
-#include "libslice/checkpoint/detail/modeling_sliced.h"
 #include "libslice/model/families/family.h"
 
 namespace slice {
@@ -221,7 +220,7 @@ std::string config_json(const ModelConfig& config, const std::string& dtype) {
   object["use_cache"] = true;
   write_special_tokens(config, object);
   if (config.sliced() || !config.ffn_sizes.empty()) {
-    const std::string module = detail::modeling_module(family.model_type),
+    const std::string module = models::modeling_module(family),
                       type = "Sliced" + family.architecture;
     const std::string base = type.substr(0, type.find("ForCausalLM"));
     object["model_type"] = kSlicedPrefix + family.model_type;

@@ -50,6 +50,10 @@ struct Family {
 const std::vector<const Family*>& families();
 const Family& family(const std::string& name);
 
+/// Name of the Python module through which Transformers loads a sliced model of this family: the
+/// auto_map of its config.json points there.
+std::string modeling_module(const Family& family);
+
 const Family& llama();
 const Family& mistral();
 const Family& opt();
