@@ -12,24 +12,27 @@
 #include "libslice/base/atomic_directory.h"
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/tensor_text.h"
-#include "libslice/base/detail/unicode.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/device/device.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/decoder.h"
 #include "libslice/text/bpe.h"
-#include "libslice/text/detail/byte_alphabet.h"
 
 namespace {
 
 using at::Tensor;
 
-/// The 256 bytes, and names for the other ids: any text can be read, and any id written.
+/// The 256 bytes and the space, and names for the other ids: any text can be read, and any id
+/// written.
 std::shared_ptr<const slice::Tokenizer> byte_tokenizer(int64_t vocabulary_size) {
   slice::BpeDefinition definition;
   definition.source = "bytes";
-  for (const char32_t character : slice::detail::byte_alphabet())
-    definition.tokens.push_back(slice::detail::to_utf8(character));
+  definition.alphabet = slice::BpeDefinition::Alphabet::kCharacters;
+  definition.byte_fallback = true;
+  definition.space_mark = "▁";
+  for (int byte = 0; byte < 256; ++byte)
+    definition.tokens.push_back(fmt::format("<0x{:02X}>", byte));
+  definition.tokens.push_back(definition.space_mark);
   while (static_cast<int64_t>(definition.tokens.size()) < vocabulary_size)
     definition.tokens.push_back(fmt::format("<{}>", definition.tokens.size()));
   return slice::make_bpe_tokenizer(std::move(definition));
