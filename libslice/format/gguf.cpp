@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/file.h"
 #include "libslice/format/detail/dequantise.h"
 #include "libslice/format/detail/gguf_values.h"
 
@@ -90,8 +91,9 @@ void check_version(detail::GgufReader& in) {
 
 }  // namespace
 
-GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
-  detail::GgufReader in(file_.bytes(), path.string());
+GgufFile::GgufFile(const std::filesystem::path& path)
+    : file_(std::make_shared<detail::MappedFile>(path)) {
+  detail::GgufReader in(file_->bytes(), path.string());
   check_version(in);
   const auto tensors = in.number<uint64_t>("tensor count");
   const auto pairs = in.number<uint64_t>("metadata count");
@@ -111,16 +113,18 @@ GgufFile::GgufFile(const std::filesystem::path& path) : file_(path) {
                      "{}: general.alignment: want a power of two from 8 on, got {}", in.path(),
                      alignment);
   const auto unit = static_cast<uint64_t>(alignment);
-  place_tensors(entries_, (in.position() + unit - 1) / unit * unit, unit, file_.bytes().size(),
+  place_tensors(entries_, (in.position() + unit - 1) / unit * unit, unit, file_->bytes().size(),
                 in.path());
 }
+
+const std::filesystem::path& GgufFile::path() const { return file_->path(); }
 
 at::Tensor GgufFile::read(const std::string& name) const {
   const auto found = entries_.find(name);
   SLICE_FORMAT_CHECK(found != entries_.end(), "{}: no tensor is called {}", path().string(), name);
   const Entry& entry = found->second;
   const detail::GgmlType& type = detail::ggml_type(entry.type, name);
-  const std::byte* from = file_.bytes().data() + entry.begin;
+  const std::byte* from = file_->bytes().data() + entry.begin;
   at::Tensor tensor = at::empty(entry.shape, type.dtype);
   if (type.dequantise == nullptr) {
     std::memcpy(tensor.mutable_data_ptr(), from, entry.end - entry.begin);
@@ -128,7 +132,7 @@ at::Tensor GgufFile::read(const std::string& name) const {
     detail::dequantise(type, from, tensor.mutable_data_ptr<float>(),
                        tensor.numel() / type.block_size);
   }
-  file_.forget(entry.begin, entry.end);
+  file_->forget(entry.begin, entry.end);
   return tensor;
 }
 

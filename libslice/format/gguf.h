@@ -5,13 +5,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
 
-#include "libslice/base/detail/file.h"
-
 namespace slice {
+
+namespace detail {
+class MappedFile;
+}
 
 /// A GGUF v2 or v3 file (little-endian), memory-mapped. Metadata and tensor table are checked whole
 /// on opening; a tensor is dequantised only when asked for. Types: F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1
@@ -36,7 +39,7 @@ class GgufFile {
 
   const std::map<std::string, Value>& metadata() const { return metadata_; }
   const std::map<std::string, Entry>& tensors() const { return entries_; }
-  const std::filesystem::path& path() const { return file_.path(); }
+  const std::filesystem::path& path() const;
 
   /// One metadata value as the type asked for: integers widen to each other and to double when they
   /// fit. T: bool, int64_t, double, std::string, std::vector<std::string>, std::vector<int64_t>,
@@ -60,7 +63,7 @@ class GgufFile {
   static at::ScalarType read_dtype(int32_t type);
 
  private:
-  detail::MappedFile file_;
+  std::shared_ptr<const detail::MappedFile> file_;  // copies share it
   std::map<std::string, Value> metadata_;
   std::map<std::string, Entry> entries_;
 };

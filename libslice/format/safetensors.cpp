@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/file.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/format/write_tensor.h"
@@ -131,9 +132,10 @@ json parse_header(const std::string& text, const std::string& path) {
 
 }  // namespace
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path) {
+SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
+    : file_(std::make_shared<detail::MappedFile>(path)) {
   const std::string where = path.string();
-  const auto bytes = file_.bytes();
+  const auto bytes = file_->bytes();
   uint64_t header = 0;
   SLICE_FORMAT_CHECK(bytes.size() >= sizeof header,
                      "{}: {} bytes, too short for a safetensors file", where, bytes.size());
@@ -161,7 +163,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path) : file_(path
 
 at::Tensor SafetensorsFile::read(const std::string& name) const {
   const auto found = entries_.find(name);
-  SLICE_FORMAT_CHECK(found != entries_.end(), "{}: no tensor is called {}", file_.path().string(),
+  SLICE_FORMAT_CHECK(found != entries_.end(), "{}: no tensor is called {}", file_->path().string(),
                      name);
   return copied(name, found->second, found->second.begin, found->second.end, found->second.shape);
 }
@@ -169,11 +171,11 @@ at::Tensor SafetensorsFile::read(const std::string& name) const {
 at::Tensor SafetensorsFile::read(const std::string& name, int64_t begin, int64_t end) const {
   const auto found = entries_.find(name);
   SLICE_FORMAT_CHECK(found != entries_.end() && !found->second.shape.empty(),
-                     "{}: no tensor with rows is called {}", file_.path().string(), name);
+                     "{}: no tensor with rows is called {}", file_->path().string(), name);
   const Entry& entry = found->second;
   const int64_t rows = entry.shape[0];
   SLICE_CHECK(0 <= begin && begin <= end && end <= rows, "{}: {}: want rows {} to {} of {}",
-              file_.path().string(), name, begin, end, rows);
+              file_->path().string(), name, begin, end, rows);
   std::vector<int64_t> shape = entry.shape;
   shape[0] = end - begin;
   const uint64_t row = rows == 0 ? 0 : (entry.end - entry.begin) / static_cast<uint64_t>(rows);
@@ -185,13 +187,13 @@ at::Tensor SafetensorsFile::copied(const std::string& name, const Entry& entry, 
                                    uint64_t last, at::IntArrayRef shape) const {
   at::Tensor tensor = at::empty(shape, entry.dtype);
   if (last > first) {
-    const std::byte* from = file_.bytes().data() + first;
-    const std::byte* end = file_.bytes().data() + last;
+    const std::byte* from = file_->bytes().data() + first;
+    const std::byte* end = file_->bytes().data() + last;
     SLICE_FORMAT_CHECK(entry.dtype != at::kBool ||
                            std::all_of(from, end, [](std::byte b) { return b <= std::byte{1}; }),
-                       "{}: {}: a BOOL is neither 0 nor 1", file_.path().string(), name);
+                       "{}: {}: a BOOL is neither 0 nor 1", file_->path().string(), name);
     std::memcpy(tensor.mutable_data_ptr(), from, last - first);
-    file_.forget(first, last);
+    file_->forget(first, last);
   }
   return tensor;
 }
@@ -221,9 +223,9 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
     : path_(path), slots_(std::move(slots)) {
   const std::string text = header_text(slots_);
   const uint64_t size = text.size();
-  out_ = detail::OutputFile(path);
-  out_.write(&size, sizeof size);
-  out_.write(text.data(), text.size());
+  out_ = std::make_unique<detail::OutputFile>(path);
+  out_->write(&size, sizeof size);
+  out_->write(text.data(), text.size());
 }
 
 SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots,
@@ -238,8 +240,11 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
                        std::memcmp(held.data() + sizeof(uint64_t), text.data(), text.size()) == 0,
                    "{}: is not the file that was begun", path.string());
   }
-  out_ = detail::OutputFile::reopen(path, bytes(slots_, written));
+  out_ = std::make_unique<detail::OutputFile>(
+      detail::OutputFile::reopen(path, bytes(slots_, written)));
 }
+
+SafetensorsWriter::~SafetensorsWriter() = default;
 
 uint64_t SafetensorsWriter::bytes(const std::vector<Slot>& slots, size_t written) {
   uint64_t sum = sizeof(uint64_t) + header_text(slots).size();
@@ -264,7 +269,7 @@ void SafetensorsWriter::write(const std::string& name, const at::Tensor& tensor)
                  !converts || (tensor.is_floating_point() && at::isFloatingType(slot.dtype)),
                  "{}: {}: want {}, got {}", path_.string(), name, detail::dtype_name(slot.dtype),
                  detail::describe(tensor));
-  detail::write_tensor(out_, tensor, slot.dtype, fmt::format("{}: {}", path_.string(), name));
+  detail::write_tensor(*out_, tensor, slot.dtype, fmt::format("{}: {}", path_.string(), name));
   ++next_;
 }
 
@@ -279,15 +284,17 @@ void SafetensorsWriter::write(const std::string& name, int64_t step,
     shape[0] = end - begin;
     SLICE_CHECK(some.sizes() == at::IntArrayRef(shape) && some.scalar_type() == slot.dtype,
                 "{}: want {}, got {}", where, detail::describe(shape), detail::describe(some));
-    detail::write_tensor(out_, some, slot.dtype, where);
+    detail::write_tensor(*out_, some, slot.dtype, where);
   }
   ++next_;
 }
 
+void SafetensorsWriter::sync() { out_->sync(); }
+
 void SafetensorsWriter::finish() {
   SLICE_CHECK_AS(Error, next_ == slots_.size(), "{}: tensor {} was never written", path_.string(),
                  slots_[next_].name);
-  out_.finish();
+  out_->finish();
 }
 
 }  // namespace slice

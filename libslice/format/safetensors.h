@@ -10,9 +10,12 @@
 #include <string>
 #include <vector>
 
-#include "libslice/base/detail/file.h"
-
 namespace slice {
+
+namespace detail {
+class MappedFile;
+class OutputFile;
+}  // namespace detail
 
 /// A safetensors file, memory-mapped. The header is checked whole on opening; a tensor is copied
 /// out only when asked for.
@@ -44,7 +47,7 @@ class SafetensorsFile {
   at::Tensor copied(const std::string& name, const Entry& entry, uint64_t first, uint64_t last,
                     at::IntArrayRef shape) const;
 
-  detail::MappedFile file_;
+  std::shared_ptr<const detail::MappedFile> file_;  // copies share it
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
 };
@@ -67,6 +70,7 @@ class SafetensorsWriter {
   /// Goes on with a file that an earlier writer of the same slots did not finish, behind its first
   /// `written` tensors. @throws Error  the file is missing, shorter than that, or another one
   SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots, size_t written);
+  ~SafetensorsWriter();
 
   /// Writes the next slot's tensor, any device, converted to the slot's dtype. The order is the
   /// slots'.
@@ -81,7 +85,7 @@ class SafetensorsWriter {
              const std::function<at::Tensor(int64_t begin, int64_t end)>& rows);
 
   /// Returns when everything written is on the disk. @throws Error
-  void sync() { out_.sync(); }
+  void sync();
 
   /// Flushes to the disk (fsync) and closes. @throws Error  a slot was never written.
   void finish();
@@ -96,7 +100,7 @@ class SafetensorsWriter {
   std::filesystem::path path_;
   std::vector<Slot> slots_;
   size_t next_ = 0;
-  detail::OutputFile out_;
+  std::unique_ptr<detail::OutputFile> out_;
 };
 
 }  // namespace slice
