@@ -8,8 +8,8 @@
 namespace slice::tests {
 
 /// A published model: its config.json, and its parameters dense (as Transformers counts them, a
-/// tied head once) and sliced by 20, 25 and 30 % (mathematics §6: dense shortcuts, the head
-/// unsliced and its own, biases but no norms).
+/// tied head once) and sliced by 20, 25 and 30 % (docs/method.md, "Counting": dense
+/// shortcuts, the head unsliced and its own, biases but no norms).
 struct PublishedModel {
   std::string name;
   nlohmann::json config;
