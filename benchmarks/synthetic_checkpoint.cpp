@@ -76,7 +76,7 @@ int main(int argc, char** argv) {
     for (const auto& parameter : shapes.named_parameters())
       slots.push_back({parameter.key(), parameter.value().sizes().vec()});
     slice::AtomicDirectory directory(out, /*replace=*/false);
-    slice::ShardWriter writer(directory.path(), slots, stored, int64_t{5} << 30);
+    slice::ShardWriter writer(directory.path(), slots, stored);
     for (const auto& slot : slots) {
       cli::check_interrupted();
       writer.write(slot.name, random_parameter(slot.name, slot.shape, device).to(at::kCPU, stored));

@@ -55,6 +55,9 @@ ModelConfig read_config(const std::filesystem::path& path);
 /// nothing for a file that holds quantised ones.
 std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint);
 
+/// Size of the largest shard, unless the caller asks for another.
+inline constexpr int64_t kShardBytes = int64_t{5} << 30;
+
 /// Writes tensors into sharded safetensors files of at most `shard_bytes` each
 /// (`model.safetensors`, or `model-0000i-of-n.safetensors` with `model.safetensors.index.json`),
 /// one tensor at a time.
@@ -67,7 +70,7 @@ class ShardWriter {
   /// @param slots  every tensor, in the order in which `write` will be called; all stored as
   /// `dtype`.
   ShardWriter(std::filesystem::path directory, std::vector<Slot> slots, at::ScalarType dtype,
-              int64_t shard_bytes = int64_t{5} << 30);
+              int64_t shard_bytes = kShardBytes);
   ~ShardWriter();
   /// The next tensor, any device, converted to the dtype. Errors as SafetensorsWriter::write.
   void write(const std::string& name, const at::Tensor& tensor);

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "libslice/base/progress.h"
+#include "libslice/checkpoint/checkpoint.h"
 #include "libslice/model/config.h"
 #include "libslice/text/tokenizer.h"
 
@@ -19,7 +20,6 @@ class Module;
 namespace slice {
 
 class DecoderImpl;
-class Checkpoint;
 
 struct LoadOptions {
   at::Device device = at::kCPU;
@@ -76,8 +76,8 @@ void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint
 
 struct SaveOptions {
   std::optional<at::ScalarType> dtype = std::nullopt;  ///< Model::stored_dtype() when absent
-  bool replace = false;                    ///< an existing directory is replaced, else refused
-  int64_t shard_bytes = int64_t{5} << 30;  ///< largest safetensors file
+  bool replace = false;               ///< an existing directory is replaced, else refused
+  int64_t shard_bytes = kShardBytes;  ///< largest safetensors file
 };
 
 /// Checks that a model's weights are those that its configuration describes.

@@ -20,7 +20,7 @@ struct LayerwiseOptions {
   std::optional<at::ScalarType> dtype = std::nullopt;
   /// What is written: the stored dtype when absent.
   std::optional<at::ScalarType> written = std::nullopt;
-  int64_t shard_bytes = int64_t{5} << 30;  ///< largest safetensors file
+  int64_t shard_bytes = kShardBytes;  ///< largest safetensors file
   /// Where what a killed run goes on from is kept, PartialDirectory::journal(): a directory, empty
   /// or that of the run to go on with, which is removed with what is no longer needed by whoever
   /// made it. Empty: nothing is kept.
