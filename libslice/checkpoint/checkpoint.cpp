@@ -230,13 +230,13 @@ struct ShardWriter::State {
 ShardWriter::ShardWriter(fs::path directory, std::vector<Slot> slots, at::ScalarType dtype,
                          int64_t shard_bytes)
     : state_(std::make_unique<State>()) {
-  SLICE_CHECK(!slots.empty() && shard_bytes > 0, "shards: want tensors and a size, got {} and {}",
-              slots.size(), shard_bytes);
+  SLICE_ARGUMENT_CHECK(!slots.empty() && shard_bytes > 0,
+                       "shards: want tensors and a size, got {} and {}", slots.size(), shard_bytes);
   state_->directory = std::move(directory);
   std::set<std::string> names;
   int64_t filled = 0;  // bytes of the last shard
   for (const Slot& slot : slots) {
-    SLICE_CHECK(names.insert(slot.name).second, "shards: {} stands twice", slot.name);
+    SLICE_ARGUMENT_CHECK(names.insert(slot.name).second, "shards: {} stands twice", slot.name);
     const int64_t bytes =
         c10::multiply_integers(slot.shape) * static_cast<int64_t>(c10::elementSize(dtype));
     if (state_->shards.empty() || (filled > 0 && filled + bytes > shard_bytes)) {
@@ -259,7 +259,7 @@ ShardWriter::~ShardWriter() = default;
 
 void ShardWriter::write(const std::string& name, const Tensor& tensor) {
   State& s = *state_;
-  SLICE_CHECK(s.shard < s.shards.size(), "shards: {} comes after the last tensor", name);
+  SLICE_ARGUMENT_CHECK(s.shard < s.shards.size(), "shards: {} comes after the last tensor", name);
   State::Shard& shard = s.shards[s.shard];
   if (!s.writer) {
     std::error_code ignored;
@@ -276,7 +276,7 @@ void ShardWriter::write(const std::string& name, const Tensor& tensor) {
 
 void ShardWriter::go_on_behind(int64_t tensors) {
   State& s = *state_;
-  SLICE_CHECK(s.shard == 0 && s.written == 0, "shards: some were written already");
+  SLICE_ARGUMENT_CHECK(s.shard == 0 && s.written == 0, "shards: some were written already");
   s.continues = true;
   for (; s.shard < s.shards.size(); ++s.shard) {
     const State::Shard& shard = s.shards[s.shard];
@@ -290,7 +290,7 @@ void ShardWriter::go_on_behind(int64_t tensors) {
                    path.string(), want, error ? error.message() : std::to_string(got));
   }
   if (tensors == 0) return;
-  SLICE_CHECK(s.shard < s.shards.size(), "shards: they hold {} tensors fewer", tensors);
+  SLICE_ARGUMENT_CHECK(s.shard < s.shards.size(), "shards: they hold {} tensors fewer", tensors);
   const State::Shard& shard = s.shards[s.shard];
   s.written = static_cast<size_t>(tensors);
   s.writer.emplace(s.directory / shard.file, shard.slots, s.written);

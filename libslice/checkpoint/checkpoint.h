@@ -67,8 +67,8 @@ class ShardWriter {
     std::string name;
     std::vector<int64_t> shape;
   };
-  /// @param slots  every tensor, in the order in which `write` will be called; all stored as
-  /// `dtype`.
+  /// @param slots  all tensors, in the order in which `write` will be called; stored as `dtype`
+  /// @throws ArgumentError  no tensors, a duplicate one, or a shard size that is not positive
   ShardWriter(std::filesystem::path directory, std::vector<Slot> slots, at::ScalarType dtype,
               int64_t shard_bytes = kShardBytes);
   ~ShardWriter();

@@ -94,7 +94,7 @@ WrittenWeights::WrittenWeights(const DecoderImpl& decoder, const ModelConfig& fo
 
 Tensor WrittenWeights::read(const std::string& name) const {
   const auto found = sources_.find(name);
-  SLICE_CHECK(found != sources_.end(), "writing: no weight is called {}", name);
+  SLICE_ARGUMENT_CHECK(found != sources_.end(), "writing: no weight is called {}", name);
   const auto& [tensor, role] = found->second;
   if (role == Role::kOnes) return at::ones({width_}, at::kDouble);
   if (role == Role::kZeros) return at::zeros({width_}, at::kDouble);

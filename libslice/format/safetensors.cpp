@@ -174,8 +174,9 @@ at::Tensor SafetensorsFile::read(const std::string& name, int64_t begin, int64_t
                      "{}: no tensor with rows is called {}", file_->path().string(), name);
   const Entry& entry = found->second;
   const int64_t rows = entry.shape[0];
-  SLICE_CHECK(0 <= begin && begin <= end && end <= rows, "{}: {}: want rows {} to {} of {}",
-              file_->path().string(), name, begin, end, rows);
+  SLICE_ARGUMENT_CHECK(0 <= begin && begin <= end && end <= rows,
+                       "{}: {}: want rows {} to {} of {}", file_->path().string(), name, begin, end,
+                       rows);
   std::vector<int64_t> shape = entry.shape;
   shape[0] = end - begin;
   const uint64_t row = rows == 0 ? 0 : (entry.end - entry.begin) / static_cast<uint64_t>(rows);
@@ -205,7 +206,7 @@ std::string header_text(const std::vector<SafetensorsWriter::Slot>& slots) {
   nlohmann::ordered_json header = {{"__metadata__", {{"format", "pt"}}}};
   uint64_t at = 0;
   for (const auto& slot : slots) {
-    SLICE_CHECK(!header.contains(slot.name), "safetensors: {} stands twice", slot.name);
+    SLICE_ARGUMENT_CHECK(!header.contains(slot.name), "safetensors: {} stands twice", slot.name);
     const uint64_t end = at + static_cast<uint64_t>(c10::multiply_integers(slot.shape)) *
                                   c10::elementSize(slot.dtype);
     header[slot.name] = {
@@ -255,8 +256,9 @@ uint64_t SafetensorsWriter::bytes(const std::vector<Slot>& slots, size_t written
 }
 
 const SafetensorsWriter::Slot& SafetensorsWriter::next(const std::string& name) const {
-  SLICE_CHECK(next_ < slots_.size() && slots_[next_].name == name, "{}: want {} next, got {}",
-              path_.string(), next_ < slots_.size() ? slots_[next_].name : "nothing", name);
+  SLICE_ARGUMENT_CHECK(next_ < slots_.size() && slots_[next_].name == name,
+                       "{}: want {} next, got {}", path_.string(),
+                       next_ < slots_.size() ? slots_[next_].name : "nothing", name);
   return slots_[next_];
 }
 

@@ -74,8 +74,10 @@ class SafetensorsWriter {
 
   /// Writes the next slot's tensor, any device, converted to the slot's dtype. The order is the
   /// slots'.
-  /// @throws ShapeError  name or shape differ from the slot's.  @throws Error  no space left.
-  /// @throws NumericError  a finite value overflows the slot's dtype.
+  /// @throws ArgumentError  `name` is not the next slot's
+  /// @throws ShapeError     the shape is not the slot's      @throws Error  no space left
+  /// @throws DtypeError     not a dtype that converts to the slot's
+  /// @throws NumericError   a finite value overflows the slot's dtype
   void write(const std::string& name, const at::Tensor& tensor);
 
   /// The same, in rows of its first dimension that come one after another, at most `step` at a
@@ -94,7 +96,7 @@ class SafetensorsWriter {
   static uint64_t bytes(const std::vector<Slot>& slots, size_t written);
 
  private:
-  /// The next slot. @throws ShapeError  it is called otherwise
+  /// The next slot. @throws ArgumentError  it has another name
   const Slot& next(const std::string& name) const;
 
   std::filesystem::path path_;
