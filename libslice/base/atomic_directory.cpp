@@ -12,7 +12,7 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// Removes what processes that were killed left for a target: nobody holds its lock.
+/// Removes what killed processes left for a target: directories whose lock nobody holds.
 void remove_stale(const fs::path& target) {
   const std::string prefix = "." + target.filename().string() + ".", suffix = ".tmp";
   constexpr size_t kRandom = 8;  // detail::hidden_sibling
@@ -25,7 +25,7 @@ void remove_stale(const fs::path& target) {
     try {
       const detail::DirectoryLock nobody_holds(entry.path());
       fs::remove_all(entry.path(), error);
-    } catch (const Error&) {  // a living process, or another owner's
+    } catch (const Error&) {  // of a running process, or of another user
     }
   }
 }
@@ -38,8 +38,8 @@ AtomicDirectory::AtomicDirectory(const fs::path& target, bool replace)
   create();
 }
 
-/// Another process that looks for stale ones may come between creating and locking it: then again.
-/// Where the file system has no locks, nobody else gets one either.
+/// A process that removes stale directories may lock this one between its creation and our lock:
+/// then try again. Where the file system has no locks, nobody else gets one either.
 void AtomicDirectory::create() {
   constexpr int kAttempts = 3;
   for (int attempt = 1; !lock_; ++attempt) {

@@ -9,10 +9,10 @@ namespace detail {
 class DirectoryLock;
 }
 
-/// A directory that appears whole or not at all: written as `.<name>.<random>.tmp` beside `target`,
-/// renamed by `commit`. Destroying it before that removes every trace; what processes that were
-/// killed had written is removed by the next one for the same target. An old target that one of
-/// them had moved aside (`.<name>.<random>.old`) stays: it may be the only one.
+/// A directory that appears whole or not at all: written as `.<name>.<random>.tmp` next to `target`
+/// and renamed by `commit`. Destroying it before that removes every trace. What a killed process
+/// had written is removed by the next AtomicDirectory for the same target; an old target that it
+/// had moved aside (`.<name>.<random>.old`) is kept, for it may be the only copy.
 class AtomicDirectory {
  public:
   /// @throws Error  target exists and `replace` is false; the parent is missing or not writable.
@@ -20,7 +20,7 @@ class AtomicDirectory {
   AtomicDirectory(AtomicDirectory&&) = delete;
   ~AtomicDirectory();
 
-  /// Where to write meanwhile.
+  /// Where to write until then.
   const std::filesystem::path& path() const { return temporary_; }
   /// fsyncs the directory and renames it to the target; an old target is moved aside first and
   /// removed last.
@@ -31,7 +31,7 @@ class AtomicDirectory {
 
   std::filesystem::path target_, temporary_;
   bool replace_ = false, done_ = false;
-  std::unique_ptr<detail::DirectoryLock> lock_;  // says that this process lives
+  std::unique_ptr<detail::DirectoryLock> lock_;  // held as long as this process lives
 };
 
 }  // namespace slice

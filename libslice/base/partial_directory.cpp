@@ -17,8 +17,8 @@ PartialDirectory::PartialDirectory(const fs::path& target, const Options& option
   SLICE_CHECK_AS(Error, fs::is_directory(fs::symlink_status(partial_, error)),
                  "{}: cannot create it: {}", partial_.string(), error.message());
   lock_ = std::make_unique<detail::DirectoryLock>(partial_);
-  // A commit that was killed between its two renames has moved the old target aside and nothing in
-  // its place; one killed behind them has no files left here, and the rest is rubbish.
+  // A commit killed between its two renames has moved the old target aside and put nothing in its
+  // place; after one killed later the files are at the target, and what is here are leftovers.
   const bool committed = !fs::is_directory(path(), error);
   if (!committed && fs::exists(old(), error) && !fs::exists(target_, error)) {
     fs::rename(old(), target_, error);
@@ -53,7 +53,7 @@ bool PartialDirectory::resumable() const {
 
 void PartialDirectory::commit() {
   std::error_code ignored;
-  if (fs::exists(target_, ignored)) fs::remove_all(old(), ignored);  // older still
+  if (fs::exists(target_, ignored)) fs::remove_all(old(), ignored);  // one that is older still
   detail::put_directory(path(), target_, replace_, old());
   done_ = true;
   fs::remove_all(partial_, ignored);

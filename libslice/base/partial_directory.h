@@ -9,28 +9,28 @@ namespace detail {
 class DirectoryLock;
 }
 
-/// A directory that appears whole or not at all, as an AtomicDirectory, but survives the process
-/// that did not finish it: written as `.<name>.partial` beside the target, which holds the files
-/// themselves and a journal of what is done. Only one process at a time works in it.
+/// A directory that appears whole or not at all, like an AtomicDirectory, but one that outlives a
+/// process that did not finish it. It is written as `.<name>.partial` next to the target and holds
+/// the files themselves and a journal of what is done. One process at a time works in it.
 ///
-/// Destroying it before `commit` leaves it for the next process where the journal holds something,
-/// else no trace.
+/// Destroying it before `commit` keeps it for the next process if the journal holds something, and
+/// leaves no trace otherwise.
 class PartialDirectory {
  public:
   struct Options {
     bool replace = false;  ///< a target that exists; and, unless `resume`, an unfinished one
-    bool resume = false;   ///< an unfinished one is gone on with; there may be none
+    bool resume = false;   ///< an unfinished one is resumed, where there is one
   };
 
-  /// @throws Error  the target exists, or an unfinished one without being asked for either;
-  /// another process works in it; the parent is missing or not writable
+  /// @throws Error  the target exists without `replace`, or an unfinished one without `resume` or
+  ///                `replace`; another process works in it; the parent is missing or not writable
   PartialDirectory(const std::filesystem::path& target, const Options& options);
   PartialDirectory(PartialDirectory&&) = delete;
   ~PartialDirectory();
 
-  /// Where the files go.
+  /// Directory of the files.
   std::filesystem::path path() const { return partial_ / "model"; }
-  /// Where the journal goes.
+  /// Directory of the journal.
   std::filesystem::path journal() const { return partial_ / "journal"; }
   /// Whether the journal holds something, so that destroying this keeps it.
   bool resumable() const;

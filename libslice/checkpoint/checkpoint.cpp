@@ -56,8 +56,8 @@ class DirectoryCheckpoint : public Checkpoint {
   }
 
  private:
-  /// "model." where the file holds the model below its language-modelling head, as OPT's first
-  /// files do: keys without that first step.
+  /// "model." where the file's keys lack this first step, as those of OPT's first files do; else
+  /// nothing.
   std::string missing_prefix() const {
     const std::string embedding = models::family(config_.family).names.embedding + ".weight";
     const size_t step = embedding.find('.') + 1;
@@ -148,8 +148,7 @@ class GgufCheckpoint : public Checkpoint {
     int64_t begin, end;
   };
 
-  /// Heads of a weight or bias that llama.cpp stores in the interleaved rotary form; 0 of any
-  /// other.
+  /// Heads of a weight or bias that llama.cpp stores in the interleaved rotary form; 0 for others.
   int64_t rotated_heads(const std::string& name) const {
     if (!interleaved_) return 0;
     if (name.find(".q_proj.") != std::string::npos) return config_.heads;
@@ -157,8 +156,8 @@ class GgufCheckpoint : public Checkpoint {
   }
 
   GgufFile file_;
-  bool interleaved_ =
-      false;  // llama.cpp's "llama" turns neighbouring coordinates, the others halves
+  // llama.cpp's "llama" rotates neighbouring coordinates together, the others i and i + d/2.
+  bool interleaved_ = false;
   std::map<std::string, Rows> stored_;  // Hugging Face name → where it is in the file
 };
 
@@ -222,7 +221,7 @@ struct ShardWriter::State {
   fs::path directory;
   std::vector<Shard> shards;
   size_t shard = 0, written = 0;  // written: tensors of the current shard
-  bool continues = false;         // behind the files of a run that did not end
+  bool resumes = false;           // files of an unfinished run may be in the directory
   uint64_t total_bytes = 0;
   std::optional<SafetensorsWriter> writer;
 };
@@ -231,12 +230,13 @@ ShardWriter::ShardWriter(fs::path directory, std::vector<Slot> slots, at::Scalar
                          int64_t shard_bytes)
     : state_(std::make_unique<State>()) {
   SLICE_ARGUMENT_CHECK(!slots.empty() && shard_bytes > 0,
-                       "shards: want tensors and a size, got {} and {}", slots.size(), shard_bytes);
+                       "shards: want tensors and a size, got {} tensors and {} bytes", slots.size(),
+                       shard_bytes);
   state_->directory = std::move(directory);
   std::set<std::string> names;
   int64_t filled = 0;  // bytes of the last shard
   for (const Slot& slot : slots) {
-    SLICE_ARGUMENT_CHECK(names.insert(slot.name).second, "shards: {} stands twice", slot.name);
+    SLICE_ARGUMENT_CHECK(names.insert(slot.name).second, "shards: duplicate tensor {}", slot.name);
     const int64_t bytes =
         c10::multiply_integers(slot.shape) * static_cast<int64_t>(c10::elementSize(dtype));
     if (state_->shards.empty() || (filled > 0 && filled + bytes > shard_bytes)) {
@@ -263,7 +263,7 @@ void ShardWriter::write(const std::string& name, const Tensor& tensor) {
   State::Shard& shard = s.shards[s.shard];
   if (!s.writer) {
     std::error_code ignored;
-    if (s.continues) fs::remove(s.directory / shard.file, ignored);  // none of it is wanted
+    if (s.resumes) fs::remove(s.directory / shard.file, ignored);  // of the unfinished run
     s.writer.emplace(s.directory / shard.file, shard.slots);
   }
   s.writer->write(name, tensor);
@@ -274,10 +274,10 @@ void ShardWriter::write(const std::string& name, const Tensor& tensor) {
   ++s.shard;
 }
 
-void ShardWriter::go_on_behind(int64_t tensors) {
+void ShardWriter::resume_after(int64_t tensors) {
   State& s = *state_;
-  SLICE_ARGUMENT_CHECK(s.shard == 0 && s.written == 0, "shards: some were written already");
-  s.continues = true;
+  SLICE_ARGUMENT_CHECK(s.shard == 0 && s.written == 0, "shards: some tensors are written already");
+  s.resumes = true;
   for (; s.shard < s.shards.size(); ++s.shard) {
     const State::Shard& shard = s.shards[s.shard];
     const fs::path path = s.directory / shard.file;
@@ -290,7 +290,8 @@ void ShardWriter::go_on_behind(int64_t tensors) {
                    path.string(), want, error ? error.message() : std::to_string(got));
   }
   if (tensors == 0) return;
-  SLICE_ARGUMENT_CHECK(s.shard < s.shards.size(), "shards: they hold {} tensors fewer", tensors);
+  SLICE_ARGUMENT_CHECK(s.shard < s.shards.size(), "shards: {} tensors too many to resume after",
+                       tensors);
   const State::Shard& shard = s.shards[s.shard];
   s.written = static_cast<size_t>(tensors);
   s.writer.emplace(s.directory / shard.file, shard.slots, s.written);
@@ -303,7 +304,7 @@ void ShardWriter::sync() {
 
 void ShardWriter::finish() {
   const State& s = *state_;
-  SLICE_CHECK_AS(Error, s.shard == s.shards.size(), "{}: tensors are missing",
+  SLICE_CHECK_AS(Error, s.shard == s.shards.size(), "{}: not every tensor was written",
                  s.directory.string());
   if (s.shards.size() == 1) return;
   nlohmann::ordered_json index = {{"metadata", {{"total_size", s.total_bytes}}}};

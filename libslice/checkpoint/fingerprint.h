@@ -5,10 +5,10 @@
 
 namespace slice::detail {
 
-/// Tells a checkpoint from another one: a SHA-256, in hexadecimal, over the names, sizes and
-/// samples of its files (a directory's configurations and safetensors files). Of a file up to
-/// 64 MiB every byte counts, of a longer one the first MiB and 512 pages spread evenly: a model
-/// that was trained on differs in all of them. Cost: 3 MiB read of every long file.
+/// Tells one checkpoint from another: a SHA-256, in hexadecimal, of the names, the sizes and
+/// samples of its files (of a directory: config.json, safetensors files and their index). Every
+/// byte of a file up to 64 MiB counts; of a longer one the first MiB and 512 pages spread evenly,
+/// which differ after any further training. Cost: reads 3 MiB of every long file.
 /// @throws FormatError  a file cannot be read
 std::string fingerprint(const std::filesystem::path& checkpoint);
 

@@ -30,7 +30,7 @@ namespace {
 
 constexpr const char* kFrequencyDivisors = "rope_freqs.weight";
 
-/// How a dtype is called in a tensor table, and in general.file_type.
+/// The numbers of a dtype in a tensor table and in general.file_type.
 struct GgufDtype {
   at::ScalarType dtype;
   int32_t tensor_type;
@@ -45,8 +45,7 @@ const GgufDtype& gguf_dtype(at::ScalarType dtype) {
   return *found;
 }
 
-/// llama.cpp's architecture for a dense model; empty where it has none. Only its deci, otherwise
-/// a llama, takes an FFN width of each layer.
+/// llama.cpp's architecture for a dense model; empty where it has none (see gguf_obstacle).
 std::string architecture(const ModelConfig& dense) {
   const bool usual_heads = dense.heads * dense.head_size == dense.hidden_size;
   const bool uneven = !dense.ffn_sizes.empty();
@@ -92,7 +91,7 @@ void write_sizes(const ModelConfig& c, const std::string& kind, detail::GgufHead
 void write_tokenizer(const Model& model, const ModelConfig& c, detail::GgufHeader& header) {
   const BpeDefinition* words = model.has_tokenizer() ? bpe_definition(model.tokenizer()) : nullptr;
   SLICE_FORMAT_CHECK(words != nullptr || !model.has_tokenizer(),
-                     "GGUF: this kind of tokenizer has no form there");
+                     "GGUF: no form for this kind of tokenizer");
   std::vector<int64_t> eos = words ? words->eos : c.eos_tokens;
   for (const int64_t id : c.eos_tokens)
     if (std::ranges::find(eos, id) == eos.end()) eos.push_back(id);
@@ -104,7 +103,7 @@ void write_tokenizer(const Model& model, const ModelConfig& c, detail::GgufHeade
   detail::write_gguf_special_tokens(words && words->bos ? words->bos : c.bos_token, eos, header);
 }
 
-/// What Llama 3 divides each frequency by, (d/2) float32.
+/// What Llama 3's scaling divides each rotary frequency by, (d/2) float32.
 Tensor frequency_divisors(const ModelConfig& c) {
   const Rotary plain(c.head_size, c.rope_theta), scaled(c.head_size, c.rope_theta, c.rope_scaling);
   return (at::tensor(plain.frequencies(), at::kDouble) /
@@ -112,14 +111,14 @@ Tensor frequency_divisors(const ModelConfig& c) {
       .to(at::kFloat);
 }
 
-/// Heads of a weight or bias that the interleaved rotary form reorders; 0 of any other.
+/// Heads of a weight or bias that the interleaved rotary form reorders; 0 for others.
 int64_t rotated_heads(const ModelConfig& c, const std::string& name) {
   const models::Names& names = models::family(c.family).names;
   if (name.find("." + names.q + ".") != std::string::npos) return c.heads;
   return name.find("." + names.k + ".") != std::string::npos ? c.kv_heads : 0;
 }
 
-/// One tensor of the file: what it is called there, and stored as.
+/// One tensor as it is in the file.
 struct Stored {
   std::string name;
   std::vector<int64_t> shape;

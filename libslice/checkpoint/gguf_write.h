@@ -12,31 +12,31 @@ namespace slice {
 
 struct GgufOptions {
   /// Of the matrices: float32, float16 or bfloat16; Model::stored_dtype() when absent. Vectors
-  /// (norms, biases) are float32 always, as llama.cpp wants them.
+  /// (norms, biases) are always float32, as llama.cpp wants them.
   std::optional<at::ScalarType> dtype = std::nullopt;
-  bool replace = false;   ///< an existing file is replaced, else refused
+  bool replace = false;   ///< whether an existing file is replaced or an error
   std::string name = "";  ///< general.name; the file's name without suffix when empty
 };
 
-/// Why a model of this configuration cannot be written for llama.cpp; nothing where it can. It
-/// takes what dense_config() (stock.h) has a form for, as architecture
-///   llama   LLaMA; Mistral, whose window llama.cpp ignores; a Qwen2 whose heads are no longer
-///           hidden size / heads wide: llama.cpp's qwen2 wants that, its llama takes the biases
-///   deci    these and every Qwen2 with an FFN width of each layer: of such a list llama.cpp's
-///           llama and qwen2 take the first; its deci is a llama that takes them all
+/// Why a model of this configuration cannot be written for llama.cpp; nothing where it can: where
+/// dense_config() (stock.h) has a form for it and that form is one of llama.cpp's architectures
+///   llama   LLaMA; Mistral, whose window llama.cpp ignores; a Qwen2 whose head size is no longer
+///           hidden size / heads, which qwen2 insists on, while llama takes the biases
+///   deci    any of these, and any Qwen2, whose FFN widths differ between layers: llama and qwen2
+///           read only the first width, deci is a llama that reads them all
 ///   qwen2   Qwen2 of one FFN width, without a window
-///   phi2    Phi-2 of one FFN width whose heads are hidden size / heads wide
+///   phi2    Phi-2 of one FFN width and of head size hidden size / heads
 std::optional<std::string> gguf_obstacle(const ModelConfig& config);
 
 /// Writes a model as one GGUF v3 file that llama.cpp loads: metadata, tokenizer, tensors one at a
-/// time. Written beside `path` and renamed at the end. q and k of architecture llama stand in the
-/// interleaved rotary form. A model without a tokenizer is written without a vocabulary.
+/// time. Written next to `path` and renamed at the end. q and k of llama and deci are written in
+/// the interleaved rotary form. A model without a tokenizer is written without a vocabulary.
 ///
 /// @throws FormatError   gguf_obstacle(), or a tokenizer that llama.cpp has no form for
 /// @throws DtypeError    another dtype
-/// @throws ShapeError    weights that no configuration describes: slicing the model was cut off
+/// @throws ShapeError    weights that no configuration describes: slicing was interrupted
 /// @throws NumericError  a weight overflows the dtype (named)
-/// @throws Error         the file exists, no permission, no space left (nothing is left behind)
+/// @throws Error         the file exists, no permission, no space left; no trace of it remains
 void save_gguf(const Model& model, const std::filesystem::path& path,
                const GgufOptions& options = {}, const OnProgress& on_progress = {});
 

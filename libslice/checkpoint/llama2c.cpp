@@ -14,11 +14,11 @@
 namespace slice {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "the numbers are copied as they stand");
+static_assert(std::endian::native == std::endian::little, "numbers are copied byte by byte");
 
 using Header = std::array<int32_t, 7>;
-constexpr int32_t kVersionedMagic =
-    0x616b3432;  // "ak42": versions 1 and 2 of the format, 256 bytes of header
+// "ak42": versions 1 and 2 of the format, whose header has 256 bytes.
+constexpr int32_t kVersionedMagic = 0x616b3432;
 constexpr const char* kQuery = ".self_attn.q_proj.weight";
 constexpr const char* kKey = ".self_attn.k_proj.weight";
 
@@ -85,8 +85,8 @@ Llama2cFile::Llama2cFile(const std::filesystem::path& path) : file_(path) {
   place_layers(".mlp.down_proj.weight", {D, F});
   place_layers(".mlp.up_proj.weight", {F, D});
   place("model.norm.weight", {D});
-  at += static_cast<uint64_t>(c.context_length * c.head_size) *
-        sizeof(float);  // cosines and sines, (context, d/2) each
+  // Cosines and sines, (context, d/2) each.
+  at += static_cast<uint64_t>(c.context_length * c.head_size) * sizeof(float);
   if (!c.tied_head) place("lm_head.weight", {c.vocabulary_size, D});
   SLICE_FORMAT_CHECK(bytes.size() == at, "{}: {} bytes, its header says {}", origin, bytes.size(),
                      at);

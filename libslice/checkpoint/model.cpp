@@ -46,7 +46,7 @@ at::ScalarType Model::stored_dtype() const {
 
 namespace {
 
-/// A weight is too large for the dtype it should be held in.
+/// A weight is too large for the dtype that it is to be held in.
 class Overflow : public NumericError {
  public:
   using NumericError::NumericError;
@@ -65,8 +65,7 @@ void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint
                     [&](const std::string& suffix) { return name.ends_with(suffix); });
     SLICE_FORMAT_CHECK(carries_nothing || parameters.contains(name) ||
                            (checkpoint.config().tied_head && name.ends_with("lm_head.weight")),
-                       "{}: tensor {} {} has no place in this model", file, name,
-                       detail::describe(entry.shape));
+                       "{}: unexpected tensor {} {}", file, name, detail::describe(entry.shape));
   }
   for (const auto& parameter : parameters) {
     const auto found = checkpoint.tensors().find(parameter.key());
@@ -117,7 +116,7 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
   std::string problem;
   try {
     tokenizer = load_tokenizer(path);
-  } catch (const FormatError& error) {  // a model of ids alone is still a model
+  } catch (const FormatError& error) {  // a model without a tokenizer still works on token ids
     problem = error.what();
   }
   SLICE_FORMAT_CHECK(

@@ -23,8 +23,8 @@ class DecoderImpl;
 
 struct LoadOptions {
   at::Device device = at::kCPU;
-  /// What the weights are held and computed in: float32 on the CPU when absent; on a GPU the stored
-  /// dtype, for quantised files float16 if every weight fits, else bfloat16.
+  /// Of the weights and of what is computed with them. When absent: float32 on the CPU; on a GPU
+  /// the stored dtype, for quantised files float16 if every weight fits, else bfloat16.
   std::optional<at::ScalarType> dtype = std::nullopt;
 };
 
@@ -32,21 +32,21 @@ struct LoadOptions {
 /// tokenizer, and where it came from. Copies share the weights.
 class Model {
  public:
-  /// @param stored_dtype  what `save_model` writes when it is not told; absent for a quantised
-  /// source
+  /// @param stored_dtype  what `save_model` writes unless told otherwise; absent for a quantised
+  ///                      source
   Model(std::shared_ptr<DecoderImpl> decoder, std::shared_ptr<const Tokenizer> tokenizer,
         std::optional<at::ScalarType> stored_dtype);
 
   DecoderImpl& decoder() const { return *decoder_; }
   const ModelConfig& config() const;
-  /// @throws FormatError  the model came without a tokenizer that libslice can read (says why).
+  /// @throws FormatError  the model came without a tokenizer that libslice can read (says why)
   const Tokenizer& tokenizer() const;
   bool has_tokenizer() const { return tokenizer_ != nullptr; }
   /// The dtype to save in: the source's own; for a quantised source float16 if every weight fits,
   /// else bfloat16.
   at::ScalarType stored_dtype() const;
 
-  /// Why there is no tokenizer, for the message.
+  /// Why there is no tokenizer; the message of `tokenizer()`.
   std::string tokenizer_problem = "this model has no tokenizer";
 
  private:
@@ -58,50 +58,50 @@ class Model {
 /// Loads a model: a Hugging Face directory, a `.gguf`, a llama2.c `.bin`, or a directory that
 /// save_model wrote. One tensor is materialised at a time: peak memory is the model and one tensor.
 ///
-/// @throws FormatError  what open_checkpoint refuses; a key that is missing, unused or misshapen
-/// (named)
-/// @throws NumericError  a weight holds a NaN or Inf (named)     @throws DeviceError  no such
-/// device
+/// @throws FormatError   what open_checkpoint rejects; a tensor that is missing, unexpected or
+///                       misshapen (named)
+/// @throws NumericError  a weight holds a NaN or Inf (named)
+/// @throws DeviceError   no such device
 Model load_model(const std::filesystem::path& path, const LoadOptions& options = {});
 
-/// Fills a module from a checkpoint by walking named_parameters(): the one place where weights come
-/// in. Keys that end with one of the family's ignored suffixes are read past.
-/// @throws FormatError, NumericError  as load_model.
+/// Fills a module from a checkpoint by walking named_parameters(): the one place where weights are
+/// loaded. Keys that end with one of the family's ignored suffixes are skipped.
+/// @throws FormatError, NumericError  as load_model
 void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at::Device device,
                      at::ScalarType dtype);
 
 /// Checks a checkpoint's keys and shapes against a module's, before anything is read.
-/// @throws FormatError  a key that is missing, unused or misshapen (named)
+/// @throws FormatError  a tensor that is missing, unexpected or misshapen (named)
 void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint);
 
 struct SaveOptions {
   std::optional<at::ScalarType> dtype = std::nullopt;  ///< Model::stored_dtype() when absent
-  bool replace = false;               ///< an existing directory is replaced, else refused
-  int64_t shard_bytes = kShardBytes;  ///< largest safetensors file
+  bool replace = false;               ///< whether an existing directory is replaced or an error
+  int64_t shard_bytes = kShardBytes;  ///< of the largest safetensors file
 };
 
 /// Checks that a model's weights are those that its configuration describes.
-/// @throws ShapeError  they are not: slicing the model was cut off (names the first weight)
+/// @throws ShapeError  they are not: slicing was interrupted (names the first weight)
 void check_whole(const Model& model);
 
 /// Saves a model as a Hugging Face directory: safetensors shards with their index, config.json,
-/// generation_config.json, tokenizer files. Where stock_config() (stock.h) has a form for it, a
-/// dense model that unmodified Transformers loads; else a sliced one, with the size of every site
-/// in config.json and a modeling_sliced_<family>.py that Transformers loads with trust_remote_code.
-/// Written beside `directory` and renamed at the end.
-/// @throws ShapeError  weights that no configuration describes: slicing the model was cut off
-/// @throws Error  the directory exists, no permission, no space left (nothing is left behind)
+/// generation_config.json, tokenizer files. Where stock_config() (stock.h) has a form for it, this
+/// is a dense model that unmodified Transformers loads; else a sliced one, with the size of every
+/// site in config.json and a modeling_sliced_<family>.py that Transformers loads with
+/// trust_remote_code. Written next to `directory` and renamed at the end.
+/// @throws ShapeError    weights that no configuration describes: slicing was interrupted
+/// @throws Error         the directory exists, no permission, no space left; no trace of it remains
 /// @throws NumericError  a weight overflows the dtype (named)
 void save_model(const Model& model, const std::filesystem::path& directory,
                 const SaveOptions& options = {}, const OnProgress& on_progress = {});
 
-/// All but the weights: config.json, generation_config.json, the modeling file where the form is
-/// no stock one, the tokenizer's files where there is one.
+/// Writes everything but the weights: config.json, generation_config.json, the modeling file unless
+/// the form is a stock one, the files of the tokenizer where there is one.
 void write_description(const ModelConfig& form, at::ScalarType dtype, const Tokenizer* tokenizer,
                        const std::filesystem::path& directory);
 
-/// The same files into a directory that exists: for callers that add files of their own before an
-/// AtomicDirectory appears.
+/// save_model into a directory that exists: for callers that add files of their own before an
+/// AtomicDirectory is committed.
 void write_model(const Model& model, const std::filesystem::path& directory,
                  const SaveOptions& options = {}, const OnProgress& on_progress = {});
 

@@ -15,9 +15,9 @@ using at::Tensor;
 
 namespace {
 
-/// Rows of R^k embedded isometrically in the subspace of R^h, h ≥ k, whose mean is zero: (…, k) →
-/// (…, h). For h = k + 1 these are the last k columns of the Householder matrix that turns the
-/// first axis into (1, …, 1)/√h:  x → (s/√h, xᵢ − s/(h − √h)) with s = Σ xᵢ.
+/// Rows of R^k embedded isometrically in R^h: (…, k) → (…, h). For h = k they are unchanged. For
+/// h = k + 1 their image has mean zero: the last k columns of the Householder matrix that maps the
+/// first axis to (1, …, 1)/√h,  x → (s/√h, xᵢ − s/(h − √h)) with s = Σ xᵢ.
 Tensor centred(const Tensor& rows, int64_t h) {
   if (rows.size(-1) == h) return rows;
   const Tensor sum = rows.sum(-1, /*keepdim=*/true);  // (…, 1)

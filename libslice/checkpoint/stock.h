@@ -11,24 +11,25 @@
 
 namespace slice {
 
-/// The dense model that a model without shortcuts is, where every site has the same size k: the
-/// same function with hidden size h, norms with weight one and eps · D / h, readers and head scaled
-/// by √(D/h), and heads of their own size.                                  (mathematics §5b.4)
+/// The dense model that computes the same function as a sliced model without shortcuts whose sites
+/// all have one size k: hidden size h, norms of weight one with eps · D / h, readers and head
+/// scaled by √(D/h), and a head size of its own.                   (docs/method.md, "Stock form")
 ///   RMSNorm families     h = k
 ///   LayerNorm families   h = k + 1: the k coordinates lie in the subspace of R^h whose mean is
 ///                        zero, where LayerNorm is RMSNorm
-/// A model that was never sliced is its own. FFN widths that differ from layer to layer stay.
-/// @return nothing: shortcuts, a last site that keeps D, a head bias that the family has none of,
-/// or
-///         a family whose head size is hidden size / heads (OPT).
+/// For a model that was never sliced it is its own configuration. FFN widths that differ from layer
+/// to layer stay.
+/// @return  nothing for a model with shortcuts or sites of several sizes, with a tied head, with a
+///          head bias that its family has none of, or of a family whose head size is always hidden
+///          size / heads (OPT)
 std::optional<ModelConfig> dense_config(const ModelConfig& config);
 
-/// The same where unmodified Transformers loads it: one FFN width. A LLaMA whose new hidden size is
-/// no multiple of the number of heads, which LlamaConfig refuses, becomes a Mistral without a
-/// window, the same network; one with biases then is not stock.
+/// dense_config() where unmodified Transformers loads it, which wants one FFN width. A LLaMA whose
+/// new hidden size is not a multiple of the number of heads, which LlamaConfig rejects, becomes a
+/// Mistral without a window, the same network; with biases it has no stock form.
 std::optional<ModelConfig> stock_config(const ModelConfig& config);
 
-/// Weights of a model in the form that a file holds them in, computed one at a time.
+/// Weights of a model in the form in which a file holds them, computed one at a time.
 class WrittenWeights {
  public:
   struct Entry {
@@ -36,14 +37,17 @@ class WrittenWeights {
     std::vector<int64_t> shape;
   };
 
-  /// @param form  the model's own configuration: weights as they stand; or dense_config() or
-  ///              stock_config() of it. The decoder has to outlive this.
+  /// @param decoder  has to outlive this
+  /// @param form     the model's own configuration, for its weights unchanged; or dense_config() or
+  ///                 stock_config() of it
+  /// @throws ShapeError  a weight of the form is missing in the model
   WrittenWeights(const DecoderImpl& decoder, const ModelConfig& form);
 
   /// In the order of the form's named_parameters().
   const std::vector<Entry>& entries() const { return entries_; }
-  /// @return the weight itself, or a new float64 tensor on the CPU where the form changes it: its
-  ///         one rounding is the file's. Cost: one such tensor.
+  /// @return  the weight itself, or a new float64 tensor on the CPU where the form changes it: it
+  ///          is rounded once, to the dtype of the file. Cost: one such tensor
+  /// @throws ArgumentError  no such weight
   at::Tensor read(const std::string& name) const;
 
  private:

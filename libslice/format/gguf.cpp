@@ -24,7 +24,7 @@ namespace {
 constexpr uint32_t kMostDimensions = 4;
 constexpr uint64_t kLargestDimension = uint64_t{1} << 40;
 
-/// One row of the tensor table; begin counts from the data's start, end is begin + size.
+/// One row of the tensor table. Its begin counts from the start of the data; end is begin + size.
 std::pair<std::string, GgufFile::Entry> read_tensor_info(detail::GgufReader& in) {
   std::string name = in.text("tensor name");
   const std::string where = in.path() + ": " + name;
@@ -55,7 +55,8 @@ std::pair<std::string, GgufFile::Entry> read_tensor_info(detail::GgufReader& in)
   return {std::move(name), std::move(entry)};
 }
 
-/// Turns offsets into bytes of the file. `data` may lie past its end when there is no tensor.
+/// Turns offsets in the data, which begin at `data`, into offsets in the file. Without tensors
+/// `data` may lie past the file's end.
 void place_tensors(std::map<std::string, GgufFile::Entry>& entries, uint64_t data,
                    uint64_t alignment, uint64_t size, const std::string& path) {
   std::vector<std::pair<uint64_t, std::string>> order;
@@ -100,17 +101,17 @@ GgufFile::GgufFile(const std::filesystem::path& path)
   for (uint64_t i = 0; i < pairs; ++i) {
     auto [key, value] = detail::read_gguf_pair(in);
     const auto [place, fresh] = metadata_.emplace(std::move(key), std::move(value));
-    SLICE_FORMAT_CHECK(fresh, "{}: metadata key {} stands twice", in.path(), place->first);
+    SLICE_FORMAT_CHECK(fresh, "{}: duplicate metadata key {}", in.path(), place->first);
   }
   for (uint64_t i = 0; i < tensors; ++i) {
     auto [name, entry] = read_tensor_info(in);
     const auto [place, fresh] = entries_.emplace(std::move(name), std::move(entry));
-    SLICE_FORMAT_CHECK(fresh, "{}: tensor {} stands twice", in.path(), place->first);
+    SLICE_FORMAT_CHECK(fresh, "{}: duplicate tensor {}", in.path(), place->first);
   }
   const auto alignment = get<int64_t>("general.alignment", 32);
   SLICE_FORMAT_CHECK(alignment >= 8 && alignment <= int64_t{1} << 30 &&
                          std::has_single_bit(static_cast<uint64_t>(alignment)),
-                     "{}: general.alignment: want a power of two from 8 on, got {}", in.path(),
+                     "{}: general.alignment: want a power of two of at least 8, got {}", in.path(),
                      alignment);
   const auto unit = static_cast<uint64_t>(alignment);
   place_tensors(entries_, (in.position() + unit - 1) / unit * unit, unit, file_->bytes().size(),
@@ -149,7 +150,7 @@ struct IsList : std::false_type {};
 template <typename T>
 struct IsList<std::vector<T>> : std::true_type {};
 
-/// A stored value as the type asked for; nothing where that would change it.
+/// A stored value as another type; nothing where that would change it.
 template <typename To, typename From>
 std::optional<To> convert(const From& from) {
   if constexpr (std::is_same_v<To, From>) {

@@ -9,8 +9,8 @@
 
 namespace slice::detail {
 
-/// Everything in front of a GGUF v3 file's data, put together entry by entry.
-/// (source: the GGUF specification in the ggml repository)
+/// Everything before the data of a GGUF v3 file, put together entry by entry.
+///                                     (source: the GGUF specification in the ggml repository)
 class GgufHeader {
  public:
   static constexpr uint64_t kAlignment = 32;  ///< of the data and of each tensor: the default
@@ -45,13 +45,13 @@ class GgufHeader {
     ++tensors_;
   }
 
-  /// The header with its padding: the data follow.
+  /// The header with its padding; the data follow it.
   std::string bytes() const {
     std::string all = "GGUF" + packed(uint32_t{3}) + packed(tensors_) + packed(pairs_) + metadata_;
     all += infos_;
     return all.append(padding(all.size()), '\0');
   }
-  /// Zeros behind a tensor of so many bytes.
+  /// How many zeros follow a tensor of this many bytes.
   static uint64_t padding(uint64_t bytes) { return (kAlignment - bytes % kAlignment) % kAlignment; }
 
  private:

@@ -25,31 +25,25 @@ using nlohmann::json;
 namespace {
 
 static_assert(std::endian::native == std::endian::little,
-              "the format's numbers are copied as they stand");
+              "the format's numbers are copied byte by byte");
 
 constexpr uint64_t kLargestHeader = 100'000'000;  // the format's own limit
 constexpr size_t kMostDimensions = 8;
 
-struct DtypeName {
-  const char* name;
-  at::ScalarType dtype;
-};
-constexpr DtypeName kDtypes[] = {{"F64", at::kDouble},    {"F32", at::kFloat}, {"F16", at::kHalf},
-                                 {"BF16", at::kBFloat16}, {"I64", at::kLong},  {"I32", at::kInt},
-                                 {"I16", at::kShort},     {"I8", at::kChar},   {"U8", at::kByte},
-                                 {"BOOL", at::kBool}};
+constexpr std::pair<const char*, at::ScalarType> kDtypes[] = {
+    {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
+    {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
+    {"U8", at::kByte},    {"BOOL", at::kBool}};
 
 at::ScalarType parse_dtype(const std::string& name, const std::string& where) {
-  for (const DtypeName& entry : kDtypes) {
-    if (name == entry.name) return entry.dtype;
-  }
+  for (const auto& [known, dtype] : kDtypes)
+    if (name == known) return dtype;
   throw FormatError(fmt::format("{}: dtype '{}' is not supported", where, name));
 }
 
 std::string dtype_text(at::ScalarType dtype) {
-  for (const DtypeName& entry : kDtypes) {
-    if (dtype == entry.dtype) return entry.name;
-  }
+  for (const auto& [name, known] : kDtypes)
+    if (dtype == known) return name;
   throw DtypeError(fmt::format("safetensors: cannot store {}", detail::dtype_name(dtype)));
 }
 
@@ -59,7 +53,7 @@ uint64_t unsigned_number(const json& value, const std::string& where) {
   return value.get<uint64_t>();
 }
 
-/// One entry of the header; `base` is where the data begins, `size` the file's.
+/// One entry of the header; the data begin at `base` of a file of `size` bytes.
 SafetensorsFile::Entry parse_entry(const json& object, uint64_t base, uint64_t size,
                                    const std::string& where) {
   SafetensorsFile::Entry entry;
@@ -107,23 +101,23 @@ void check_cover(const std::map<std::string, SafetensorsFile::Entry>& entries, u
   uint64_t at = base;
   for (const auto& [begin, name] : order) {
     SLICE_FORMAT_CHECK(begin >= at, "{}: {} overlaps another tensor", path, name);
-    SLICE_FORMAT_CHECK(begin == at, "{}: {} bytes in front of {} belong to no tensor", path,
-                       begin - at, name);
+    SLICE_FORMAT_CHECK(begin == at, "{}: {} bytes before {} belong to no tensor", path, begin - at,
+                       name);
     at = entries.at(name).end;
   }
   SLICE_FORMAT_CHECK(at == size, "{}: {} bytes at the end belong to no tensor", path, size - at);
 }
 
-/// The parser keeps the last of two equal keys: look for them while it reads.
+/// The parser keeps the last of two equal keys, so they are looked for while it reads.
 json parse_header(const std::string& text, const std::string& path) {
-  detail::parse_json(text, path);  // refuses bad JSON and depth bombs
+  detail::parse_json(text, path);  // rejects bad JSON and nesting that is too deep
   std::vector<std::set<std::string>> seen;
   return json::parse(text, [&](int, json::parse_event_t event, json& value) {
     if (event == json::parse_event_t::object_start) seen.emplace_back();
     if (event == json::parse_event_t::object_end) seen.pop_back();
     if (event == json::parse_event_t::key) {
       const auto key = value.get<std::string>();
-      SLICE_FORMAT_CHECK(seen.back().insert(key).second, "{}: '{}' stands twice in the header",
+      SLICE_FORMAT_CHECK(seen.back().insert(key).second, "{}: duplicate key '{}' in the header",
                          path, key);
     }
     return true;
@@ -145,7 +139,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
                      kLargestHeader, bytes.size());
   const std::string text(reinterpret_cast<const char*>(bytes.data()) + sizeof header, header);
   const json object = parse_header(text, where);
-  SLICE_FORMAT_CHECK(object.is_object(), "{}: the header is no JSON object", where);
+  SLICE_FORMAT_CHECK(object.is_object(), "{}: the header is not a JSON object", where);
   const uint64_t base = sizeof header + header;
   for (const auto& [name, value] : object.items()) {
     if (name == "__metadata__") {
@@ -175,8 +169,8 @@ at::Tensor SafetensorsFile::read(const std::string& name, int64_t begin, int64_t
   const Entry& entry = found->second;
   const int64_t rows = entry.shape[0];
   SLICE_ARGUMENT_CHECK(0 <= begin && begin <= end && end <= rows,
-                       "{}: {}: want rows {} to {} of {}", file_->path().string(), name, begin, end,
-                       rows);
+                       "{}: {}: rows {} … {} are outside its {}", file_->path().string(), name,
+                       begin, end, rows);
   std::vector<int64_t> shape = entry.shape;
   shape[0] = end - begin;
   const uint64_t row = rows == 0 ? 0 : (entry.end - entry.begin) / static_cast<uint64_t>(rows);
@@ -201,12 +195,13 @@ at::Tensor SafetensorsFile::copied(const std::string& name, const Entry& entry, 
 
 namespace {
 
-/// The header's JSON, padded so that the data begins on an 8-byte boundary.
+/// The header's JSON, padded so that the data begin on an 8-byte boundary.
 std::string header_text(const std::vector<SafetensorsWriter::Slot>& slots) {
   nlohmann::ordered_json header = {{"__metadata__", {{"format", "pt"}}}};
   uint64_t at = 0;
   for (const auto& slot : slots) {
-    SLICE_ARGUMENT_CHECK(!header.contains(slot.name), "safetensors: {} stands twice", slot.name);
+    SLICE_ARGUMENT_CHECK(!header.contains(slot.name), "safetensors: duplicate tensor {}",
+                         slot.name);
     const uint64_t end = at + static_cast<uint64_t>(c10::multiply_integers(slot.shape)) *
                                   c10::elementSize(slot.dtype);
     header[slot.name] = {
@@ -239,7 +234,7 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
     SLICE_CHECK_AS(Error,
                    held.size() >= sizeof(uint64_t) + text.size() &&
                        std::memcmp(held.data() + sizeof(uint64_t), text.data(), text.size()) == 0,
-                   "{}: is not the file that was begun", path.string());
+                   "{}: its header is not that of the file to resume", path.string());
   }
   out_ = std::make_unique<detail::OutputFile>(
       detail::OutputFile::reopen(path, bytes(slots_, written)));
@@ -258,7 +253,7 @@ uint64_t SafetensorsWriter::bytes(const std::vector<Slot>& slots, size_t written
 const SafetensorsWriter::Slot& SafetensorsWriter::next(const std::string& name) const {
   SLICE_ARGUMENT_CHECK(next_ < slots_.size() && slots_[next_].name == name,
                        "{}: want {} next, got {}", path_.string(),
-                       next_ < slots_.size() ? slots_[next_].name : "nothing", name);
+                       next_ < slots_.size() ? slots_[next_].name : "no more tensors", name);
   return slots_[next_];
 }
 

@@ -17,7 +17,7 @@ class MappedFile;
 class OutputFile;
 }  // namespace detail
 
-/// A safetensors file, memory-mapped. The header is checked whole on opening; a tensor is copied
+/// A safetensors file, memory-mapped. All of the header is checked on opening; a tensor is copied
 /// out only when asked for.
 class SafetensorsFile {
  public:
@@ -28,22 +28,22 @@ class SafetensorsFile {
   };
 
   /// @throws FormatError  missing or unreadable file; header longer than 100 MB or than the file;
-  /// not
-  ///         JSON; unknown dtype; negative or overflowing shape; end − begin ≠ numel × size; a
-  ///         range outside the file; two tensors that overlap; bytes that no tensor owns.
+  ///                      not JSON; a duplicate key; unknown dtype; negative or overflowing shape;
+  ///                      end − begin ≠ numel × size; a range outside the file; two tensors that
+  ///                      overlap; bytes that belong to no tensor
   explicit SafetensorsFile(const std::filesystem::path& path);
 
   const std::map<std::string, Entry>& tensors() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
-  /// Copies one tensor out of the mapping. @return CPU, contiguous, stored dtype, its own memory.
-  /// @throws FormatError  no such tensor.
+  /// Copies one tensor out of the mapping. @return  CPU, contiguous, stored dtype, its own memory
+  /// @throws FormatError  no such tensor
   at::Tensor read(const std::string& name) const;
-  /// The same of rows begin … end of a tensor's first dimension.
+  /// The same for rows begin … end − 1 of a tensor's first dimension.
   at::Tensor read(const std::string& name, int64_t begin, int64_t end) const;
 
  private:
-  /// The bytes first … last of a tensor's file as a tensor of this shape.
+  /// Bytes first … last − 1 of the file, a part of a tensor, as a tensor of this shape.
   at::Tensor copied(const std::string& name, const Entry& entry, uint64_t first, uint64_t last,
                     at::IntArrayRef shape) const;
 
@@ -52,8 +52,8 @@ class SafetensorsFile {
   std::map<std::string, std::string> metadata_;
 };
 
-/// Writes one safetensors file whose tensors' shapes are known and whose values come later, one by
-/// one: the header goes first, so no second copy of the weights is ever held.
+/// Writes one safetensors file: shapes are known at the beginning and values come one tensor at a
+/// time, so the header is written first and no second copy of the weights is ever held.
 class SafetensorsWriter {
  public:
   struct Slot {
@@ -62,37 +62,36 @@ class SafetensorsWriter {
     std::vector<int64_t> shape;
   };
 
-  /// Creates `path` (which must not exist) with the header for `slots`, in this order, and
-  /// `__metadata__: {"format": "pt"}`. @throws Error  cannot create or write (names the path and
-  /// errno).
+  /// Creates `path`, which must not exist, with the header for `slots`, in this order, and
+  /// `__metadata__: {"format": "pt"}`.
+  /// @throws Error  cannot create or write it (names the path and errno's text)
   SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots);
 
-  /// Goes on with a file that an earlier writer of the same slots did not finish, behind its first
-  /// `written` tensors. @throws Error  the file is missing, shorter than that, or another one
+  /// Resumes a file that an earlier writer of the same slots did not finish, after its first
+  /// `written` tensors.
+  /// @throws Error  the file is missing, shorter than that, or has another header
   SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots, size_t written);
   ~SafetensorsWriter();
 
-  /// Writes the next slot's tensor, any device, converted to the slot's dtype. The order is the
-  /// slots'.
+  /// Writes the tensor of the next slot, any device, converted to the slot's dtype.
   /// @throws ArgumentError  `name` is not the next slot's
   /// @throws ShapeError     the shape is not the slot's      @throws Error  no space left
   /// @throws DtypeError     not a dtype that converts to the slot's
   /// @throws NumericError   a finite value overflows the slot's dtype
   void write(const std::string& name, const at::Tensor& tensor);
 
-  /// The same, in rows of its first dimension that come one after another, at most `step` at a
-  /// time.
-  /// @param rows  begin … end of a tensor of the slot's shape and dtype, any device
+  /// The same in pieces: rows of its first dimension, at most `step` at a time.
+  /// @param rows  gives rows begin … end − 1 of a tensor of the slot's shape and dtype, any device
   void write(const std::string& name, int64_t step,
              const std::function<at::Tensor(int64_t begin, int64_t end)>& rows);
 
   /// Returns when everything written is on the disk. @throws Error
   void sync();
 
-  /// Flushes to the disk (fsync) and closes. @throws Error  a slot was never written.
+  /// Syncs the file to the disk and closes it. @throws Error  a slot was never written
   void finish();
 
-  /// Size of a file of these slots of which the first `written` are there.
+  /// Size of a file that has the header of these slots and the first `written` tensors.
   static uint64_t bytes(const std::vector<Slot>& slots, size_t written);
 
  private:

@@ -13,12 +13,11 @@ namespace slice::detail {
 namespace {
 
 static_assert(std::endian::native == std::endian::little,
-              "files' numbers are copied as they stand");
+              "numbers are copied into files byte by byte");
 
 constexpr int64_t kPieceElements = int64_t{2} << 20;  // converted at a time: at most 16 MB
 
-/// Calls `use` with pieces of at most kPieceElements, in row-major order; views of the tensor,
-/// whatever its strides.
+/// Calls `use` with views of at most kPieceElements, in row-major order, whatever the strides.
 template <typename Use>
 void for_each_piece(const at::Tensor& tensor, const Use& use) {
   if (tensor.numel() <= kPieceElements) return use(tensor);

@@ -42,7 +42,7 @@ TEST_CASE("an atomic directory appears with all it holds, or not at all") {
   CHECK(names_in(target) == std::set<std::string>{"file"});
 }
 
-TEST_CASE("an atomic directory refuses what stands under its name, or replaces it when asked") {
+TEST_CASE("an atomic directory refuses a target that exists, or replaces it when asked") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";
   fs::create_directory(target);
@@ -96,7 +96,7 @@ TEST_CASE("a replacement that fails puts the old directory back") {
   CHECK(names_in(parent.path()) == std::set<std::string>{"model"});
 }
 
-TEST_CASE("what a killed process left is removed by the next one for the same target, no other's") {
+TEST_CASE("what a killed process left is removed by the next one for the same target only") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";
   const std::set<std::string> others = {".model.0123456789.tmp", ".model.0123abcd.old",

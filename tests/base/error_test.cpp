@@ -32,7 +32,7 @@ TEST_CASE("a check that fails throws its type with the values in the message") {
   CHECK_THROWS_AS(shape(), Error);
 }
 
-TEST_CASE("a failing check is one statement, so it stands alone under an if") {
+TEST_CASE("a failing check is one statement and needs no braces under an if") {
   const auto checked = [](bool wanted) {
     if (wanted)
       SLICE_CHECK(false, "wanted");

@@ -40,7 +40,7 @@ TEST_CASE("a partial directory appears with all it holds, or leaves no trace") {
     detail::write_file(output.path() / "file", "text");
     CHECK_FALSE(output.resumable());
     CHECK(names_in(parent.path()) == std::set<std::string>{".model.partial"});
-  }  // nothing that could be gone on from
+  }  // nothing to resume
   CHECK(names_in(parent.path()).empty());
   {
     PartialDirectory output(target, {});
@@ -52,7 +52,7 @@ TEST_CASE("a partial directory appears with all it holds, or leaves no trace") {
   CHECK(contents(target) == Files{{"file", "text"}});
 }
 
-TEST_CASE("an unfinished directory is gone on with when asked, refused or replaced otherwise") {
+TEST_CASE("an unfinished directory is resumed or replaced when asked, else refused") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";
   leave_unfinished(target);
@@ -73,7 +73,7 @@ TEST_CASE("an unfinished directory is gone on with when asked, refused or replac
     CHECK_FALSE(output.resumable());
   }
   CHECK(names_in(parent.path()).empty());
-  { const PartialDirectory output(target, {.resume = true}); }  // nothing to go on with is no error
+  { const PartialDirectory output(target, {.resume = true}); }  // nothing to resume is no error
 }
 
 TEST_CASE("files without a journal, and a journal without files, are no unfinished run") {
@@ -86,7 +86,7 @@ TEST_CASE("files without a journal, and a journal without files, are no unfinish
     CHECK(contents(output.path()).empty());
   }
   leave_unfinished(target);
-  fs::remove_all(parent.path() / ".model.partial" / "model");  // a commit came that far
+  fs::remove_all(parent.path() / ".model.partial" / "model");  // what a killed commit had moved
   const PartialDirectory output(target, {.resume = true});
   CHECK(contents(output.path()).empty());
   CHECK(contents(output.journal()).empty());
@@ -136,7 +136,7 @@ TEST_CASE("a commit killed between its two renames puts the old target back") {
   CHECK(names_in(parent.path()) == std::set<std::string>{"model"});
 }
 
-TEST_CASE("a commit killed behind its renames leaves nothing that comes back") {
+TEST_CASE("a commit killed after its renames leaves nothing that comes back") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model", partial = parent.path() / ".model.partial";
   for (const bool resume : {false, true}) {

@@ -520,13 +520,13 @@ TEST_CASE("shards hold at most what was asked, under final names, and read back 
   }
 }
 
-TEST_CASE("shards are gone on with behind any tensor, whatever stands behind it") {
+TEST_CASE("shards are resumed after any tensor, whatever was written after it") {
   const auto tensors = numbered_tensors();
   std::vector<ShardWriter::Slot> slots;
   for (const auto& [name, tensor] : tensors) slots.push_back({name, tensor.sizes().vec()});
   const auto write = [&](const fs::path& directory, int64_t begin, int64_t end, bool finishes) {
     ShardWriter writer(directory, slots, at::kFloat, 2000);
-    if (begin > 0) writer.go_on_behind(begin);
+    if (begin > 0) writer.resume_after(begin);
     for (int64_t i = begin; i < end; ++i) writer.write(slots[i].name, tensors.at(slots[i].name));
     writer.sync();
     if (finishes) writer.finish();
@@ -535,7 +535,7 @@ TEST_CASE("shards are gone on with behind any tensor, whatever stands behind it"
   const auto count = static_cast<int64_t>(slots.size());
   write(whole.path(), 0, count, true);
   for (int64_t begin = 1; begin <= count; ++begin) {
-    for (const int64_t further : {0, 1, 3}) {  // tensors that an earlier writer left behind it
+    for (const int64_t further : {0, 1, 3}) {  // tensors that an earlier writer wrote after it
       CAPTURE(begin, further);
       const TemporaryDirectory directory;
       write(directory.path(), 0, std::min(begin + further, count), false);
@@ -548,25 +548,25 @@ TEST_CASE("shards are gone on with behind any tensor, whatever stands behind it"
   }
 }
 
-TEST_CASE("shards that are missing, short or others are not gone on with") {
+TEST_CASE("shards that are missing, short or other ones are not resumed") {
   const std::vector<ShardWriter::Slot> slots = {{"a", {50}}, {"b", {50}}, {"c", {50}}};
   const TemporaryDirectory directory;
-  const auto go_on = [&](int64_t tensors) {
-    ShardWriter(directory.path(), slots, at::kFloat, 400).go_on_behind(tensors);
+  const auto resume = [&](int64_t tensors) {
+    ShardWriter(directory.path(), slots, at::kFloat, 400).resume_after(tensors);
   };
-  CHECK_THROWS_NAMING(go_on(1), FormatError, "model-00001-of-00002.safetensors");
-  CHECK_THROWS_NAMING(go_on(2), Error, "model-00001-of-00002.safetensors: want a shard of");
+  CHECK_THROWS_NAMING(resume(1), FormatError, "model-00001-of-00002.safetensors");
+  CHECK_THROWS_NAMING(resume(2), Error, "model-00001-of-00002.safetensors: want a shard of");
   {
     ShardWriter writer(directory.path(), slots, at::kFloat, 400);
     writer.write("a", at::ones({50}));
   }
-  CHECK_NOTHROW(go_on(1));
-  CHECK_THROWS_NAMING(go_on(2), Error, "want a shard of");
+  CHECK_NOTHROW(resume(1));
+  CHECK_THROWS_NAMING(resume(2), Error, "want a shard of");
   fs::resize_file(directory.path() / "model-00001-of-00002.safetensors", 250);
-  CHECK_THROWS_NAMING(go_on(1), Error, "bytes at least, got 250");
+  CHECK_THROWS_NAMING(resume(1), Error, "bytes, got 250");
   directory.write("model-00001-of-00002.safetensors", std::string(1000, 'x'));
-  CHECK_THROWS_NAMING(go_on(1), Error, "is not the file that was begun");
-  CHECK_THROWS_NAMING(go_on(4), Error, "want a shard of");
+  CHECK_THROWS_NAMING(resume(1), Error, "is not that of the file to resume");
+  CHECK_THROWS_NAMING(resume(4), Error, "want a shard of");
 }
 
 TEST_CASE("shards refuse tensors out of order, twice, too many or too few") {
@@ -575,11 +575,11 @@ TEST_CASE("shards refuse tensors out of order, twice, too many or too few") {
   CHECK_THROWS_NAMING(ShardWriter(directory.path(), {}, at::kFloat), ArgumentError,
                       "shards: want tensors");
   CHECK_THROWS_NAMING(ShardWriter(directory.path(), {{"a", {1}}, {"a", {1}}}, at::kFloat, 4),
-                      ArgumentError, "a stands twice");
+                      ArgumentError, "duplicate tensor a");
   ShardWriter writer(directory.path(), {{"a", {1}}, {"b", {1}}}, at::kFloat, 4);
   CHECK_THROWS_NAMING(writer.write("b", one), ArgumentError, "want a next, got b");
   writer.write("a", one);
-  CHECK_THROWS_NAMING(writer.finish(), Error, "tensors are missing");
+  CHECK_THROWS_NAMING(writer.finish(), Error, "not every tensor was written");
   CHECK_THROWS_NAMING(writer.write("b", at::ones({2})), ShapeError, "b: want (1), got (2)");
   writer.write("b", one);
   CHECK_THROWS_NAMING(writer.write("c", one), ArgumentError, "c comes after the last");

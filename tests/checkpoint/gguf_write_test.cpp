@@ -104,7 +104,7 @@ TEST_CASE("rotary scaling and special tokens survive a GGUF") {
   }
 }
 
-/// A model that wears a tokenizer, saved and loaded.
+/// A model with this tokenizer, saved and loaded.
 std::shared_ptr<const Tokenizer> through_gguf(const std::shared_ptr<const Tokenizer>& tokenizer,
                                               int64_t extra_rows) {
   ModelConfig config = tiny_config();
@@ -131,7 +131,7 @@ void check_same(const Tokenizer& got, const Tokenizer& want) {
   CHECK(got.chat_template() == want.chat_template());
 }
 
-TEST_CASE("a byte-level tokenizer gives the same ids behind a GGUF") {
+TEST_CASE("a byte-level tokenizer gives the same ids from a GGUF") {
   for (const char* words : {"default", "gpt-2", "smollm", "llama-bpe", "qwen2"}) {
     INFO(words);
     BpeDefinition definition = tiny_definition();
@@ -145,7 +145,7 @@ TEST_CASE("a byte-level tokenizer gives the same ids behind a GGUF") {
   }
 }
 
-TEST_CASE("SentencePiece's tokenizer gives the same ids behind a GGUF") {
+TEST_CASE("SentencePiece's tokenizer gives the same ids from a GGUF") {
   const TemporaryDirectory source;
   fs::copy_file(fs::path(SLICE_TEST_DATA_DIR) / "tiny_tokenizers/bytes.model",
                 source.path() / "tokenizer.model");

@@ -103,7 +103,7 @@ TEST_CASE("a fused model is still one that can be saved and loaded") {
   }
 }
 
-TEST_CASE("a model whose slicing was cut off is not saved") {
+TEST_CASE("a model whose slicing was interrupted is not saved") {
   const ModelConfig config = tiny_config();
   Model model = random_model(config);
   const auto stop = [](const Progress& p) {
@@ -176,7 +176,7 @@ TEST_CASE("a quantised source is saved in float16 where it fits, else in bfloat1
   CHECK(large.stored_dtype() == at::kBFloat16);
 }
 
-TEST_CASE("a missing, unused or misshapen tensor is refused by name") {
+TEST_CASE("a missing, unexpected or misshapen tensor is refused by name") {
   const ModelConfig config = tiny_config();
   const Model model = random_model(config, 1, at::kFloat);
   using Tensors = std::map<std::string, Tensor>;
@@ -188,9 +188,9 @@ TEST_CASE("a missing, unused or misshapen tensor is refused by name") {
   const std::vector<Fault> faults = {
       {up + " is missing, want (38, 24)", [&](Tensors& t) { t.erase(up); }},
       {"lm_head.weight is missing", [&](Tensors& t) { t.erase("lm_head.weight"); }},
-      {"model.layers.2.mlp.up_proj.weight (38, 24) has no place",
+      {"unexpected tensor model.layers.2.mlp.up_proj.weight (38, 24)",
        [&](Tensors& t) { t["model.layers.2.mlp.up_proj.weight"] = t.at(up); }},
-      {"model.layers.1.mlp.up_proj.bias (38) has no place",
+      {"unexpected tensor model.layers.1.mlp.up_proj.bias (38)",
        [&](Tensors& t) { t["model.layers.1.mlp.up_proj.bias"] = at::ones({38}); }},
       {up + ": want (38, 24), got (24, 38)",
        [&](Tensors& t) { t[up] = t.at(up).t().contiguous(); }},
@@ -206,7 +206,7 @@ TEST_CASE("a missing, unused or misshapen tensor is refused by name") {
   }
 }
 
-TEST_CASE("tensors that carry nothing are read past") {
+TEST_CASE("tensors that carry nothing are skipped") {
   ModelConfig config = tiny_config();
   config.tied_head = true;
   const Model model = random_model(config, 1, at::kFloat);
@@ -270,7 +270,7 @@ TEST_CASE("an existing directory is refused untouched, or replaced when asked") 
   CHECK_NOTHROW(load_model(path));
 }
 
-TEST_CASE("a save that fails or is interrupted leaves nothing behind, and the old model in place") {
+TEST_CASE("a save that fails or is interrupted leaves no trace, and the old model in place") {
   const TemporaryDirectory directory;
   const fs::path path = directory.path() / "model";
   Model model = random_model(tiny_config(), 1, at::kFloat);

@@ -204,7 +204,7 @@ TEST_CASE("malformed GGUF files are refused, naming the file and what is wrong")
       {"metadata key", [](W& w) { w.extra_pairs = 1; }},
       {"metadata key", [](W& w) { w.extra_pairs = ~uint64_t{0}; }},
       {"tensor name", [](W& w) { w.extra_tensors = uint64_t{1} << 60; }},
-      {"k stands twice", [](W& w) { w.number("k", 1), w.number("k", 2); }},
+      {"duplicate metadata key k", [](W& w) { w.number("k", 1), w.number("k", 2); }},
       {"key of 0 bytes", [](W& w) { w.number("", 1); }},
       {"key of 70000 bytes", [](W& w) { w.number(std::string(70000, 'k'), 1); }},
       {"k: value type 13 is unknown", [](W& w) { w.value("k", 13, 0); }},
@@ -233,7 +233,8 @@ TEST_CASE("malformed GGUF files are refused, naming the file and what is wrong")
       {"general.alignment", [](W& w) { w.number("general.alignment", 4); }},
       {"general.alignment", [](W& w) { w.number("general.alignment", 48); }},
       {"general.alignment", [](W& w) { w.text("general.alignment", "32"); }},
-      {"a stands twice", [&](W& w) { w.tensor("a", {4}, 0, four), w.tensor("a", {4}, 0, four); }},
+      {"duplicate tensor a",
+       [&](W& w) { w.tensor("a", {4}, 0, four), w.tensor("a", {4}, 0, four); }},
       {"a: want 1 … 4 dimensions, got 0", [&](W& w) { w.tensor("a", {}, 0, four); }},
       {"a: want 1 … 4 dimensions, got 5",
        [&](W& w) {

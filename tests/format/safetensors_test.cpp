@@ -49,7 +49,7 @@ TEST_CASE("rows of a tensor are read without the others") {
   CHECK(bit_difference(file.read("rows", 0, 5), rows) == "");
   CHECK(bit_difference(file.read("rows", 2, 4), rows.slice(0, 2, 4).contiguous()) == "");
   CHECK(file.read("rows", 3, 3).sizes() == at::IntArrayRef({0, 3, 2}));
-  CHECK_THROWS_NAMING(file.read("rows", 2, 6), ArgumentError, "want rows 2 to 6 of 5");
+  CHECK_THROWS_NAMING(file.read("rows", 2, 6), ArgumentError, "rows 2 … 6 are outside its 5");
   CHECK_THROWS_NAMING(file.read("rows", -1, 2), ArgumentError, "rows");
   CHECK_THROWS_NAMING(file.read("scalar", 0, 0), FormatError, "no tensor with rows");
   CHECK_THROWS_NAMING(file.read("other", 0, 0), FormatError, "other");
@@ -165,13 +165,14 @@ TEST_CASE("the writer refuses what does not match its slots") {
   CHECK_THROWS_NAMING(writer.write("b", at::ones({1})), DtypeError, "b: want Long");
   CHECK_THROWS_NAMING(writer.finish(), Error, "b was never written");
   writer.write("b", at::ones({1}, at::kLong));
-  CHECK_THROWS_NAMING(writer.write("c", at::ones({1})), ArgumentError, "want nothing next, got c");
+  CHECK_THROWS_NAMING(writer.write("c", at::ones({1})), ArgumentError,
+                      "want no more tensors next, got c");
   writer.finish();
   CHECK_THROWS_NAMING(SafetensorsWriter(path, {}), Error, "x.safetensors");  // exists
   CHECK_THROWS_NAMING(SafetensorsWriter(directory.path() / "no" / "x", {}), Error, "no/x");
   CHECK_THROWS_NAMING(
       SafetensorsWriter(directory.path() / "y", {{"a", at::kFloat, {1}}, {"a", at::kFloat, {1}}}),
-      ArgumentError, "a stands twice");
+      ArgumentError, "duplicate tensor a");
   CHECK_THROWS_NAMING(SafetensorsWriter(directory.path() / "y", {{"a", at::kComplexFloat, {1}}}),
                       DtypeError, "ComplexFloat");
   CHECK_FALSE(fs::exists(directory.path() / "y"));
@@ -221,11 +222,11 @@ TEST_CASE("malformed safetensors files are refused, naming the file and the tens
       {"an array", file_bytes("[]", ""), "no JSON object"},
       {"JSON depth bomb", file_bytes(deep, ""), "nested more than"},
       {"key twice", file_bytes("{\"a\":" + a.dump() + ",\"a\":" + a.dump() + "}", data),
-       "'a' stands twice"},
+       "duplicate key 'a'"},
       {"offsets twice",
        file_bytes(R"({"a":{"dtype":"F32","shape":[6],"data_offsets":[0,4],"data_offsets":[0,24]}})",
                   data),
-       "'data_offsets' stands twice"},
+       "duplicate key 'data_offsets'"},
       {"no object", with({{"a", 1}}), "a: want an object"},
       {"no dtype", with({{"a", {{"shape", {6}}, {"data_offsets", {0, 24}}}}}),
        "a: 'dtype' is missing"},
@@ -265,7 +266,7 @@ TEST_CASE("malformed safetensors files are refused, naming the file and the tens
        "b overlaps"},
       {"the same bytes twice", with({{"a", a}, {"b", a}}), "overlaps"},
       {"gap", with({{"a", entry("F32", {2}, 0, 8)}, {"b", entry("F32", {2}, 16, 24)}}),
-       "8 bytes in front of b"},
+       "8 bytes before b"},
       {"bytes at the end", with({{"a", entry("F32", {5}, 0, 20)}}), "4 bytes at the end"},
       {"no tensors but bytes", with(json::object()), "24 bytes at the end"},
       {"metadata that is a list", with({{"a", a}, {"__metadata__", json::array()}}),

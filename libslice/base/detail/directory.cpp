@@ -38,7 +38,7 @@ void put_directory(const fs::path& from, const fs::path& target, bool replace,
   std::error_code ignored;
   const bool displaced = fs::exists(fs::symlink_status(target, ignored));
   SLICE_CHECK_AS(Error, replace || !displaced, "{}: exists already",
-                 target.string());  // since a moment ago
+                 target.string());  // it may have appeared meanwhile
   SLICE_CHECK_AS(Error, !displaced || std::rename(target.c_str(), old.c_str()) == 0,
                  "{}: cannot move it aside: {}", target.string(), error_text());
   if (std::rename(from.c_str(), target.c_str()) != 0) {

@@ -34,8 +34,8 @@ class Descriptor {
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  const Descriptor file(
-      ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO must not block
+  // O_NONBLOCK: opening a FIFO must not wait for its writer.
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   SLICE_FORMAT_CHECK(file.get() >= 0, "{}: {}", path.string(), std::strerror(errno));
   struct stat status {};
   SLICE_FORMAT_CHECK(::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode),
@@ -87,11 +87,11 @@ OutputFile OutputFile::reopen(const std::filesystem::path& path, uint64_t size) 
   SLICE_CHECK_AS(Error, file.descriptor_ >= 0 && ::fstat(file.descriptor_, &status) == 0,
                  "{}: cannot open it: {}", path.string(), std::strerror(errno));
   SLICE_CHECK_AS(Error, static_cast<uint64_t>(status.st_size) >= size,
-                 "{}: want {} bytes at least, got {}", path.string(), size, status.st_size);
+                 "{}: want at least {} bytes, got {}", path.string(), size, status.st_size);
   SLICE_CHECK_AS(Error,
                  ::ftruncate(file.descriptor_, static_cast<off_t>(size)) == 0 &&
                      ::lseek(file.descriptor_, 0, SEEK_END) >= 0,
-                 "{}: cannot cut it: {}", path.string(), std::strerror(errno));
+                 "{}: cannot truncate it: {}", path.string(), std::strerror(errno));
   return file;
 }
 
@@ -121,14 +121,14 @@ void OutputFile::write(const void* data, size_t size) {
 }
 
 void OutputFile::sync() {
-  SLICE_CHECK_AS(Error, ::fsync(descriptor_) == 0, "{}: cannot reach the disk: {}", path_.string(),
-                 std::strerror(errno));
+  SLICE_CHECK_AS(Error, ::fsync(descriptor_) == 0, "{}: cannot sync it to the disk: {}",
+                 path_.string(), std::strerror(errno));
 }
 
 void OutputFile::finish() {
   sync();
   const int descriptor = std::exchange(descriptor_, -1);
-  SLICE_CHECK_AS(Error, ::close(descriptor) == 0, "{}: cannot close: {}", path_.string(),
+  SLICE_CHECK_AS(Error, ::close(descriptor) == 0, "{}: cannot close it: {}", path_.string(),
                  std::strerror(errno));
 }
 
@@ -162,7 +162,7 @@ void AtomicFile::check_target() const {
 
 void AtomicFile::commit() {
   out_.finish();
-  check_target();  // since a moment ago
+  check_target();  // it may have appeared meanwhile
   SLICE_CHECK_AS(Error, std::rename(temporary_.c_str(), target_.c_str()) == 0,
                  "{}: cannot rename {} to it: {}", target_.string(), temporary_.string(),
                  std::strerror(errno));
@@ -171,7 +171,8 @@ void AtomicFile::commit() {
 
 void sync_directory(const std::filesystem::path& path) {
   const Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() >= 0) ::fsync(directory.get());  // the files themselves are synced anyhow
+  if (directory.get() >= 0)
+    ::fsync(directory.get());  // the files themselves are synced in any case
 }
 
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {

@@ -21,8 +21,8 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::filesystem::path& path() const { return path_; }
-  /// Tells the kernel that [begin, end) will not be read again soon, so that it stops counting as
-  /// ours.
+  /// Tells the kernel that [begin, end) will not be read again soon, so that it no longer counts as
+  /// this process's memory.
   void forget(size_t begin, size_t end) const;
 
  private:
@@ -37,8 +37,8 @@ class OutputFile {
   OutputFile() = default;
   /// Creates `path`, which must not exist. @throws Error  names the path and errno's text.
   explicit OutputFile(const std::filesystem::path& path);
-  /// Goes on behind the first `size` bytes of a file; what came after them is cut off.
-  /// @throws Error  missing, or shorter than that
+  /// Continues a file after its first `size` bytes; what followed them is cut off.
+  /// @throws Error  the file is missing or shorter
   static OutputFile reopen(const std::filesystem::path& path, uint64_t size);
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;
@@ -55,15 +55,15 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
-/// A name that nothing has yet, `.<name>.<random>.<suffix>` beside `target`.
+/// A name that is not taken, `.<name>.<random>.<suffix>` next to `target`.
 std::filesystem::path hidden_sibling(const std::filesystem::path& target,
                                      const std::string& suffix);
 
-/// A file that appears whole or not at all: written under a hidden name beside `target`, renamed by
-/// `commit`. Destroying it before that removes every trace.
+/// A file that appears whole or not at all: written under a hidden name next to `target` and
+/// renamed by `commit`. Destroying it before that removes every trace.
 class AtomicFile {
  public:
-  /// @throws Error  target exists and `replace` is false, or is a directory; cannot create.
+  /// @throws Error  target exists and `replace` is false, or is a directory; cannot create it
   AtomicFile(std::filesystem::path target, bool replace);
   AtomicFile(AtomicFile&&) = delete;
   ~AtomicFile();
@@ -80,11 +80,11 @@ class AtomicFile {
   OutputFile out_;
 };
 
-/// Makes the names in a directory durable; where the file system cannot, does nothing.
+/// Makes the names in a directory durable, where the file system can.
 void sync_directory(const std::filesystem::path& path);
 
-/// Reads a small text file whole. @throws FormatError  missing, unreadable, or longer than `limit`
-/// bytes.
+/// Reads a small text file whole.
+/// @throws FormatError  missing, unreadable, or longer than `limit` bytes
 std::string read_text_file(const std::filesystem::path& path, size_t limit = size_t{1} << 30);
 
 /// Writes a small file whole and fsyncs it. @throws Error

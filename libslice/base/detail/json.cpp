@@ -5,7 +5,7 @@ namespace {
 
 constexpr int kMaxDepth = 64;
 
-// Destroying or printing a value recurses, so the depth is looked at before anything is built.
+// Destroying or printing a value recurses, so the depth is checked before anything is built.
 void check_depth(std::string_view text, const std::string& name) {
   int depth = 0;
   bool in_string = false;
@@ -17,8 +17,8 @@ void check_depth(std::string_view text, const std::string& name) {
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
-      SLICE_FORMAT_CHECK(++depth <= kMaxDepth, "{}: JSON nested more than {} deep at byte {}", name,
-                         kMaxDepth, i);
+      SLICE_FORMAT_CHECK(++depth <= kMaxDepth,
+                         "{}: JSON nested more than {} levels deep at byte {}", name, kMaxDepth, i);
     } else if (c == '}' || c == ']') {
       --depth;
     }

@@ -10,12 +10,12 @@
 namespace slice::detail {
 
 /// Parses JSON that came from a file. @param name  file (and line), for messages.
-/// @throws FormatError  not JSON, or nested more than 64 deep.
+/// @throws FormatError  not JSON, or nested more than 64 levels deep
 nlohmann::json parse_json(std::string_view text, const std::string& name);
 
 /// A member of an object; null counts as missing. T: bool, int64_t, double, std::string.
-/// @param where  file and place, for messages. @throws FormatError  not an object, or a member of
-/// another type.
+/// @param where         file and place, for messages
+/// @throws FormatError  not an object, or a member of another type
 template <typename T>
 std::optional<T> find_field(const nlohmann::json& object, const char* key,
                             const std::string& where) {
@@ -38,7 +38,7 @@ std::optional<T> find_field(const nlohmann::json& object, const char* key,
   return found->get<T>();
 }
 
-/// The same for a member that has to be there.
+/// The same for a member that must be there.
 template <typename T>
 T field(const nlohmann::json& object, const char* key, const std::string& where) {
   auto value = find_field<T>(object, key, where);

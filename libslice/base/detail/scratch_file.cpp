@@ -16,14 +16,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
-/// For what is large: /tmp may be memory, and that had no room.
+/// For large files: not /tmp if it can be helped, which may itself be memory.
 fs::path scratch_directory() {
   if (const char* given = std::getenv("TMPDIR"); given != nullptr && *given != '\0') return given;
   std::error_code none;
   return fs::is_directory("/var/tmp", none) ? "/var/tmp" : "/tmp";
 }
 
-/// A descriptor of a file that has no name, or loses it at once where the file system insists.
+/// A descriptor of a file without a name, or, where the file system has no such files, of one whose
+/// name is removed at once.
 int open_nameless(const fs::path& directory) {
 #ifdef O_TMPFILE
   const int nameless = ::open(directory.c_str(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);

@@ -5,12 +5,12 @@
 
 namespace slice::detail {
 
-/// Room on a disk that nobody else sees: a file without a name, gone with the process however that
-/// ends. Reading and writing from several threads at a time is fine.
+/// Room on a disk that nobody else sees: a file without a name, gone when the process ends, however
+/// that happens. Several threads may read and write at a time.
 class ScratchFile {
  public:
   /// Takes all of its room at once. @param directory  empty: the system's for temporary files
-  /// @throws Error  it cannot be created there, or there is no room for it
+  /// @throws Error  cannot create it there, or no room for it
   ScratchFile(const std::filesystem::path& directory, int64_t bytes);
   ScratchFile(const ScratchFile&) = delete;
   ~ScratchFile();

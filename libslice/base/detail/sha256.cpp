@@ -16,19 +16,19 @@ static_assert(std::endian::native == std::endian::little,
 
 Sha256::Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
   SLICE_CHECK_AS(Error, context_ && EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr) == 1,
-                 "sha256: OpenSSL refused");
+                 "sha256: OpenSSL failed");
 }
 
 void Sha256::add(const void* data, size_t size) {
   SLICE_CHECK_AS(Error, EVP_DigestUpdate(context_.get(), data, size) == 1,
-                 "sha256: OpenSSL refused");
+                 "sha256: OpenSSL failed");
 }
 
 std::string Sha256::text() {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
   SLICE_CHECK_AS(Error, EVP_DigestFinal_ex(context_.get(), digest.data(), &size) == 1,
-                 "sha256: OpenSSL refused");
+                 "sha256: OpenSSL failed");
   std::string text;
   for (unsigned int i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
   return text;

@@ -10,12 +10,12 @@ struct evp_md_ctx_st;  // OpenSSL's
 
 namespace slice::detail {
 
-/// A SHA-256 of bytes that come in pieces.
+/// SHA-256 of bytes that come in pieces.
 class Sha256 {
  public:
   Sha256();
   void add(const void* data, size_t size);
-  /// In hexadecimal; nothing may be added behind it.
+  /// The hash in hexadecimal; nothing may be added after this.
   std::string text();
 
  private:

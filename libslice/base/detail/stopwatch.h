@@ -17,7 +17,7 @@ class Stopwatch {
   Clock::time_point start_ = Clock::now();
 };
 
-/// Adds the seconds of its lifetime to an account, those of what it left to a device included.
+/// Adds the seconds of its lifetime to an account, including work that a device has not finished.
 class Charge {
  public:
   explicit Charge(double& account, c10::Device device = c10::kCPU)
@@ -30,7 +30,7 @@ class Charge {
   }
 
  private:
-  /// An error of the device comes again with the next call.
+  /// An error of the device is reported again by the next call.
   void wait() noexcept {
     try {
       c10::impl::VirtualGuardImpl(device_.type()).synchronizeDevice(device_.index());

@@ -6,7 +6,7 @@
 
 namespace slice::detail {
 
-/// "(4096, 1024) bf16", for messages; "undefined" for an undefined tensor.
+/// "(4096, 1024) bfloat16", for messages; "undefined" for an undefined tensor.
 std::string describe(const at::Tensor& tensor);
 std::string describe(at::IntArrayRef shape);
 /// "float32", "float16", "bfloat16", "float64", …: Hugging Face's names.

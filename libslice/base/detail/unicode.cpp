@@ -15,13 +15,13 @@
 namespace slice::detail {
 namespace {
 
-// ICU counts matching steps in units of about a millisecond; a sane pattern needs none per match.
+// ICU counts matching steps in units of about a millisecond; a sane pattern needs less for a match.
 constexpr int32_t kMatchTimeLimit = 20000;
-// A loop over anything but a set remembers every turn: room for runs of some million characters.
+// A loop over anything but a set stores every iteration: room for runs of some million characters.
 constexpr int32_t kMatchStackBytes = 512 << 20;
 
-// `\s` and `\S` as sets of their own, over which ICU loops without remembering: white space comes
-// in long runs.
+// `\s` and `\S` as sets, over which ICU loops without storing iterations: white space comes in long
+// runs.
 std::string with_white_space_sets(std::string_view pattern) {
   std::string result;
   int depth = 0;  // of brackets

@@ -11,10 +11,10 @@ struct UText;
 
 namespace slice::detail {
 
-/// @throws FormatError  `text` is not UTF-8: names `name` and the offset of the first bad byte.
+/// @throws FormatError  `text` is not UTF-8 (gives `name` and the offset of the first bad byte)
 void check_utf8(std::string_view text, const std::string& name);
 
-/// The code point at `offset` of valid UTF-8, and `offset` moved behind it.
+/// The code point at `offset` of valid UTF-8; moves `offset` past it.
 char32_t next_character(std::string_view text, size_t& offset);
 
 /// The code point as UTF-8.
@@ -25,21 +25,21 @@ std::string to_nfc(std::string_view text);
 
 bool is_white_space(char32_t character);
 
-/// A text quoted so that a regular expression matches just it.
+/// A text quoted, so that as a regular expression it matches only itself.
 std::string quote_regex(std::string_view literal);
 
-/// Finds the matches of one ICU regular expression in UTF-8, in place. Not shared between threads:
-/// `clone` it.
+/// Finds the matches of one ICU regular expression in UTF-8, in place. Not to be shared between
+/// threads: each takes a `clone`.
 class RegexMatcher {
  public:
-  /// @param source  file, for messages. @throws FormatError  ICU refuses the pattern.
+  /// @param source  file, for messages. @throws FormatError  ICU rejects the pattern
   RegexMatcher(const std::string& pattern, const std::string& source);
   RegexMatcher clone() const;
 
   /// Starts over on a text, which must outlive the search.
   void reset(std::string_view text);
   /// The next match that is not empty, as bytes [begin, end); false when there is none.
-  /// @throws FormatError  the pattern needs too much time or memory on this text.
+  /// @throws FormatError  the pattern takes too much time or memory on this text
   bool next(size_t& begin, size_t& end);
 
  private:

@@ -4,11 +4,11 @@
 
 namespace slice::detail {
 
-/// Rows of q or k for the interleaved rotary form, which turns rows (2i, 2i + 1) of a head
-/// together, in the order of the split-half form, which turns (i, i + d/2). The same rows in both
-/// weights keep every product q·k.
-/// @param rows  (h·d, in) or, for a bias, (h·d); not modified     @return  the same shape, its own
-/// memory
+/// Rows of q or k from the interleaved rotary form, which rotates rows (2i, 2i + 1) of a head
+/// together, to the split-half form, which rotates (i, i + d/2). The same order in both weights
+/// keeps every product q·k.
+/// @param rows  (h·d, in) or, for a bias, (h·d); not modified
+/// @return      the same shape, its own memory
 inline at::Tensor split_halves(const at::Tensor& rows, int64_t heads) {
   const int64_t d = rows.size(0) / heads;
   return rows
@@ -18,7 +18,7 @@ inline at::Tensor split_halves(const at::Tensor& rows, int64_t heads) {
       .reshape(rows.sizes());
 }
 
-/// The way back: rows in the order of the split-half form for the interleaved one.
+/// The inverse: from the split-half form to the interleaved form.
 inline at::Tensor interleave_halves(const at::Tensor& rows, int64_t heads) {
   const int64_t d = rows.size(0) / heads;
   return rows

@@ -1,19 +1,19 @@
 """Sliced language models in Transformers, as libslice writes them.
 
-A sliced model is its family's own network with another width of the residual stream at every site (a point in front of
-a norm): two a layer and one in front of the head, of a parallel block one a layer. config.json adds to the family's keys
+A sliced model is its family's own network with a width of its own for the residual stream at every site. A site is the
+input of a norm: two a layer (one in a parallel block) and one before the head. config.json adds to the family's keys
 
   stream_sizes    width k at each site; absent where only FFN channels were removed. hidden_size stays the width D of the
                   unsliced model: every norm is x / sqrt(sum(x^2) / D + eps), without weights
-  shortcut        what leads the stream from one site's basis to the next one's:
-                  "dense"     a matrix everywhere             "diagonal"  a vector in every second place, matrices between
+  shortcut        what maps the stream from one site's basis to the next site's:
+                  "dense"     a matrix everywhere             "diagonal"  alternately a vector and a matrix
                   "lowrank"   identity + up down              "none"      nothing
-                  Forms other than dense have nothing in front of a wider last site: zeros stand beside the stream
-  shortcut_rank   of a low-rank one
+                  Before a last site that keeps all of D, forms other than dense pad the stream with zeros instead
+  shortcut_rank   rank of "lowrank"
   ffn_sizes       FFN width of each layer, where they differ
 
-A tied head (tie_word_embeddings) of a sliced model has a linear map in front of it, lm_head.map: from the last site's basis to
-the first one's, in which the embedding is.
+A tied head (tie_word_embeddings) of a sliced model has a linear map before it, lm_head.map: from the basis of the last site
+to that of the first one, in which the embedding is.
 
 Attention, rotary positions, masks and caches are those of Transformers; residual dropout is left out. Load with
 
@@ -168,7 +168,7 @@ def decoder_layer(base, kind=SlicedLayer):
 
 
 class MappedHead(nn.Linear):
-    """A tied head behind the map from the last site's basis to the embedding's."""
+    """A tied head after the map from the basis of the last site to that of the embedding."""
 
     def __init__(self, last, first, vocabulary, bias, map_bias):
         super().__init__(first, vocabulary, bias=bias)

@@ -37,8 +37,8 @@ void dequantise_q4_1(const std::byte* from, float* to, int64_t blocks) {
   }
 }
 
-// A scale d (float16), 4 bytes with the fifth bit of every value, then 16 bytes as in Q4_0. value =
-// d · (q − 16)
+// A scale d (float16), 4 bytes with the fifth bit of every value, then 16 bytes as in Q4_0.
+// value = d · (q − 16)
 void dequantise_q5_0(const std::byte* from, float* to, int64_t blocks) {
   for (int64_t block = 0; block < blocks; ++block, from += 22, to += kBlock) {
     const float d = read_half(from);
@@ -51,7 +51,7 @@ void dequantise_q5_0(const std::byte* from, float* to, int64_t blocks) {
   }
 }
 
-// As Q5_0 with a least value m behind d. value = d · q + m
+// As Q5_0 with a least value m after d. value = d · q + m
 void dequantise_q5_1(const std::byte* from, float* to, int64_t blocks) {
   for (int64_t block = 0; block < blocks; ++block, from += 24, to += kBlock) {
     const float d = read_half(from), m = read_half(from + 2);

@@ -13,15 +13,16 @@ namespace slice::detail {
 struct GgmlType {
   int32_t number;
   const char* name;
-  int64_t block_size;  ///< 0: a type that ggml has and libslice does not read
+  int64_t block_size;
   int64_t block_bytes;
   c10::ScalarType dtype;  ///< of the values once read: float32 when quantised
   /// Values of `blocks` blocks, in float32; null for types that are stored as they are.
   void (*dequantise)(const std::byte* from, float* to, int64_t blocks);
 };
 
-/// The type that ggml numbers so. @throws FormatError  not one that libslice reads; `where` names
-/// the tensor, and the message the type where ggml knows it.
+/// The type of this number.
+/// @param where         the tensor, for messages
+/// @throws FormatError  not a type that libslice reads (by name, if it is one of ggml's)
 const GgmlType& ggml_type(int32_t number, const std::string& where);
 
 /// Dequantises in parallel: `to` takes `blocks` · block_size floats. Cost: one pass over the bytes.

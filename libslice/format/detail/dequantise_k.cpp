@@ -6,8 +6,8 @@ namespace slice::detail {
 namespace {
 
 /// Scale and least value of the 8 parts of a Q4_K or Q5_K block: 16 numbers of 6 bits in 12 bytes.
-/// Parts 0 … 3 have bytes of their own; the upper two bits of those and four bits of the last bytes
-/// make parts 4 … 7.
+/// Parts 0 … 3 have the lower six bits of the first 8 bytes; the upper two bits of these and four
+/// bits of the last 4 bytes make parts 4 … 7.
 struct PartScales {
   float scale[8], least[8];
 
@@ -44,8 +44,8 @@ void dequantise_q2_k(const std::byte* from, float* to, int64_t blocks) {
 }
 
 // 32 bytes of third bits (bit v / 32 of byte v % 32; clear means 4 less), 64 bytes of low bits as
-// in Q2_K, 12 bytes of part scales, d. Scale of a part: 4 bits of bytes 0 … 7 and 2 of bytes 8 …
-// 11, less 32.
+// in Q2_K, 12 bytes of part scales, d. Scale of a part: 4 bits of bytes 0 … 7 and 2 bits of bytes
+// 8 … 11, minus 32.
 void dequantise_q3_k(const std::byte* from, float* to, int64_t blocks) {
   for (int64_t block = 0; block < blocks; ++block, from += 110, to += kSuperBlock) {
     const auto* third = reinterpret_cast<const uint8_t*>(from);
@@ -65,8 +65,8 @@ void dequantise_q3_k(const std::byte* from, float* to, int64_t blocks) {
   }
 }
 
-// d, d_least, 12 bytes of part scales, 128 bytes of quants: 32 bytes hold two parts, low halves
-// first.
+// d, d_least, 12 bytes of part scales, 128 bytes of quants: 32 bytes hold two parts, the first one
+// in their low halves.
 void dequantise_q4_k(const std::byte* from, float* to, int64_t blocks) {
   for (int64_t block = 0; block < blocks; ++block, from += 144, to += kSuperBlock) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(from);
@@ -82,7 +82,7 @@ void dequantise_q4_k(const std::byte* from, float* to, int64_t blocks) {
   }
 }
 
-// As Q4_K, with 32 bytes of fifth bits (bit v / 32 of byte v % 32) in front of the quants.
+// As Q4_K, with 32 bytes of fifth bits (bit v / 32 of byte v % 32) before the quants.
 void dequantise_q5_k(const std::byte* from, float* to, int64_t blocks) {
   for (int64_t block = 0; block < blocks; ++block, from += 176, to += kSuperBlock) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(from);
@@ -99,9 +99,9 @@ void dequantise_q5_k(const std::byte* from, float* to, int64_t blocks) {
   }
 }
 
-// 128 bytes of low halves, 64 bytes of upper two bits, 16 signed part scales, d. Of each half of
-// the block: 64 bytes hold values 0 … 63 in their low halves and 64 … 127 in their high ones; 32
-// bytes the upper bits, 32 values at a time.
+// 128 bytes of lower four bits, 64 bytes of upper two bits, 16 signed part scales, d. In each half
+// of the block, 64 bytes hold values 0 … 63 in their low halves and 64 … 127 in their high halves,
+// and 32 bytes hold the upper bits, 32 values at a time.
 void dequantise_q6_k(const std::byte* from, float* to, int64_t blocks) {
   for (int64_t block = 0; block < blocks; ++block, from += 210, to += kSuperBlock) {
     const auto* bytes = reinterpret_cast<const uint8_t*>(from);

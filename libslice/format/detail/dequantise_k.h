@@ -5,9 +5,9 @@
 
 namespace slice::detail {
 
-/// The K formats of ggml: blocks of 256 values whose parts of 16 or 32 have small integer scales of
-/// their own, under one or two float16 scales of the block. Every product of scale and quant is
-/// exact in float32 but Q6_K's, which is rounded once.
+/// The K formats of ggml: blocks of 256 values with one or two float16 scales, in parts of 16 or 32
+/// with small integer scales of their own. Every product of scale and quant is exact in float32,
+/// except Q6_K's, which is rounded once.
 inline constexpr int64_t kSuperBlock = 256;
 
 void dequantise_q2_k(const std::byte* from, float* to, int64_t blocks);  ///<  84 bytes a block

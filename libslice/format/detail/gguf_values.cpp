@@ -17,8 +17,7 @@ GgufFile::Value unsigned_value(uint64_t value) {
   return value;
 }
 
-/// Bytes that a value of this kind takes at least: what bounds an array's count. 0 for no such
-/// kind.
+/// The fewest bytes that a value of this kind takes, which bounds an array's count; 0 for no kind.
 uint64_t least_bytes(Kind kind) {
   switch (kind) {
     case Kind::kU8:
@@ -74,7 +73,7 @@ GgufFile::Value read_scalar(GgufReader& in, Kind kind, const std::string& key) {
   }
 }
 
-/// `count` values that the caller found room for, as a list of T.
+/// `count` values as a list of T; the caller has checked that the file is long enough.
 template <typename T>
 std::vector<T> read_list(GgufReader& in, Kind kind, uint64_t count, const std::string& key) {
   std::vector<T> list;
@@ -86,7 +85,7 @@ std::vector<T> read_list(GgufReader& in, Kind kind, uint64_t count, const std::s
           if constexpr (std::is_same_v<From, T> ||
                         (std::is_same_v<From, bool> && std::is_same_v<T, int64_t>)) {
             list.push_back(static_cast<T>(std::move(value)));
-          } else {  // the kind decides the type, but for a 64-bit number that is too large
+          } else {  // the kind decides the type, except that of a 64-bit number that is too large
             throw FormatError(fmt::format("{}: {}[{}]: does not fit 63 bits", in.path(), key, i));
           }
         },

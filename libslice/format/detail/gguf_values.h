@@ -13,9 +13,9 @@
 
 namespace slice::detail {
 
-static_assert(std::endian::native == std::endian::little, "GGUF numbers are copied as they stand");
+static_assert(std::endian::native == std::endian::little, "GGUF numbers are copied byte by byte");
 
-/// Value types of the specification.
+/// Value types, numbered as in the specification.
 enum class GgufKind : uint32_t {
   kU8,
   kI8,
@@ -32,7 +32,7 @@ enum class GgufKind : uint32_t {
   kF64
 };
 
-/// Reads forwards through the header and never past its end.
+/// Reads the header from beginning to end, and never past the end of the file.
 class GgufReader {
  public:
   GgufReader(std::span<const std::byte> bytes, std::string path)
@@ -77,9 +77,8 @@ class GgufReader {
 };
 
 /// The next key and its value: a number, text, or a list of either.
-/// @throws FormatError  a key that is empty or longer than 65535 bytes, an unknown value type,
-/// nested arrays, anything
-///         longer than the file.
+/// @throws FormatError  a key that is empty or longer than 65535 bytes; an unknown value type;
+///                      nested arrays; anything longer than the file
 std::pair<std::string, GgufFile::Value> read_gguf_pair(GgufReader& in);
 
 }  // namespace slice::detail

@@ -45,7 +45,7 @@ LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelC
     int64_t on_disk = 0;  // tensors
     for (int64_t group = 0; group < record_->layers_done(); ++group)
       on_disk += std::ssize(written_[group]);
-    writer_.go_on_behind(on_disk);
+    writer_.resume_after(on_disk);
   }
   reader_.read_ahead(record_ == nullptr ? 0 : reader_.group_of(record_->first_part()));
 }
