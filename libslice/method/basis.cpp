@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kSolves = 3;
 constexpr double kGrid[] = {0.1, 1, 10, 100};  // τ at the first site
-constexpr double kSettled = 0.02;              // relative change of τ that moves nothing any more
+constexpr double kSettled = 0.02;              // relative change of τ below which it is settled
 
 double trace_of(const Tensor& X) { return X.diagonal().sum().item<double>(); }
 
@@ -35,13 +35,13 @@ Tensor OutputAwareBasis::operator()(const Tensor& C, const Tensor& gamma, int64_
   const Tensor c = C / signal, g = gamma / effect;
   double least = std::numeric_limits<double>::infinity(), next = tau_;
   Tensor kept;
-  // Solves for one τ, keeps the best basis met, and says which τ its traces ask for.
+  // Solves for one τ, keeps the best basis so far, and returns the τ that its traces ask for.
   const auto solve = [&](double tau) {
     const PcaBasis family = pca_basis(tau * c + g / tau);
     const Tensor U = family.vectors.slice(1, k);  // (D, D − k)
-    const Tensor lost = U.t().mm(c.mm(U)), felt = U.t().mm(g.mm(U));
-    const double cost = (lost * felt).sum().item<double>();  // both are symmetric
-    const double asked = std::sqrt(trace_of(felt) / trace_of(lost));
+    const Tensor lost = U.t().mm(c.mm(U)), seen = U.t().mm(g.mm(U));
+    const double cost = (lost * seen).sum().item<double>();  // both are symmetric
+    const double asked = std::sqrt(trace_of(seen) / trace_of(lost));
     if (cost < least) {
       least = cost;
       tau_ = tau;
@@ -63,8 +63,8 @@ Tensor OutputAwareBasis::operator()(const Tensor& C, const Tensor& gamma, int64_
 
 Tensor polar_factor(const Tensor& S) {
   // LAPACK's divide-and-conquer SVD can fail here, where hundreds of singular values are one:
-  // U = S V Σ⁻¹ by an eigensolve of SᵀS, then Newton–Schulz steps take the rounding out. Directions
-  // that S deletes are matched with those that it never reaches.
+  // U = S V Σ⁻¹ by an eigensolve of SᵀS, then Newton–Schulz steps remove the rounding. Directions
+  // that S maps to zero are matched with those outside its range.
   constexpr double kSmallest = 1e-12;  // of σ², relative
   constexpr int kSteps = 2;
   const PcaBasis squares = pca_basis(S.t().mm(S));  // largest first

@@ -34,8 +34,8 @@ void Covariance::accumulate(const Tensor& z) {
   Tensor rows = z.reshape({-1, width_});  // (n, D)
   if (rows.stride(1) != 1) rows = rows.contiguous();
   const int64_t n = rows.size(0);
-  // All memory comes before the first change: a device that has none leaves the sum as it was, and
-  // the same signal can come again in smaller pieces.
+  // All memory is allocated before the first change: where the device has none the sum is as it
+  // was, and the same signal can be accumulated in smaller chunks.
   if (!workspace_.defined()) workspace_ = ops::covariance_workspace(master_, rows.scalar_type());
   if (!pending_.defined() && n % kCovarianceBlock != 0)
     pending_ = at::empty({kCovarianceBlock, width_}, rows.options());

@@ -8,14 +8,15 @@
 
 namespace slice {
 
-/// Tokens whose products are summed together before they meet the float64 master.
+/// Tokens whose products are summed together before they are added to the float64 master.
 inline constexpr int64_t kCovarianceBlock = 4096;
 
 /// Unscaled, uncentred covariance of a signal,  C = Σ zᵀ z  over all tokens (row vectors), in a
-/// float64 master on the signal's device. (mathematics §3)
+/// float64 master on the signal's device. (docs/method.md, "Slicing")
 ///
-/// Sums run over fixed blocks of 4096 tokens in token order, whatever pieces the signal comes in:
-/// chunk sizes never change the result. Holds D² doubles and at most one block of the signal.
+/// Sums run over fixed blocks of kCovarianceBlock tokens in token order, whatever chunks the signal
+/// comes in: chunk sizes never change the result. Holds D² doubles and at most one block of the
+/// signal.
 class Covariance {
  public:
   explicit Covariance(int64_t width);
@@ -24,8 +25,9 @@ class Covariance {
   /// @throws ShapeError, DtypeError, DeviceError; a device out of memory leaves the sum as it was.
   /// Cost: n·D² flop.
   void accumulate(const at::Tensor& z);
-  /// C (D, D) float64, symmetric; a copy. Of a group, the sum over its ranks, each of which saw a
-  /// signal, be it an empty one. @throws NumericError  a NaN or Inf went by, on any rank.
+  /// C (D, D) float64, symmetric; a copy. Of a group, the sum over its ranks, each of which
+  /// accumulated a signal, which may be empty. @throws NumericError  a NaN or Inf in it, on any
+  /// rank
   at::Tensor matrix(const ProcessGroup& group = {});
   int64_t tokens() const { return tokens_; }
 
@@ -33,7 +35,7 @@ class Covariance {
   int64_t width_, tokens_ = 0, pending_rows_ = 0;
   at::ScalarType dtype_ = at::kFloat;  // of the signal
   at::Tensor master_,                  // (D, D), the lower triangle
-      pending_,                        // (4096, D) rows that wait for their block to fill
+      pending_,                        // (kCovarianceBlock, D) rows of an unfinished block
       workspace_;
 };
 

@@ -32,7 +32,7 @@ Tensor gradient_of(const Tensor& y, const Tensor& x, const Tensor& grad_y) {
   return torch::autograd::grad({y}, {x}, {grad_y})[0];
 }
 
-/// Gradients of the loss at the head: of logits it is p − onehot(y), y ~ p.
+/// Gradients of the loss before the head: that of the logits is p − onehot(y), y ~ p.
 ///
 /// @param x  one window, (T, D) → (T, D) float32 at least
 Tensor gradient_at_head(const ModelAdapter& model, const Tensor& x, at::Generator& random) {
@@ -56,14 +56,14 @@ Tensor gradient_at_head(const ModelAdapter& model, const Tensor& x, at::Generato
 
 /// The seed of a window's targets; that of the first is the seed itself.
 uint64_t seed_of(uint64_t seed, int64_t window) {
-  constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;  // of 2⁶⁴, odd: no two windows meet
+  constexpr uint64_t kGoldenRatio = 0x9E3779B97F4A7C15;  // of 2⁶⁴, odd: no two windows share a seed
   return seed + kGoldenRatio * static_cast<uint64_t>(window);
 }
 
-/// Windows that pass together: on a device as many as a third of its free memory holds with their
-/// stream at every site of a run and one sublayer's graph, up to kMostTokens; one on the CPU.
+/// Windows of a batch: on a device as many as a third of its free memory holds with their signal at
+/// every site of a run and one sublayer's graph, up to kMostTokens; one on the CPU.
 int64_t batch_windows(const ModelAdapter& model, int64_t sublayers, int64_t window_tokens) {
-  constexpr int64_t kMostTokens = 32768, kGraph = 30;  // streams' worth of one sublayer's graph
+  constexpr int64_t kMostTokens = 32768, kGraph = 30;  // signals that a sublayer's graph amounts to
   const at::Device device = model.head.weight.device();
   if (!device.is_cuda()) return 1;
   const int64_t token_bytes =
@@ -80,8 +80,8 @@ double balance(const Tensor& gradient) {
   return rms > 0 && std::isfinite(rms) ? std::exp2(std::round(std::log2(kTarget / rms))) : 1.0;
 }
 
-/// A run of sublayers whose weights are there together, first … last − 1. Its sites are those
-/// behind its sublayers; the first run has the embedding's as well.
+/// A run of sublayers whose weights are held together, first … last − 1. Its sites are those after
+/// its sublayers; the first run has the embeddings' as well.
 struct Run {
   int64_t first, last;
   int64_t first_site() const { return first == 0 ? 0 : first + 1; }
@@ -121,7 +121,7 @@ class Gradients {
   }
 
  private:
-  /// The stream behind a run, for the next one.
+  /// The signal after a run, for the next one.
   void forwards(size_t i) {
     hold(runs_[i]);
     in_batches(runs_[i], [&](int64_t begin, int64_t end) {
@@ -136,20 +136,20 @@ class Gradients {
     hold(run);
     std::vector<Covariance> sums(run.last + 1 - run.first_site(), Covariance(model_.hidden_size));
     in_batches(run, [&](int64_t begin, int64_t end) {
-      std::vector<Tensor> stream = {front(i, begin, end)};  // (n, T, D)
+      std::vector<Tensor> signal = {front(i, begin, end)};  // (n, T, D), at every site
       for (int64_t s = run.first; s < run.last; ++s)
-        stream.push_back(model_.sublayers[s].forward(stream.back()));
+        signal.push_back(model_.sublayers[s].forward(signal.back()));
       const bool last = run.last == sublayers_;
-      Tensor g = last ? at_head(stream.back(), begin) : rows(behind_, begin, end);  // (n, T, D)
+      Tensor g = last ? at_head(signal.back(), begin) : rows(after_, begin, end);  // (n, T, D)
       double scale = last ? 1 : scales_[run.last + 1];
       for (int64_t site = run.last; site >= run.first_site(); --site) {
         if (scales_[site] == 0) scales_[site] = group_.copy_from(0, scale * balance(g));
-        g = (g * (scales_[site] / scale)).to(stream.back().scalar_type());
+        g = (g * (scales_[site] / scale)).to(signal.back().scalar_type());
         scale = scales_[site];
         sums[site - run.first_site()].accumulate(g);
         if (site == 0) return;
-        stream.pop_back();
-        const Tensor x = with_gradient(stream.back());
+        signal.pop_back();
+        const Tensor x = with_gradient(signal.back());
         Tensor z;
         {
           const at::AutoGradMode grad(true);
@@ -157,7 +157,7 @@ class Gradients {
         }
         g = gradient_of(z, x, g);
       }
-      keep(behind_, begin, end, g);
+      keep(after_, begin, end, g);
     });
     fronts_[i] = Tensor();
     for (int64_t site = run.first_site(); site <= run.last; ++site)
@@ -209,7 +209,7 @@ class Gradients {
     const double tokens = scales_[site] * scales_[site] * static_cast<double>(all_tokens_);
     try {
       const Tensor result = (sum.matrix(group_) * (1 / tokens)).cpu();
-      sum = Covariance(model_.hidden_size);  // its memory is free for what follows
+      sum = Covariance(model_.hidden_size);  // gives its memory back
       return result;
     } catch (const NumericError& error) {
       throw NumericError(fmt::format("gradient at site {}: {}", site, error.what()));
@@ -238,13 +238,13 @@ class Gradients {
   const HeldWeights& weights_;
   const int64_t sublayers_;
   const std::vector<Run> runs_;
-  std::vector<Tensor> fronts_;  // the stream in front of each run but the first, on the host
-  Tensor behind_;               // the gradient behind the run that comes next, on the host
+  std::vector<Tensor> fronts_;  // the signal before each run but the first, on the host
+  Tensor after_;                // the gradient after the run that comes next, on the host
   at::Generator random_;
   std::vector<double> scales_;  // of each site's gradients; the first batch says which
   std::vector<Tensor> result_;
   const detail::Stopwatch clock_;
-  const detail::Tf32Scope tensor_cores_;  // rounding is far below what one target a token adds
+  const detail::Tf32Scope tf32_;  // its rounding is far below the noise of one target a token
   int64_t passed_ = 0;
 };
 

@@ -12,17 +12,18 @@
 
 namespace slice {
 
-/// The weights of a model that its device does not hold together.
+/// For a model whose weights are not all held at once.
 struct HeldWeights {
-  int64_t sublayers = 0;  ///< of which the weights are there at a time; 0: all of them always are
-  /// Told which are needed from now on, and no others: parts first … last, 0 the embeddings, i
-  /// sublayer i − 1, one more than there are sublayers the final norm and the head.
+  int64_t sublayers = 0;  ///< whose weights are held together; 0: all of them always
+  /// Told which parts are needed from now on, and no others: first … last; 0 are the embeddings, i
+  /// is sublayer i − 1, and the last, one after the sublayers, is the final norm and the head.
   std::function<void(int64_t first, int64_t last)> hold = {};
 };
 
-/// Gradient covariances of a dense model: how much the loss feels each direction of the stream.
+/// Gradient covariances of a dense model: how much the loss depends on each direction of the
+/// residual stream.
 ///
-///   Γ_s = E[g gᵀ],  g = ∂/∂x_s of −log p(y)                               (mathematics §5b.1)
+///   Γ_s = E[g gᵀ],  g = ∂/∂x_s of −log p(y)          (docs/method.md, "Output-aware directions")
 ///
 /// at every site s, over all tokens, for targets y that are sampled from the model's own output
 /// distribution: an empirical Fisher matrix. The model is run forwards once; then every sublayer is
@@ -32,17 +33,18 @@ struct HeldWeights {
 ///
 /// @param model   dense, unsliced; not modified
 /// @param tokens  (N, T) int64 calibration windows
-/// @param seed    of the targets; one seed, one device: the same bits. A window's targets depend on
-/// nothing but it and the window's number, so that batches and ranks change none.
+/// @param seed    of the targets; the same seed on the same device gives the same bits. A window's
+///                targets depend only on the seed and the window's number, not on batches or ranks.
 /// @param group   shares the windows
-/// @param weights where sublayers come and go, once forwards and once backwards (of those that are
-/// held last, once in all). The stream in front of every run that is held together is then kept on
-/// the host, and all runs but the last pass forwards once more. The bits are the same on the CPU;
-/// on a GPU too where batches are.
+/// @param weights for sublayers that are loaded and dropped, once forwards and once backwards (the
+///                last ones held, once in all). The signal before every run of sublayers that is
+///                held together is then kept on the host, and all runs but the last go forwards
+///                once more. The bits are the same on the CPU; on a GPU too where batches are.
 /// @return        for every site (D, D) float64 on the CPU, symmetric, per token
-/// @throws NumericError  a gradient overflowed (names the site)    @throws DeviceError  no memory
-/// for one window. Cost: two forward and one backward pass; holds the stream of one window, on a
-/// device of a few, at every site, and D² doubles a site.
+/// @throws NumericError  a gradient overflowed (names the site)
+/// @throws DeviceError   no memory for one window
+/// Cost: two forward and one backward pass; holds the signal of one window (on a device of a few)
+/// at every site, and D² doubles a site.
 std::vector<at::Tensor> gradient_covariances(const ModelAdapter& model, const at::Tensor& tokens,
                                              uint64_t seed = 0, const OnProgress& on_progress = {},
                                              const ProcessGroup& group = {},

@@ -15,17 +15,17 @@ Tensor hidden_of(const Sublayer& s, const Tensor& x) {
   const Tensor normed = s.norm->forward(x);
   if (s.branches.size() == 1) return s.branches[0].hidden(normed, nullptr);
   std::vector<Tensor> parts;
-  for (const Branch& part : s.branches) parts.push_back(part.hidden(normed, nullptr));
+  for (const Branch& branch : s.branches) parts.push_back(branch.hidden(normed, nullptr));
   return at::cat(parts, -1);
 }
 
 Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
   Tensor sum;
   int64_t column = 0;
-  for (const Branch& part : s.branches) {
-    const int64_t width = part.writer.weight.size(1);
+  for (const Branch& branch : s.branches) {
+    const int64_t width = branch.writer.weight.size(1);
     const Tensor y =
-        at::linear(h.slice(-1, column, column + width), part.writer.weight, part.writer.bias);
+        at::linear(h.slice(-1, column, column + width), branch.writer.weight, branch.writer.bias);
     sum = sum.defined() ? sum + y : y;
     column += width;
   }
@@ -35,10 +35,10 @@ Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
 Writer writer_of(const Sublayer& s) {
   std::vector<Tensor> weights;
   Writer writer;
-  for (const Branch& part : s.branches) {
-    weights.push_back(part.writer.weight.to(at::kDouble));
-    if (!part.writer.bias.defined()) continue;
-    const Tensor b = part.writer.bias.to(at::kDouble);
+  for (const Branch& branch : s.branches) {
+    weights.push_back(branch.writer.weight.to(at::kDouble));
+    if (!branch.writer.bias.defined()) continue;
+    const Tensor b = branch.writer.bias.to(at::kDouble);
     writer.bias = writer.bias.defined() ? writer.bias + b : b;
   }
   writer.weight = weights.size() == 1 ? weights[0] : at::cat(weights, 1);
@@ -49,8 +49,8 @@ void set_writer(Sublayer& s, const Writer& writer) {
   std::vector<std::pair<Tensor, Tensor>> rewritten;
   int64_t column = 0;
   bool first = true;
-  for (Branch& part : s.branches) {
-    LinearRef& w = part.writer;
+  for (Branch& branch : s.branches) {
+    LinearRef& w = branch.writer;
     const int64_t width = w.weight.size(1);
     rewritten.emplace_back(
         w.weight,
@@ -67,7 +67,7 @@ void set_writer(Sublayer& s, const Writer& writer) {
 
 int64_t hidden_width(const Sublayer& s) {
   int64_t width = 0;
-  for (const Branch& part : s.branches) width += part.writer.weight.size(1);
+  for (const Branch& branch : s.branches) width += branch.writer.weight.size(1);
   return width;
 }
 

@@ -5,10 +5,8 @@
 namespace slice {
 
 struct PcaBasis {
-  at::Tensor
-      values;  ///< (D) float64, descending; tiny negative ones of a singular matrix are set to 0
-  at::Tensor vectors;  ///< (D, D) float64, orthonormal columns: column j is direction j, its sign
-                       ///< arbitrary
+  at::Tensor values;   ///< (D) float64, descending; tiny negative ones are set to 0
+  at::Tensor vectors;  ///< (D, D) float64, orthonormal; column j is direction j, sign arbitrary
 
   /// The first k directions, P (D, k), contiguous.
   at::Tensor leading(int64_t k) const;
@@ -19,16 +17,16 @@ struct PcaBasis {
 
 /// Principal directions of accumulated activations, largest variance first.
 ///
-///   C = Q diag(λ) Qᵀ,   QᵀQ = I,   λ₀ ≥ λ₁ ≥ …            (SliceGPT §3.3, eq. 7; the reference's
+///   C = Q diag(λ) Qᵀ,   QᵀQ = I,   λ₀ ≥ λ₁ ≥ …     (SliceGPT §3.3, eq. 7; the reference's
 ///   rotate.py)
 ///
-/// @param C        (D, D) float64, symmetric, any device; unscaled sum of xᵀx over tokens (row
-/// vectors). Not modified.
-/// @return         values and vectors, float64, on C's device.
-/// @throws ShapeError    C is not square.       @throws DtypeError  C is not float64.
-/// @throws NumericError  C holds a NaN or Inf, or the solver did not converge (message gives its
-/// word). Cost: one symmetric eigensolve, O(D³), 2·D² doubles of workspace; on a device waits for
-/// the stream once.
+/// @param C  (D, D) float64, symmetric, any device; unscaled sum of xᵀx over tokens (row vectors).
+///           Not modified.
+/// @return   values and vectors, float64, on C's device
+/// @throws ShapeError    C is not square     @throws DtypeError  C is not float64
+/// @throws NumericError  C holds a NaN or Inf, or the solver did not converge
+/// Cost: one symmetric eigensolve, O(D³), 2·D² doubles of workspace; on a GPU waits for the CUDA
+/// stream once.
 PcaBasis pca_basis(const at::Tensor& C);
 
 }  // namespace slice

@@ -14,10 +14,10 @@ using at::Tensor;
 
 namespace {
 
-/// Widths of half-precision products want multiples of eight.
+/// Half-precision products are fastest at widths that are multiples of eight.
 constexpr int64_t kAlignment = 8;
 
-/// ρ of refit_writer, least first: few tokens want the large ones.
+/// ρ of refit_writer, least first; few tokens need the large ones.
 constexpr double kRidges[] = {1e-4, 1e-3, 1e-2, 1e-1};
 constexpr double kRidgeUntested = 1e-2;
 
@@ -35,7 +35,7 @@ Tensor columns(const Tensor& X, int64_t begin, int64_t count) {
   return X.slice(1, begin, begin + count);
 }
 
-/// h with a constant 1 beside it, where a bias is fitted too.
+/// The normal equations; h has a constant 1 beside it where a bias is fitted too.
 struct Problem {
   Tensor A;  // Σ [h 1]ᵀ[h 1]
   Tensor R;  // Σ [h 1]ᵀ(z P − x S)
@@ -60,7 +60,7 @@ Problem problem_of(const Moments& m, const Tensor& P, const Tensor& S, bool with
   return p;
 }
 
-/// argmin over B (n, k') of tr(Bᵀ A B) − 2 tr(Bᵀ R), drawn towards B₀.
+/// argmin over B (n, k') of tr(Bᵀ A B) − 2 tr(Bᵀ R), pulled towards B₀.
 Tensor solve(const Problem& p, const Tensor& start, double ridge) {
   return start + ridge_solve(p.A.clone(), p.R - p.A.mm(start), ridge);
 }

@@ -7,28 +7,29 @@
 namespace slice {
 
 /// Second moments of one sublayer over calibration tokens: of h (F), what its writers read, side by
-/// side in a parallel block; x (k), the sliced stream in front of it; z (D), the dense model's
-/// stream behind it.
+/// side in a parallel block; x (k), the sliced signal before it; z (D), the dense model's signal
+/// after it.
 struct Moments {
   at::Tensor hh, hx, hz, xx;  ///< Σ hᵀh (F, F), Σ hᵀx (F, k), Σ hᵀz (F, D), Σ xᵀx (k, k); float64
   at::Tensor h, x, z;  ///< Σ h (F), Σ x (k), Σ z (D)
   double tokens = 0;
 
-  /// With some channels of h only, (n) int64.
+  /// Those of some channels of h, (n) int64.
   Moments with_channels(const at::Tensor& kept) const;
-  /// With x in another gauge, x U: U (k, k) orthogonal.
+  /// Those of x in another gauge, x U: U (k, k) orthogonal.
   Moments turned(const at::Tensor& U) const;
 };
 
 Moments operator+(const Moments& a, const Moments& b);
 
-/// Sums moments as a Covariance does: fixed blocks, float64 master.
+/// Sums moments as a Covariance does: fixed blocks, a float64 master.
 class MomentSums {
  public:
   MomentSums(int64_t F, int64_t k, int64_t D);
   /// @param h (…, F)   @param x (…, k)   @param z (…, D)      one dtype, same leading dimensions
   void accumulate(const at::Tensor& h, const at::Tensor& x, const at::Tensor& z);
-  /// Of a group: over the tokens of all ranks, each of which accumulated some, be it none.
+  /// Of a group: over the tokens of all ranks, each of which accumulated a signal, which may be
+  /// empty.
   Moments moments(const ProcessGroup& group = {});
 
  private:
@@ -36,13 +37,13 @@ class MomentSums {
   Covariance joint_;  // of [h | x | z | 1 | 0…]
 };
 
-/// C = Σ zᵀz of the sliced model's own stream behind the sublayer, in the original basis:
-///   z = x Pᵀ + h Wᵀ + b                                                 (mathematics §4)
+/// C = Σ zᵀz of the sliced model's own signal after the sublayer, in the original basis:
+///   z = x Pᵀ + h Wᵀ + b                                           (docs/method.md, "Slicing")
 /// @param P (D, k)   @param W (D, F)   @param b (D) or undefined      float64  @return  (D, D)
 at::Tensor signal_covariance(const Moments& m, const at::Tensor& P, const at::Tensor& W,
                              const at::Tensor& b);
 
-/// What the writers of a sublayer are, side by side.
+/// The writers of a sublayer, side by side.
 struct Writer {
   at::Tensor weight;  ///< (k, F) float64
   at::Tensor bias;    ///< (k) float64, or undefined
@@ -53,20 +54,20 @@ struct Refit {
   double ridge = 0;
 };
 
-/// The writer that comes nearest to the dense model's stream, given the sliced one it adds to:
+/// The writer that comes nearest to the dense model's signal, given the sliced one it adds to:
 ///
 ///   B = argmin ‖a Bᵀ + x S − z P‖² + ρ·mean diag(aᵀa)·‖B − B₀‖²,  a = [h 1], B = [W b]
-///                                                                        (mathematics §5b.3)
+///                                                                 (docs/method.md, "Refit")
 ///
-/// so that errors made upstream are repaired here. ρ is the candidate with the least error on
-/// held-out tokens after fitting the others; then all tokens are fitted with it.
+/// so that errors of the sublayers before it are repaired here. ρ is the candidate with the least
+/// error on the held-out tokens after fitting the others; then all tokens are fitted with it.
 ///
-/// @param fit, held  moments; `held.tokens` of zero takes a candidate in the middle
-/// @param start      W₀ (k', F), b₀: the sliced writer, towards which the ridge draws
-/// @param P          (D, k') basis behind the sublayer; undefined: the identity
+/// @param fit, held  moments; where `held.tokens` is zero, a candidate in the middle is taken
+/// @param start      W₀ (k', F), b₀: the sliced writer, towards which the ridge pulls
+/// @param P          (D, k') basis after the sublayer; undefined: the identity
 /// @param S          (k, k') shortcut; undefined: the identity, x padded with zeros to k'
 /// @param both       whether all tokens are fitted in the end, or only those of `fit`
-/// @throws NumericError  the moments are not positive, or not finite.
+/// @throws NumericError  the moments are not positive, or not finite
 /// Cost: a Cholesky factorisation O(F³) and a solve O(F²·k') a candidate.
 Refit refit_writer(const Moments& fit, const Moments& held, const Writer& start,
                    const at::Tensor& P, const at::Tensor& S, bool both = true);

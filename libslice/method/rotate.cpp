@@ -27,8 +27,7 @@ void check_basis(const Tensor& P, int64_t D, const std::string& name) {
                  name, detail::describe(P));
 }
 
-/// W diag(α) P in W's dtype.                                                             (out, D) →
-/// (out, k)
+/// W diag(α) P in W's dtype.                                                  (out, D) → (out, k)
 Tensor read_through(const LinearRef& reader, const Norm& norm, const Tensor& P,
                     const ProcessGroup& group) {
   const Tensor& W = reader.weight;
@@ -59,8 +58,8 @@ void rewrite_reader(const LinearRef& reader, const Norm& norm, const Tensor& P,
   rewritten.emplace_back(reader.bias, value);
 }
 
-/// Puts the new values in place. What is left of the norm: ones and zeros in the original basis, so
-/// that the model is still a stock one; nothing in a rotated basis, where α has no meaning.
+/// Puts the new values in place. In the original basis the norm keeps ones and zeros, so that the
+/// model is still a stock one; in a rotated basis, where α has no meaning, it keeps nothing.
 void commit(Rewritten& rewritten, Norm& norm, const Tensor& P) {
   for (auto& [parameter, value] : rewritten) parameter.set_data(value);
   if (P.defined()) {
@@ -74,8 +73,8 @@ void commit(Rewritten& rewritten, Norm& norm, const Tensor& P) {
 
 void rotate_readers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
   Rewritten rewritten;
-  for (Branch& part : s.branches) {
-    for (LinearRef& reader : part.readers) rewrite_reader(reader, s.norm, P, group, rewritten);
+  for (Branch& branch : s.branches) {
+    for (LinearRef& reader : branch.readers) rewrite_reader(reader, s.norm, P, group, rewritten);
   }
   commit(rewritten, s.norm, P);
 }
@@ -83,8 +82,8 @@ void rotate_readers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
 void rotate_writers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
   if (!P.defined()) return;
   Rewritten rewritten;
-  for (Branch& part : s.branches) {
-    LinearRef& writer = part.writer;
+  for (Branch& branch : s.branches) {
+    LinearRef& writer = branch.writer;
     check_basis(P, writer.weight.size(0), writer.name);
     const auto rotate = [&](const Tensor& parameter, const std::string& name) {
       const auto [first, last] = group.share(P.size(1));

@@ -5,13 +5,14 @@
 
 namespace slice {
 
-/// Rewriting of weights into the basis P (D, k) of a site, its columns orthonormal (mathematics
-/// §4). All algebra in float64 with one rounding to the weight's dtype; in place through set_data.
-/// Everything a sublayer needs is computed before anything is written. An undefined P stands for
-/// the identity: norms are fused and their α becomes ones, nothing is rotated.
+/// Rewrites weights into the basis P (D, k) of a site, its columns orthonormal (docs/method.md,
+/// "Computational invariance", "Slicing"). All algebra in float64 with one rounding to the weight's
+/// dtype; in place through set_data. Everything that a sublayer needs is computed before anything
+/// is written. An undefined P is the identity: norms are fused and their α becomes ones, nothing is
+/// rotated.
 ///
-/// In a group, whose ranks hold the same weights and the same P, each makes a share of the rows and
-/// gets the others': the same bits everywhere.
+/// In a group, whose ranks hold the same weights and the same P, each computes a share of the rows
+/// and gets the others': the same bits on every rank.
 
 /// Readers of the site:  W ← W diag(α) P,  b ← b + W β, and the norm loses its α and β.
 void rotate_readers(Sublayer& s, const at::Tensor& P, const ProcessGroup& group = {});

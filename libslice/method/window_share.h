@@ -8,9 +8,9 @@
 
 namespace slice::detail {
 
-/// Begin and end of this rank's part of n windows of T tokens. Where it costs no more than a window
-/// or a sixteenth of balance, parts end where blocks of a covariance do: then the ranks' sums are
-/// one rank's, added in another order, whatever the signal's dtype.
+/// Begin and end of this rank's share of n windows of T tokens. Where shares stay equal up to a
+/// window or a sixteenth, they end where blocks of a covariance do: then the ranks' sums are those
+/// of one rank, added in another order, whatever the signal's dtype.
 /// @throws ShapeError  fewer windows than ranks
 std::pair<int64_t, int64_t> window_share(int64_t n, int64_t T, const ProcessGroup& group);
 

@@ -14,7 +14,7 @@ int64_t element_bytes(const at::TensorOptions& tensors) {
   return static_cast<int64_t>(tensors.dtype().itemsize());
 }
 
-Tensor closed_up(int64_t n, int64_t T, int64_t width, const at::TensorOptions& tensors) {
+Tensor packed(int64_t n, int64_t T, int64_t width, const at::TensorOptions& tensors) {
   return at::empty({n, T, width}, at::TensorOptions(tensors.dtype()));  // on the host
 }
 
@@ -28,9 +28,9 @@ DiskRows::DiskRows(const std::vector<int64_t>& room, const at::TensorOptions& te
 
 Tensor DiskRows::read(int64_t begin, int64_t end, int64_t width) {
   const Span span{begin, end, width};
-  const bool sent_for = reading_.valid() && ahead_ == span;
+  const bool fetched = reading_.valid() && ahead_ == span;
   Tensor rows = reading_.valid() ? reading_.get() : Tensor();  // (n, T, width)
-  if (!sent_for) {
+  if (!fetched) {
     if (writing_.valid() && leaving_.meets(span)) writing_.get();
     rows = load(span);
   }
@@ -48,15 +48,15 @@ void DiskRows::fetch(int64_t begin, int64_t end, int64_t width) {
 
 void DiskRows::write(int64_t begin, const Tensor& rows) {
   const Span span{begin, begin + rows.size(0), rows.size(2)};
-  const Tensor leaving = closed_up(rows.size(0), room_[1], span.width, tensors_).copy_(rows);
-  if (reading_.valid() && ahead_.meets(span)) reading_.get();  // as it was: read again
+  const Tensor leaving = packed(rows.size(0), room_[1], span.width, tensors_).copy_(rows);
+  if (reading_.valid() && ahead_.meets(span)) reading_.get();  // overwritten: to be read again
   if (writing_.valid()) writing_.get();
   leaving_ = span;
   writing_ = std::async(std::launch::async, [this, span, leaving] { store(span, leaving); });
 }
 
 Tensor DiskRows::load(const Span& span) const {
-  const Tensor rows = closed_up(span.end - span.begin, room_[1], span.width, tensors_);
+  const Tensor rows = packed(span.end - span.begin, room_[1], span.width, tensors_);
   auto* to = static_cast<char*>(rows.mutable_data_ptr());
   const int64_t bytes = window_bytes(span.width), room = window_bytes(room_[2]);
   for (int64_t window = span.begin; window < span.end; ++window, to += bytes)

@@ -31,10 +31,10 @@ class DiskRows final : public SignalRows {
 
   const std::vector<int64_t> room_;  // N, T, D
   const at::TensorOptions tensors_;
-  ScratchFile file_;  // a window begins where one of width D would, its rows closed up
+  ScratchFile file_;  // every window has room for width D; its rows are packed at the beginning
   Span ahead_, leaving_;
-  std::future<at::Tensor> reading_;   // last, as they go first: destroying them waits for threads
-  std::shared_future<void> writing_;  // a failed one says so to whoever comes: its rows are lost
+  std::future<at::Tensor> reading_;   // last, so destroyed first, which waits for their threads
+  std::shared_future<void> writing_;  // shared, as every later call is to throw what it failed with
 };
 
 }  // namespace slice::detail

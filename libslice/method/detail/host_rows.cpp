@@ -22,7 +22,7 @@ std::optional<c10::Stream> aside(at::Device device) {
   return c10::impl::VirtualGuardImpl(device.type()).getStreamFromGlobalPool(device, false);
 }
 
-/// (n, T, width) to (n, T, width), both with room for (n, T, D).
+/// (n, T, width) to (n, T, width), both within (n, T, D).
 void copy_rows(const Tensor& to, const Tensor& from, const std::optional<c10::Stream>& stream) {
   if (stream) {
     ops::on_device::copy_rows(to, from, *stream);
@@ -58,27 +58,27 @@ HostRows::HostRows(const std::vector<int64_t>& room, const at::TensorOptions& te
 HostRows::~HostRows() { wait(); }
 
 Tensor HostRows::read(int64_t begin, int64_t end, int64_t width) {
-  const bool sent_for =
+  const bool fetched =
       ahead_ != nullptr && ahead_->begin == begin && ahead_->end == end && ahead_->width == width;
   shown_ = nullptr;
-  if (!sent_for) send_for(begin, end, width);
+  if (!fetched) copy_in(begin, end, width);
   shown_ = std::exchange(ahead_, nullptr);
   shown_->entered.hold(current());
   return shown_->rows.slice(0, 0, end - begin).slice(2, 0, width);
 }
 
 void HostRows::fetch(int64_t begin, int64_t end, int64_t width) {
-  if (buffers_[0].rows.size(0) >= end - begin) send_for(begin, end, width);
+  if (buffers_[0].rows.size(0) >= end - begin) copy_in(begin, end, width);
 }
 
-void HostRows::send_for(int64_t begin, int64_t end, int64_t width) {
+void HostRows::copy_in(int64_t begin, int64_t end, int64_t width) {
   make_buffers(end - begin);
   ahead_ = nullptr;
   Buffer& buffer = next();
-  computed_.record(current());  // all that was computed with what stood in the buffer
+  computed_.record(current());  // all that was computed with what the buffer held
   computed_.hold(in_);
   buffer.left.hold(in_);
-  for (const Buffer& other : buffers_)  // what is on its way back must have come there
+  for (const Buffer& other : buffers_)  // rows that are being copied back must be there first
     if (other.leaving && other.begin < end && begin < other.end) other.left.hold(in_);
   buffer.begin = begin;
   buffer.end = end;
@@ -112,7 +112,7 @@ void HostRows::write(int64_t begin, const Tensor& rows) {
   buffer.leaving = true;
 }
 
-/// One that neither the last read nor the next one needs.
+/// A buffer that neither the last read nor the next one needs.
 HostRows::Buffer& HostRows::next() {
   do {
     turn_ = (turn_ + 1) % buffers_.size();
@@ -144,7 +144,7 @@ std::optional<c10::Stream> HostRows::current() const {
   return c10::impl::VirtualGuardImpl(device.type()).getStream(device);
 }
 
-/// Both ways are empty; an error of the device comes again with the next call.
+/// Waits for all copies; an error of the device comes again with the next call.
 void HostRows::wait() {
   try {
     for (const auto& stream : {in_, out_})

@@ -10,9 +10,9 @@
 
 namespace slice::detail {
 
-/// Rows in page-locked memory of the host. Three buffers on the device go round: while one is
-/// computed with, the chunk in front of it leaves the second on one stream and the next one enters
-/// the third on another. Without a GPU the same, at once.
+/// Rows in page-locked memory of the host. Three buffers on the device are used in turn: while one
+/// is computed with, the chunk before it is copied back from the second on one CUDA stream, and the
+/// next one is copied into the third on another. Without a GPU the copies are synchronous.
 class HostRows final : public SignalRows {
  public:
   HostRows(const std::vector<int64_t>& room, const at::TensorOptions& tensors);
@@ -24,7 +24,7 @@ class HostRows final : public SignalRows {
   void release() override;
 
  private:
-  /// The end of some work of a stream, for another to wait for. Nothing without a GPU.
+  /// The end of some work of a CUDA stream, for another to wait for. Nothing without a GPU.
   struct Mark {
     explicit Mark(at::Device device);
     void record(const std::optional<c10::Stream>& stream);
@@ -34,15 +34,15 @@ class HostRows final : public SignalRows {
   struct Buffer {
     explicit Buffer(at::Device device) : entered(device), left(device) {}
     at::Tensor rows;             // (n, T, D)
-    int64_t begin = 0, end = 0;  // windows that stand in it
+    int64_t begin = 0, end = 0;  // windows that it holds
     int64_t width = 0;
-    bool leaving = false;  // they are on their way back, or there
+    bool leaving = false;  // they are being copied back, or were
     Mark entered, left;
   };
 
   void make_buffers(int64_t windows);
   Buffer& next();
-  void send_for(int64_t begin, int64_t end, int64_t width);
+  void copy_in(int64_t begin, int64_t end, int64_t width);
   std::optional<c10::Stream> current() const;
   void wait();
 
@@ -54,8 +54,8 @@ class HostRows final : public SignalRows {
   std::array<Buffer, 3> buffers_;
   Mark computed_;
   size_t turn_ = 0;
-  Buffer* shown_ = nullptr;  // what the last read gave
-  Buffer* ahead_ = nullptr;  // what the next one may want
+  Buffer* shown_ = nullptr;  // of the last read
+  Buffer* ahead_ = nullptr;  // of the next one, fetched ahead
 };
 
 }  // namespace slice::detail

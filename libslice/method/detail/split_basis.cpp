@@ -15,8 +15,8 @@ namespace {
 
 constexpr int kLargestExponent = 12;  // of an entry of `hi`
 
-/// Keeps cuBLAS from adding the parts of a split sum in half precision, which the scale of `hi` may
-/// overflow, while it lives.
+/// While it lives, cuBLAS adds the parts of a split sum in float32: half precision may overflow at
+/// the scale of `hi`.
 class FloatSums {
  public:
   FloatSums() {

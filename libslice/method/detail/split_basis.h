@@ -4,12 +4,12 @@
 
 namespace slice::detail {
 
-/// A float64 matrix as the sum of two half-precision terms, so that a signal of that type meets it
-/// on the tensor cores in one product with float32 sums:
+/// A float64 matrix as the sum of two half-precision terms, so that a signal of that type is
+/// multiplied by it on the tensor cores in one product with float32 sums:
 ///
-///   P = (hi + lo) / scale,     z P = [z z] [hi; lo] / scale            (performance.md, A.3)
+///   P = (hi + lo) / scale,     z P = [z z] [hi; lo] / scale      (docs/method.md, "Precision")
 ///
-/// What the terms leave out of an entry is below 2⁻²² of it in float16 and 2⁻¹⁷ in bfloat16, a
+/// The terms differ from an entry by less than 2⁻²² of it in float16 and 2⁻¹⁷ in bfloat16, a
 /// fraction of what rounding z did to the product. Measured: benchmarks/bench_slicing, calibrate.
 class SplitBasis {
  public:
@@ -22,7 +22,7 @@ class SplitBasis {
 
  private:
   at::Tensor terms_;  // (2 D, k)
-  double scale_;      // a power of two: keeps the lower term clear of float16's subnormals
+  double scale_;      // a power of two: keeps the lower term above float16's subnormals
 };
 
 }  // namespace slice::detail
