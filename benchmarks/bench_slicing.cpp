@@ -131,8 +131,8 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
 
   std::string kind = "measured";
   if (ballast) kind += ": a ballast leaves " + std::to_string(mebibytes) + " MiB";
-  if (report.stream != "device")
-    kind += (ballast ? "; " : ": ") + ("signal on the " + report.stream);
+  if (report.signal != "device")
+    kind += (ballast ? "; " : ": ") + ("signal on the " + report.signal);
   const std::string label = whole ? name : name + "-" + std::to_string(layers) + "-layers";
   const auto write = [&](const char* metric, double value, const char* unit, double floor) {
     csv.write({"slicing", label, refit ? "refit25" : "slicegpt25", "float16",
@@ -151,7 +151,7 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
     write("refit_s", report.refit_seconds, "s", 0);
   }
   write("peak_device_gib", static_cast<double>(report.peak_device_bytes) / 0x1p30, "GiB", 0);
-  if (report.stream != "device")
+  if (report.signal != "device")
     write("peak_host_gib", static_cast<double>(report.peak_host_bytes) / 0x1p30, "GiB", 0);
   std::printf("%-26s %s, chunks of %ld tokens\n", label.c_str(), kind.c_str(), report.chunk_tokens);
 }

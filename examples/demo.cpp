@@ -1,6 +1,6 @@
-// demo MODEL TEXT DIR: slices a model on one part of a text and shows what that did to it on the
-// rest: net parameters, perplexity, speed and a sample of writing, before and after. Leaves
-// DIR/sliced and DIR/report.html.
+// demo MODEL TEXT DIR: slices a model on one part of a text and compares it with the dense one on
+// the rest: parameters, perplexity, speed and generated text. Writes DIR/sliced and
+// DIR/report.html.
 
 #include <cstdio>
 #include <filesystem>
@@ -13,25 +13,24 @@ namespace {
 
 constexpr int64_t kContext = 1024, kCalibrationWindows = 12, kGradientWindows = 4, kTestWindows = 6,
                   kSampleTokens = 48;
-// A fixed plan: FFN channels alone, as many in every layer, so that the tie between embedding and
-// head stays and the result is a stock checkpoint.
+// A fixed plan that deletes FFN channels only, as many in every layer, so that a tied head stays
+// tied and the result is a stock checkpoint.
 constexpr double kKeptChannels = 1096.0 / 1536.0;
 const std::string kPrompt = "The Debian project is an association of individuals who";
 
-/// What a model is worth.
-struct Portrait {
+struct Measured {
   slice::ParameterCount parameters;
-  double perplexity = 0, read_speed = 0, write_speed = 0;  // speeds in tokens/s
+  double perplexity = 0, prefill_speed = 0, decode_speed = 0;  // speeds in tokens/s
   std::string sample;
 };
 
-Portrait look_at(const slice::Model& model, const at::Tensor& test,
+Measured measure(const slice::Model& model, const at::Tensor& test,
                  const slice::OnProgress& on_progress) {
-  Portrait portrait;
-  portrait.parameters = slice::count_parameters(model.config());
+  Measured measured;
+  measured.parameters = slice::count_parameters(model.config());
   const slice::PerplexityResult score = slice::score_windows(model, test, on_progress);
-  portrait.perplexity = score.perplexity;
-  portrait.read_speed = static_cast<double>(test.numel()) / score.seconds;
+  measured.perplexity = score.perplexity;
+  measured.prefill_speed = static_cast<double>(test.numel()) / score.seconds;
   const slice::Tokenizer& tokenizer = model.tokenizer();
   const double begin = cli::seconds();
   const std::vector<int64_t> ids = slice::generate(
@@ -40,9 +39,9 @@ Portrait look_at(const slice::Model& model, const at::Tensor& test,
         cli::check_interrupted();
         return true;
       });
-  portrait.write_speed = static_cast<double>(ids.size()) / (cli::seconds() - begin);
-  portrait.sample = kPrompt + tokenizer.decode(ids);
-  return portrait;
+  measured.decode_speed = static_cast<double>(ids.size()) / (cli::seconds() - begin);
+  measured.sample = kPrompt + tokenizer.decode(ids);
+  return measured;
 }
 
 std::string escaped(const std::string& text) {
@@ -68,19 +67,19 @@ std::string fixed(double value, int digits) {
   return text;
 }
 
-std::vector<Row> table(const Portrait& before, const Portrait& after) {
+std::vector<Row> table(const Measured& before, const Measured& after) {
   return {{"parameters as stored", cli::grouped(before.parameters.total),
            cli::grouped(after.parameters.total)},
           {"parameters of the blocks", cli::grouped(before.parameters.blocks),
            cli::grouped(after.parameters.blocks)},
           {"perplexity, text not calibrated on", fixed(before.perplexity, 2),
            fixed(after.perplexity, 2)},
-          {"reads, tokens/s", fixed(before.read_speed, 0), fixed(after.read_speed, 0)},
-          {"writes, tokens/s", fixed(before.write_speed, 1), fixed(after.write_speed, 1)}};
+          {"prefill, tokens/s", fixed(before.prefill_speed, 0), fixed(after.prefill_speed, 0)},
+          {"decode, tokens/s", fixed(before.decode_speed, 1), fixed(after.decode_speed, 1)}};
 }
 
 void write_page(const std::filesystem::path& path, const std::vector<Row>& rows,
-                const Portrait& before, const Portrait& after, const slice::SliceReport& report) {
+                const Measured& before, const Measured& after, const slice::SliceReport& report) {
   std::ofstream page(path);
   page << "<!doctype html><meta charset=utf-8><title>libslice demo</title>\n"
           "<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:2em auto}td,th{padding:.2em "
@@ -93,7 +92,7 @@ void write_page(const std::filesystem::path& path, const std::vector<Row>& rows,
     page << "<tr><td>" << row.name << "</td><td>" << row.before << "</td><td>" << row.after
          << "</td></tr>\n";
   }
-  page << "</table>\n<h2>The model writes: before</h2><pre>" << escaped(before.sample)
+  page << "</table>\n<h2>Generated text: before</h2><pre>" << escaped(before.sample)
        << "</pre>\n<h2>After</h2><pre>" << escaped(after.sample) << "</pre>\n<h2>Report</h2><pre>"
        << escaped(slice::report_json(report)) << "</pre>\n";
   page.close();
@@ -104,29 +103,28 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
   std::filesystem::create_directories(out);
   slice::AtomicDirectory output(out / "sliced", /*replace=*/true);
   const slice::OnProgress on_progress = cli::progress(/*quiet=*/false);
-  const slice::Model model =
+  slice::Model model =
       slice::load_model(path, {.device = slice::choose_device(), .dtype = at::kFloat});
-  // The last windows of the text are kept from calibration.
+  // The last windows of the text are not calibrated on.
   const at::Tensor windows =
       slice::tokenize_text(model.tokenizer(), slice::read_text(text), {.context = kContext});
   const int64_t held_out = std::max<int64_t>(1, std::min(kTestWindows, windows.size(0) / 4));
   const at::Tensor test = windows.slice(0, windows.size(0) - held_out);  // (n, T)
   const at::Tensor calibration = slice::select_windows(
       windows.slice(0, 0, windows.size(0) - held_out), {.samples = kCalibrationWindows});
-  const Portrait before = look_at(model, test, on_progress);
-  slice::Model sliced = model;  // the same weights: from here on the dense model is gone
+  const Measured before = measure(model, test, on_progress);
   const slice::ModelConfig dense = model.config();
   const auto width = static_cast<int64_t>(kKeptChannels * static_cast<double>(dense.ffn_size));
   slice::SliceReport report =
-      slice::slice_model(sliced, calibration,
+      slice::slice_model(model, calibration,
                          {.slice = 0.0,
                           .ffn_sizes = std::vector<int64_t>(dense.layers, width),
                           .gradient_samples = kGradientWindows},
                          on_progress);
-  const Portrait after = look_at(sliced, test, on_progress);
+  const Measured after = measure(model, test, on_progress);
   report.perplexity_before = before.perplexity;
   report.perplexity_after = after.perplexity;
-  slice::write_model(sliced, output.path(), {}, on_progress);
+  slice::write_model(model, output.path(), {}, on_progress);
   report.total_seconds = cli::seconds();
   slice::save_report(report, output.path() / "slice_report.json");
   cli::check_interrupted();

@@ -9,7 +9,7 @@ namespace cli {
 /// ends with exit code 1. Whatever else goes wrong there ends as it did before.
 void prepare_last_words(const char* name);
 
-/// What those words end with, such as " (the same command with --resume goes on)".
+/// What those words end with, such as " (the same command with --resume resumes it)".
 void set_last_words(const char* more);
 
 /// Writes them; allocates nothing.

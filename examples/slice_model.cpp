@@ -23,7 +23,7 @@ struct Arguments {
   cli::SliceArguments slice;
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
-  bool force = false, dry_run = false, json = false, quiet = false, stream = false;
+  bool force = false, dry_run = false, json = false, quiet = false, layerwise = false;
   bool resume = false;
   int64_t save_every = 0;
 };
@@ -34,7 +34,7 @@ slice::SliceOptions options_for(const Arguments& a, const slice::ModelConfig& de
   return options;
 }
 
-/// What a search would try, from headers alone.
+/// The candidates of a search, from headers alone.
 void print_candidates(const Arguments& a, const slice::ModelConfig& dense) {
   const auto found = slice::candidates(dense, options_for(a, dense));
   if (a.json) {
@@ -58,15 +58,15 @@ void print_candidates(const Arguments& a, const slice::ModelConfig& dense) {
   }
 }
 
-slice::LayerwiseOptions pass_options(const Arguments& a) {
-  slice::LayerwiseOptions pass{.device = slice::choose_device(a.device),
-                               .written = cli::dtype_option(a.dtype),
-                               .save_every = a.save_every};
-  if (pass.device.is_cuda()) pass.dtype = pass.written;
-  return pass;
+slice::LayerwiseOptions layerwise_options(const Arguments& a) {
+  slice::LayerwiseOptions layerwise{.device = slice::choose_device(a.device),
+                                    .written = cli::dtype_option(a.dtype),
+                                    .save_every = a.save_every};
+  if (layerwise.device.is_cuda()) layerwise.dtype = layerwise.written;
+  return layerwise;
 }
 
-/// What would happen, from headers alone.
+/// The plan and its cost, from headers alone.
 void print_plan(const Arguments& a) {
   const auto checkpoint = slice::open_checkpoint(a.model);
   const slice::ModelConfig& dense = checkpoint->config();
@@ -82,15 +82,15 @@ void print_plan(const Arguments& a) {
   const slice::ExpectedCost cost =
       slice::expected_cost(dense, sliced, options.method, tokens, slice::kHostChunkTokens,
                            slice::stored_dtype(*checkpoint) == at::kFloat ? 4 : 2);
-  std::optional<slice::LayerwiseCost> streamed;
-  if (a.stream) {
-    const slice::LayerwiseOptions pass = pass_options(a);
-    streamed =
+  std::optional<slice::LayerwiseCost> layerwise;
+  if (a.layerwise) {
+    const slice::LayerwiseOptions where = layerwise_options(a);
+    layerwise =
         slice::expected_layerwise_cost(*checkpoint, sliced, options.method, tokens,
-                                       a.windows.context, pass, slice::free_memory(pass.device));
+                                       a.windows.context, where, slice::free_memory(where.device));
   }
-  const int64_t memory = streamed ? streamed->host_bytes : cost.host_bytes;
-  const int64_t disk = streamed ? streamed->disk_bytes : cost.disk_bytes;
+  const int64_t memory = layerwise ? layerwise->host_bytes : cost.host_bytes;
+  const int64_t disk = layerwise ? layerwise->disk_bytes : cost.disk_bytes;
   const double seconds = cost.flop / cli::measured_flop_per_second();
   if (a.json) {
     nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", widths}}},
@@ -104,13 +104,13 @@ void print_plan(const Arguments& a) {
                                      {"disk_bytes", disk},
                                      {"flop", cost.flop},
                                      {"seconds", seconds}}}};
-    if (streamed) {
-      json["expected"]["device_bytes"] = streamed->device_bytes;
-      json["expected"]["scratch_bytes"] = streamed->scratch_bytes;
-      json["expected"]["stream"] = slice::signal_place_name(streamed->stream);
-      json["expected"]["signal_bytes"] = streamed->signal_bytes;
-      json["expected"]["layer_bytes"] = streamed->layer_bytes;
-      json["expected"]["journal_bytes"] = streamed->journal_bytes;
+    if (layerwise) {
+      json["expected"]["device_bytes"] = layerwise->device_bytes;
+      json["expected"]["scratch_bytes"] = layerwise->scratch_bytes;
+      json["expected"]["signal"] = slice::signal_place_name(layerwise->signal);
+      json["expected"]["signal_bytes"] = layerwise->signal_bytes;
+      json["expected"]["layer_bytes"] = layerwise->layer_bytes;
+      json["expected"]["journal_bytes"] = layerwise->journal_bytes;
     }
     std::printf("%s\n", json.dump(2).c_str());
     return;
@@ -125,25 +125,26 @@ void print_plan(const Arguments& a) {
       "expected    %.1f GiB of memory, %.1f GiB on disk, about %.0f s on this machine (%.1f "
       "TFLOP)\n",
       memory / 0x1p30, disk / 0x1p30, seconds, cost.flop / 1e12);
-  if (!streamed) return;
-  if (streamed->device_bytes > 0) {
+  if (!layerwise) return;
+  if (layerwise->device_bytes > 0) {
     std::printf("            %.1f GiB of the device, and half of the rest for longer chunks\n",
-                streamed->device_bytes / 0x1p30);
+                layerwise->device_bytes / 0x1p30);
   }
-  if (streamed->scratch_bytes > 0) {
-    std::printf("            %.1f GiB more on disk meanwhile: no memory has room for the signal\n",
-                streamed->scratch_bytes / 0x1p30);
-  } else if (streamed->stream == slice::SignalPlace::kHost) {
+  if (layerwise->scratch_bytes > 0) {
+    std::printf("            %.1f GiB more on disk while it runs: the signal fits into no memory\n",
+                layerwise->scratch_bytes / 0x1p30);
+  } else if (layerwise->signal == slice::SignalPlace::kHost) {
     std::printf("            with the signal in host memory: the device has no room for it\n");
   }
-  if (streamed->journal_bytes == 0) return;
+  if (layerwise->journal_bytes == 0) return;
   std::printf(
-      "meanwhile   at most %.1f GiB more on disk to go on from: twice a signal of %.2f GiB, saved "
-      "%s,\n            and %.3f GiB for every layer since\n",
-      streamed->journal_bytes / 0x1p30, streamed->signal_bytes / 0x1p30,
+      "meanwhile   at most %.1f GiB more on disk for --resume: twice a signal of %.2f GiB, saved "
+      "%s,\n"
+      "            and %.3f GiB for every layer since\n",
+      layerwise->journal_bytes / 0x1p30, layerwise->signal_bytes / 0x1p30,
       a.save_every > 0 ? ("every " + std::to_string(a.save_every) + " layers").c_str()
                        : "where it costs at most 5 % of the time",
-      streamed->layer_bytes / 0x1p30);
+      layerwise->layer_bytes / 0x1p30);
 }
 
 void print_summary(const Arguments& a, const slice::SliceReport& r) {
@@ -164,7 +165,7 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
   std::printf("\nseconds     %.1f\nwritten     %s\n", r.total_seconds, a.out.c_str());
 }
 
-constexpr char kGoesOn[] = " (the same command with --resume goes on)";
+constexpr char kResume[] = " (the same command with --resume resumes it)";
 
 /// The windows of all calibration texts; says which texts were short.
 at::Tensor calibration_windows(const Arguments& a, const slice::Tokenizer& tokenizer) {
@@ -178,8 +179,8 @@ at::Tensor calibration_windows(const Arguments& a, const slice::Tokenizer& token
   return mixed.tokens;  // (N, T)
 }
 
-/// Refuses a GGUF file that could not be written before the work begins, where that is known: a
-/// search may find a plan that llama.cpp runs or one that it does not.
+/// Refuses a GGUF file that cannot be written, before the work begins. Of a search that is not
+/// known: it may find a plan that llama.cpp runs or one that it does not.
 void check_gguf(const Arguments& a, const slice::ModelConfig& dense,
                 const slice::SliceOptions& options) {
   if (a.gguf.empty()) return;
@@ -199,18 +200,18 @@ void warn_of_few_tokens(const Arguments& a, const at::Tensor& tokens, int64_t hi
       tokens.numel(), hidden_size);
 }
 
-/// Layer by layer: neither the device nor the memory has to hold the model.
+/// Layer by layer: neither the device nor the host's memory has to hold the model.
 void slice_layer_by_layer(const Arguments& a, slice::PartialDirectory& output,
                           const slice::OnProgress& on_progress) {
   const auto tokenizer = slice::load_tokenizer(a.model);
   const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
   const auto checkpoint = slice::open_checkpoint(a.model);
   warn_of_few_tokens(a, tokens, checkpoint->config().hidden_size);
-  slice::LayerwiseOptions pass = pass_options(a);
+  slice::LayerwiseOptions layerwise = layerwise_options(a);
   const slice::SliceOptions options = options_for(a, checkpoint->config());
-  if (options.method == slice::Method::kSliceGpt) pass.journal = output.journal();
+  if (options.method == slice::Method::kSliceGpt) layerwise.journal = output.journal();
   slice::SliceReport report = slice::slice_checkpoint(*checkpoint, tokens, options, output.path(),
-                                                      pass, tokenizer.get(), on_progress);
+                                                      layerwise, tokenizer.get(), on_progress);
   report.total_seconds = cli::seconds();
   slice::save_report(report, output.path() / "slice_report.json");
   cli::check_interrupted();
@@ -219,7 +220,7 @@ void slice_layer_by_layer(const Arguments& a, slice::PartialDirectory& output,
   print_summary(a, report);
 }
 
-/// The same; what stops it once it is under way can be gone on from, and the message says so.
+/// The same; where a run that fails can be resumed, the message says so.
 void slice_resumably(const Arguments& a) {
   slice::PartialDirectory output(a.out, {.replace = a.force, .resume = a.resume});
   bool under_way = false, said = false;
@@ -228,29 +229,29 @@ void slice_resumably(const Arguments& a) {
     slice_layer_by_layer(a, output, [&, tell = cli::progress(a.quiet)](const slice::Progress& p) {
       under_way = true;
       if (!said && output.resumable()) {
-        cli::set_last_words(kGoesOn);
+        cli::set_last_words(kResume);
         said = true;
       }
       tell(p);
     });
   } catch (const slice::Interrupted&) {
     if (!kept()) throw;
-    throw slice::Interrupted("interrupted: the same command with --resume goes on");
+    throw slice::Interrupted("interrupted: the same command with --resume resumes it");
   } catch (const std::bad_alloc&) {
-    throw;  // its words are ready
+    throw;  // set_last_words has its message
   } catch (const std::exception& error) {
     if (!kept()) throw;
-    throw slice::Error(cli::first_line(error.what()) + kGoesOn);
+    throw slice::Error(cli::first_line(error.what()) + kResume);
   }
 }
 
-/// Every process of a group slices, the first one measures, writes and talks.
+/// Every process of a group slices; the first one measures, writes and prints.
 void slice_and_save(Arguments a) {
   const slice::ProcessGroup group = cli::join_group(a.device);
   const bool writes = group.rank() == 0;
   a.quiet = a.quiet || !writes;
   std::optional<slice::AtomicDirectory> output;
-  if (writes) output.emplace(a.out, a.force);  // refused now rather than after an hour's work
+  if (writes) output.emplace(a.out, a.force);  // refused now rather than after the work
   const auto on_progress = cli::progress(a.quiet);
   const auto tokenizer = slice::load_tokenizer(a.model);
   const at::Tensor tokens = calibration_windows(a, *tokenizer);  // (N, T)
@@ -295,6 +296,24 @@ void slice_and_save(Arguments a) {
   print_summary(a, report);
 }
 
+/// Options that layer by layer excludes, or that need it.
+void check_layerwise(const Arguments& a) {
+  if (!a.layerwise && (a.resume || a.save_every > 0))
+    throw CLI::ValidationError("--resume, --save-every", "want --layerwise");
+  if ((a.resume || a.save_every > 0) && a.slice.options.method != slice::Method::kSliceGpt)
+    throw CLI::ValidationError("--resume", "resume is implemented for slicegpt only");
+  if (!a.layerwise) return;
+  if (!a.gguf.empty() || !a.perplexity_text.empty())
+    throw CLI::ValidationError("--layerwise", "excludes --gguf and --perplexity");
+  if (a.slice.options.budgeted())
+    throw CLI::ValidationError("--layerwise",
+                               "want --slice: the search for a budget needs the whole model");
+  const auto meeting = slice::rendezvous_from_environment();
+  if (meeting && meeting->size > 1)
+    throw CLI::ValidationError(
+        "--layerwise", "runs in one process, WORLD_SIZE is " + std::to_string(meeting->size));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -305,50 +324,43 @@ int main(int argc, char** argv) {
   app.add_option("MODEL", a.model, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
   app.add_option("--calibration", a.calibration,
                  "text to calibrate on: UTF-8, .jsonl, .json of Alpaca; - is stdin; given several "
-                 "times, the windows are shared out among the texts")
+                 "times, each text gives its share of the windows")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  app.add_option("--out", a.out, "directory to write; refused when it exists");
+  app.add_option("--out", a.out, "directory to write; must not exist without --force");
   cli::add_slice_options(app, a.slice);
   app.add_option("--gguf", a.gguf, "also write the result as one GGUF file, for llama.cpp");
   cli::add_window_options(app, a.windows, "samples");
   cli::add_device_option(app, a.device);
-  cli::add_dtype_option(app, a.dtype, "what the weights are stored as, and on a GPU held in");
-  app.add_option("--perplexity", a.perplexity_text, "text to measure before and after");
+  cli::add_dtype_option(app, a.dtype, "dtype of the stored weights, and on a GPU of those held");
+  app.add_option("--perplexity", a.perplexity_text,
+                 "text whose perplexity is measured before and after");
   app.add_option("--windows", a.perplexity_windows, "windows of it at most")->capture_default_str();
   app.add_option("--report", a.report, "also write the report there");
-  app.add_flag("--stream", a.stream,
-               "read, slice and write layer by layer: for models larger than the device or the "
-               "memory")
-      ->excludes("--gguf")
-      ->excludes("--perplexity");
+  app.add_flag(
+      "--layerwise", a.layerwise,
+      "read, slice and write layer by layer: for models larger than the device's memory or "
+      "the host's");
+  app.add_flag("--stream", a.layerwise)->group("");  // the name before 0.2
   app.add_flag("--resume", a.resume,
-               "go on with a --stream that was killed or failed, where there is one; slicegpt only")
-      ->needs("--stream");
-  app.add_option("--save-every", a.save_every,
-                 "layers between two savings of the signal that --resume goes on from; by default "
-                 "as many as keep their cost below 5 %")
-      ->check(CLI::PositiveNumber)
-      ->needs("--stream");
+               "with --layerwise: resume a killed or failed run, if there is one; slicegpt only");
+  app.add_option(
+         "--save-every", a.save_every,
+         "with --layerwise: layers between two saves of the signal for --resume; by default "
+         "as many as keep their cost below 5 %")
+      ->check(CLI::PositiveNumber);
   app.add_flag("--force", a.force,
                "replace an existing directory, and, without --resume, an unfinished one");
-  app.add_flag("--dry-run", a.dry_run, "print the plan and what it costs; reads headers only");
+  app.add_flag("--dry-run", a.dry_run, "print the plan and its cost; reads headers only");
   app.add_flag("--json", a.json, "print results as one JSON object");
   app.add_flag("--quiet", a.quiet, "no progress");
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
     cli::check_slice_options(a.slice);
-    if (a.stream && a.slice.options.budgeted())
-      throw CLI::ValidationError("--stream", "want --slice: a budget's plan is searched for");
-    if ((a.resume || a.save_every > 0) && a.slice.options.method != slice::Method::kSliceGpt)
-      throw CLI::ValidationError("--resume, --save-every", "want --method slicegpt");
-    const auto meeting = slice::rendezvous_from_environment();
-    if (a.stream && meeting && meeting->size > 1)
-      throw CLI::ValidationError(
-          "--stream", "runs in one process, WORLD_SIZE says " + std::to_string(meeting->size));
+    check_layerwise(a);
     if (a.dry_run) return print_plan(a);
     if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
     if (a.out.empty()) throw CLI::RequiredError("--out");
-    a.stream ? slice_resumably(a) : slice_and_save(a);
+    a.layerwise ? slice_resumably(a) : slice_and_save(a);
   });
 }

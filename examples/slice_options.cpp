@@ -9,13 +9,13 @@ int64_t bytes_of(const std::string& text) {
   double number = -1;
   try {
     number = std::stod(text, &digits);
-  } catch (const std::exception&) {  // said below
+  } catch (const std::exception&) {  // reported below
   }
   const std::string unit = number > 0 ? text.substr(digits) : "?";
   for (const auto& [name, bytes] : {std::pair{"GiB", 0x1p30}, {"MiB", 0x1p20}, {"", 1.0}}) {
     if (unit == name && number * bytes < 0x1p50) return static_cast<int64_t>(number * bytes);
   }
-  throw CLI::ValidationError("--fit", "want a size as 24GiB or 22000MiB, got " + text);
+  throw CLI::ValidationError("--fit", "want a size, e.g. 24GiB or 22000MiB, got " + text);
 }
 
 /// "auto", "none", "diagonal", "lowrank:R" or "dense".
@@ -48,33 +48,37 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
                  "fraction of the block weights, shortcuts included, to remove");
   app.add_option_function<std::string>(
       "--fit", [&a](const std::string& text) { a.options.fit_bytes = bytes_of(text); },
-      "memory of a device that the result shall run in, as 24GiB or 22000MiB");
+      "memory of the target device, e.g. 24GiB");
   for (const char* budget : {"--remove", "--remove-blocks", "--fit"}) {
     app.get_option(budget)->excludes(slice);
     for (const char* other : {"--remove", "--remove-blocks", "--fit"})
       if (other != budget) app.get_option(budget)->excludes(app.get_option(other));
   }
-  app.add_option("--fit-context", a.options.fit_context, "tokens of a sequence there")
+  app.add_option("--fit-context", a.options.fit_context,
+                 "tokens of a sequence on the target device")
       ->capture_default_str();
-  app.add_option("--fit-batch", a.options.fit_batch, "sequences there")->capture_default_str();
+  app.add_option("--fit-batch", a.options.fit_batch, "sequences on the target device")
+      ->capture_default_str();
   app.add_option("--method", a.options.method,
                  "refit: output-aware, writers fitted to the dense model; slicegpt: the paper's")
       ->transform(CLI::CheckedTransformer(std::map<std::string, slice::Method>{
           {"refit", slice::Method::kRefit}, {"slicegpt", slice::Method::kSliceGpt}}));
   app.add_option("--shortcut", a.shortcut, "auto, none, diagonal, lowrank:R or dense")
       ->capture_default_str();
-  app.add_option("--ffn", a.ffn, "FFN channels that stay in every layer, or N,N,… one a layer")
+  app.add_option("--ffn", a.ffn, "FFN channels that every layer keeps, or N,N,… one number a layer")
       ->delimiter(',');
   app.add_option("--samples-gradient", a.options.gradient_samples,
-                 "windows for the gradients of refit; half of them when absent");
-  app.add_option("--seed", a.options.seed, "of the targets that gradients are taken for")
+                 "refit: windows that gradients are taken on; half of them when absent");
+  app.add_option("--seed", a.options.seed, "refit: of the targets that gradients are taken for")
       ->capture_default_str();
   app.add_option("--head", a.options.head, "keep the head whole, or slice it too")
       ->transform(CLI::CheckedTransformer(std::map<std::string, slice::HeadMode>{
           {"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}}));
-  app.add_flag("--keep-tie", a.options.keep_tie,
-               "a tied head stays the embedding, behind a k x k map, where slicing would untie it");
-  app.add_option("--round", a.options.round, "kept sizes are multiples of it")
+  app.add_flag(
+      "--keep-tie", a.options.keep_tie,
+      "refit: a tied head stays the embedding and reads through a k x k map, instead of being "
+      "untied");
+  app.add_option("--round", a.options.round, "kept sizes are multiples of this")
       ->capture_default_str();
 }
 

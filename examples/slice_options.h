@@ -1,6 +1,6 @@
 #pragma once
 
-// What slice_model's command line says about how to slice.
+// slice_model's options that say how to slice.
 
 #include <CLI/CLI.hpp>
 #include <string>
@@ -21,7 +21,7 @@ struct SliceArguments {
 /// --seed, --head, --keep-tie, --round.
 void add_slice_options(CLI::App& app, SliceArguments& arguments);
 
-/// Once they are parsed. @throws CLI::ValidationError  a value that no model could have
+/// Called once they are parsed. @throws CLI::ValidationError  a value that no model could have
 void check_slice_options(SliceArguments& arguments);
 
 /// The options for a model: one number after --ffn means every layer.

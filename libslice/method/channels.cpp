@@ -7,11 +7,11 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/tensor_text.h"
-#include "libslice/method/pass_memory.h"
 #include "libslice/method/plan.h"
 #include "libslice/method/refit.h"
 #include "libslice/method/signal.h"
 #include "libslice/method/window_share.h"
+#include "libslice/method/working_memory.h"
 
 namespace slice {
 
@@ -19,13 +19,14 @@ using at::Tensor;
 
 namespace {
 
-/// Of channels whose inverse moments are B (n, n) and whose writers feel Q = wᵀ Γ w (n, n), deletes
-/// `count`, the cheapest first: each time the others take over, and both matrices with them.
-/// @return  (n) bool, which stay
+/// Deletes `count` channels, the cheapest first, given their inverse moments B (n, n) and the
+/// effect of their writers Q = wᵀ Γ w (n, n). After each, the others take over what it wrote, and
+/// both matrices follow.
+/// @return  (n) bool, which are kept
 Tensor delete_cheapest(Tensor B, Tensor Q, int64_t count) {
   const double inf = std::numeric_limits<double>::infinity();
   const int64_t n = B.size(0);
-  Tensor gone = at::zeros({n}, B.options());  // infinite where a channel went
+  Tensor gone = at::zeros({n}, B.options());  // infinite where a channel is deleted
   for (int64_t step = 0; step < count; ++step) {
     const Tensor i = (Q.diagonal() / B.diagonal() + gone).argmin().view({1});
     gone.index_fill_(0, i, inf);
@@ -44,7 +45,8 @@ Tensor delete_cheapest(Tensor B, Tensor Q, int64_t count) {
 
 Tensor keep_channels(const Tensor& A, const Tensor& W, const Tensor& gamma, int64_t keep,
                      double ridge) {
-  constexpr int64_t kRounds = 6, kCandidates = 2;  // of so many times as go, one by one
+  constexpr int64_t kRounds = 6;      // after each, moments and weights are computed anew
+  constexpr int64_t kCandidates = 2;  // looked at for each that a round deletes
   const int64_t F = A.size(0);
   SLICE_CHECK(A.dim() == 2 && A.size(1) == F && W.dim() == 2 && W.size(1) == F,
               "channels: want A (F, F) and W (D, F), got {} and {}", detail::describe(A),
@@ -77,19 +79,19 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
   SLICE_CHECK(gammas.size() == model.sublayers.size() + 1, "channels: want {} gradients, got {}",
               model.sublayers.size() + 1, gammas.size());
   Signal x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed,
-           {.beside_bytes =
-                detail::pass_bytes(detail::pass_sizes(model, Method::kRefit), kHostChunkTokens),
+           {.working_bytes = detail::working_bytes(detail::working_sizes(model, Method::kRefit),
+                                                   kHostChunkTokens),
             .processes = group.size()});
   std::vector<Tensor> scores;
   for (size_t i = 0; i < model.sublayers.size(); ++i) {
     const Sublayer& s = model.sublayers[i];
-    for (const Branch& part : s.branches) {
-      if (!part.channels) continue;
-      const Tensor W = part.writer.weight.to(at::kDouble);                    // (D, F)
+    for (const Branch& branch : s.branches) {
+      if (!branch.channels) continue;
+      const Tensor W = branch.writer.weight.to(at::kDouble);                  // (D, F)
       const Tensor effect = (W * gammas[i + 1].to(W.device()).mm(W)).sum(0);  // (F)
       Tensor square = at::zeros({W.size(1)}, W.options());
       x.visit([&](const Tensor& chunk) {
-        const Tensor h = part.hidden(s.norm->forward(chunk), nullptr);  // (n, T, F)
+        const Tensor h = branch.hidden(s.norm->forward(chunk), nullptr);  // (n, T, F)
         square += h.to(at::kFloat).square().sum(at::IntArrayRef{0, 1}).to(at::kDouble);
       });
       group.sum_inplace(square);
@@ -105,7 +107,7 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
 std::vector<int64_t> allocate_channels(const std::vector<Tensor>& scores, int64_t total) {
   constexpr int64_t kLeastShare = 6;  // no network keeps less than a sixth
   int64_t all = 0, least = 0;
-  std::vector<Tensor> candidates;  // what may go
+  std::vector<Tensor> candidates;  // scores of those that may be deleted, largest first
   for (const Tensor& score : scores) {
     const int64_t F = score.size(0), stays = (F + kLeastShare - 1) / kLeastShare;
     all += F;
@@ -117,7 +119,7 @@ std::vector<int64_t> allocate_channels(const std::vector<Tensor>& scores, int64_
   std::vector<int64_t> widths;
   const int64_t more = total - least;
   const Tensor ranking = std::get<0>(at::cat(candidates).sort(0, /*descending=*/true));
-  // What is as good as the last one that stays, stays too where there is room: first come.
+  // Channels as good as the last one kept are kept too where there is room, earlier networks first.
   const double bar = more > 0 ? ranking[more - 1].item<double>() : 0;
   int64_t ties = more > 0 ? more - (ranking > bar).sum().item<int64_t>() : 0;
   for (size_t i = 0; i < scores.size(); ++i) {

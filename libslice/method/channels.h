@@ -14,35 +14,37 @@ namespace slice {
 /// Deleting channel i of h, and letting the others make up for it by least squares, adds to the
 /// loss about
 ///   (w_iᵀ Γ w_i) / [A⁻¹]_ii,   A = hᵀh + ridge,  w_i = column i of the least-squares writer
-/// (mathematics §5b.5; Hassibi & Stork 1993). The cheapest go one by one, the others taking over
-/// what each wrote; in six rounds, each looking at the cheapest twice as many as go, after which
-/// moments and weights are computed anew.
+/// (docs/method.md, "Channels"; Hassibi & Stork 1993). The cheapest are deleted one by one, the
+/// others taking over what each wrote, in six rounds: each looks at the cheapest channels, twice as
+/// many as it deletes, and then moments and weights are computed anew.
 ///
 /// @param A      (F, F) float64, symmetric; second moments of the channels, ridge not included
-/// @param W      (D, F) float64: what writes them into the stream
-/// @param gamma  (D, D) float64: gradient covariance of the site behind; undefined: the identity
+/// @param W      (D, F) float64: what writes them into the residual stream
+/// @param gamma  (D, D) float64: gradient covariance of the site after it; undefined: the identity
 /// @param keep   1 … F channels
 /// @param ridge  share of the mean diagonal of A that is added to its diagonal
 /// @return       (keep) int64, ascending
-/// @throws ShapeError; NumericError  A is not positive, even with the ridge.
-/// Cost: six inverses of A, O(F³) each, as many products O(D·F²), and O(n²) for each of n channels
-/// that go in a round.
+/// @throws ShapeError; NumericError  A is not positive, even with the ridge
+/// Cost: six inverses of A, O(F³) each, as many products O(D·F²), and O(n²) for each of the n
+/// channels deleted in a round.
 at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Tensor& gamma,
                          int64_t keep, double ridge);
 
-/// What every channel of every feed-forward network is worth to the loss, in the dense model:
-///   E[h_i²] · (w_iᵀ Γ w_i)                                             (mathematics §5b.5)
-/// comparable across layers, so that one ranking says how many channels each layer keeps.
+/// The effect on the loss of every channel of every feed-forward network, in the dense model:
+///   E[h_i²] · (w_iᵀ Γ w_i)                                       (docs/method.md, "Channels")
+/// comparable across layers, so that one ranking gives the number of channels that each layer
+/// keeps.
 ///
 /// @param tokens  (N, T) int64     @param gammas  what gradient_covariances gave
 /// @param group   shares the windows
 /// @return        for every network (F) float64 on the CPU, in the order of the sublayers
-/// Cost: a forward pass, every sublayer's hidden function twice.
+/// Cost: a forward pass; feed-forward networks run twice.
 std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const at::Tensor& tokens,
                                        const std::vector<at::Tensor>& gammas,
                                        const ProcessGroup& group = {});
 
-/// How many channels each network keeps if the `total` best of all stay, a sixth of each at least.
+/// How many channels each network keeps if the `total` best of all are kept, at least a sixth of
+/// each.
 /// @throws ShapeError  total out of range
 std::vector<int64_t> allocate_channels(const std::vector<at::Tensor>& scores, int64_t total);
 

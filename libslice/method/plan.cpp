@@ -33,8 +33,8 @@ int64_t kept_size(int64_t D, double slice, int64_t round) {
   SLICE_CHECK(slice >= 0.0 && slice < 1.0, "slice: want a fraction in [0, 1), got {}", slice);
   SLICE_CHECK(round >= 1, "round: want at least 1, got {}", round);
   if (slice == 0.0) return D;
-  // The small term keeps (1 − 0.2)·D, which binary fractions miss by an ulp, from falling below its
-  // whole number.
+  // The small term keeps (1 − 0.2)·D, which binary fractions miss by an ulp, from being rounded
+  // down below its whole number.
   const int64_t k =
       static_cast<int64_t>(std::floor((1.0 - slice) * static_cast<double>(D) + 1e-9)) / round *
       round;
@@ -124,42 +124,6 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options
     planned = narrowed_config(planned, options.ffn_sizes);
   }
   return planned;
-}
-
-ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
-                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes) {
-  constexpr int64_t kFloat = 4, kDouble = 8, kLibraries = int64_t{400} << 20;
-  constexpr int64_t kKeptHidden = int64_t{2} << 30;  // at most, detail/hidden_signal.h
-  constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
-  const ParameterCount before = count_parameters(dense);
-  const ParameterCount after = count_parameters(sliced);
-  const auto D = static_cast<double>(dense.hidden_size), sites = static_cast<double>(dense.sites()),
-             n = static_cast<double>(tokens);
-  const bool refit = method == Method::kRefit;
-  const bool untied = dense.tied_head && !sliced.tied_head;
-  const int64_t chunk = chunk_tokens * (3 * dense.ffn_size + 8 * dense.hidden_size);
-  ExpectedCost cost;
-  cost.host_bytes =
-      kFloat * (before.total + (untied ? dense.vocabulary_size * dense.hidden_size : 0) +
-                (refit ? 2 : 1) * tokens * dense.hidden_size + chunk) +
-      kLibraries;
-  cost.disk_bytes = after.total * stored_bytes;
-  cost.flop = 2.0 * n * static_cast<double>(after.blocks) +
-              2.0 * sites * (n * D * D + kEigenFlop * D * D * D);  // pass, covariances, eigensolves
-  if (refit) {
-    // Moments of [h | x | z] in float64; the dense pass, another sliced one, and for half of the
-    // tokens two forward and one backward pass; factorisations of the moments.
-    const double width = static_cast<double>(dense.ffn_size + 2 * dense.hidden_size),
-                 F = static_cast<double>(dense.ffn_size);
-    const int64_t gradients = dense.sites() * dense.hidden_size * dense.hidden_size;
-    cost.host_bytes += std::min(kFloat * tokens * dense.ffn_size, kKeptHidden);
-    cost.host_bytes += kDouble * (4 * (dense.ffn_size + 2 * dense.hidden_size) *
-                                      (dense.ffn_size + 2 * dense.hidden_size) +
-                                  gradients);
-    cost.flop += 2.0 * n * static_cast<double>(4 * before.blocks + after.blocks) +
-                 sites * (n * width * width + 20 * F * F * F);
-  }
-  return cost;
 }
 
 }  // namespace slice

@@ -8,54 +8,55 @@
 
 namespace slice {
 
-/// What becomes of the head's site.
+/// The head's site.
 enum class HeadMode {
-  kKeep,   ///< the last site keeps all D coordinates: the head is not sliced (the paper's tables)
+  kKeep,   ///< keeps all D coordinates: the head is not sliced (as in the paper's tables)
   kSlice,  ///< sliced like every other site
 };
 
+/// Tokens of a chunk on the CPU.
 inline constexpr int64_t kHostChunkTokens = 4096;
 
 /// How to slice.
 enum class Method {
-  kSliceGpt,  ///< the paper's: principal directions, dense shortcuts (mathematics §4)
-  kRefit,     ///< output-aware directions, writers fitted to the dense model (mathematics §5b)
+  kSliceGpt,  ///< the paper's: principal directions, dense shortcuts (docs/method.md, "Slicing")
+  kRefit,     ///< output-aware directions, writers fitted to the dense model ("Refit")
 };
 
-/// Where the signal of all calibration tokens lives between passes.
+/// Where the signal of all calibration tokens is kept.
 enum class SignalPlace {
-  kDevice,  ///< that computes; the memory, where that is the CPU
+  kDevice,  ///< memory of the device that computes, which may be the CPU
   kHost,    ///< page-locked memory of the host
-  kDisk,    ///< a file without a name
+  kDisk,    ///< an unnamed file
 };
 
-/// What to remove, and in what pieces to work.
+/// What to remove, and how.
 struct SliceOptions {
   Method method = Method::kRefit;
   double slice = 0.25;  ///< s, fraction of the hidden size to delete, [0, 1)
   int64_t kept = 0;     ///< k itself, in place of s; 0: from s
   int64_t round = 8;    ///< kept sizes are rounded down to a multiple of it
   HeadMode head = HeadMode::kKeep;
-  /// kRefit: a tied head stays tied, behind a map between the bases; else slicing unties it, but a
-  /// search for a total looks at both where the head's site is kept.
+  /// kRefit: a tied head stays tied, and reads through a map between the bases. Otherwise slicing
+  /// unties it, except that a search for a total tries both where the head's site is kept.
   bool keep_tie = false;
-  /// Between the sites; absent: dense for kSliceGpt, which has no other, none for kRefit.
+  /// Absent: dense for kSliceGpt, which has no other; none for kRefit.
   std::optional<ShortcutForm> shortcut = std::nullopt;
   int64_t shortcut_rank = 0;  ///< R of kLowRank
-  /// kRefit: FFN channels that stay, one number a feed-forward network; empty: all.
+  /// kRefit: FFN channels to keep, one number a feed-forward network; empty: all.
   std::vector<int64_t> ffn_sizes = {};
-  /// kRefit: calibration windows that the gradient covariances see; absent: half of them.
+  /// kRefit: calibration windows that gradients are taken on; absent: half of them.
   std::optional<int64_t> gradient_samples = std::nullopt;
-  uint64_t seed = 0;  ///< of the targets that the gradients are taken for
+  uint64_t seed = 0;  ///< kRefit: of the targets that gradients are taken for
 
-  /// Whether the stream of a model of hidden size D changes its basis. The paper's method rotates
-  /// even where it deletes nothing.
+  /// Whether the residual stream of a model of hidden size D changes its basis. The paper's method
+  /// rotates even where it deletes nothing.
   bool rotates(int64_t D) const;
-  /// kRefit: a budget in place of slice and ffn_sizes, at most one of them; the plan is searched
-  /// for (search.h).
+  /// kRefit: at most one budget, in place of slice and ffn_sizes, for which a plan is searched
+  /// (search.h).
   std::optional<double> remove = std::nullopt;         ///< of all parameters as stored, (0, 1)
   std::optional<double> remove_blocks = std::nullopt;  ///< of block weights and shortcuts, (0, 1)
-  std::optional<int64_t> fit_bytes = std::nullopt;     ///< of a device, to run the result in
+  std::optional<int64_t> fit_bytes = std::nullopt;     ///< memory of the target device
   int64_t fit_context = 2048, fit_batch = 1;           ///< tokens and sequences that run there
   int64_t fit_weight_bytes = 2;                        ///< of one weight there
 
@@ -64,10 +65,12 @@ struct SliceOptions {
     return shortcut.value_or(method == Method::kSliceGpt ? ShortcutForm::kDense
                                                          : ShortcutForm::kNone);
   }
-  /// Calibration tokens that pass a sublayer together: memory, not results. 0: kHostChunkTokens on
-  /// the CPU, on a GPU what its free memory has room for. Halved whenever a device runs out.
+  /// Calibration tokens that run through a sublayer together; changes memory, not results. 0:
+  /// kHostChunkTokens on the CPU, on a GPU what its free memory has room for. Halved whenever a
+  /// device runs out of memory.
   int64_t chunk_tokens = 0;
-  /// Where the signal lives; absent: the first place with room. Memory and time, not results.
+  /// Where the signal is kept; absent: the first place with room. Changes memory and time, not
+  /// results.
   std::optional<SignalPlace> signal_place = std::nullopt;
 };
 
@@ -82,22 +85,21 @@ int64_t kept_size(int64_t D, double slice, int64_t round);
 /// Kept size that options ask for: `kept`, or kept_size of `slice` and `round`.
 int64_t kept_size(int64_t D, const SliceOptions& options);
 
-/// Kept sizes of all sites of a model of hidden size D: one in front of every sublayer and one in
-/// front of the head.
+/// Kept sizes of all sites of a model of hidden size D: one before every sublayer and one before
+/// the head.
 std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOptions& options);
 
 struct ParameterCount {
-  int64_t total =
-      0;  ///< all parameters as stored: a tied matrix once; norms, biases and shortcuts count
+  int64_t total = 0;   ///< all parameters as stored, a tied matrix once
   int64_t blocks = 0;  ///< weight matrices of the blocks, shortcuts included; no biases, no norms
   int64_t shortcuts = 0;  ///< of those, the rotated shortcuts
 };
 
 /// Counts the parameters of a model from its sizes alone, dense or sliced (config.stream_sizes).
-/// (mathematics §6)
+/// (docs/method.md, "Counting")
 ParameterCount count_parameters(const ModelConfig& config);
 
-/// The configuration that slicing a dense model so would give.
+/// The configuration of a dense model once sliced with these options.
 /// @throws ShapeError  as check_options and kept_size; as many FFN sizes as layers are wanted
 ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options);
 
@@ -105,22 +107,9 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options
 struct Candidate {
   int64_t kept = 0;      ///< k
   int64_t channels = 0;  ///< of all layers together
-  bool tied = false;     ///< the head stays the embedding
+  bool tied = false;     ///< the head stays tied to the embedding
   ParameterCount after;
   std::optional<double> loss;  ///< of held-out tokens, nats, where it was tried
 };
-
-struct ExpectedCost {
-  int64_t host_bytes =
-      0;  ///< peak: weights in float32 with the head untied, the stream, a chunk, the libraries
-  int64_t disk_bytes = 0;  ///< of the sliced model
-  double flop = 0;         ///< forward pass, covariances, eigensolves (float64 ones counted twice)
-};
-
-/// What slicing on the CPU takes, from sizes alone.
-/// @param sliced        what planned_config gave     @param tokens        calibration tokens
-/// @param stored_bytes  bytes of a stored weight
-ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
-                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes);
 
 }  // namespace slice

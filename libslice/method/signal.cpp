@@ -19,8 +19,8 @@ const char* signal_place_name(SignalPlace place) {
   return place == SignalPlace::kHost ? "host" : "disk";
 }
 
-SignalPlace signal_place(int64_t signal_bytes, int64_t beside_bytes, const FreeMemory& free) {
-  if (signal_bytes <= free.device - beside_bytes) return SignalPlace::kDevice;
+SignalPlace signal_place(int64_t signal_bytes, int64_t working_bytes, const FreeMemory& free) {
+  if (signal_bytes <= free.device - working_bytes) return SignalPlace::kDevice;
   return signal_bytes <= free.host / 5 * 4 ? SignalPlace::kHost : SignalPlace::kDisk;
 }
 
@@ -33,32 +33,32 @@ Signal::Signal(const Tensor& tokens, int64_t chunk_tokens, const Step& embed, Si
     const Tensor embedded = embed(tokens.slice(0, begin, end));  // (n, T, D)
     if (!rows_) {
       room_[2] = width_ = embedded.size(2);
-      settle(embedded.options());
+      place_rows(embedded.options());
     }
     rows_->write(begin, embedded);
   });
 }
 
 Signal::Signal(at::IntArrayRef room, const at::TensorOptions& tensors, int64_t width,
-               int64_t chunk_tokens, const Rows& kept, SignalOptions options)
+               int64_t chunk_tokens, const Rows& saved, SignalOptions options)
     : options_(std::move(options)), room_(room.vec()), width_(width) {
   set_chunk_tokens(chunk_tokens);
-  settle(tensors);
+  place_rows(tensors);
   in_chunks(0, windows(),
-            [&](int64_t begin, int64_t end) { rows_->write(begin, kept(begin, end)); });
+            [&](int64_t begin, int64_t end) { rows_->write(begin, saved(begin, end)); });
 }
 
 Signal::Signal(Signal&&) noexcept = default;
 Signal::~Signal() = default;
 
-void Signal::settle(const at::TensorOptions& tensors) {
+void Signal::place_rows(const at::TensorOptions& tensors) {
   tensors_ = tensors;
   if (options_.place) {
     place_ = *options_.place;
   } else {
     FreeMemory free = free_memory(tensors.device());
     (tensors.device().is_cpu() ? free.device : free.host) /= options_.processes;
-    place_ = signal_place(room_bytes(), options_.beside_bytes, free);
+    place_ = signal_place(room_bytes(), options_.working_bytes, free);
   }
   detail::name_memory(
       fmt::format("the signal of {} calibration tokens", tokens()), tensors.device(),
@@ -101,7 +101,7 @@ void Signal::visit_beside(const Signal& other, int64_t first, int64_t last,
       const Tensor own = chunk(begin, end, last);
       see(own, other.chunk(begin, end, last));
     } catch (const c10::Error&) {
-      other.rows_->release();  // in_chunks gives back our own
+      other.rows_->release();  // in_chunks releases our own
       throw;
     }
   });

@@ -3,72 +3,147 @@
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
+#include <cmath>
 
-#include "libslice/method/pass_memory.h"
-#include "libslice/slicing/detail/layer_reader.h"
+#include "libslice/method/covariance.h"
+#include "libslice/method/working_memory.h"
+#include "libslice/model/adapter.h"
 
 namespace slice {
 
+namespace {
+
+constexpr int64_t kDouble = 8, kFloat = 4;
+constexpr int64_t kLibraries = int64_t{400} << 20, kGpuLibraries = int64_t{1200} << 20;  // loaded
+constexpr int64_t kHostHidden = int64_t{2} << 30;
+
+int64_t size_of(at::ScalarType dtype) { return static_cast<int64_t>(c10::elementSize(dtype)); }
+
+/// Γ of every site.
+int64_t gamma_bytes(const ModelConfig& dense) {
+  return dense.sites() * dense.hidden_size * dense.hidden_size * kDouble;
+}
+
+double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method method,
+                     int64_t tokens) {
+  constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
+  const auto D = static_cast<double>(dense.hidden_size), sites = static_cast<double>(dense.sites()),
+             n = static_cast<double>(tokens);
+  const int64_t before = count_parameters(dense).blocks, after = count_parameters(sliced).blocks;
+  double flop = 2.0 * n * static_cast<double>(after) +
+                2.0 * sites * (n * D * D + kEigenFlop * D * D * D);  // covariances, eigensolves
+  if (method != Method::kRefit) return flop;
+  // Moments of [h | x | z] in float64; the dense forward pass, another sliced one, and for half of
+  // the tokens two forward and one backward pass; factorisations of the moments.
+  const double width = static_cast<double>(dense.ffn_size + 2 * dense.hidden_size),
+               F = static_cast<double>(dense.ffn_size);
+  flop += 2.0 * n * static_cast<double>(4 * before + after) +
+          sites * (n * width * width + 20 * F * F * F);
+  return flop;
+}
+
+/// What a journal holds; a refit keeps none.
+void add_journal(LayerwiseCost& cost, const ModelConfig& dense, int64_t k, int64_t save_every,
+                 int64_t signal_bytes) {
+  cost.signal_bytes = signal_bytes;
+  cost.layer_bytes = (dense.parallel_block ? 1 : 2) * dense.hidden_size * k * kDouble;
+  const int64_t layers = save_every > 0 ? std::min(save_every, dense.layers) : dense.layers;
+  cost.journal_bytes = 2 * cost.signal_bytes + (layers + 1) * cost.layer_bytes;
+}
+
+}  // namespace
+
+ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
+                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes) {
+  const int64_t D = dense.hidden_size, F = dense.ffn_size;
+  const bool refit = method == Method::kRefit, untied = dense.tied_head && !sliced.tied_head;
+  const detail::WorkingSizes sizes{
+      .hidden_size = D, .element_bytes = kFloat, .widest = 3 * F, .hidden = F, .refit = refit};
+  const int64_t signals = (refit ? 2 : 1) * tokens * D;
+  ExpectedCost cost;
+  cost.host_bytes =
+      kFloat *
+          (count_parameters(dense).total + (untied ? dense.vocabulary_size * D : 0) + signals) +
+      detail::activation_bytes(sizes, chunk_tokens) + detail::moment_bytes(sizes) + kLibraries;
+  if (refit) cost.host_bytes += std::min(kFloat * tokens * F, kHostHidden) + gamma_bytes(dense);
+  cost.disk_bytes = count_parameters(sliced).total * stored_bytes;
+  cost.flop = expected_flop(dense, sliced, method, tokens);
+  return cost;
+}
+
 LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelConfig& sliced,
                                       Method method, int64_t tokens, int64_t context,
-                                      const LayerwiseOptions& pass, FreeMemory free) {
-  constexpr int64_t kDouble = 8, kPieces = int64_t{64} << 20;  // conversions on the way to a file
-  constexpr int64_t kLibraries = int64_t{400} << 20, kGpuLibraries = int64_t{1200} << 20;
-  constexpr int64_t kKeptHidden = int64_t{2} << 30;  // at most, detail/hidden_signal.h
+                                      const LayerwiseOptions& layerwise, FreeMemory free) {
+  constexpr int64_t kPieces = int64_t{64} << 20;  // conversions on the way to a file
   const ModelConfig& dense = checkpoint.config();
-  const int64_t D = dense.hidden_size, k = sliced.stream_size(0);
   const at::ScalarType stored = stored_dtype(checkpoint).value_or(at::kHalf);
-  const auto size = [](at::ScalarType dtype) {
-    return static_cast<int64_t>(c10::elementSize(dtype));
-  };
-  const bool gpu = pass.device.is_cuda(), refit = method == Method::kRefit;
-  const int64_t held = size(pass.dtype.value_or(gpu ? stored : at::kFloat));
-  const int64_t written = size(pass.written.value_or(stored));
-
+  const bool gpu = layerwise.device.is_cuda(), refit = method == Method::kRefit;
+  const int64_t held = size_of(layerwise.dtype.value_or(gpu ? stored : at::kFloat));
   const int64_t heads = dense.parallel_block ? dense.heads * dense.head_size : 0;
-  const detail::PassSizes sizes{
-      .hidden_size = D,
+  const detail::WorkingSizes sizes{
+      .hidden_size = dense.hidden_size,
       .element_bytes = held,
       .layer_bytes = count_parameters(dense).blocks / dense.layers * held,
-      .table_bytes = dense.vocabulary_size * D * held,  // embedding or head
+      .table_bytes = dense.vocabulary_size * dense.hidden_size * held,  // embedding or head
       .widest = 3 * dense.ffn_size,
       .hidden = dense.ffn_size + heads,
       .refit = refit};
-  const int64_t beside =
-      detail::pass_bytes(sizes, gpu ? context : std::max(context, kHostChunkTokens));
-  // A GPU keeps what it has room for.
-  const int64_t kept = refit ? std::min(tokens * sizes.hidden * held, kKeptHidden) : 0;
-  const int64_t ahead =
-      std::max(sizes.table_bytes, sizes.layer_bytes) / held * (held + size(stored)) + kPieces;
+  const int64_t working =
+      detail::working_bytes(sizes, gpu ? context : std::max(context, kHostChunkTokens));
 
   LayerwiseCost cost;
-  int64_t& work = gpu ? cost.device_bytes : cost.host_bytes;
-  work = beside + kept;
-  cost.host_bytes += ahead + (gpu ? kGpuLibraries : kLibraries);
-  const int64_t signal = tokens * D * held;
+  int64_t& main = gpu ? cost.device_bytes : cost.host_bytes;
+  main = working + (refit ? std::min(tokens * sizes.hidden * held, kHostHidden) : 0);
+  cost.host_bytes +=  // read ahead, in both dtypes
+      std::max(sizes.table_bytes, sizes.layer_bytes) / held * (held + size_of(stored)) + kPieces +
+      (gpu ? kGpuLibraries : kLibraries);
+  const int64_t signal = tokens * dense.hidden_size * held;
   for (int i = 0; i < (refit ? 2 : 1); ++i) {  // refit has the dense model's too
-    const SignalPlace place = signal_place(signal, beside, free);
-    const bool beside_it = place == SignalPlace::kDevice;
-    (beside_it                     ? work
+    const SignalPlace place = signal_place(signal, working, free);
+    const bool on_device = place == SignalPlace::kDevice;
+    (on_device                     ? main
      : place == SignalPlace::kHost ? cost.host_bytes
                                    : cost.scratch_bytes) += signal;
-    (beside_it ? free.device : free.host) -= place == SignalPlace::kDisk ? 0 : signal;
-    cost.stream = std::max(cost.stream, place);
+    (on_device ? free.device : free.host) -= place == SignalPlace::kDisk ? 0 : signal;
+    cost.signal = std::max(cost.signal, place);
   }
-  if (refit) {  // the signal in front of every run of layers, were gradients taken of all, and Γ
-    const int64_t layers = detail::held_layers(dense, pass.device, pass.dtype.value_or(stored));
+  cost.disk_bytes = count_parameters(sliced).total * size_of(layerwise.written.value_or(stored));
+  cost.flop = expected_flop(dense, sliced, method, tokens);
+  if (refit) {  // the signal before every run of layers, were gradients taken of all windows
+    const int64_t layers =
+        detail::held_layers(dense, layerwise.device, layerwise.dtype.value_or(stored));
     const int64_t runs = (dense.layers + layers - 1) / layers;
-    cost.host_bytes += signal * (runs > 1 ? runs : 0) + dense.sites() * D * D * kDouble;
+    cost.host_bytes += signal * (runs > 1 ? runs : 0) + gamma_bytes(dense);
+  } else {
+    add_journal(cost, dense, sliced.stream_size(0), layerwise.save_every,
+                tokens * sliced.stream_size(0) * held);
   }
-  cost.disk_bytes = count_parameters(sliced).total * written;
-  cost.flop = expected_cost(dense, sliced, method, tokens, kHostChunkTokens, written).flop;
-  if (refit) return cost;  // it keeps no journal
-  cost.signal_bytes = tokens * k * held;
-  cost.layer_bytes = (dense.parallel_block ? 1 : 2) * D * k * kDouble;
-  const int64_t layers =
-      pass.save_every > 0 ? std::min(pass.save_every, dense.layers) : dense.layers;
-  cost.journal_bytes = 2 * cost.signal_bytes + (layers + 1) * cost.layer_bytes;
   return cost;
+}
+
+int64_t detail::fitting_chunk_tokens(const ModelAdapter& model) {
+  constexpr int64_t kMost = 32768;  // more gain nothing
+  const at::Device device = model.head.weight.device();
+  if (!device.is_cuda()) return kHostChunkTokens;
+  const WorkingSizes sizes = working_sizes(model, Method::kSliceGpt);
+  const int64_t token_bytes =
+      (2 * sizes.widest + 6 * sizes.hidden_size) * std::max(kFloat, sizes.element_bytes);
+  return std::min(kMost, device_memory(device).free / 2 / token_bytes);
+}
+
+int64_t detail::hidden_signal_bytes(at::Device device) {
+  return device.is_cuda() ? device_memory(device).free / 3 : kHostHidden;
+}
+
+int64_t detail::held_layers(const ModelConfig& dense, at::Device device, at::ScalarType dtype) {
+  if (device.is_cpu())
+    return static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(dense.layers))));
+  const int64_t D = dense.hidden_size,
+                sums = D * D * kDouble + 2 * kCovarianceBlock * D * size_of(dtype),  // of a site
+      layer = count_parameters(dense).blocks / dense.layers * size_of(dtype) +
+              (dense.parallel_block ? 1 : 2) * sums,
+                tables = 2 * dense.vocabulary_size * D * size_of(dtype);
+  return std::clamp<int64_t>((device_memory(device).free - tables) / 2 / layer, 1, dense.layers);
 }
 
 }  // namespace slice

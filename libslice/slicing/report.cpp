@@ -58,7 +58,7 @@ std::string report_json(const SliceReport& r) {
       {"seed", r.method == "refit" ? ordered_json(r.seed) : ordered_json()},  // slicegpt has none
       {"dtype", r.dtype},
       {"device", r.device},
-      {"stream", r.stream},
+      {"signal", r.signal},
       {"method", r.method},
       {"shortcut", r.shortcut},
       {"calibration",

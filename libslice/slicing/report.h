@@ -19,27 +19,28 @@ struct SiteReport {
   double seconds = 0;
 };
 
-/// What a run that goes on after a kill keeps, and kept.
+/// What a run keeps to be resumed from after a kill, and what it resumed from.
 struct ResumeReport {
   int64_t layers = 0;        ///< of the model, the embeddings and the head counted
-  int64_t layers_found = 0;  ///< of them on the disk already when this process began
-  int64_t signal_layer = 0;  ///< where the signal was saved that it began with; 0: with the tokens
-  int64_t save_every = 0;    ///< layers between two savings of the signal that its cost allows; 0:
-                             ///< too few were measured
-  int64_t saves = 0;         ///< of the signal
-  double seconds = 0;        ///< they took
-  int64_t disk_bytes = 0;    ///< of bases and signals at most, beside the model
+  int64_t layers_found = 0;  ///< of them already on the disk when this run began
+  int64_t signal_layer =
+      0;                   ///< before which the signal was saved that it began with; 0: the tokens
+  int64_t save_every = 0;  ///< layers between two saves of the signal that its cost allows; 0: too
+                           ///< few were measured
+  int64_t saves = 0;       ///< of the signal
+  double seconds = 0;      ///< that the saves took
+  int64_t disk_bytes = 0;  ///< of bases and signals at most, beside the model
 };
 
 /// Everything worth knowing about a slicing run; `slice_report.json` has the same fields.
 struct SliceReport {
   std::string family, dtype, device, method = "slicegpt", shortcut = "dense";
-  std::string stream = "device";  ///< where the signal lived: signal_place_name
+  std::string signal = "device";  ///< where it was kept: signal_place_name
   int64_t hidden_size = 0, layers = 0;
   std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
   bool tied = false;                                          ///< the head is the embedding
   int64_t calibration_tokens = 0, calibration_sequences = 0, calibration_context = 0;
-  int64_t chunk_tokens = 0;        ///< tokens that passed a sublayer together, at the end
+  int64_t chunk_tokens = 0;        ///< tokens that ran through a sublayer together, at the end
   std::string calibration_sha256;  ///< of the token ids as little-endian int64, row by row
   std::vector<SiteReport> sites;
   std::vector<Candidate> candidates;  ///< of a search: the chosen one first, the others by loss
@@ -53,13 +54,13 @@ struct SliceReport {
   std::optional<ResumeReport> resume;
 };
 
-/// The JSON text of a report (surface: slice_report.json), versions included.
+/// The JSON text of a report, as in slice_report.json: versions of libslice, LibTorch and CUDA too.
 std::string report_json(const SliceReport& report);
 
 /// Writes it to a file. @throws Error  names the path and the reason
 void save_report(const SliceReport& report, const std::filesystem::path& path);
 
-/// Most host memory this process ever held resident, in bytes.
+/// The most host memory that this process ever held resident, in bytes.
 int64_t peak_host_bytes();
 
 /// libslice's version, "major.minor.patch".

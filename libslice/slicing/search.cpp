@@ -20,12 +20,12 @@ using at::Tensor;
 
 namespace {
 
-/// Kept sizes that are looked at, as shares of D. Beyond them FFN channels are the cheaper thing to
-/// remove at every budget measured (docs/results/quality.md).
+/// Kept sizes that are tried, as shares of D. Below them it is cheaper to remove FFN channels, at
+/// every budget measured (docs/results/quality.md).
 constexpr double kKeptShares[] = {1.0, 0.9722, 0.9445, 0.9167, 0.8889, 0.8334};
 constexpr int64_t kTrialWindows = 32;
 
-/// The configuration of a candidate, channels spread evenly: what its counts need.
+/// The configuration of a candidate with its channels spread evenly, for counting.
 ModelConfig candidate_config(const ModelConfig& dense, SliceOptions options, int64_t kept,
                              int64_t channels, bool tied) {
   options.kept = kept;
@@ -35,7 +35,7 @@ ModelConfig candidate_config(const ModelConfig& dense, SliceOptions options, int
   return planned_config(dense, options);
 }
 
-/// What a budget bounds, of a configuration: bytes, or parameters.
+/// What a budget bounds: bytes or parameters of a configuration.
 double measure(const ModelConfig& config, const SliceOptions& budget) {
   if (budget.fit_bytes) {
     return static_cast<double>(
@@ -45,8 +45,8 @@ double measure(const ModelConfig& config, const SliceOptions& budget) {
   return static_cast<double>(budget.remove ? count.total : count.blocks);
 }
 
-/// Whether a tied head is untied, keeps its tie, or both are looked at: block weights are the same
-/// either way, and one of its own is then the better; a stock checkpoint has no map in front of it.
+/// Whether a tied head is untied, keeps its tie, or both are tried. Where only block weights count,
+/// an untied head costs nothing and loses less; a stock checkpoint has no map before its head.
 std::vector<bool> ties(const ModelConfig& dense, const SliceOptions& options) {
   if (options.keep_tie) return {true};
   if (!dense.tied_head || options.remove_blocks || options.head == HeadMode::kSlice) return {false};
@@ -101,16 +101,15 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
           least, all, [&](int64_t some) { return measure(config(some), options) <= most; });
       if (channels < least) continue;
       const ModelConfig widest = config(channels);
-      const bool whole = kept == dense.hidden_size;  // has its tie either way: listed once
+      const bool whole = kept == dense.hidden_size;  // stays tied either way: listed once
       if (!whole || found.empty() || found.front().kept != kept)
         found.push_back(
             {kept, channels * step, widest.tied_head, count_parameters(widest), std::nullopt});
-      if (channels == all) break;  // smaller ones would remove more than was asked
+      if (channels == all) break;  // smaller kept sizes would remove more than was asked
     }
   }
   SLICE_CHECK(!found.empty(),
-              "budget: no plan reaches it: the smallest that is tried keeps {} of "
-              "{} FFN channels",
+              "budget: no plan reaches it: the smallest one tried keeps {} of {} FFN channels",
               least * step, all * step);
   return found;
 }
@@ -131,7 +130,7 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
   const ModelConfig dense = decoder.config();
   const double most = bound(dense, options);
   const int64_t networks = std::ssize(scores);
-  // A channel of the last layer may cost more than others: what was counted with channels spread
+  // A channel of the last layer may cost more than others, so what was counted with channels spread
   // evenly is counted again.
   const auto plan = [&](Candidate& candidate) {
     SliceOptions planned = options;

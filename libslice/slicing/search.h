@@ -14,26 +14,26 @@ namespace slice {
 class Model;
 
 /// The candidates for a budget, from sizes alone: kept sizes from D downwards, each with as many
-/// FFN channels as the budget leaves it. At most eight.
+/// FFN channels as the budget leaves. At most eight.
 ///
-/// @param options  exactly one of remove, remove_blocks and fit_bytes; its form of shortcuts, head
-/// and rounding; slice, kept and ffn_sizes are not looked at
+/// @param options  exactly one of remove, remove_blocks and fit_bytes; form of shortcuts, head and
+///                 rounding; slice, kept and ffn_sizes are ignored
 /// @throws ShapeError  a budget out of range, or one that no candidate reaches
 std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options);
 
-/// The plan for a budget that loses least: every candidate is tried on some of the calibration
-/// windows (refit_trial), the best is taken. Gradient covariances and the ranking of channels are
-/// computed once and re-used. With HeadMode::kSlice every layer keeps as many channels as the
-/// others, so that the result is a stock checkpoint.
+/// The plan with the least loss within a budget: every candidate is tried on some of the
+/// calibration windows (refit_trial), and the best is taken. Gradient covariances and the ranking
+/// of channels are computed once and reused. With HeadMode::kSlice every layer keeps the same
+/// number of channels, so that the result is a stock checkpoint. (docs/method.md, "Plan search")
 struct SearchResult {
   SliceOptions options;          ///< of the chosen plan: kept, ffn_sizes
   std::vector<Candidate> tried;  ///< all candidates, the chosen one first
   std::vector<at::Tensor> gammas;
 };
 
-/// @param tokens  (N, T) int64; fewer than eight windows leave nothing to hold out: refused
+/// @param tokens  (N, T) int64; fewer than eight windows are refused: none would be held out
 /// @throws ShapeError  as candidates; a method other than kRefit
-/// Cost: the gradients, a dense pass, and at most eleven trials on 32 windows.
+/// Cost: the gradients, a dense forward pass, and at most eleven trials on 32 windows.
 SearchResult search_plan(Model& model, const at::Tensor& tokens, const SliceOptions& options,
                          const OnProgress& on_progress = {}, const ProcessGroup& group = {});
 

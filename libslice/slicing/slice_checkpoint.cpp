@@ -13,6 +13,7 @@
 #include "libslice/method/gradient.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/decoder.h"
+#include "libslice/slicing/cost.h"
 #include "libslice/slicing/detail/layer_writer.h"
 #include "libslice/slicing/detail/refit_model.h"
 #include "libslice/slicing/detail/resume_journal.h"
@@ -23,10 +24,10 @@ using at::Tensor;
 
 namespace {
 
-/// What decides the files that a run writes.
+/// All that the files of a run depend on.
 detail::ResumeJournal::Identity identity(const Checkpoint& checkpoint, const Tensor& tokens,
                                          const SliceOptions& options, const ModelConfig& sliced,
-                                         const LayerwiseOptions& pass, at::Device device,
+                                         const LayerwiseOptions& layerwise, at::Device device,
                                          at::ScalarType held, at::ScalarType written) {
   std::vector<int64_t> sizes(sliced.sites());
   for (int64_t site = 0; site < sliced.sites(); ++site) sizes[site] = sliced.stream_size(site);
@@ -39,53 +40,56 @@ detail::ResumeJournal::Identity identity(const Checkpoint& checkpoint, const Ten
           {"device", device.is_cuda() ? "cuda" : "cpu"},
           {"dtype",
            fmt::format("{}, written as {}", detail::dtype_name(held), detail::dtype_name(written))},
-          {"shard size", fmt::format("{}", pass.shard_bytes)}};
+          {"shard size", fmt::format("{}", layerwise.shard_bytes)}};
 }
 
-/// Γ of every site, of weights that come and go. (mathematics §5b.1)
+/// Γ of every site, its weights read layer by layer. (docs/method.md, "Output-aware directions")
 std::vector<Tensor> gammas_of(const ModelAdapter& model, const Tensor& tokens,
                               const SliceOptions& options, const OnProgress& on_progress,
                               detail::LayerReader& reader, int64_t sublayers) {
   const HeldWeights weights{sublayers,
                             [&](int64_t first, int64_t last) { reader.hold(first, last); }};
-  std::vector<Tensor> gammas = gradient_covariances(model, gradient_windows(tokens, options),
-                                                    options.seed, on_progress, {}, weights);
+  std::vector<Tensor> gammas =
+      gradient_covariances(model, gradient_windows(tokens, options), options.seed, on_progress, {},
+                           weights);
   reader.release();
   return gammas;
 }
 
-void check_passable(const SliceOptions& options) {
-  SLICE_CHECK(!options.budgeted(), "layer by layer: want a kept size, a budget is searched for");
-  SLICE_CHECK(options.method == Method::kSliceGpt ||
-                  (!options.keep_tie && options.shortcut_form() != ShortcutForm::kDiagonal),
-              "layer by layer: diagonal shortcuts turn what was written before, and the map of a "
-              "tied head needs the embedding: neither works so");
+void check_layerwise(const SliceOptions& options) {
+  SLICE_CHECK(!options.budgeted(),
+              "layer by layer: want a kept size; the search for a budget needs the whole model");
+  SLICE_CHECK(
+      options.method == Method::kSliceGpt ||
+          (!options.keep_tie && options.shortcut_form() != ShortcutForm::kDiagonal),
+      "layer by layer: neither diagonal shortcuts, which turn weights already written, nor a "
+      "kept tie, whose map needs the embedding");
 }
 
 }  // namespace
 
 SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
                              const SliceOptions& options, const std::filesystem::path& directory,
-                             const LayerwiseOptions& pass, const Tokenizer* tokenizer,
+                             const LayerwiseOptions& layerwise, const Tokenizer* tokenizer,
                              const OnProgress& on_progress) {
   const at::NoGradGuard no_grad;
   const detail::Stopwatch total;
   const ModelConfig& dense = checkpoint.config();
   const std::string file = checkpoint.path().string();
-  check_passable(options);
+  check_layerwise(options);
   const bool refit = options.method == Method::kRefit;
-  SLICE_CHECK(!refit || pass.journal.empty(), "journal: slicegpt goes on after a kill, refit not");
-  SLICE_CHECK(!dense.sliced(), "this model was sliced before: slice the dense model instead");
+  SLICE_CHECK(!refit || layerwise.journal.empty(),
+              "journal: resume is implemented for slicegpt only");
+  SLICE_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
   Signal::check_tokens(tokens);
-  const at::Device device = choose_device(pass.device);
+  const at::Device device = choose_device(layerwise.device);
   const std::optional<at::ScalarType> stored = stored_dtype(checkpoint);
-  SLICE_FORMAT_CHECK(stored || (pass.written && (device.is_cpu() || pass.dtype)),
-                     "{}: a quantised file does not say what to hold and write its weights as: "
-                     "give a dtype",
-                     file);
+  SLICE_FORMAT_CHECK(
+      stored || (layerwise.written && (device.is_cpu() || layerwise.dtype)),
+      "{}: a quantised file names no dtype to hold and write its weights in: give one", file);
   const at::ScalarType held =
-      pass.dtype.value_or(device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
-  const at::ScalarType written = pass.written ? *pass.written : *stored;
+      layerwise.dtype.value_or(device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
+  const at::ScalarType written = layerwise.written ? *layerwise.written : *stored;
   const ModelConfig sliced = planned_config(dense, options);
 
   SLICE_FORMAT_CHECK(tokenizer == nullptr || tokenizer->vocabulary_size() <= dense.vocabulary_size,
@@ -96,11 +100,11 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   check_entries(decoder, checkpoint);
   if (options.rotates(dense.hidden_size)) decoder.prepare_head();
   SliceReport report;
-  std::optional<detail::ResumeJournal> record;
-  if (!pass.journal.empty()) {
-    record.emplace(pass.journal,
-                   identity(checkpoint, tokens, options, sliced, pass, device, held, written),
-                   dense.layers + 2, dense.parallel_block ? 1 : 2, pass.save_every);
+  std::optional<detail::ResumeJournal> journal;
+  if (!layerwise.journal.empty()) {
+    journal.emplace(layerwise.journal,
+                    identity(checkpoint, tokens, options, sliced, layerwise, device, held, written),
+                    dense.layers + 2, dense.parallel_block ? 1 : 2, layerwise.save_every);
   }
   detail::name_memory("slicing layer by layer", device, [&] {
     detail::LayerReader reader(decoder, checkpoint, device, held);
@@ -115,19 +119,19 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
     }
     const double read_before = reader.seconds();
     detail::LayerWriter weights(decoder, reader, sliced, directory, device, written,
-                                pass.shard_bytes, record ? &*record : nullptr);
-    detail::LayerHooks passage = weights.passage();
-    passage.scratch = directory;
-    report = refit ? detail::refit_sublayers(adapter, tokens, options, on_progress, gammas, passage)
-                   : detail::slice_sublayers(adapter, tokens, options, on_progress, passage);
+                                layerwise.shard_bytes, journal ? &*journal : nullptr);
+    detail::LayerHooks hooks = weights.hooks();
+    hooks.scratch = directory;
+    report = refit ? detail::refit_sublayers(adapter, tokens, options, on_progress, gammas, hooks)
+                   : detail::slice_sublayers(adapter, tokens, options, on_progress, hooks);
     weights.finish();
     report.gradient_seconds = gradient_seconds;
-    report.load_seconds = reader.seconds() - read_before;  // the gradients' is in theirs
+    report.load_seconds = reader.seconds() - read_before;  // that of the gradients is in theirs
     report.save_seconds = weights.leave_seconds();
   });
   write_description(sliced, written, tokenizer, directory);
 
-  if (record) report.resume = record->report();
+  if (journal) report.resume = journal->report();
   report.family = dense.family;
   report.layers = dense.layers;
   report.head_counts.assign(dense.layers, dense.heads);

@@ -12,36 +12,37 @@ namespace slice {
 class Model;
 struct ModelAdapter;
 
-/// Slices a model in place, after SliceGPT: in front of every sublayer the residual stream is
-/// rotated into its principal directions, the small ones are deleted, and the weights around it are
-/// rewritten.          (mathematics §4; SliceGPT §3)
+/// Slices a model in place: before every sublayer the residual stream is rotated into a basis of
+/// which some directions are deleted, and the weights that read and write it are rewritten.
+/// Method::kSliceGpt is the paper's (docs/method.md, "Slicing"; SliceGPT §3), kRefit ours
+/// (refit_model.h).
 ///
-/// One pass: the signal that reaches a sublayer is that of the model already sliced in front of it,
-/// and every sublayer runs once.
+/// The layers are sliced in one sweep: a sublayer sees the signal of the model sliced before it,
+/// and runs once.
 ///
 /// A group of processes, each with the model and all tokens, shares the windows and the rewriting:
 /// the ranks' covariances are added, and all of them end with the same model, that of one process
 /// up to the order of float64 sums.
 ///
-/// @param model       dense; its head is untied and its weights change shape. A throw out of the
-/// middle leaves every
-///                    sublayer whole, old or new, but the model as a whole is then of no use.
-/// @param tokens      (N, T) int64 calibration windows, any device
-/// @param on_progress called after every chunk; may throw to stop
-/// @return            sizes, kept variance and time of every site, parameters before and after,
-/// memory
-/// @throws ShapeError  options or tokens out of range, a model that was sliced before, fewer
-/// windows than ranks
+/// @param model        dense; its head is untied and its weights change shape. After a throw every
+///                     sublayer is whole, old or new, but the model as a whole is of no use.
+/// @param tokens       (N, T) int64 calibration windows, any device
+/// @param on_progress  called after every chunk; may throw to stop
+/// @return             sizes, kept variance and time of every site, parameters before and after,
+///                     memory
+/// @throws ShapeError  options or tokens out of range, a model already sliced, fewer windows than
+///                     ranks
 /// @throws NumericError  a NaN or Inf in a weight or in the signal (names where)
-/// @throws DeviceError  the device has no memory for the stream, or for one window at a time
-/// @throws Error  another rank ended
-/// Cost: one forward pass over the tokens, n·D² flop of covariance and an O(D³) eigensolve a site;
-/// holds the stream (N·T·D elements) and one chunk's activations beside the model.
+/// @throws DeviceError   the device has no memory for the signal, or for one window at a time
+/// @throws Error         contact with another rank is lost
+/// Cost of kSliceGpt: one forward pass over the tokens, n·D² flop of covariance and an O(D³)
+/// eigensolve a site; holds the signal (N·T·D elements) and one chunk's activations beside the
+/// model.
 SliceReport slice_model(Model& model, const at::Tensor& tokens, const SliceOptions& options = {},
                         const OnProgress& on_progress = {}, const ProcessGroup& group = {});
 
-/// The same for somebody's own modules. Fills in what an adapter knows: sites, sizes, calibration,
-/// times.
+/// The same for user-defined modules. The report holds what an adapter knows: sites, sizes,
+/// calibration, times.
 SliceReport slice_model(ModelAdapter& model, const at::Tensor& tokens,
                         const SliceOptions& options = {}, const OnProgress& on_progress = {},
                         const ProcessGroup& group = {});

@@ -181,7 +181,7 @@ TEST_CASE("a GPU short of memory gets smaller chunks, and shorter still a clear 
     const MemoryLimit limit(int64_t{60} << 20);  // the signal takes 12 MiB
     CHECK(relative_difference(slice(calibration, notes), roomy) < 1e-9);
     REQUIRE_FALSE(notes.empty());
-    CHECK(notes[0].find("is short of memory: going on in chunks of") != std::string::npos);
+    CHECK(notes[0].find("is short of memory: continuing in chunks of") != std::string::npos);
   }
   const MemoryLimit limit(int64_t{4} << 20);
   const Tensor many = calibration.repeat({16, 1});  // 200 MB of signal

@@ -47,7 +47,7 @@ struct Job {
   bool replace = false;
 };
 
-/// What slice_model --stream --resume does, without its second of start.
+/// What slice_model --layerwise --resume does, without its second of start.
 int slice(const Job& job) {
   try {
     const auto checkpoint = open_checkpoint(job.source);
@@ -180,7 +180,7 @@ class Bench {
                                           file("text.txt"),
                                           "--out",
                                           file(out),
-                                          "--stream",
+                                          "--layerwise",
                                           "--method",
                                           "slicegpt",
                                           "--slice",
@@ -228,8 +228,7 @@ void wait_for_layer(const Bench& bench, int layer) {
 }
 
 TEST_CASE(
-    "slice_model --stream that was killed or interrupted is refused, gone on with, or begun "
-    "anew") {
+    "slice_model --layerwise that was killed or interrupted is refused, resumed, or begun anew") {
   const Bench bench;
   const auto before = bench.listing();
   REQUIRE(bench.start("whole", {"--quiet"}).wait().code == 0);
@@ -254,9 +253,9 @@ TEST_CASE(
   const Outcome stopped = interrupted.wait();
   INFO(stopped.err);
   CHECK(stopped.code == 130);
-  CHECK(stopped.err.find("interrupted: the same command with --resume goes on") !=
+  CHECK(stopped.err.find("interrupted: the same command with --resume resumes it") !=
         std::string::npos);
-  CHECK(stopped.err.find("going on: ") != std::string::npos);
+  CHECK(stopped.err.find("resuming: ") != std::string::npos);
 
   const Outcome resumed = bench.start("out", {"--resume", "--json"}).wait();
   INFO(resumed.err);
@@ -276,7 +275,7 @@ TEST_CASE(
   CHECK(bench.listing() == before);
 }
 
-TEST_CASE("slice_model --stream that runs out of disk says so, harms nothing and is gone on with") {
+TEST_CASE("slice_model --layerwise that runs out of disk says so, harms nothing and is resumed") {
   const Bench bench;
   REQUIRE(bench.start("whole", {"--quiet"}).wait().code == 0);
   const Files want = weights_in(bench.file("whole"));
@@ -290,7 +289,7 @@ TEST_CASE("slice_model --stream that runs out of disk says so, harms nothing and
     INFO(full.err);
     CHECK(full.code == 1);
     CHECK(full.err.find("model.safetensors: cannot write: File too large") != std::string::npos);
-    CHECK(full.err.find("--resume goes on") != std::string::npos);
+    CHECK(full.err.find("--resume resumes it") != std::string::npos);
     CHECK(contents(bench.file("out")) == Files{{"old", "model"}});
   }
   REQUIRE(bench.start("out", {"--force", "--resume"}).wait().code == 0);
@@ -298,8 +297,7 @@ TEST_CASE("slice_model --stream that runs out of disk says so, harms nothing and
   CHECK_FALSE(fs::exists(bench.file(".out.partial")));
 }
 
-TEST_CASE(
-    "slice_model --stream that runs out of memory says so, harms nothing and is gone on with") {
+TEST_CASE("slice_model --layerwise that runs out of memory says so, harms nothing and is resumed") {
 #ifdef __SANITIZE_ADDRESS__
   SKIP("the sanitizer ends a process that gets no memory");
 #endif
@@ -324,7 +322,7 @@ TEST_CASE(
       }
       ++failures;
       CHECK(outcome.err.find("memory") != std::string::npos);
-      CHECK(outcome.err.find("--resume goes on") != std::string::npos);
+      CHECK(outcome.err.find("--resume resumes it") != std::string::npos);
       CHECK_FALSE(fs::exists(bench.file("out")));
     }
   }

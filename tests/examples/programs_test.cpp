@@ -116,7 +116,7 @@ TEST_CASE("slice_model searches a plan for a budget and writes what was asked") 
   CHECK(nlohmann::json::parse(inspected.out)["parameters"] == report["parameters"]["after"]);
 }
 
-TEST_CASE("slice_model --stream writes the weights that slice_model writes") {
+TEST_CASE("slice_model --layerwise writes the weights that slice_model writes") {
   const Workshop shop;
   const auto slice_to = [&](const std::string& out, std::vector<std::string> more) {
     more.insert(more.end(), {"--context", "64", "--samples", "8", "--json"});
@@ -130,19 +130,22 @@ TEST_CASE("slice_model --stream writes the weights that slice_model writes") {
     const std::vector<std::string> plan = {"--method", method, "--slice", "0.25"};
     REQUIRE(slice_to("whole-" + method, plan).code == 0);
     std::vector<std::string> by_layers = plan;
-    by_layers.push_back("--stream");
-    const Outcome streamed = slice_to("streamed-" + method, by_layers);
-    INFO(streamed.err);
-    REQUIRE(streamed.code == 0);
-    CHECK(nlohmann::json::parse(streamed.out)["parameters"]["after"] > 0);
+    by_layers.push_back("--layerwise");
+    const Outcome layerwise = slice_to("layerwise-" + method, by_layers);
+    INFO(layerwise.err);
+    REQUIRE(layerwise.code == 0);
+    CHECK(nlohmann::json::parse(layerwise.out)["parameters"]["after"] > 0);
     for (const char* name : {"model.safetensors", "config.json", "tokenizer.json"}) {
       CAPTURE(name);
-      CHECK(bytes_of("streamed-" + method, name) == bytes_of("whole-" + method, name));
+      CHECK(bytes_of("layerwise-" + method, name) == bytes_of("whole-" + method, name));
     }
   }
-  CHECK(slice_to("scored", {"--stream", "--perplexity", shop.path("text.txt")}).code == 2);
+  CHECK(slice_to("scored", {"--layerwise", "--perplexity", shop.path("text.txt")}).code == 2);
   CHECK(slice_to("searched", {"--stream", "--remove", "0.2"}).code == 2);
-  CHECK(slice_to("resumed", {"--stream", "--resume"}).code == 2);
+  const Outcome resumed = slice_to("resumed", {"--layerwise", "--resume"});
+  CHECK(resumed.code == 2);
+  CHECK(resumed.err.find("resume is implemented for slicegpt only") != std::string::npos);
+  CHECK(slice_to("resumed", {"--resume", "--method", "slicegpt"}).code == 2);
   CHECK_FALSE(fs::exists(shop.path("resumed")));
 }
 
@@ -229,12 +232,12 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   INFO(plan.err);
   CHECK(plan.code == 0);
   CHECK(nlohmann::json::parse(plan.out)["expected"]["host_bytes"].get<int64_t>() > 0);
-  const Outcome streamed =
-      shop.run({"slice_model", shop.path("model"), "--dry-run", "--stream", "--method", "slicegpt",
-                "--slice", "0.25", "--device", "cpu", "--json"});
-  INFO(streamed.err);
-  CHECK(streamed.code == 0);
-  const nlohmann::json expected = nlohmann::json::parse(streamed.out)["expected"];
+  const Outcome layerwise =
+      shop.run({"slice_model", shop.path("model"), "--dry-run", "--layerwise", "--method",
+                "slicegpt", "--slice", "0.25", "--device", "cpu", "--json"});
+  INFO(layerwise.err);
+  CHECK(layerwise.code == 0);
+  const nlohmann::json expected = nlohmann::json::parse(layerwise.out)["expected"];
   CHECK(expected["journal_bytes"].get<int64_t>() > expected["layer_bytes"].get<int64_t>());
   CHECK(expected["host_bytes"].get<int64_t>() > 0);
   const Outcome choice = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json",
@@ -394,9 +397,9 @@ TEST_CASE("two processes slice one model, and the first one writes it") {
   CHECK(report["calibration"]["sequences"] == 17);
   CHECK(shop.run({"inspect", shop.path("small")}).code == 0);
 
-  std::vector<std::string> streamed = arguments;
-  streamed.insert(streamed.end(), {"--stream", "--method", "slicegpt"});
-  CHECK(Child(shop.scratch().path(), streamed, 0, of_two(0, port)).wait().code == 2);
+  std::vector<std::string> layerwise = arguments;
+  layerwise.insert(layerwise.end(), {"--layerwise", "--method", "slicegpt"});
+  CHECK(Child(shop.scratch().path(), layerwise, 0, of_two(0, port)).wait().code == 2);
 }
 
 TEST_CASE("a process whose other one is killed says so and leaves nothing") {

@@ -127,24 +127,6 @@ TEST_CASE("a sliced configuration has a head of its own") {
   CHECK(sliced.stream_size(60) == 432);
 }
 
-TEST_CASE("expected costs cover the weights and grow with the calibration") {
-  const ModelConfig dense = smollm2_135m();
-  const std::vector<int64_t> sizes(61, 432);
-  const ModelConfig sliced = sliced_config(dense, sizes);
-  const ExpectedCost few = expected_cost(dense, sliced, Method::kSliceGpt, 2048, 2048, 2),
-                     many = expected_cost(dense, sliced, Method::kSliceGpt, 128 * 2048, 2048, 2);
-  const int64_t untied = count_parameters(dense).total + dense.vocabulary_size * dense.hidden_size;
-  CHECK(few.host_bytes > 4 * untied);
-  CHECK(few.disk_bytes == 2 * count_parameters(sliced).total);
-  CHECK(many.disk_bytes == few.disk_bytes);
-  CHECK(many.host_bytes - few.host_bytes == 4 * 127 * 2048 * dense.hidden_size);  // the stream
-  CHECK(many.flop > few.flop);
-  const ExpectedCost refit = expected_cost(dense, sliced, Method::kRefit, 2048, 2048, 2);
-  CHECK(refit.host_bytes > few.host_bytes);  // a second stream, moments
-  CHECK(refit.flop > few.flop);
-  CHECK(refit.disk_bytes == few.disk_bytes);
-}
-
 /// What named_parameters() of the model holds.
 ParameterCount parameters_of(const ModelConfig& config) {
   ParameterCount count;

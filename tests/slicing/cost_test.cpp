@@ -11,7 +11,22 @@ namespace {
 
 using namespace tests;
 
-LayerwiseCost cost_of(int64_t layers, const LayerwiseOptions& pass = {}, int64_t tokens = 4096,
+/// Of the size of SmolLM2-135M.
+ModelConfig small_llama() {
+  ModelConfig c;
+  c.family = "llama";
+  c.hidden_size = 576;
+  c.layers = 30;
+  c.heads = 9;
+  c.kv_heads = 3;
+  c.head_size = 64;
+  c.ffn_size = 1536;
+  c.vocabulary_size = 49152;
+  c.tied_head = true;
+  return c;
+}
+
+LayerwiseCost cost_of(int64_t layers, const LayerwiseOptions& layerwise = {}, int64_t tokens = 4096,
                       Method method = Method::kSliceGpt,
                       std::optional<FreeMemory> free = std::nullopt) {
   ModelConfig config = tiny_config();
@@ -20,8 +35,26 @@ LayerwiseCost cost_of(int64_t layers, const LayerwiseOptions& pass = {}, int64_t
   save_model(random_model(config, 1, at::kHalf), scratch.path() / "model");
   const auto checkpoint = open_checkpoint(scratch.path() / "model");
   const ModelConfig sliced = planned_config(config, {.method = method, .slice = 0.3, .round = 1});
-  return free ? expected_layerwise_cost(*checkpoint, sliced, method, tokens, 64, pass, *free)
-              : expected_layerwise_cost(*checkpoint, sliced, method, tokens, 64, pass);
+  return free ? expected_layerwise_cost(*checkpoint, sliced, method, tokens, 64, layerwise, *free)
+              : expected_layerwise_cost(*checkpoint, sliced, method, tokens, 64, layerwise);
+}
+
+TEST_CASE("expected costs cover the weights and grow with the calibration") {
+  const ModelConfig dense = small_llama();
+  const std::vector<int64_t> sizes(61, 432);
+  const ModelConfig sliced = sliced_config(dense, sizes);
+  const ExpectedCost few = expected_cost(dense, sliced, Method::kSliceGpt, 2048, 2048, 2),
+                     many = expected_cost(dense, sliced, Method::kSliceGpt, 128 * 2048, 2048, 2);
+  const int64_t untied = count_parameters(dense).total + dense.vocabulary_size * dense.hidden_size;
+  CHECK(few.host_bytes > 4 * untied);
+  CHECK(few.disk_bytes == 2 * count_parameters(sliced).total);
+  CHECK(many.disk_bytes == few.disk_bytes);
+  CHECK(many.host_bytes - few.host_bytes == 4 * 127 * 2048 * dense.hidden_size);  // the signal
+  CHECK(many.flop > few.flop);
+  const ExpectedCost refit = expected_cost(dense, sliced, Method::kRefit, 2048, 2048, 2);
+  CHECK(refit.host_bytes > few.host_bytes);  // a second signal, moments
+  CHECK(refit.flop > few.flop);
+  CHECK(refit.disk_bytes == few.disk_bytes);
 }
 
 TEST_CASE("memory does not grow with depth, disk and arithmetic do") {
@@ -44,9 +77,9 @@ TEST_CASE("the signal is counted where it lives") {
   };
   const LayerwiseCost device = cost({plenty, plenty}), host = cost({0, plenty}),
                       disk = cost({0, 0});
-  CHECK(device.stream == SignalPlace::kDevice);
-  CHECK(host.stream == SignalPlace::kHost);
-  CHECK(disk.stream == SignalPlace::kDisk);
+  CHECK(device.signal == SignalPlace::kDevice);
+  CHECK(host.signal == SignalPlace::kHost);
+  CHECK(disk.signal == SignalPlace::kDisk);
   CHECK(device.device_bytes - host.device_bytes == signal);
   CHECK(host.host_bytes - device.host_bytes == signal);
   CHECK(disk.scratch_bytes == signal);
@@ -54,8 +87,8 @@ TEST_CASE("the signal is counted where it lives") {
   CHECK(disk.device_bytes == host.device_bytes);
   CHECK(device.scratch_bytes == 0);
   // Just what it takes, and a byte less.
-  CHECK(cost({device.device_bytes, 0}).stream == SignalPlace::kDevice);
-  CHECK(cost({device.device_bytes - 1, 0}).stream == SignalPlace::kDisk);
+  CHECK(cost({device.device_bytes, 0}).signal == SignalPlace::kDevice);
+  CHECK(cost({device.device_bytes - 1, 0}).signal == SignalPlace::kDisk);
 }
 
 TEST_CASE("a journal holds two signals and the bases of the layers between them") {

@@ -259,7 +259,7 @@ TEST_CASE("a trial leaves the model as it was, and says that keeping more loses 
   }
 }
 
-TEST_CASE("somebody's own modules are refitted, parallel branches together") {
+TEST_CASE("user-defined modules are refitted, parallel branches together") {
   TwoBranchModel model;
   const Tensor tokens = TwoBranchModel::tokens(3, 12);
   const at::NoGradGuard no_grad;

@@ -48,7 +48,7 @@ std::set<std::string> keys(const json& object) {
 
 TEST_CASE("a report has the keys that scripts rely on") {
   const json report = json::parse(report_json(example()));
-  CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "stream",
+  CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "signal",
                                               "method", "shortcut", "calibration", "sites",
                                               "parameters", "seconds", "peak_bytes", "versions"});
   CHECK(report["model"] == json{{"family", "llama"}, {"hidden_size", 24}, {"layers", 1}});
@@ -57,6 +57,7 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                {"heads", {4}},
                                {"tied", false},
                                {"rejected", json::array()}});
+  CHECK(report["signal"] == "device");
   CHECK(report["method"] == "slicegpt");
   CHECK(report["shortcut"] == "dense");
   CHECK(report["calibration"] == json{{"tokens", 60},

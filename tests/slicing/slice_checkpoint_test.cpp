@@ -132,7 +132,7 @@ void check_places(at::Device device, at::ScalarType stored) {
           target, {.device = device, .shard_bytes = kShardBytes}, nullptr, [&](const Progress& p) {
             if (!p.note.empty()) notes.push_back(p.note);
           });
-      CHECK(report.stream == signal_place_name(place));
+      CHECK(report.signal == signal_place_name(place));
       const size_t streams = method == Method::kRefit ? 2 : 1;
       CHECK(notes.size() == (place == SignalPlace::kDevice ? 0 : streams));
       if (place == SignalPlace::kDevice) want = contents(target);

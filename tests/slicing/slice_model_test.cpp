@@ -235,7 +235,7 @@ TEST_CASE("a device that runs out of memory gets smaller chunks, and the result 
         if (!progress.note.empty()) notes.push_back(progress.note);
       });
   REQUIRE(notes.size() == 2);  // 12 windows, 6, 3
-  CHECK(notes[1] == "cpu is short of memory: going on in chunks of 27 tokens");
+  CHECK(notes[1] == "cpu is short of memory: continuing in chunks of 27 tokens");
   CHECK(report.chunk_tokens == 27);
   CHECK(relative_difference(narrow.logits(test), roomy.logits(test)) < 1e-10);
 }

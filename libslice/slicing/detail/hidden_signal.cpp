@@ -3,29 +3,18 @@
 #include <ATen/ATen.h>
 
 #include "libslice/device/detail/memory.h"
-#include "libslice/device/device.h"
 #include "libslice/method/joint_writer.h"
+#include "libslice/slicing/cost.h"
 
 namespace slice::detail {
 
 using at::Tensor;
 
-namespace {
-
-/// Bytes that may be kept: a third of what a device has free; on the CPU, whose free memory is
-/// everybody's, 2 GiB.
-int64_t allowance(at::Device device) {
-  constexpr int64_t kHostBytes = int64_t{2} << 30;
-  return device.is_cuda() ? device_memory(device).free / 3 : kHostBytes;
-}
-
-}  // namespace
-
 void HiddenSignal::keep(int64_t window, const Tensor& h) {
   if (refused_) return;
   if (!buffer_.defined()) {
     const int64_t bytes = windows_ * h.size(1) * h.size(2) * h.element_size();
-    refused_ = bytes > allowance(h.device());
+    refused_ = bytes > hidden_signal_bytes(h.device());
     if (refused_) return;
     try {
       buffer_ = at::empty({windows_, h.size(1), h.size(2)}, h.options());

@@ -7,8 +7,8 @@
 namespace slice::detail {
 
 /// What the writers of one sublayer read, h (N, T, F) of all calibration windows, kept from the
-/// pass that observes it to the pass that writes with it, where memory allows: attention and the
-/// readers then run once. Else it is computed again, the same up to rounding.
+/// moments to the refitted output where memory allows: attention and the readers then run once.
+/// Otherwise it is computed again, the same up to rounding.
 class HiddenSignal {
  public:
   explicit HiddenSignal(int64_t windows) : windows_(windows) {}
@@ -17,9 +17,9 @@ class HiddenSignal {
   void keep(int64_t window, const at::Tensor& h);
   /// From now on only these channels of it, (F') int64.
   void select(const at::Tensor& channels);
-  /// h (n, T, F') of the windows from `window` on, whose stream is x (n, T, k).
+  /// h (n, T, F') of the windows from `window` on, whose signal is x (n, T, k).
   at::Tensor of(int64_t window, const Sublayer& s, const at::Tensor& x) const;
-  /// Gives the memory back: the next sublayer begins.
+  /// Gives the memory back, before the next sublayer.
   void forget();
 
  private:

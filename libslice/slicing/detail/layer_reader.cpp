@@ -10,9 +10,6 @@
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/detail/tensor_text.h"
-#include "libslice/device/device.h"
-#include "libslice/method/covariance.h"
-#include "libslice/method/plan.h"
 #include "libslice/model/families/family.h"
 
 namespace slice::detail {
@@ -48,14 +45,14 @@ int64_t LayerReader::group_of(int64_t part) const {
   return (part + parts_a_layer_ - 1) / parts_a_layer_;  // the layers count from 1
 }
 
-/// A placeholder that also says what will stand in its place.
+/// A placeholder that also says which dtype and device the weight will have.
 void LayerReader::remove(Tensor parameter) const {
   const auto options = at::TensorOptions(device_).dtype(dtype_);
   parameter.set_data(at::zeros({1}, options).expand(parameter.sizes()));
 }
 
-/// The weights of a group as the checkpoint has them, in the dtype they are held in; on their way
-/// to a GPU in memory that it can copy from by itself.
+/// The weights of a group as the checkpoint has them, in the dtype they are held in; for a GPU in
+/// page-locked memory, which it copies from by itself.
 LayerReader::Group LayerReader::read(int64_t group) const {
   const at::NoGradGuard no_grad;
   const auto& stored = checkpoint_.tensors();
@@ -63,10 +60,10 @@ LayerReader::Group LayerReader::read(int64_t group) const {
   for (const std::string& name : names_[group]) {
     Tensor value;
     if (name == head_ && checkpoint_.config().tied_head) {
-      value = checkpoint_.read(embedding_);  // whatever else the file holds under the head's name
+      value = checkpoint_.read(embedding_);  // even if the file holds a tensor of the head's name
     } else if (stored.contains(name)) {
       value = checkpoint_.read(name);
-    } else {  // a bias that the family's heads have none of
+    } else {  // a head's bias, which a family without one stores nowhere
       value = at::zeros({decoder_.config().vocabulary_size}, at::kFloat);
     }
     value = value.to(dtype_);
@@ -77,7 +74,7 @@ LayerReader::Group LayerReader::read(int64_t group) const {
 
 void LayerReader::read_ahead(int64_t group) {
   if (group < 0 || group >= groups() || group == ahead_ || held_.contains(group)) return;
-  if (reading_.valid()) reading_.get();  // the other way after all
+  if (reading_.valid()) reading_.get();  // another group was read ahead
   ahead_ = group;
   reading_ = std::async(std::launch::async, [this, group] { return read(group); });
 }
@@ -85,7 +82,7 @@ void LayerReader::read_ahead(int64_t group) {
 void LayerReader::place(int64_t group) {
   const Charge charge(seconds_, device_);
   read_ahead(group);
-  SLICE_CHECK(reading_.valid(), "passage: group {} is there already", group);
+  SLICE_CHECK(reading_.valid(), "layer by layer: group {} is held already", group);
   ahead_ = -1;
   Group weights = reading_.get();
   for (auto& parameter : decoder_.named_parameters()) {
@@ -101,7 +98,7 @@ void LayerReader::place(int64_t group) {
 
 void LayerReader::hold(int64_t first_part, int64_t last_part) {
   const int64_t first = group_of(first_part), last = group_of(last_part);
-  const bool backwards = first < first_held_ || last == groups() - 1;  // at the end it turns
+  const bool backwards = first < first_held_ || last == groups() - 1;  // at the head it turns round
   std::vector<int64_t> wanted;  // in the order in which they are read
   for (int64_t i = 0; i <= last - first; ++i) wanted.push_back(backwards ? last - i : first + i);
   if (!own_head_ && first > 0 && last == groups() - 1) wanted.push_back(0);
@@ -125,18 +122,6 @@ void LayerReader::remove_group(int64_t group) {
   const auto parameters = decoder_.named_parameters();
   for (const std::string& name : names_[group]) remove(*parameters.find(name));
   held_.erase(group);
-}
-
-int64_t held_layers(const ModelConfig& dense, at::Device device, at::ScalarType dtype) {
-  const auto layers = static_cast<double>(dense.layers);
-  if (device.is_cpu()) return static_cast<int64_t>(std::ceil(std::sqrt(layers)));
-  constexpr int64_t kDouble = 8;
-  const int64_t D = dense.hidden_size, size = static_cast<int64_t>(c10::elementSize(dtype)),
-                sums = D * D * kDouble + 2 * kCovarianceBlock * D * size,  // of a site
-      layer = count_parameters(dense).blocks / dense.layers * size +
-              (dense.parallel_block ? 1 : 2) * sums,
-                tables = 2 * dense.vocabulary_size * D * size;
-  return std::clamp<int64_t>((device_memory(device).free - tables) / 2 / layer, 1, dense.layers);
 }
 
 }  // namespace slice::detail

@@ -12,11 +12,11 @@
 
 namespace slice::detail {
 
-/// Weights of a checkpoint on their way into a decoder, a group at a time: the embeddings, each
-/// layer, the head with the final norm. A thread reads one group ahead.
+/// Reads the weights of a checkpoint into a decoder, a group at a time: the embeddings, each layer,
+/// the head with the final norm. A thread reads one group ahead.
 class LayerReader {
  public:
-  /// Empties the decoder: from now on its weights are placeholders of this dtype and device.
+  /// Empties the decoder: its weights become placeholders of this dtype and device.
   LayerReader(DecoderImpl& decoder, const Checkpoint& checkpoint, at::Device device,
               at::ScalarType dtype);
   LayerReader(const LayerReader&) = delete;
@@ -26,20 +26,20 @@ class LayerReader {
   int64_t group_of(const std::string& name) const;
   int64_t groups() const { return layers_ + 2; }
 
-  /// Begins to read a group, if there is such a one.
+  /// Begins to read a group, if there is one of that number.
   void read_ahead(int64_t group);
-  /// Its weights are the decoder's. @throws NumericError  one that is not finite (names it)
+  /// Puts a group's weights into the decoder. @throws NumericError  one is not finite (names it)
   void place(int64_t group);
-  /// A tensor's place is free again.
+  /// Makes a parameter a placeholder again.
   void remove(at::Tensor parameter) const;
 
-  /// The groups of these parts are there and no others, for passes that leave the weights as they
-  /// are; a head that is the embedding brings it along.
+  /// Puts the groups of these parts into the decoder and removes all others, for loops that leave
+  /// the weights as they are; a tied head brings the embedding along.
   void hold(int64_t first_part, int64_t last_part);
-  /// None is there, as in the beginning.
+  /// Removes all groups.
   void release();
 
-  double seconds() const { return seconds_; }  ///< somebody waited for weights
+  double seconds() const { return seconds_; }  ///< that a loop waited for weights
 
  private:
   using Group = std::map<std::string, at::Tensor>;  // by name
@@ -60,10 +60,5 @@ class LayerReader {
   double seconds_ = 0;
   std::future<Group> reading_;  // last, as it goes first: destroying it waits for its thread
 };
-
-/// Layers whose weights are held together while gradients go through a model whose weights come and
-/// go: on a GPU what half of its free memory has room for, the sums of Γ counted, on the CPU √L, so
-/// that no more signals are kept in between.
-int64_t held_layers(const ModelConfig& dense, at::Device device, at::ScalarType dtype);
 
 }  // namespace slice::detail

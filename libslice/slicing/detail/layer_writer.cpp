@@ -27,35 +27,35 @@ std::vector<ShardWriter::Slot> slots_of(const ModelConfig& config) {
 
 LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
                          const std::filesystem::path& directory, at::Device device,
-                         at::ScalarType written, int64_t shard_bytes, ResumeJournal* record)
+                         at::ScalarType written, int64_t shard_bytes, ResumeJournal* journal)
     : decoder_(decoder),
       reader_(reader),
       device_(device),
       written_(reader.groups()),
       writer_(directory, slots_of(sliced), written, shard_bytes),
-      record_(record) {
+      journal_(journal) {
   int64_t last = 0;
   for (const ShardWriter::Slot& slot : slots_of(sliced)) {
     const int64_t group = reader.group_of(slot.name);
-    SLICE_CHECK(group >= last, "passage: {} stands behind a later layer", slot.name);
+    SLICE_CHECK(group >= last, "layer by layer: {} comes after a later layer", slot.name);
     last = group;
     written_[group].push_back(slot.name);
   }
-  if (record_ != nullptr) {
+  if (journal_ != nullptr) {
     int64_t on_disk = 0;  // tensors
-    for (int64_t group = 0; group < record_->layers_done(); ++group)
+    for (int64_t group = 0; group < journal_->layers_done(); ++group)
       on_disk += std::ssize(written_[group]);
     writer_.resume_after(on_disk);
   }
-  reader_.read_ahead(record_ == nullptr ? 0 : reader_.group_of(record_->first_part()));
+  reader_.read_ahead(journal_ == nullptr ? 0 : reader_.group_of(journal_->first_part()));
 }
 
-LayerHooks LayerWriter::passage() {
+LayerHooks LayerWriter::hooks() {
   return {
       .enter = [this](int64_t part) { enter(part); },
       .leave = [this](int64_t part) { leave(part); },
-      .rest = [this](int64_t part, const Signal& x, const Tensor& P) { return rest(part, x, P); },
-      .record = record_};
+      .save = [this](int64_t part, const Signal& x, const Tensor& P) { return save(part, x, P); },
+      .journal = journal_};
 }
 
 void LayerWriter::enter(int64_t part) {
@@ -69,46 +69,46 @@ void LayerWriter::enter(int64_t part) {
 void LayerWriter::leave(int64_t part) {
   const int64_t group = reader_.group_of(part);
   if (group + 1 < reader_.groups() && group == reader_.group_of(part + 1))
-    return;  // its other sublayer comes
+    return;  // the layer's other sublayer comes next
   const Charge charge(leave_seconds_);
   if (writing_.valid()) writing_.get();  // two layers on the device at most
-  const bool on_disk = record_ != nullptr && group < record_->layers_done();
+  const bool on_disk = journal_ != nullptr && group < journal_->layers_done();
   const auto parameters = decoder_.named_parameters();
   std::vector<std::pair<std::string, Tensor>> weights;
   for (const std::string& name : written_[group]) {
     const Tensor* held = parameters.find(name);
-    SLICE_CHECK(held != nullptr, "passage: {} is missing", name);
+    SLICE_CHECK(held != nullptr, "layer by layer: {} is missing", name);
     weights.emplace_back(name, held->detach());
     reader_.remove(*held);
   }
   if (on_disk) return;
-  if (record_ == nullptr) {
+  if (journal_ == nullptr) {
     writing_ =
         std::async(std::launch::async, [this, weights = std::move(weights)] { write(weights); });
   } else {
     writing_ = std::async(std::launch::async, [this, group, weights = std::move(weights),
-                                               found = record_->take_found()] {
+                                               found = journal_->take_found()] {
       write_durably(group, weights, found);
     });
   }
 }
 
-/// Between two layers the signal is saved if it is time for that; then all before it is on the
+/// Between two layers the signal is saved when it is due; every layer before it is then on the
 /// disk.
-std::string LayerWriter::rest(int64_t part, const Signal& x, const Tensor& P) {
-  if (record_ == nullptr || reader_.group_of(part) == reader_.group_of(part - 1)) return {};
-  if (!record_->due(part, x.bytes())) return {};
+std::string LayerWriter::save(int64_t part, const Signal& x, const Tensor& P) {
+  if (journal_ == nullptr || reader_.group_of(part) == reader_.group_of(part - 1)) return {};
+  if (!journal_->due(part, x.bytes())) return {};
   {
     const Charge charge(leave_seconds_);
     if (writing_.valid()) writing_.get();
   }
-  const std::string reason = record_->save(part, x, P);
+  const std::string reason = journal_->save(part, x, P);
   if (reason.empty()) return {};
-  return fmt::format("no room to save the signal, and none is saved from here on: {}", reason);
+  return fmt::format("no room to save the signal, so none is saved from now on: {}", reason);
 }
 
-/// On a stream of its own, so that the copies do not queue behind the next layer's work. The loop
-/// has waited for the device before it left.
+/// On a CUDA stream of its own, so that the copies do not wait for the next layer's work. The loop
+/// has waited for the device before it left the layer.
 void LayerWriter::write(const std::vector<std::pair<std::string, Tensor>>& weights) {
   const at::NoGradGuard no_grad;
   std::optional<c10::StreamGuard> aside;
@@ -126,7 +126,7 @@ void LayerWriter::write_durably(int64_t group,
   for (const auto& [name, weight] : weights) bytes += static_cast<int64_t>(weight.nbytes());
   write(weights);
   writer_.sync();
-  record_->layer_done(group, found, bytes, clock.seconds());
+  journal_->layer_done(group, found, bytes, clock.seconds());
 }
 
 void LayerWriter::finish() {

@@ -13,20 +13,21 @@
 
 namespace slice::detail {
 
-/// Weights on their way from a checkpoint through a decoder into shards, group by group. One thread
-/// reads the next group ahead, another writes the last one.
+/// Writes a decoder's sliced weights into shards, group by group (layer_reader.h), as a loop leaves
+/// them. One thread reads the next group ahead, another writes the last one.
 class LayerWriter {
  public:
-  /// @param sliced  what the decoder will be: names and shapes of the files     @param written
-  /// their dtype     @param record  outlives this; told of every layer that is on the disk, and
-  /// asked where to begin; or nullptr
+  /// @param sliced   the decoder's configuration once sliced: names and shapes of the files
+  /// @param written  their dtype
+  /// @param journal  outlives this; told of every layer that is on the disk, and asked where to
+  ///                 begin; or nullptr
   LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
               const std::filesystem::path& directory, at::Device device, at::ScalarType written,
-              int64_t shard_bytes, ResumeJournal* record);
+              int64_t shard_bytes, ResumeJournal* journal);
   LayerWriter(const LayerWriter&) = delete;
 
-  /// What the loop is to call.
-  LayerHooks passage();
+  /// For the loop.
+  LayerHooks hooks();
   /// Waits for the last group and writes the index. @throws Error  as ShardWriter
   void finish();
 
@@ -35,7 +36,7 @@ class LayerWriter {
  private:
   void enter(int64_t part);
   void leave(int64_t part);
-  std::string rest(int64_t part, const Signal& x, const at::Tensor& P);
+  std::string save(int64_t part, const Signal& x, const at::Tensor& P);
   void write(const std::vector<std::pair<std::string, at::Tensor>>& weights);
   void write_durably(int64_t group, const std::vector<std::pair<std::string, at::Tensor>>& weights,
                      const std::map<int64_t, FoundSite>& found);
@@ -45,7 +46,7 @@ class LayerWriter {
   at::Device device_;
   std::vector<std::vector<std::string>> written_;  // of each group, in the files' order
   ShardWriter writer_;
-  ResumeJournal* record_;
+  ResumeJournal* journal_;
   int64_t entered_ = -1;  // last group
   double leave_seconds_ = 0;
   std::future<void> writing_;  // last, as it goes first: destroying it waits for its thread

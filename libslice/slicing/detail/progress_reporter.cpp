@@ -8,8 +8,6 @@
 #include "libslice/base/detail/sha256.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/device/detail/memory.h"
-#include "libslice/device/device.h"
-#include "libslice/method/pass_memory.h"
 
 namespace slice::detail {
 
@@ -40,17 +38,17 @@ void ProgressReporter::note(const std::string& words) {
 }
 
 void ProgressReporter::note_smaller_chunks(int64_t chunk_tokens) {
-  note(fmt::format("{} is short of memory: going on in chunks of {} tokens", report_.device,
+  note(fmt::format("{} is short of memory: continuing in chunks of {} tokens", report_.device,
                    chunk_tokens));
 }
 
 void ProgressReporter::signal_lives(const Signal& x, bool chosen) {
   farthest_ = std::max(farthest_, x.place());
-  report_.stream = signal_place_name(farthest_);
+  report_.signal = signal_place_name(farthest_);
   if (x.place() == SignalPlace::kDevice) return;
   const std::string reason =
       chosen ? ""
-             : fmt::format(": {} has no room for {:.2f} GiB beside what a layer takes",
+             : fmt::format(": {} has no room for {:.2f} GiB beside what a layer needs",
                            report_.device, static_cast<double>(x.room_bytes()) / 0x1p30);
   note(fmt::format("the signal of {} tokens is kept {}{}", x.tokens(),
                    x.place() == SignalPlace::kHost ? "in host memory" : "on disk", reason));
@@ -69,16 +67,6 @@ void ProgressReporter::site_recalled(const std::string& name, int64_t k, double 
   report_.sites.push_back(
       {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, seconds});
   last_ = clock_.seconds();
-}
-
-int64_t fitting_chunk_tokens(const ModelAdapter& model) {
-  constexpr int64_t kMost = 32768;  // more gain nothing
-  const at::Device device = model.head.weight.device();
-  if (!device.is_cuda()) return kHostChunkTokens;
-  const PassSizes sizes = pass_sizes(model, Method::kSliceGpt);
-  const int64_t token_bytes =
-      (2 * sizes.widest + 6 * sizes.hidden_size) * std::max<int64_t>(4, sizes.element_bytes);
-  return std::min(kMost, device_memory(device).free / 2 / token_bytes);
 }
 
 void describe_run(SliceReport& report, const ModelAdapter& model, const at::Tensor& tokens,

@@ -3,262 +3,16 @@
 #include <ATen/ATen.h>
 
 #include "libslice/base/detail/check.h"
-#include "libslice/base/detail/finite.h"
-#include "libslice/device/detail/tf32.h"
+#include "libslice/base/detail/stopwatch.h"
 #include "libslice/device/device.h"
-#include "libslice/method/basis.h"
-#include "libslice/method/covariance.h"
-#include "libslice/method/fuse.h"
 #include "libslice/method/gradient.h"
-#include "libslice/method/joint_writer.h"
-#include "libslice/method/pass_memory.h"
-#include "libslice/method/refit.h"
-#include "libslice/method/rotate.h"
 #include "libslice/method/signal.h"
-#include "libslice/method/window_share.h"
 #include "libslice/slicing/detail/refitter.h"
-#include "libslice/slicing/detail/snapshot.h"
 #include "libslice/text/calibration.h"
 
 namespace slice {
 
 using at::Tensor;
-
-namespace detail {
-
-namespace {
-
-constexpr int64_t kEmbeddingRows = 4096;  // of float64 copies
-
-Tensor fitted(const Tensor& tokens) {
-  return tokens.slice(0, 0, tokens.size(0) - held_out_windows(tokens.size(0)));
-}
-
-/// This rank's share of the windows that are fitted, and behind them its share of the others.
-Tensor own_windows(const Tensor& tokens, const ProcessGroup& group) {
-  const Tensor held = tokens.slice(0, fitted(tokens).size(0));
-  const auto [begin, end] = group.share(held.size(0));
-  return at::cat({share_of_windows(fitted(tokens), group), held.slice(0, begin, end)});
-}
-
-}  // namespace
-
-Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                   const std::vector<Tensor>& gammas, SliceReport& report,
-                   const OnProgress& on_progress, bool trial, const LayerHooks& passage,
-                   const ProcessGroup& group)
-    : model_(model),
-      options_(options),
-      gammas_(gammas),
-      report_(report),
-      trial_(trial),
-      passage_(passage),
-      group_(group),
-      D_(model.hidden_size),
-      last_(static_cast<int64_t>(model.sublayers.size())),
-      sizes_(plan_stream_sizes(D_, last_ + 1, options)),
-      rotates_(sizes_[0] < D_),
-      layer_norm_(model.final_norm->kind() == NormKind::kLayer),
-      form_(options.shortcut_form()),
-      dtype_(model.head.weight.scalar_type()),
-      holds_out_(held_out_windows(tokens.size(0)) > 0),
-      fit_windows_(share_of_windows(fitted(tokens), group).size(0)),
-      tokens_(own_windows(tokens, group)),
-      journal_(report, on_progress, 3 * last_, tokens_.numel()),
-      x_(tokens_, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
-         {.on_smaller_chunks = [this](int64_t less) { journal_.note_smaller_chunks(less); },
-          .beside_bytes = pass_bytes(pass_sizes(model, Method::kRefit), tokens.size(1)),
-          .place = options.signal_place,
-          .processes = group.size(),
-          .scratch = passage.scratch}),
-      dense_(x_.clone()),
-      hidden_(x_.windows()) {
-  describe_run(report, model, tokens, sizes_);
-  for (const Signal* signal : {&x_, &dense_})
-    journal_.signal_lives(*signal, options.signal_place.has_value());
-  if (options.chunk_tokens <= 0) {
-    x_.set_chunk_tokens(fitting_chunk_tokens(model));
-    dense_.set_chunk_tokens(x_.chunk_tokens());
-  }
-}
-
-void Refitter::run() {
-  embed();
-  for (int64_t site = 1; site <= last_; ++site) {
-    if (trial_) {
-      const Snapshot before(model_.sublayers[site - 1]);  // puts it back
-      slice_sublayer(site);
-    } else {
-      slice_sublayer(site);
-    }
-  }
-  if (!trial_) slice_head();
-  report_.chunk_tokens = x_.chunk_tokens();
-}
-
-void Refitter::embed() {
-  if (!rotates_) {
-    journal_.site_done(site_name(0), D_, 1.0);
-    return passage_.left(0);
-  }
-  Covariance embedded(D_);
-  {
-    const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    x_.visit([&](const Tensor& z) { embedded.accumulate(z); });
-  }
-  P_ = basis(embedded.matrix(group_), 0);
-  first_ = P_;
-  if (options_.keep_tie) {
-    gram_ = at::zeros({D_, D_}, P_.options());
-    for (const Tensor& rows : model_.head.weight.split(kEmbeddingRows)) {  // not rotated yet
-      const Tensor E = rows.to(at::kDouble);                               // (n, D)
-      gram_.addmm_(E.t(), E);
-    }
-  }
-  if (!trial_) rotate_embeddings(model_, P_, group_);
-  passage_.left(0);
-  x_.project(P_);
-}
-
-void Refitter::slice_sublayer(int64_t site) {
-  passage_.entered(site);
-  Sublayer& s = model_.sublayers[site - 1];
-  {
-    const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    const Tf32Scope tensor_cores;
-    dense_.transform([&](const Tensor& z) { return passed(s.forward(z)); });  // the dense model
-  }
-  if (rotates_) {
-    const Charge charge(report_.rewrite_seconds);
-    rotate_readers(s, P_, group_);  // W_in ← W_in diag(α) P
-  }
-  Moments fit, held;
-  {
-    const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    fit = observe(site, /*held=*/false);
-    held = observe(site, /*held=*/true);
-  }
-  Writer writer = writer_of(s);
-  drop_channels(s, site, writer, fit, held);
-
-  Tensor P_next, S;  // undefined: the original basis, and the identity
-  if (rotates_) {
-    P_next = next_basis(
-        site, signal_covariance(trial_ ? fit : fit + held, P_, writer.weight, writer.bias));
-    S = gauge(site, P_next, fit, held);
-    writer = rotated(writer, P_next);
-  } else {
-    journal_.site_done(site_name(site), D_, 1.0);
-  }
-  {
-    const Charge charge(report_.refit_seconds);
-    Refit refit = refit_writer(fit, held, writer, P_next, S, /*both=*/!trial_);
-    agree(refit.writer);
-    set_writer(s, refit.writer);
-  }
-  {
-    const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    const Tf32Scope tensor_cores;
-    int64_t window = 0;
-    x_.transform([&](const Tensor& x) {
-      const Tensor h = hidden_.of(window, s, x);
-      const Tensor out = written(s, h, x);  // x̂' = x̂ S + h W'ᵀ
-      window += x.size(0);                  // behind what may run out of memory
-      return passed(out);
-    });
-  }
-  hidden_.forget();
-  passage_.left(site);
-  P_ = P_next;
-}
-
-void Refitter::slice_head() {
-  passage_.entered(last_ + 1);
-  if (rotates_ && options_.keep_tie) {
-    map_head();
-  } else if (rotates_) {
-    refit_head();
-  }
-  passage_.left(last_ + 1);
-}
-
-Tensor Refitter::passed(const Tensor& z) {
-  journal_.chunk_done(z.size(0) * z.size(1));
-  return z;
-}
-
-std::string Refitter::site_name(int64_t site) const {
-  return site < last_ ? model_.sublayers[site].name : "head";
-}
-
-Moments Refitter::observe(int64_t site, bool held) {
-  const Sublayer& s = model_.sublayers[site - 1];
-  const int64_t F = hidden_width(s);
-  MomentSums sums(F, x_.width(), D_);
-  int64_t window = held ? fit_windows_ : 0;
-  const bool seen = visit(held, [&](const Tensor& x, const Tensor& z) {
-    if (x.size(0) == 0) return sums.accumulate(x.new_empty({0, F}), x, z);
-    const Tensor h = [&] {  // (n, T, F)
-      const Tf32Scope tensor_cores;
-      return hidden_of(s, x);
-    }();
-    hidden_.keep(window, h);
-    sums.accumulate(h, x, z);
-    window += x.size(0);
-    passed(x);
-  });
-  if (!seen) return {};
-  try {
-    return sums.moments(group_);
-  } catch (const NumericError& error) {
-    throw NumericError(fmt::format("signal in front of {}: {}", site_name(site), error.what()));
-  }
-}
-
-bool Refitter::visit(bool held, const std::function<void(const Tensor&, const Tensor&)>& see) {
-  if (held && !holds_out_) return false;
-  const int64_t begin = held ? fit_windows_ : 0, end = held ? x_.windows() : fit_windows_;
-  x_.visit_beside(dense_, begin, end, see);
-  if (begin == end) {
-    const auto options = model_.head.weight.options();
-    see(at::empty({0, x_.width()}, options), at::empty({0, D_}, options));
-  }
-  return true;
-}
-
-Tensor Refitter::gamma(int64_t site) const {
-  return gammas_.empty() ? Tensor() : gammas_[site].to(model_.head.weight.device());
-}
-
-Tensor Refitter::basis(Tensor C, int64_t site) {
-  const Charge charge(report_.eigen_seconds);
-  check_finite(C, "signal in front of " + site_name(site));
-  if (layer_norm_) C = centred_columns(centred_rows(C));
-  Tensor P = output_aware_(C, gamma(site), sizes_[site]);
-  group_.copy_from_inplace(0, P);
-  const Tensor kept = P.t().mm(C.mm(P)).diagonal().sum();
-  const double all = C.diagonal().sum().item<double>();
-  journal_.site_done(site_name(site), sizes_[site], all > 0 ? kept.item<double>() / all : 1.0);
-  return layer_norm_ ? centred_columns(P) : P;
-}
-
-Tensor Refitter::next_basis(int64_t site, const Tensor& C) {
-  if (sizes_[site] < D_) return basis(C, site);
-  journal_.site_done(site_name(site), D_, 1.0);
-  if (form_ == ShortcutForm::kDense) {
-    const Tensor I = at::eye(D_, P_.options());
-    return layer_norm_ ? centred_rows(I) : I;
-  }
-  Tensor whole = extended_basis(P_);
-  group_.copy_from_inplace(0, whole);
-  return layer_norm_ ? centred_columns(whole) : whole;
-}
-
-Writer Refitter::rotated(const Writer& writer, const Tensor& P) {
-  return {P.t().mm(writer.weight), writer.bias.defined() ? P.t().mv(writer.bias) : Tensor()};
-}
-
-}  // namespace detail
 
 namespace {
 
@@ -270,8 +24,8 @@ void check_refit(const ModelAdapter& model, const Tensor& tokens, const SliceOpt
   if (options.ffn_sizes.empty()) return;
   std::vector<const Branch*> networks;
   for (const Sublayer& s : model.sublayers) {
-    for (const Branch& part : s.branches)
-      if (part.channels) networks.push_back(&part);
+    for (const Branch& branch : s.branches)
+      if (branch.channels) networks.push_back(&branch);
   }
   SLICE_CHECK(options.ffn_sizes.size() == networks.size(),
               "ffn sizes: want {}, one a feed-forward network, got {}", networks.size(),
@@ -317,13 +71,13 @@ SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
 
 SliceReport detail::refit_sublayers(ModelAdapter& model, const Tensor& tokens,
                                     const SliceOptions& options, const OnProgress& on_progress,
-                                    const std::vector<Tensor>& gammas, const LayerHooks& passage,
+                                    const std::vector<Tensor>& gammas, const LayerHooks& hooks,
                                     const ProcessGroup& group) {
   check_refit(model, tokens, options, /*trial=*/false);
   SliceReport report;
   const Stopwatch total;
-  passage.entered(0);
-  Refitter(model, tokens, options, gammas, report, on_progress, /*trial=*/false, passage, group)
+  hooks.entered(0);
+  Refitter(model, tokens, options, gammas, report, on_progress, /*trial=*/false, hooks, group)
       .run();
   report.method = "refit";
   report.seed = options.seed;
@@ -340,8 +94,8 @@ double refit_trial(ModelAdapter& model, const Tensor& tokens, const SliceOptions
   check_refit(model, tokens, options, /*trial=*/true);
   check_trial_windows(tokens);
   SliceReport report;
-  const detail::LayerHooks all_there;
-  detail::Refitter refitter(model, tokens, options, gammas, report, {}, /*trial=*/true, all_there,
+  const detail::LayerHooks none;
+  detail::Refitter refitter(model, tokens, options, gammas, report, {}, /*trial=*/true, none,
                             group);
   refitter.run();
   return refitter.held_out_loss();

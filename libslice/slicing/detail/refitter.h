@@ -17,58 +17,63 @@
 
 namespace slice::detail {
 
-/// The refit method's loop: its state and its steps. `slice_sublayer` (refit_model.cpp) is the
-/// method; the steps around the shortcut are in refitter_gauge.cpp, those of the head in
-/// refitter_head.cpp, those of FFN channels in refitter_channels.cpp.
+/// The refit method's loop: its state and its steps. `slice_sublayer` (refitter.cpp) is the method;
+/// the steps around the shortcut are in refitter_gauge.cpp, those of the head in refitter_head.cpp,
+/// those of FFN channels in refitter_channels.cpp.
 class Refitter {
  public:
   Refitter(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
            const std::vector<at::Tensor>& gammas, SliceReport& report,
-           const OnProgress& on_progress, bool trial, const LayerHooks& passage,
+           const OnProgress& on_progress, bool trial, const LayerHooks& hooks,
            const ProcessGroup& group);
 
   /// Every site from the embedding's to the head's.
   void run();
-  /// Mean negative log-likelihood of the held-out tokens behind the sliced sublayers.
+  /// Mean negative log-likelihood of the held-out tokens after the sliced sublayers.
   double held_out_loss();
 
  private:
   // The loop.
-  /// The embedding's site.                                              E ← E P,  x̂ = z P
-  void embed();
+  /// The embeddings' site.                                             E ← E P,  x̂ = z P
+  void slice_embeddings();
   void slice_sublayer(int64_t site);
   void slice_head();
-  at::Tensor passed(const at::Tensor& z);
+  /// Counts a chunk's tokens as done. @return  z
+  at::Tensor counted(const at::Tensor& z);
   std::string site_name(int64_t site) const;
-  /// Moments of the sublayer in front of `site`, over the windows that are fitted or those that
-  /// are held out.
+  /// Runs the dense model's sublayer before `site` on the dense signal.
+  void forward_dense(int64_t site);
+  /// Moments of the sublayer before `site`, over the windows that are fitted or those that are held
+  /// out.
   Moments observe(int64_t site, bool held);
-  /// Shows those windows of both streams, or (0, …) where this rank has none of them; false where
+  /// Runs the refitted sublayer before `site` on the sliced signal.                 x̂ S + h W'ᵀ
+  void forward_sliced(int64_t site);
+  /// Shows those windows of both signals, or (0, …) where this rank has none of them; false where
   /// no rank has any.
   bool visit(bool held, const std::function<void(const at::Tensor&, const at::Tensor&)>& see);
   /// Γ of a site, on the model's device; undefined without gradients.
   at::Tensor gamma(int64_t site) const;
-  /// The basis of a site.                     P: bottom of τ C + Γ / τ deleted; of a LayerNorm's C
-  /// and P without their mean (mathematics §2, §5b.1)
+  /// The basis of a site: the bottom of τ C + Γ / τ is deleted. A LayerNorm's C and P are without
+  /// their mean. (docs/method.md, "Output-aware directions", "LayerNorm")
   at::Tensor basis(at::Tensor C, int64_t site);
-  /// Where the last site keeps all of D, its basis is the one before and what that left out: its
-  /// shortcut is [I 0]. A dense shortcut leads back to the original basis.
+  /// Where the last site keeps all of D, its basis is the one before and what that left out, so
+  /// that its shortcut is [I 0]. A dense shortcut leads back to the original basis.
   at::Tensor next_basis(int64_t site, const at::Tensor& C);
 
   // Gauges.
-  /// Turns the bases around a sublayer so that its shortcut is what the form asks for, and sets it.
-  ///                                                                         (mathematics §5)
+  /// Turns the bases around a sublayer so that its shortcut has the form asked for, and sets it.
+  ///                                                              (docs/method.md, "Shortcuts")
   /// @return  S (k, k'), undefined for the identity
   at::Tensor gauge(int64_t site, at::Tensor& P_next, Moments& fit, Moments& held);
   /// S = I − Q (1 − λ) Qᵀ of the aligned bases, its R largest deviations from the identity.
   at::Tensor set_low_rank(Sublayer& s, const at::Tensor& S);
-  /// Diagonal pairing: P_aᵀ P_b = U Σ Vᵀ, P_a ← P_a U, P_b ← P_b V, S = Σ. The readers, the stream
+  /// Diagonal pairing: P_aᵀ P_b = U Σ Vᵀ, P_a ← P_a U, P_b ← P_b V, S = Σ. The readers, the signal
   /// and what writes into site a turn with it.
   at::Tensor pair(int64_t site, at::Tensor& P_next, Moments& fit, Moments& held);
-  /// What writes into a site already rewritten: the sublayer in front of it, or the embeddings.
+  /// Turns what writes into a finished site: the sublayer before it, or the embeddings.
   void turn_what_writes(int64_t site, const at::Tensor& U);
 
-  /// Rank 0's on every rank: solvers of two machines may differ in their last bits, and in signs.
+  /// Takes rank 0's on every rank: solvers of two machines may differ in last bits and in signs.
   void agree(Writer& writer) const;
   ops::Eigen agreed(ops::Eigen eigen) const;
   /// P'ᵀ W,  P'ᵀ b
@@ -78,20 +83,21 @@ class Refitter {
   /// Deletes what the plan deletes of the feed-forward networks in this sublayer; the other
   /// channels' least squares take over what they wrote.
   void drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments& fit, Moments& held);
-  void narrow(Branch& part, int64_t site, int64_t column, int64_t width, int64_t keep,
+  void narrow(Branch& branch, int64_t site, int64_t column, int64_t width, int64_t keep,
               Writer& writer, Moments& fit, Moments& held);
 
   // The head.
-  /// The head reads the sliced stream as if it were the dense one's:
-  ///   M = argmin ‖n̂ M − n‖² over normalised signals,  W_head ← W_head diag(α) Mᵀ  (mathematics
-  ///   §5b)
+  /// The head reads the sliced signal as if it were the dense one:
+  ///   M = argmin ‖n̂ M − n‖² over normalised signals,  W_head ← W_head diag(α) Mᵀ
+  ///                                                                  (docs/method.md, "Refit")
   void refit_head();
-  /// The head stays the rotated embedding E P₀, behind the map that comes nearest to the dense
-  /// logits:
-  ///   K = argmin ‖(n̂ K P₀ᵀ − n) Eᵀ‖² = M diag(α) G P₀ (P₀ᵀ G P₀)⁻¹,  G = EᵀE  (mathematics §5b)
+  /// The head stays the rotated embedding E P₀, and reads through the map that comes nearest to the
+  /// dense logits:
+  ///   K = argmin ‖(n̂ K P₀ᵀ − n) Eᵀ‖² = M diag(α) G P₀ (P₀ᵀ G P₀)⁻¹,  G = EᵀE
+  ///                                                                  (docs/method.md, "Refit")
   void map_head();
-  /// What a head of its own reads behind a trial or the run: n = n̂ M diag(α) + β, or through the
-  /// map of a tied one.
+  /// What an untied head reads after a trial or the run, n = n̂ M diag(α) + β; a tied one through
+  /// its map.
   Writer head_reader();
   /// n̂ ↦ n̂ M diag(α) + β: W (D, k), b (D).
   Writer dense_reader();
@@ -105,21 +111,21 @@ class Refitter {
   const std::vector<at::Tensor>& gammas_;
   SliceReport& report_;
   const bool trial_;
-  const LayerHooks& passage_;
+  const LayerHooks& hooks_;
   const ProcessGroup& group_;
   const int64_t D_, last_;
   const std::vector<int64_t> sizes_;
   const bool rotates_, layer_norm_;
   const ShortcutForm form_;
   const at::ScalarType dtype_;
-  const bool holds_out_;       // on any rank
-  const int64_t fit_windows_;  // of this rank
-  const at::Tensor tokens_;    // of this rank: those that are fitted, then those held out
-  ProgressReporter journal_;
-  Signal x_, dense_;  // the sliced model's stream in basis P_, the dense one's in the original
+  const bool holds_out_;          // on any rank
+  const int64_t fit_windows_;     // of this rank
+  const at::Tensor tokens_;       // of this rank: those that are fitted, then those held out
+  ProgressReporter reporter_;
+  Signal x_, dense_;  // the sliced model's signal in basis P_, the dense one's in the original
   HiddenSignal hidden_;
-  at::Tensor first_, gram_;  // of a tied head: the embedding's basis (D, k_0), EᵀE (D, D)
-  at::Tensor P_;             // (D, k) basis in front of the next sublayer
+  at::Tensor first_, G_;  // of a tied head: the embeddings' basis (D, k_0), EᵀE (D, D)
+  at::Tensor P_;          // (D, k) basis of x_: that of the site that the next sublayer reads
   OutputAwareBasis output_aware_;
   int64_t networks_ = 0;
 };

@@ -10,7 +10,7 @@ using at::Tensor;
 
 namespace {
 
-/// Share of the mean diagonal that keeps channels' moments invertible.
+/// Share of the mean diagonal that keeps the channels' moments invertible.
 constexpr double kChannelRidge = 1e-4;
 
 }  // namespace
@@ -18,15 +18,15 @@ constexpr double kChannelRidge = 1e-4;
 void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments& fit,
                              Moments& held) {
   int64_t column = 0;
-  for (Branch& part : s.branches) {
-    const int64_t width = part.writer.weight.size(1);
-    if (part.channels) {
+  for (Branch& branch : s.branches) {
+    const int64_t width = branch.writer.weight.size(1);
+    if (branch.channels) {
       const int64_t network = networks_++;
       const int64_t keep = options_.ffn_sizes.empty() ? width : options_.ffn_sizes.at(network);
       report_.ffn_sizes.push_back(keep);
       if (keep < width) {
         const Charge charge(report_.refit_seconds);
-        narrow(part, site, column, width, keep, writer, fit, held);
+        narrow(branch, site, column, width, keep, writer, fit, held);
       }
       column += keep;
     } else {
@@ -35,7 +35,7 @@ void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments&
   }
 }
 
-void Refitter::narrow(Branch& part, int64_t site, int64_t column, int64_t width, int64_t keep,
+void Refitter::narrow(Branch& branch, int64_t site, int64_t column, int64_t width, int64_t keep,
                       Writer& writer, Moments& fit, Moments& held) {
   const Tensor all = held.tokens > 0 ? fit.hh + held.hh : fit.hh;  // (F, F)
   const auto own = [&](const Tensor& X, int64_t dimension) {
@@ -45,13 +45,13 @@ void Refitter::narrow(Branch& part, int64_t site, int64_t column, int64_t width,
                               kChannelRidge);  // (keep), of this network
   group_.copy_from_inplace(0, kept);
   const auto index = at::TensorOptions(kept.device()).dtype(at::kLong);
-  const Tensor stay =  // of everything that is written
+  const Tensor stay =  // of all that the sublayer's writers read
       at::cat({at::arange(0, column, index), kept + column,
                at::arange(column + width, all.size(0), index)});
   const Tensor rows = all.index_select(0, stay);  // (F', F)
   writer.weight =
       ridge_solve(rows.index_select(1, stay), rows.mm(writer.weight.t()), kChannelRidge).t();
-  remove_channels(part, kept);
+  remove_channels(branch, kept);
   hidden_.select(stay);
   fit = fit.with_channels(stay);
   if (held.tokens > 0) held = held.with_channels(stay);

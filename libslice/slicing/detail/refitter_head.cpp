@@ -12,7 +12,7 @@ using at::Tensor;
 
 namespace {
 
-/// Share of the mean diagonal that keeps the embedding's Gram matrix invertible.
+/// Share of the mean diagonal that keeps EᵀE invertible.
 constexpr double kTieRidge = 1e-10;
 
 }  // namespace
@@ -39,7 +39,7 @@ double Refitter::held_out_loss() {
   int64_t window = fit_windows_, scored = 0;
   visit(/*held=*/true, [&](const Tensor& x, const Tensor&) {
     const Tensor ids = tokens_.slice(0, window, window + x.size(0)).to(x.device());
-    double chunk = 0;  // counts once the whole chunk had memory
+    double chunk = 0;  // added once the whole chunk is done: it may run out of memory half-way
     for (int64_t i = 0; i < x.size(0); ++i) {
       Tensor n = x[i];  // (T, k)
       if (rotates_) {
@@ -78,7 +78,7 @@ Writer Refitter::dense_reader() {
 
 Writer Refitter::tie_map() {
   const Writer read = dense_reader();
-  const Tensor GP = gram_.mm(first_);  // (D, k_0)
+  const Tensor GP = G_.mm(first_);     // (D, k_0)
   const Tensor A = first_.t().mm(GP);  // (k_0, k_0)
   const auto nearest = [&](const Tensor& X) {
     return ridge_solve(A.clone(), GP.t().mm(X), kTieRidge);

@@ -21,7 +21,7 @@ using at::Tensor;
 
 namespace {
 
-constexpr double kShare = 0.05;  // of the time that saving signals may take
+constexpr double kShare = 0.05;  // of the run's time: what saving signals may take
 constexpr char kRun[] = "run.json", kUnfinished[] = ".tmp";
 
 std::string basis_name(int64_t site) { return fmt::format("site.{}.basis", site); }
@@ -78,7 +78,7 @@ ResumeJournal::ResumeJournal(fs::path directory, Identity run, int64_t layers,
   layers_done_ = signal_layer_;
   if (signal_layer_ > 0) read(file("signal", signal_layer_), -1);
   for (const int64_t layer : kept) {
-    if (layer != layers_done_) continue;  // before the signal
+    if (layer != layers_done_) continue;  // a layer before the signal, or after a gap
     read(file("layer", layer), layer);
     ++layers_done_;
   }
@@ -89,14 +89,14 @@ ResumeJournal::ResumeJournal(fs::path directory, Identity run, int64_t layers,
   count_disk();
 }
 
-/// Refuses a record of another run.
+/// Refuses the journal of another run.
 void ResumeJournal::identify() {
   const std::string where = (directory_ / kRun).string();
   const auto held = parse_json(read_text_file(directory_ / kRun, size_t{1} << 24), where);
   for (const auto& [name, value] : run_) {
     const auto was = field<std::string>(held, name.c_str(), where);
     SLICE_CHECK_AS(Error, was == value,
-                   "{}: the run to go on with had another {}: {}, and this one has {}", where, name,
+                   "{}: the run to resume had another {}: {}, and this one has {}", where, name,
                    was, value);
   }
 }
@@ -200,10 +200,10 @@ bool ResumeJournal::due(int64_t part, int64_t bytes) {
   const double now = clock_.seconds();
   layer_seconds_ = now - last_layer_;
   last_layer_ = now;
-  if (full_ || layer < layers_done_) return false;  // the next layers are passed with known bases
+  if (full_ || layer < layers_done_) return false;  // the next layers' bases are known
   if (save_every_ > 0) return layer - last_saved_layer_ >= save_every_;
   const double speed = bytes_per_second_;
-  if (speed <= 0) return false;  // nothing was written yet that would tell
+  if (speed <= 0) return false;  // nothing was written yet
   const double expected = static_cast<double>(bytes) / speed;
   report_.save_every =
       static_cast<int64_t>(std::ceil(expected / (kShare * std::max(layer_seconds_, 1e-9))));

@@ -15,59 +15,60 @@
 
 namespace slice::detail {
 
-/// What the slicing loop found at a site.
+/// What a slicing loop found at a site.
 struct FoundSite {
   at::Tensor basis;  ///< P (D, k) float64
   double kept_variance = 1, seconds = 0;
-  int64_t chunk_tokens = 0;  ///< that passed together when it was found: they decide last bits
+  int64_t chunk_tokens = 0;  ///< tokens of a chunk when it was found: they decide the last bits
 };
 
-/// What lets a slicing loop that was killed go on, in a directory of its own:
+/// What a killed slicing loop resumes from, in a directory of its own:
 ///
-///   run.json                    what run it is: another one is refused
+///   run.json                    the run's identity: a run with another one is refused
 ///   layer-00007.safetensors     the bases found in layer 7, whose weights are on the disk
-///   signal-00005.safetensors    the signal in front of layer 5, the basis it is in, numbers of all
-///                               sites before; what it makes needless is removed
+///   signal-00005.safetensors    the signal before layer 5, its basis, and the numbers of all sites
+///                               before it; files that it makes needless are removed
 ///
-/// Layer 0 are the embeddings. Files are written under a temporary name, synced and renamed, so
-/// that a kill leaves each of them whole or absent. A loop that goes on begins at the last signal,
-/// or at the tokens, and passes the layers behind it with the bases they had.
+/// Layer 0 is the embeddings. Files are written under a temporary name, synced and renamed, so that
+/// a kill leaves each of them whole or absent. A resumed loop begins at the last signal, or at the
+/// tokens, and runs the layers after it with the bases that were found.
 class ResumeJournal {
  public:
   using Identity = std::vector<std::pair<std::string, std::string>>;  // name, value
 
-  /// @param run  what the run's result depends on    @param layers  embeddings and head counted
-  /// @param save_every  layers between two savings of the signal; 0: as many as keep their cost
-  /// below a twentieth of the time
-  /// @throws Error  the directory holds the record of another run; FormatError  a broken one
+  /// @param run         all that the result depends on
+  /// @param layers      of the model, the embeddings and the head counted
+  /// @param save_every  layers between two saves of the signal; 0: as many as keep their cost below
+  ///                    a twentieth of the time
+  /// @throws Error  the directory holds the journal of another run; FormatError  a broken one
   ResumeJournal(std::filesystem::path directory, Identity run, int64_t layers,
                 int64_t parts_a_layer, int64_t save_every);
 
-  /// Where the loop begins: the part that the signal was saved in front of; 0: with the tokens.
+  /// Where the loop begins: at the part before which the signal was saved; 0: with the tokens.
   int64_t first_part() const;
   /// Layers whose weights are on the disk, the embeddings counted.
   int64_t layers_done() const { return layers_done_; }
   bool knows(int64_t site) const { return sites_.contains(site); }
-  /// In what chunks the signal passed in front of a site that is known.
+  /// Tokens of a chunk when a known site was found.
   int64_t chunk_tokens(int64_t site) const { return sites_.at(site).chunk_tokens; }
-  /// Numbers of a site that is known; with the basis unless it lies behind the saved signal.
+  /// The numbers of a known site; with its basis unless the saved signal lies after it.
   FoundSite recall(int64_t site, at::Device device) const;
-  /// The saved signal, in a stream that has room for D coordinates.
+  /// The saved signal, with room for D coordinates.
   Signal restore(int64_t D, const at::TensorOptions& tensors, SignalOptions options) const;
 
-  /// The loop's thread: a site was found.
+  /// Called by the loop's thread: a site was found.
   void found(int64_t site, FoundSite what);
-  /// What was found since the last call, for layer_done.
+  /// The sites found since the last call, for layer_done.
   std::map<int64_t, FoundSite> take_found();
-  /// Whoever wrote a layer's weights and synced them: they are on the disk, `bytes` in `seconds`.
+  /// Called once a layer's weights are written and synced: `bytes` of them, in `seconds`.
   void layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found, int64_t bytes,
                   double seconds);
 
-  /// The loop's thread, in front of a part: whether to save a signal of so many bytes there.
+  /// Called by the loop's thread before a part: whether to save a signal of so many bytes there.
   bool due(int64_t part, int64_t bytes);
-  /// Saves it, in basis P; every layer before is done. A disk that has no room for it is asked no
-  /// more: the run goes on without signals.
-  /// @return  why it was left out; empty when it was saved
+  /// Saves it, in basis P; every layer before is done. Where the disk has no room for it, no signal
+  /// is saved from then on.
+  /// @return  why it was not saved; empty when it was
   std::string save(int64_t part, const Signal& x, const at::Tensor& P);
 
   ResumeReport report() const;
@@ -85,9 +86,9 @@ class ResumeJournal {
   Identity run_;
   int64_t parts_a_layer_, save_every_;
   int64_t signal_layer_ = 0, layers_done_ = 0;
-  std::map<int64_t, FoundSite> sites_;  // of an earlier process
+  std::map<int64_t, FoundSite> sites_;  // of an earlier run
   std::map<int64_t, int64_t> places_;  // site → layer whose file holds its basis; −1: the signal's
-  std::map<int64_t, FoundSite> fresh_;     // since the last layer; of this process
+  std::map<int64_t, FoundSite> fresh_;     // of this run, since the last layer
   std::map<int64_t, at::Tensor> numbers_;  // of all sites, as they are saved
   bool full_ = false;                      // no room for signals
   Stopwatch clock_;

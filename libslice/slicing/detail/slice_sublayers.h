@@ -16,17 +16,17 @@ namespace slice::detail {
 
 class ResumeJournal;
 
-/// Tells whoever owns the weights which of them the loop needs. 0 are the embeddings, i sublayer
-/// i − 1, one more than there are sublayers the final norm and the head. Any may be empty.
+/// What a slicing loop calls at every part of the model: 0 are the embeddings, i is sublayer i − 1,
+/// and the last, one after the sublayers, is the final norm and the head. Any hook may be empty.
 struct LayerHooks {
-  std::function<void(int64_t part)> enter = {};  ///< it is needed from now on
-  std::function<void(int64_t part)> leave = {};  ///< it is rewritten, and not needed again
-  /// The signal stands in front of a part, in basis P: it may be saved there. @return  what a
-  /// person should know of that; empty nearly always
-  std::function<std::string(int64_t part, const Signal& x, const at::Tensor& P)> rest = {};
-  /// Where an earlier loop left off, and what it found; nullptr: nobody asks.
-  ResumeJournal* record = nullptr;
-  /// Where a signal goes that no memory has room for; empty: the system's directory for such.
+  std::function<void(int64_t part)> enter = {};  ///< its weights are needed from now on
+  std::function<void(int64_t part)> leave = {};  ///< they are rewritten, and not needed again
+  /// Before a part: its signal x, in basis P, may be saved. @return  a note for the user; nearly
+  /// always empty
+  std::function<std::string(int64_t part, const Signal& x, const at::Tensor& P)> save = {};
+  /// What an earlier run found, and where to resume; nullptr: nothing is kept.
+  ResumeJournal* journal = nullptr;
+  /// Directory for a signal that no memory has room for; empty: the system's temporary directory.
   std::filesystem::path scratch = {};
 
   void entered(int64_t part) const {
@@ -37,16 +37,16 @@ struct LayerHooks {
   }
 };
 
-/// The paper's loop (slice_model.cpp). Weights that are placeholders (detail/placeholder.h) between
-/// `leave` and `enter` say by them what dtype and device they will have.
+/// The paper's loop (slicegpt.h). Weights may be placeholders (model/detail/placeholder.h) outside
+/// `enter` … `leave`: they have the dtype and device that the weights will have.
 SliceReport slice_sublayers(ModelAdapter& model, const at::Tensor& tokens,
                             const SliceOptions& options, const OnProgress& on_progress,
-                            const LayerHooks& passage = {}, const ProcessGroup& group = {});
+                            const LayerHooks& hooks = {}, const ProcessGroup& group = {});
 
-/// The refit method's loop (refit_model.cpp) over a model whose gradient covariances are known.
+/// The refit method's loop (refitter.h), given the gradient covariances.
 SliceReport refit_sublayers(ModelAdapter& model, const at::Tensor& tokens,
                             const SliceOptions& options, const OnProgress& on_progress,
-                            const std::vector<at::Tensor>& gammas, const LayerHooks& passage = {},
+                            const std::vector<at::Tensor>& gammas, const LayerHooks& hooks = {},
                             const ProcessGroup& group = {});
 
 }  // namespace slice::detail

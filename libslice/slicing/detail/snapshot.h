@@ -7,8 +7,8 @@
 
 namespace slice::detail {
 
-/// A sublayer's parameters as they are now, put back when it goes out of scope. Holds references,
-/// not copies: rewriting gives parameters new memory and leaves the old alone.
+/// A sublayer's parameters as they are now, restored when this goes out of scope. Holds references,
+/// not copies: slicing gives parameters new memory and leaves the old as it was.
 class Snapshot {
  public:
   explicit Snapshot(Sublayer& sublayer);
@@ -21,7 +21,7 @@ class Snapshot {
 
   Sublayer& sublayer_;
   std::vector<std::pair<at::Tensor, at::Tensor>> kept_;  // (parameter, its value)
-  at::Tensor alpha_, beta_;                              // the norm's, which rewriting unregisters
+  at::Tensor alpha_, beta_;                              // the norm's, which slicing unregisters
 };
 
 }  // namespace slice::detail

@@ -1,0 +1,67 @@
+#include "libslice/method/working_memory.h"
+
+#include <ATen/core/Tensor.h>
+
+#include <algorithm>
+
+#include "libslice/model/detail/placeholder.h"
+
+namespace slice::detail {
+namespace {
+
+/// What a weight will take that is not loaded now.
+int64_t absent_bytes(const LinearRef& linear) {
+  if (!linear.weight.defined() || !is_placeholder(linear.weight)) return 0;
+  return linear.weight.numel() * static_cast<int64_t>(linear.weight.element_size());
+}
+
+}  // namespace
+
+WorkingSizes working_sizes(const ModelAdapter& model, Method method) {
+  WorkingSizes sizes{.hidden_size = model.hidden_size,
+                     .element_bytes = static_cast<int64_t>(model.head.weight.element_size()),
+                     .table_bytes = absent_bytes(model.head),
+                     .refit = method == Method::kRefit};
+  int64_t before = 0;
+  for (const Sublayer& s : model.sublayers) {
+    int64_t bytes = 0, readers = 0, hidden = 0;
+    for (const Branch& branch : s.branches) {
+      bytes += absent_bytes(branch.writer);
+      hidden += branch.writer.weight.size(1);
+      for (const LinearRef& reader : branch.readers) {
+        bytes += absent_bytes(reader);
+        readers += reader.weight.size(0);
+      }
+    }
+    const bool whole_layer = s.branches.size() > 1;
+    sizes.layer_bytes = std::max(sizes.layer_bytes, bytes + (whole_layer ? 0 : before));
+    sizes.widest = std::max(sizes.widest, readers + hidden);
+    sizes.hidden = std::max(sizes.hidden, hidden);
+    before = bytes;
+  }
+  return sizes;
+}
+
+int64_t activation_bytes(const WorkingSizes& sizes, int64_t chunk_tokens) {
+  constexpr int64_t kFloat = 4;  // of which some are computed in any case
+  return chunk_tokens * (sizes.widest + 8 * sizes.hidden_size) *
+         std::max(sizes.element_bytes, kFloat);
+}
+
+int64_t moment_bytes(const WorkingSizes& sizes) {
+  constexpr int64_t kMatrices = 4;  // fitted, held out, their sum, what is solved
+  const int64_t width = sizes.hidden + 2 * sizes.hidden_size;  // [h | x̂ | z]
+  return sizes.refit ? kMatrices * width * width * static_cast<int64_t>(sizeof(double)) : 0;
+}
+
+int64_t working_bytes(const WorkingSizes& sizes, int64_t chunk_tokens) {
+  constexpr int64_t kSiteMatrices = 7;  // covariance and its sum, vectors, the solver's two, bases
+  const int64_t D = sizes.hidden_size;
+  const int64_t weights =
+      std::max(sizes.table_bytes + std::max(sizes.table_bytes, sizes.layer_bytes),
+               3 * sizes.layer_bytes);  // old beside new
+  return weights + kSiteMatrices * D * D * static_cast<int64_t>(sizeof(double)) +
+         activation_bytes(sizes, chunk_tokens) + moment_bytes(sizes);
+}
+
+}  // namespace slice::detail

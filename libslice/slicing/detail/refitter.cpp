@@ -1,0 +1,260 @@
+#include "libslice/slicing/detail/refitter.h"
+
+#include <ATen/ATen.h>
+
+#include "libslice/base/detail/finite.h"
+#include "libslice/base/detail/stopwatch.h"
+#include "libslice/device/detail/tf32.h"
+#include "libslice/method/covariance.h"
+#include "libslice/method/fuse.h"
+#include "libslice/method/joint_writer.h"
+#include "libslice/method/rotate.h"
+#include "libslice/method/window_share.h"
+#include "libslice/method/working_memory.h"
+#include "libslice/slicing/cost.h"
+#include "libslice/slicing/detail/refit_model.h"
+#include "libslice/slicing/detail/snapshot.h"
+
+namespace slice::detail {
+
+using at::Tensor;
+
+
+namespace {
+
+constexpr int64_t kEmbeddingRows = 4096;  // of float64 copies
+
+Tensor fitted(const Tensor& tokens) {
+  return tokens.slice(0, 0, tokens.size(0) - held_out_windows(tokens.size(0)));
+}
+
+/// This rank's share of the windows that are fitted, then its share of those held out.
+Tensor own_windows(const Tensor& tokens, const ProcessGroup& group) {
+  const Tensor held = tokens.slice(0, fitted(tokens).size(0));
+  const auto [begin, end] = group.share(held.size(0));
+  return at::cat({share_of_windows(fitted(tokens), group), held.slice(0, begin, end)});
+}
+
+}  // namespace
+
+Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
+                   const std::vector<Tensor>& gammas, SliceReport& report,
+                   const OnProgress& on_progress, bool trial, const LayerHooks& hooks,
+                   const ProcessGroup& group)
+    : model_(model),
+      options_(options),
+      gammas_(gammas),
+      report_(report),
+      trial_(trial),
+      hooks_(hooks),
+      group_(group),
+      D_(model.hidden_size),
+      last_(static_cast<int64_t>(model.sublayers.size())),
+      sizes_(plan_stream_sizes(D_, last_ + 1, options)),
+      rotates_(sizes_[0] < D_),
+      layer_norm_(model.final_norm->kind() == NormKind::kLayer),
+      form_(options.shortcut_form()),
+      dtype_(model.head.weight.scalar_type()),
+      holds_out_(held_out_windows(tokens.size(0)) > 0),
+      fit_windows_(share_of_windows(fitted(tokens), group).size(0)),
+      tokens_(own_windows(tokens, group)),
+      reporter_(report, on_progress, 3 * last_, tokens_.numel()),
+      x_(tokens_, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
+         {.on_smaller_chunks = [this](int64_t less) { reporter_.note_smaller_chunks(less); },
+          .working_bytes = working_bytes(working_sizes(model, Method::kRefit), tokens.size(1)),
+          .place = options.signal_place,
+          .processes = group.size(),
+          .scratch = hooks.scratch}),
+      dense_(x_.clone()),
+      hidden_(x_.windows()) {
+  describe_run(report, model, tokens, sizes_);
+  for (const Signal* signal : {&x_, &dense_})
+    reporter_.signal_lives(*signal, options.signal_place.has_value());
+  if (options.chunk_tokens <= 0) {
+    x_.set_chunk_tokens(fitting_chunk_tokens(model));
+    dense_.set_chunk_tokens(x_.chunk_tokens());
+  }
+}
+
+void Refitter::run() {
+  slice_embeddings();
+  for (int64_t site = 1; site <= last_; ++site) {
+    if (trial_) {
+      const Snapshot before(model_.sublayers[site - 1]);  // restores it
+      slice_sublayer(site);
+    } else {
+      slice_sublayer(site);
+    }
+  }
+  if (!trial_) slice_head();
+  report_.chunk_tokens = x_.chunk_tokens();
+}
+
+void Refitter::slice_embeddings() {
+  if (!rotates_) {
+    reporter_.site_done(site_name(0), D_, 1.0);
+    return hooks_.left(0);
+  }
+  Covariance embedded(D_);
+  {
+    const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
+    x_.visit([&](const Tensor& z) { embedded.accumulate(z); });
+  }
+  P_ = basis(embedded.matrix(group_), 0);
+  first_ = P_;
+  if (options_.keep_tie) {
+    G_ = at::zeros({D_, D_}, P_.options());
+    for (const Tensor& rows : model_.head.weight.split(kEmbeddingRows)) {  // not rotated yet
+      const Tensor E = rows.to(at::kDouble);                               // (n, D)
+      G_.addmm_(E.t(), E);
+    }
+  }
+  if (!trial_) rotate_embeddings(model_, P_, group_);
+  hooks_.left(0);
+  x_.project(P_);
+}
+
+void Refitter::slice_sublayer(int64_t site) {
+  hooks_.entered(site);
+  Sublayer& s = model_.sublayers[site - 1];
+  forward_dense(site);
+  if (rotates_) {
+    const Charge charge(report_.rewrite_seconds);
+    rotate_readers(s, P_, group_);  // W_in ← W_in diag(α) P
+  }
+  Moments fit, held;
+  {
+    const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
+    fit = observe(site, /*held=*/false);
+    held = observe(site, /*held=*/true);
+  }
+  Writer writer = writer_of(s);
+  drop_channels(s, site, writer, fit, held);
+
+  Tensor P_next, S;  // undefined: the original basis, and the identity
+  if (rotates_) {
+    P_next = next_basis(
+        site, signal_covariance(trial_ ? fit : fit + held, P_, writer.weight, writer.bias));
+    S = gauge(site, P_next, fit, held);
+    writer = rotated(writer, P_next);
+  } else {
+    reporter_.site_done(site_name(site), D_, 1.0);
+  }
+  {
+    const Charge charge(report_.refit_seconds);
+    Refit refit = refit_writer(fit, held, writer, P_next, S, /*both=*/!trial_);
+    agree(refit.writer);
+    set_writer(s, refit.writer);
+  }
+  forward_sliced(site);  // x̂' = x̂ S + h W'ᵀ
+  hidden_.forget();
+  hooks_.left(site);
+  P_ = P_next;
+}
+
+void Refitter::slice_head() {
+  hooks_.entered(last_ + 1);
+  if (rotates_ && options_.keep_tie) {
+    map_head();
+  } else if (rotates_) {
+    refit_head();
+  }
+  hooks_.left(last_ + 1);
+}
+
+void Refitter::forward_dense(int64_t site) {
+  const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
+  const Tf32Scope tf32;
+  dense_.transform([&](const Tensor& z) { return counted(model_.sublayers[site - 1].forward(z)); });
+}
+
+void Refitter::forward_sliced(int64_t site) {
+  const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
+  const Tf32Scope tf32;
+  const Sublayer& s = model_.sublayers[site - 1];
+  int64_t window = 0;
+  x_.transform([&](const Tensor& x) {
+    const Tensor h = hidden_.of(window, s, x);
+    const Tensor out = written(s, h, x);
+    window += x.size(0);  // only now: what is above may run out of memory and be tried again
+    return counted(out);
+  });
+}
+
+Tensor Refitter::counted(const Tensor& z) {
+  reporter_.chunk_done(z.size(0) * z.size(1));
+  return z;
+}
+
+std::string Refitter::site_name(int64_t site) const {
+  return site < last_ ? model_.sublayers[site].name : "head";
+}
+
+Moments Refitter::observe(int64_t site, bool held) {
+  const Sublayer& s = model_.sublayers[site - 1];
+  const int64_t F = hidden_width(s);
+  MomentSums sums(F, x_.width(), D_);
+  int64_t window = held ? fit_windows_ : 0;
+  const bool seen = visit(held, [&](const Tensor& x, const Tensor& z) {
+    if (x.size(0) == 0) return sums.accumulate(x.new_empty({0, F}), x, z);
+    const Tensor h = [&] {  // (n, T, F)
+      const Tf32Scope tf32;
+      return hidden_of(s, x);
+    }();
+    hidden_.keep(window, h);
+    sums.accumulate(h, x, z);
+    window += x.size(0);
+    counted(x);
+  });
+  if (!seen) return {};
+  try {
+    return sums.moments(group_);
+  } catch (const NumericError& error) {
+    throw NumericError(fmt::format("signal before {}: {}", site_name(site), error.what()));
+  }
+}
+
+bool Refitter::visit(bool held, const std::function<void(const Tensor&, const Tensor&)>& see) {
+  if (held && !holds_out_) return false;
+  const int64_t begin = held ? fit_windows_ : 0, end = held ? x_.windows() : fit_windows_;
+  x_.visit_beside(dense_, begin, end, see);
+  if (begin == end) {
+    const auto options = model_.head.weight.options();
+    see(at::empty({0, x_.width()}, options), at::empty({0, D_}, options));
+  }
+  return true;
+}
+
+Tensor Refitter::gamma(int64_t site) const {
+  return gammas_.empty() ? Tensor() : gammas_[site].to(model_.head.weight.device());
+}
+
+Tensor Refitter::basis(Tensor C, int64_t site) {
+  const Charge charge(report_.eigen_seconds);
+  check_finite(C, "signal before " + site_name(site));
+  if (layer_norm_) C = centred_columns(centred_rows(C));
+  Tensor P = output_aware_(C, gamma(site), sizes_[site]);
+  group_.copy_from_inplace(0, P);
+  const Tensor kept = P.t().mm(C.mm(P)).diagonal().sum();
+  const double all = C.diagonal().sum().item<double>();
+  reporter_.site_done(site_name(site), sizes_[site], all > 0 ? kept.item<double>() / all : 1.0);
+  return layer_norm_ ? centred_columns(P) : P;
+}
+
+Tensor Refitter::next_basis(int64_t site, const Tensor& C) {
+  if (sizes_[site] < D_) return basis(C, site);
+  reporter_.site_done(site_name(site), D_, 1.0);
+  if (form_ == ShortcutForm::kDense) {
+    const Tensor I = at::eye(D_, P_.options());
+    return layer_norm_ ? centred_rows(I) : I;
+  }
+  Tensor whole = extended_basis(P_);
+  group_.copy_from_inplace(0, whole);
+  return layer_norm_ ? centred_columns(whole) : whole;
+}
+
+Writer Refitter::rotated(const Writer& writer, const Tensor& P) {
+  return {P.t().mm(writer.weight), writer.bias.defined() ? P.t().mv(writer.bias) : Tensor()};
+}
+
+}  // namespace slice::detail
