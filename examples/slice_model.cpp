@@ -159,6 +159,7 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
     std::printf("perplexity  %.3f -> %.3f\n", *r.perplexity_before, *r.perplexity_after);
   std::printf("calibrated  on %s tokens, %s\n", cli::grouped(r.calibration_tokens).c_str(),
               r.device.c_str());
+  if (r.tf32) std::printf("products    float32 in TF32 (--tf32 off: exact)\n");
   std::printf("peak memory %.2f GiB", r.peak_host_bytes / 0x1p30);
   if (r.peak_device_bytes > 0)
     std::printf(", %.2f GiB of the device", r.peak_device_bytes / 0x1p30);

@@ -71,6 +71,13 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
                  "refit: windows that gradients are taken on; half of them when absent");
   app.add_option("--seed", a.options.seed, "refit: of the targets that gradients are taken for")
       ->capture_default_str();
+  app.add_option(
+         "--tf32", a.options.tf32,
+         "refit: float32 products on a GPU in TF32 (eleven bits of each factor); off: exact "
+         "float32 products")
+      ->transform(
+          CLI::CheckedTransformer(std::map<std::string, bool>{{"on", true}, {"off", false}}))
+      ->default_str("on");
   app.add_option("--head", a.options.head, "keep the head whole, or slice it too")
       ->transform(CLI::CheckedTransformer(std::map<std::string, slice::HeadMode>{
           {"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}}));

@@ -18,7 +18,7 @@ struct SliceArguments {
 };
 
 /// --slice, --remove, --remove-blocks, --fit…, --method, --shortcut, --ffn, --samples-gradient,
-/// --seed, --head, --keep-tie, --round.
+/// --seed, --tf32, --head, --keep-tie, --round.
 void add_slice_options(CLI::App& app, SliceArguments& arguments);
 
 /// Called once they are parsed. @throws CLI::ValidationError  a value that no model could have

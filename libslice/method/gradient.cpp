@@ -98,7 +98,8 @@ std::vector<Run> runs_of(int64_t sublayers, int64_t most) {
 class Gradients {
  public:
   Gradients(const ModelAdapter& model, const Tensor& tokens, uint64_t seed,
-            const OnProgress& on_progress, const ProcessGroup& group, const HeldWeights& weights)
+            const OnProgress& on_progress, const ProcessGroup& group, const HeldWeights& weights,
+            bool tf32)
       : model_(model),
         tokens_(detail::share_of_windows(tokens, group)),
         all_tokens_(tokens.numel()),
@@ -112,7 +113,8 @@ class Gradients {
         fronts_(runs_.size()),
         random_(at::globalContext().defaultGenerator(model.head.weight.device()).clone()),
         scales_(sublayers_ + 1, 0),
-        result_(sublayers_ + 1) {}
+        result_(sublayers_ + 1),
+        tf32_(tf32) {}
 
   std::vector<Tensor> covariances() {
     for (size_t i = 0; i + 1 < runs_.size(); ++i) forwards(i);
@@ -252,10 +254,11 @@ class Gradients {
 
 std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor& tokens,
                                          uint64_t seed, const OnProgress& on_progress,
-                                         const ProcessGroup& group, const HeldWeights& weights) {
+                                         const ProcessGroup& group, const HeldWeights& weights,
+                                         bool tf32) {
   Signal::check_tokens(tokens);
   const at::NoGradGuard no_grad;
-  return Gradients(model, tokens, seed, on_progress, group, weights).covariances();
+  return Gradients(model, tokens, seed, on_progress, group, weights, tf32).covariances();
 }
 
 }  // namespace slice

@@ -28,7 +28,6 @@ struct HeldWeights {
 /// at every site s, over all tokens, for targets y that are sampled from the model's own output
 /// distribution: an empirical Fisher matrix. The model is run forwards once; then every sublayer is
 /// run again with autograd, last one first, so that only one sublayer's activations live at a time.
-/// Products of a float32 model on a GPU are TF32 (LibTorch's global switch, put back at the end).
 /// In half precision every site's gradients have a power of two of their own, taken out of Γ again.
 ///
 /// @param model   dense, unsliced; not modified
@@ -40,6 +39,8 @@ struct HeldWeights {
 ///                last ones held, once in all). The signal before every run of sublayers that is
 ///                held together is then kept on the host, and all runs but the last go forwards
 ///                once more. The bits are the same on the CPU; on a GPU too where batches are.
+/// @param tf32    products of a float32 model on a GPU: TF32, or exact (LibTorch's global switch,
+///                put back at the end)
 /// @return        for every site (D, D) float64 on the CPU, symmetric, per token
 /// @throws NumericError  a gradient overflowed (names the site)
 /// @throws DeviceError   no memory for one window
@@ -48,6 +49,6 @@ struct HeldWeights {
 std::vector<at::Tensor> gradient_covariances(const ModelAdapter& model, const at::Tensor& tokens,
                                              uint64_t seed = 0, const OnProgress& on_progress = {},
                                              const ProcessGroup& group = {},
-                                             const HeldWeights& weights = {});
+                                             const HeldWeights& weights = {}, bool tf32 = true);
 
 }  // namespace slice

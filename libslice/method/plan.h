@@ -48,6 +48,9 @@ struct SliceOptions {
   /// kRefit: calibration windows that gradients are taken on; absent: half of them.
   std::optional<int64_t> gradient_samples = std::nullopt;
   uint64_t seed = 0;  ///< kRefit: of the targets that gradients are taken for
+  /// kRefit: forward passes of a float32 model on a GPU multiply in TF32 (eleven bits of each
+  /// factor, float32 sums); false: exactly.
+  bool tf32 = true;
 
   /// Whether the residual stream of a model of hidden size D changes its basis. The paper's method
   /// rotates even where it deletes nothing.

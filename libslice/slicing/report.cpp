@@ -59,6 +59,7 @@ std::string report_json(const SliceReport& r) {
       {"dtype", r.dtype},
       {"device", r.device},
       {"signal", r.signal},
+      {"tf32", r.tf32},
       {"method", r.method},
       {"shortcut", r.shortcut},
       {"calibration",

@@ -36,6 +36,7 @@ struct ResumeReport {
 struct SliceReport {
   std::string family, dtype, device, method = "slicegpt", shortcut = "dense";
   std::string signal = "device";  ///< where it was kept: signal_place_name
+  bool tf32 = false;  ///< forward passes multiplied in TF32: refit of a float32 model on a GPU
   int64_t hidden_size = 0, layers = 0;
   std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
   bool tied = false;                                          ///< the head is the embedding

@@ -8,6 +8,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/prefill.h"
+#include "libslice/device/detail/tf32.h"
 #include "libslice/method/channels.h"
 #include "libslice/method/gradient.h"
 #include "libslice/model/decoder.h"
@@ -124,8 +125,9 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
   if (result.tried.size() > 1) check_trial_windows(tokens);  // before the gradients' work
   ModelAdapter adapter = decoder.adapter();
   result.gammas = gradient_covariances(adapter, gradient_windows(tokens, options), options.seed,
-                                       on_progress, group);
+                                       on_progress, group, {}, options.tf32);
   const Tensor windows = select_windows(tokens, {.samples = kTrialWindows});
+  const detail::Tf32Scope exact(false);
   const std::vector<Tensor> scores = channel_scores(adapter, windows, result.gammas, group);
   const ModelConfig dense = decoder.config();
   const double most = bound(dense, options);

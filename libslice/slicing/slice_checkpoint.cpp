@@ -51,7 +51,7 @@ std::vector<Tensor> gammas_of(const ModelAdapter& model, const Tensor& tokens,
                             [&](int64_t first, int64_t last) { reader.hold(first, last); }};
   std::vector<Tensor> gammas =
       gradient_covariances(model, gradient_windows(tokens, options), options.seed, on_progress, {},
-                           weights);
+                           weights, options.tf32);
   reader.release();
   return gammas;
 }

@@ -3,8 +3,11 @@
 #include <ATen/ATen.h>
 
 #include <catch2/catch_all.hpp>
+#include <functional>
+#include <limits>
 
 #include "libslice/base/error.h"
+#include "libslice/device/detail/tf32.h"
 #include "libslice/device/device.h"
 #include "libslice/method/gradient.h"
 #include "libslice/model/decoder.h"
@@ -316,6 +319,114 @@ TEST_CASE("a GPU refits as the CPU does", "[cuda]") {
       CHECK(relative_difference(logits[1], logits[0]) < 1e-6);
     }
   }
+}
+
+/// The worst error of float32 products A B, in units of the bound of exact float32 arithmetic:
+/// γ_k Σ |a b|, γ_k = k u / (1 − k u), u = 2⁻²⁴, whatever the order of the sum.
+double product_error(const Tensor& A, const Tensor& B) {
+  const double ku = static_cast<double>(A.size(1)) * 0x1p-24;
+  const Tensor a = A.cpu().to(at::kDouble), b = B.cpu().to(at::kDouble);
+  const Tensor bound = ku / (1 - ku) * a.abs().mm(b.abs());
+  return ((A.mm(B).cpu().to(at::kDouble) - a.mm(b)).abs() / bound).max().item<double>();
+}
+
+/// Positive numbers (rows, columns) that TF32's eleven bits miss by 2⁻¹² of them: (1 + 2⁻¹²)·2ⁿ.
+Tensor missed_by_tf32(int64_t rows, int64_t columns) {
+  return (at::randint(-3, 4, {rows, columns}, at::kFloat).exp2() * (1 + 0x1p-12)).cuda();
+}
+
+TEST_CASE("float32 products on a GPU are TF32 or exact as a scope says, whatever was chosen before",
+          "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  const Tensor A = missed_by_tf32(256, 512), B = missed_by_tf32(512, 128);
+  for (const bool before : {false, true}) {
+    CAPTURE(before);
+    const detail::Tf32Scope process(before);
+    {
+      const detail::Tf32Scope off(false);
+      CHECK(product_error(A, B) <= 1);
+    }
+    CHECK(at::globalContext().allowTF32CuBLAS() == before);
+    {
+      const detail::Tf32Scope on(true);
+      CHECK(product_error(A, B) > 1);
+    }
+    CHECK(at::globalContext().allowTF32CuBLAS() == before);
+  }
+}
+
+/// Calls `see` in every forward pass of a sublayer.
+void watch(ModelAdapter& model, const std::function<void()>& see) {
+  for (Sublayer& s : model.sublayers) {
+    for (Branch& branch : s.branches) {
+      branch.hidden = [see, hidden = branch.hidden](const Tensor& normed, KvCache* cache) {
+        see();
+        return hidden(normed, cache);
+      };
+    }
+  }
+}
+
+/// Refits a float32 model; `see` is called in every forward pass.
+SliceReport watched_refit(const char* device, bool tf32, const std::function<void()>& see) {
+  const ModelConfig config = tiny_config();
+  Model model = random_model(config, 1, at::kFloat);
+  model.decoder().prepare_head();
+  model.decoder().to(at::Device(device));
+  ModelAdapter adapter = model.decoder().adapter();
+  watch(adapter, see);
+  return slice_model(adapter, random_tokens(config, 9, 16),
+                     {.slice = 0.3, .round = 2, .tf32 = tf32});
+}
+
+TEST_CASE("a refit sets LibTorch's switch of TF32 as asked and puts it back; a CPU has none") {
+  for (const bool before : {false, true}) {
+    for (const bool tf32 : {false, true}) {
+      CAPTURE(before, tf32);
+      const detail::Tf32Scope process(before);
+      int passes = 0, as_asked = 0;
+      const SliceReport report = watched_refit("cpu", tf32, [&] {
+        ++passes;
+        as_asked += at::globalContext().allowTF32CuBLAS() == tf32 ? 1 : 0;
+      });
+      CHECK(passes > 0);
+      CHECK(as_asked == passes);
+      CHECK(at::globalContext().allowTF32CuBLAS() == before);
+      CHECK_FALSE(report.tf32);
+    }
+  }
+}
+
+TEST_CASE("a float32 refit on a GPU multiplies as asked, and the report says how", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  const Tensor A = missed_by_tf32(256, 512), B = missed_by_tf32(512, 128);
+  for (const bool before : {false, true}) {
+    for (const bool tf32 : {false, true}) {
+      CAPTURE(before, tf32);
+      const detail::Tf32Scope process(before);
+      double least = std::numeric_limits<double>::infinity(), most = 0;
+      const SliceReport report = watched_refit("cuda", tf32, [&] {
+        const double error = product_error(A, B);
+        least = std::min(least, error);
+        most = std::max(most, error);
+      });
+      CHECK(report.tf32 == tf32);
+      if (tf32) {
+        CHECK(least > 1);
+      } else {
+        CHECK(most <= 1);
+      }
+      CHECK(at::globalContext().allowTF32CuBLAS() == before);
+    }
+  }
+}
+
+TEST_CASE("a refit in half precision multiplies no float32 matrices in TF32", "[cuda]") {
+  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  const ModelConfig config = tiny_config();
+  Model model = random_model(config, 1, at::kHalf);
+  model.decoder().to(at::Device("cuda"));
+  CHECK_FALSE(slice_model(model, random_tokens(config, 9, 16), {.slice = 0.3, .round = 2}).tf32);
 }
 
 TEST_CASE("gradients on a GPU: the same bits for the same seed", "[cuda]") {

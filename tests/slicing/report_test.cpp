@@ -49,7 +49,7 @@ std::set<std::string> keys(const json& object) {
 TEST_CASE("a report has the keys that scripts rely on") {
   const json report = json::parse(report_json(example()));
   CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "signal",
-                                              "method", "shortcut", "calibration", "sites",
+                                              "tf32", "method", "shortcut", "calibration", "sites",
                                               "parameters", "seconds", "peak_bytes", "versions"});
   CHECK(report["model"] == json{{"family", "llama"}, {"hidden_size", 24}, {"layers", 1}});
   CHECK(report["plan"] == json{{"k", {16, 16, 24}},
@@ -58,6 +58,7 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                {"tied", false},
                                {"rejected", json::array()}});
   CHECK(report["signal"] == "device");
+  CHECK(report["tf32"] == false);
   CHECK(report["method"] == "slicegpt");
   CHECK(report["shortcut"] == "dense");
   CHECK(report["calibration"] == json{{"tokens", 60},

@@ -60,7 +60,7 @@ SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOp
     check_refit(model, tokens, options, /*trial=*/false);
     const detail::Charge charge(gradient_seconds);
     gammas = gradient_covariances(model, gradient_windows(tokens, options), options.seed,
-                                  on_progress, group);
+                                  on_progress, group, {}, options.tf32);
   }
   SliceReport report =
       detail::refit_sublayers(model, tokens, options, on_progress, gammas, {}, group);
@@ -81,6 +81,8 @@ SliceReport detail::refit_sublayers(ModelAdapter& model, const Tensor& tokens,
       .run();
   report.method = "refit";
   report.seed = options.seed;
+  const Tensor& held = model.head.weight;
+  report.tf32 = options.tf32 && held.is_cuda() && held.scalar_type() == at::kFloat;
   report.shortcut = shortcut_name(options.shortcut_form());
   report.total_seconds = total.seconds();
   report.peak_host_bytes = peak_host_bytes();

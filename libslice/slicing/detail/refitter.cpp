@@ -164,13 +164,13 @@ void Refitter::slice_head() {
 
 void Refitter::forward_dense(int64_t site) {
   const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-  const Tf32Scope tf32;
+  const Tf32Scope tf32(options_.tf32);
   dense_.transform([&](const Tensor& z) { return counted(model_.sublayers[site - 1].forward(z)); });
 }
 
 void Refitter::forward_sliced(int64_t site) {
   const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-  const Tf32Scope tf32;
+  const Tf32Scope tf32(options_.tf32);
   const Sublayer& s = model_.sublayers[site - 1];
   int64_t window = 0;
   x_.transform([&](const Tensor& x) {
@@ -198,7 +198,7 @@ Moments Refitter::observe(int64_t site, bool held) {
   const bool seen = visit(held, [&](const Tensor& x, const Tensor& z) {
     if (x.size(0) == 0) return sums.accumulate(x.new_empty({0, F}), x, z);
     const Tensor h = [&] {  // (n, T, F)
-      const Tf32Scope tf32;
+      const Tf32Scope tf32(options_.tf32);
       return hidden_of(s, x);
     }();
     hidden_.keep(window, h);

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "libslice/device/detail/tf32.h"
 #include "libslice/device/ops.h"
 #include "libslice/device/process_group.h"
 #include "libslice/method/basis.h"
@@ -121,6 +122,7 @@ class Refitter {
   const bool holds_out_;          // on any rank
   const int64_t fit_windows_;     // of this rank
   const at::Tensor tokens_;       // of this rank: those that are fitted, then those held out
+  const Tf32Scope exact_{false};  // float32 products outside the forward passes
   ProgressReporter reporter_;
   Signal x_, dense_;  // the sliced model's signal in basis P_, the dense one's in the original
   HiddenSignal hidden_;
