@@ -29,13 +29,19 @@ struct LoadOptions {
 };
 
 /// A language model in memory: its decoder (a torch::nn module tree with Hugging Face names), its
-/// tokenizer, and where it came from. Copies share the weights.
+/// tokenizer, and where it came from. It can be moved, not copied, since slicing changes the weights
+/// in place: a second handle on them is asked for by name.
 class Model {
  public:
   /// @param stored_dtype  what `save_model` writes unless told otherwise; absent for a quantised
   ///                      source
   Model(std::shared_ptr<DecoderImpl> decoder, std::shared_ptr<const Tokenizer> tokenizer,
         std::optional<at::ScalarType> stored_dtype);
+
+  Model(Model&&) = default;
+  Model& operator=(Model&&) = default;
+  /// Another handle on the same weights, which keeps them alive; slicing either changes both.
+  Model share() const { return *this; }
 
   DecoderImpl& decoder() const { return *decoder_; }
   const ModelConfig& config() const;
@@ -50,6 +56,8 @@ class Model {
   std::string tokenizer_problem = "this model has no tokenizer";
 
  private:
+  Model(const Model&) = default;
+
   std::shared_ptr<DecoderImpl> decoder_;
   std::shared_ptr<const Tokenizer> tokenizer_;
   std::optional<at::ScalarType> stored_dtype_;

@@ -40,7 +40,7 @@ struct Batch::Text {
 };
 
 Batch::Batch(const Model& model, int64_t slots, int64_t capacity)
-    : model_(std::make_shared<Model>(model)),
+    : model_(std::make_shared<Model>(model.share())),
       cache_(std::make_unique<KvCache>(
           model.config(), slots, capacity,
           at::TensorOptions().device(model.decoder().device()).dtype(model.decoder().dtype()))),

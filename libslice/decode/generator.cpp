@@ -19,7 +19,7 @@ namespace slice {
 using at::Tensor;
 
 Generator::Generator(const Model& model, int64_t capacity, int64_t batch)
-    : model_(std::make_shared<Model>(model)),
+    : model_(std::make_shared<Model>(model.share())),
       cache_(std::make_unique<KvCache>(
           model.config(), batch, capacity,
           at::TensorOptions().device(model.decoder().device()).dtype(model.decoder().dtype()))) {}

@@ -9,6 +9,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <type_traits>
 
 #include "libslice/base/atomic_directory.h"
 #include "libslice/base/error.h"
@@ -310,9 +311,11 @@ TEST_CASE("a slicing run that is interrupted before its save leaves nothing on t
   CHECK(names_in(directory.path()).empty());
 }
 
-TEST_CASE("copies of a model share its weights") {
-  const Model model = random_model(tiny_config()), copy = model;
-  CHECK(&copy.decoder() == &model.decoder());
+TEST_CASE("a model is not copied by accident, and shares its weights when asked to") {
+  STATIC_CHECK_FALSE(std::is_copy_constructible_v<Model>);
+  STATIC_CHECK_FALSE(std::is_copy_assignable_v<Model>);
+  const Model model = random_model(tiny_config()), shared = model.share();
+  CHECK(&shared.decoder() == &model.decoder());
 }
 
 }  // namespace

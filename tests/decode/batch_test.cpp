@@ -23,7 +23,7 @@ void require_gpu() {
 }
 
 Model model_on(at::Device device, const ModelConfig& config, at::ScalarType dtype) {
-  const Model model = random_model(config);
+  Model model = random_model(config);
   for (auto& parameter : model.decoder().named_parameters())
     parameter.value().set_data(parameter.value().to(device, dtype));
   return model;

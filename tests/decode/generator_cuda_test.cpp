@@ -26,7 +26,7 @@ void require_gpu() {
 }
 
 Model on_gpu(const ModelConfig& config, at::ScalarType dtype, uint64_t seed = 1) {
-  const Model model = random_model(config, seed);
+  Model model = random_model(config, seed);
   for (auto& parameter : model.decoder().named_parameters())
     parameter.value().set_data(parameter.value().to(at::kCUDA, dtype));
   return model;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <array>
 #include <catch2/catch_all.hpp>
 #include <functional>
 #include <limits>
@@ -221,7 +222,7 @@ TEST_CASE("two ranks refit as one does, by every form of shortcut and to a budge
                  tokens = random_tokens(dense, 2, 12, 7);
     Model alone = random_model(dense);
     slice_model(alone, calibration, options);
-    std::vector<Model> models = {random_model(dense), random_model(dense)};
+    std::array<Model, 2> models = {random_model(dense), random_model(dense)};
     const auto thrown = run_ranks(2, [&, &wanted = options](const ProcessGroup& group) {
       slice_model(models[group.rank()], calibration, wanted, {}, group);
     });
