@@ -16,7 +16,7 @@ class OutputAwareBasis {
  public:
   /// @param C  (D, D) float64     @param gamma  (D, D) float64, same device
   /// @return   P (D, k) float64, orthonormal columns, in no particular gauge
-  /// @throws ShapeError, NumericError  as pca_basis
+  /// @throws ShapeError, ArgumentError, NumericError  as pca_basis and PcaBasis::leading
   /// Cost: three eigensolves at most, seven at the first site.
   at::Tensor operator()(const at::Tensor& C, const at::Tensor& gamma, int64_t k);
 

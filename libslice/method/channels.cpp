@@ -51,7 +51,7 @@ Tensor keep_channels(const Tensor& A, const Tensor& W, const Tensor& gamma, int6
   SLICE_CHECK(A.dim() == 2 && A.size(1) == F && W.dim() == 2 && W.size(1) == F,
               "channels: want A (F, F) and W (D, F), got {} and {}", detail::describe(A),
               detail::describe(W));
-  SLICE_CHECK(keep >= 1 && keep <= F, "channels: want to keep 1 … {}, got {}", F, keep);
+  SLICE_ARGUMENT_CHECK(keep >= 1 && keep <= F, "channels: want to keep 1 … {}, got {}", F, keep);
   const Tensor WA = W.mm(A);  // (D, F)
   Tensor kept = at::arange(F, A.options().dtype(at::kLong));
   while (kept.size(0) > keep) {
@@ -76,8 +76,9 @@ Tensor keep_channels(const Tensor& A, const Tensor& W, const Tensor& gamma, int6
 std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& tokens,
                                    const std::vector<Tensor>& gammas, const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
-  SLICE_CHECK(gammas.size() == model.sublayers.size() + 1, "channels: want {} gradients, got {}",
-              model.sublayers.size() + 1, gammas.size());
+  SLICE_ARGUMENT_CHECK(gammas.size() == model.sublayers.size() + 1,
+                       "channels: want {} gradients, got {}", model.sublayers.size() + 1,
+                       gammas.size());
   Signal x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed,
            {.working_bytes = detail::working_bytes(detail::working_sizes(model, Method::kRefit),
                                                    kHostChunkTokens),
@@ -114,8 +115,8 @@ std::vector<int64_t> allocate_channels(const std::vector<Tensor>& scores, int64_
     least += stays;
     candidates.push_back(std::get<0>(score.sort(0, /*descending=*/true)).slice(0, stays));
   }
-  SLICE_CHECK(total >= least && total <= all, "channels: want to keep {} … {}, got {}", least, all,
-              total);
+  SLICE_ARGUMENT_CHECK(total >= least && total <= all, "channels: want to keep {} … {}, got {}",
+                       least, all, total);
   std::vector<int64_t> widths;
   const int64_t more = total - least;
   const Tensor ranking = std::get<0>(at::cat(candidates).sort(0, /*descending=*/true));

@@ -24,7 +24,8 @@ namespace slice {
 /// @param keep   1 … F channels
 /// @param ridge  share of the mean diagonal of A that is added to its diagonal
 /// @return       (keep) int64, ascending
-/// @throws ShapeError; NumericError  A is not positive, even with the ridge
+/// @throws ShapeError    A or W of another shape     @throws ArgumentError  keep out of range
+/// @throws NumericError  A is not positive, even with the ridge
 /// Cost: six inverses of A, O(F³) each, as many products O(D·F²), and O(n²) for each of the n
 /// channels deleted in a round.
 at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Tensor& gamma,
@@ -45,7 +46,7 @@ std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const at::Tens
 
 /// How many channels each network keeps if the `total` best of all are kept, at least a sixth of
 /// each.
-/// @throws ShapeError  total out of range
+/// @throws ArgumentError  total out of range
 std::vector<int64_t> allocate_channels(const std::vector<at::Tensor>& scores, int64_t total);
 
 /// Deletes all other channels of a feed-forward network: rows of its readers, columns of its

@@ -14,7 +14,7 @@ namespace slice {
 using at::Tensor;
 
 Covariance::Covariance(int64_t width) : width_(width) {
-  SLICE_CHECK(width > 0, "covariance: want a width > 0, got {}", width);
+  SLICE_ARGUMENT_CHECK(width > 0, "covariance: want a width > 0, got {}", width);
 }
 
 void Covariance::accumulate(const Tensor& z) {
@@ -60,8 +60,8 @@ void Covariance::accumulate(const Tensor& z) {
 }
 
 Tensor Covariance::matrix(const ProcessGroup& group) {
-  SLICE_CHECK(master_.defined() || group.alone(), "covariance of a group: no signal on rank {}",
-              group.rank());
+  SLICE_ARGUMENT_CHECK(master_.defined() || group.alone(),
+                       "covariance of a group: no signal on rank {}", group.rank());
   if (!master_.defined()) return at::zeros({width_, width_}, at::kDouble);
   const at::NoGradGuard no_grad;
   Tensor C = master_.clone();

@@ -19,8 +19,8 @@ at::Tensor fused_weight(const at::Tensor& W, const Norm& norm) {
 at::Tensor fused_bias(const LinearRef& reader, const Norm& norm) {
   const bool shifts = !norm.is_empty() && norm->bias.defined();
   if (!reader.bias.defined()) {
-    SLICE_CHECK(!shifts, "{}: its norm has a bias, so it needs one too: give it zeros",
-                reader.name);
+    SLICE_ARGUMENT_CHECK(!shifts, "{}: its norm has a bias, so it needs one too: give it zeros",
+                         reader.name);
     return {};
   }
   const at::Tensor wide = reader.bias.to(at::kDouble);

@@ -11,7 +11,7 @@ at::Tensor fused_weight(const at::Tensor& W, const Norm& norm);
 
 /// A reader's bias with its norm's bias folded in:  b + W β, float64, (out); undefined when the
 /// reader has none. (docs/method.md, "Fusion")
-/// @throws ShapeError  widths differ, or a β without a bias to hold it.
+/// @throws ShapeError  widths differ.  @throws ArgumentError  a β without a bias to hold it.
 at::Tensor fused_bias(const LinearRef& reader, const Norm& norm);
 
 /// Folds every norm into the layers that read it, in place, leaving norms whose weights are

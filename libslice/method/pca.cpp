@@ -9,7 +9,8 @@
 namespace slice {
 
 at::Tensor PcaBasis::leading(int64_t k) const {
-  SLICE_CHECK(k > 0 && k <= vectors.size(1), "basis: want 0 < k ≤ {}, got {}", vectors.size(1), k);
+  SLICE_ARGUMENT_CHECK(k > 0 && k <= vectors.size(1), "basis: want 0 < k ≤ {}, got {}",
+                       vectors.size(1), k);
   return vectors.slice(1, 0, k).contiguous();  // (D, k)
 }
 

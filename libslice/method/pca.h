@@ -8,7 +8,7 @@ struct PcaBasis {
   at::Tensor values;   ///< (D) float64, descending; tiny negative ones are set to 0
   at::Tensor vectors;  ///< (D, D) float64, orthonormal; column j is direction j, sign arbitrary
 
-  /// The first k directions, P (D, k), contiguous.
+  /// The first k directions, P (D, k), contiguous. @throws ArgumentError  k out of range
   at::Tensor leading(int64_t k) const;
   /// Share of the variance that the first k directions keep: Σ_{j<k} λ_j / Σ λ_j, in [0, 1]; 1 of a
   /// zero signal.

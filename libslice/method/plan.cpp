@@ -9,20 +9,23 @@
 namespace slice {
 
 void check_options(const SliceOptions& o) {
-  SLICE_CHECK(o.method == Method::kRefit || o.shortcut_form() == ShortcutForm::kDense,
-              "method slicegpt: its shortcuts are dense, not {}", shortcut_name(o.shortcut_form()));
-  SLICE_CHECK(o.method == Method::kRefit || o.ffn_sizes.empty(),
-              "method slicegpt: it leaves the feed-forward networks as they are");
-  SLICE_CHECK(o.shortcut_form() != ShortcutForm::kLowRank || o.shortcut_rank >= 1,
-              "shortcut rank: want at least 1, got {}", o.shortcut_rank);
-  SLICE_CHECK(o.method == Method::kRefit || !o.keep_tie, "method slicegpt: it unties the head");
+  SLICE_ARGUMENT_CHECK(o.method == Method::kRefit || o.shortcut_form() == ShortcutForm::kDense,
+                       "method slicegpt: its shortcuts are dense, not {}",
+                       shortcut_name(o.shortcut_form()));
+  SLICE_ARGUMENT_CHECK(o.method == Method::kRefit || o.ffn_sizes.empty(),
+                       "method slicegpt: it leaves the feed-forward networks as they are");
+  SLICE_ARGUMENT_CHECK(o.shortcut_form() != ShortcutForm::kLowRank || o.shortcut_rank >= 1,
+                       "shortcut rank: want at least 1, got {}", o.shortcut_rank);
+  SLICE_ARGUMENT_CHECK(o.method == Method::kRefit || !o.keep_tie,
+                       "method slicegpt: it unties the head");
   const int budgets = (o.remove ? 1 : 0) + (o.remove_blocks ? 1 : 0) + (o.fit_bytes ? 1 : 0);
-  SLICE_CHECK(budgets <= 1, "budget: want exactly one of remove, remove_blocks and fit, got {}",
-              budgets);
-  SLICE_CHECK(o.method == Method::kRefit || !o.budgeted(),
-              "method slicegpt: it has no search; want a fraction of the hidden size");
-  SLICE_CHECK(!o.gradient_samples || *o.gradient_samples >= 1,
-              "gradient samples: want at least 1, got {}", *o.gradient_samples);
+  SLICE_ARGUMENT_CHECK(budgets <= 1,
+                       "budget: want exactly one of remove, remove_blocks and fit_bytes, got {}",
+                       budgets);
+  SLICE_ARGUMENT_CHECK(o.method == Method::kRefit || !o.budgeted(),
+                       "method slicegpt: it has no search; want a fraction of the hidden size");
+  SLICE_ARGUMENT_CHECK(!o.gradient_samples || *o.gradient_samples >= 1,
+                       "gradient samples: want at least 1, got {}", *o.gradient_samples);
 }
 
 bool SliceOptions::rotates(int64_t D) const {
@@ -30,29 +33,30 @@ bool SliceOptions::rotates(int64_t D) const {
 }
 
 int64_t kept_size(int64_t D, double slice, int64_t round) {
-  SLICE_CHECK(slice >= 0.0 && slice < 1.0, "slice: want a fraction in [0, 1), got {}", slice);
-  SLICE_CHECK(round >= 1, "round: want at least 1, got {}", round);
+  SLICE_ARGUMENT_CHECK(slice >= 0.0 && slice < 1.0, "slice: want a fraction in [0, 1), got {}",
+                       slice);
+  SLICE_ARGUMENT_CHECK(round >= 1, "round: want at least 1, got {}", round);
   if (slice == 0.0) return D;
   // The small term keeps (1 − 0.2)·D, which binary fractions miss by an ulp, from being rounded
   // down below its whole number.
   const int64_t k =
       static_cast<int64_t>(std::floor((1.0 - slice) * static_cast<double>(D) + 1e-9)) / round *
       round;
-  SLICE_CHECK(k > 0, "slice {} of a hidden size of {} in multiples of {} leaves nothing", slice, D,
-              round);
+  SLICE_ARGUMENT_CHECK(k > 0, "slice {} of a hidden size of {} in multiples of {} leaves nothing",
+                       slice, D, round);
   return k;
 }
 
 int64_t kept_size(int64_t D, const SliceOptions& options) {
   if (options.kept == 0) return kept_size(D, options.slice, options.round);
-  SLICE_CHECK(options.kept > 0 && options.kept <= D, "kept size: want 1 … {}, got {}", D,
-              options.kept);
+  SLICE_ARGUMENT_CHECK(options.kept > 0 && options.kept <= D, "kept size: want 1 … {}, got {}", D,
+                       options.kept);
   return options.kept;
 }
 
 std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOptions& options) {
-  SLICE_CHECK(D > 0 && sites > 1, "plan: want a hidden size and at least two sites, got {} and {}",
-              D, sites);
+  SLICE_ARGUMENT_CHECK(D > 0 && sites > 1,
+                       "plan: want a hidden size and at least two sites, got {} and {}", D, sites);
   std::vector<int64_t> sizes(sites, kept_size(D, options));
   if (options.head == HeadMode::kKeep) sizes.back() = D;
   return sizes;
@@ -112,15 +116,16 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options
   const std::vector<int64_t> sizes = plan_stream_sizes(dense.hidden_size, dense.sites(), options);
   ModelConfig planned = dense;
   if (options.rotates(dense.hidden_size)) {
-    SLICE_CHECK(!options.keep_tie || dense.tied_head,
-                "keep tie: the head of this model is its own");
+    SLICE_ARGUMENT_CHECK(!options.keep_tie || dense.tied_head,
+                         "keep tie: the head of this model is its own");
     planned = sliced_config(dense, sizes, options.keep_tie);
     planned.shortcut = options.shortcut_form();
     planned.shortcut_rank = std::min(options.shortcut_rank, sizes.front());
   }
   if (!options.ffn_sizes.empty()) {
-    SLICE_CHECK(std::ssize(options.ffn_sizes) == dense.layers,
-                "ffn sizes: want {}, one a layer, got {}", dense.layers, options.ffn_sizes.size());
+    SLICE_ARGUMENT_CHECK(std::ssize(options.ffn_sizes) == dense.layers,
+                         "ffn sizes: want {}, one a layer, got {}", dense.layers,
+                         options.ffn_sizes.size());
     planned = narrowed_config(planned, options.ffn_sizes);
   }
   return planned;

@@ -77,12 +77,12 @@ struct SliceOptions {
   std::optional<SignalPlace> signal_place = std::nullopt;
 };
 
-/// @throws ShapeError  options that contradict each other, or are out of range.
+/// @throws ArgumentError  options that contradict each other, or are out of range.
 void check_options(const SliceOptions& options);
 
 /// Kept size of a site:  k = ⌊(1 − s)·D⌋ rounded down to a multiple of `round`; D for s = 0.
 /// (SliceGPT §3.4, reference)
-/// @throws ShapeError  s outside [0, 1), round < 1, or nothing left (k < 1).
+/// @throws ArgumentError  s outside [0, 1), round < 1, or nothing left (k < 1).
 int64_t kept_size(int64_t D, double slice, int64_t round);
 
 /// Kept size that options ask for: `kept`, or kept_size of `slice` and `round`.
@@ -103,7 +103,7 @@ struct ParameterCount {
 ParameterCount count_parameters(const ModelConfig& config);
 
 /// The configuration of a dense model once sliced with these options.
-/// @throws ShapeError  as check_options and kept_size; as many FFN sizes as layers are wanted
+/// @throws ArgumentError  as check_options and kept_size; as many FFN sizes as layers are wanted
 ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options);
 
 /// A way to reach a budget: a kept size, and how many FFN channels stay in all layers together.

@@ -11,8 +11,8 @@
 namespace slice::detail {
 
 std::pair<int64_t, int64_t> window_share(int64_t n, int64_t T, const ProcessGroup& group) {
-  SLICE_CHECK(n >= group.size(), "calibration: {} windows are too few for {} processes", n,
-              group.size());
+  SLICE_ARGUMENT_CHECK(n >= group.size(), "calibration: {} windows are too few for {} processes", n,
+                       group.size());
   const int64_t windows = std::lcm(T, kCovarianceBlock) / T;  // that end with a block
   const int64_t each = n / group.size();
   const bool cheap = windows / 2 <= std::max<int64_t>(1, each / 16) && each >= 2 * windows;

@@ -71,10 +71,12 @@ int64_t most_channels(int64_t least, int64_t all, Fits&& fits) {
 }
 
 double bound(const ModelConfig& dense, const SliceOptions& budget) {
-  SLICE_CHECK(budget.budgeted(), "budget: want one of remove, remove_blocks and fit");
+  SLICE_ARGUMENT_CHECK(budget.budgeted(),
+                       "budget: want one of remove, remove_blocks and fit_bytes");
   if (budget.fit_bytes) return static_cast<double>(*budget.fit_bytes);
   const double fraction = budget.remove ? *budget.remove : *budget.remove_blocks;
-  SLICE_CHECK(fraction > 0 && fraction < 1, "budget: want a fraction in (0, 1), got {}", fraction);
+  SLICE_ARGUMENT_CHECK(fraction > 0 && fraction < 1, "budget: want a fraction in (0, 1), got {}",
+                       fraction);
   return measure(dense, budget) * (1 - fraction);
 }
 
@@ -109,16 +111,18 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
       if (channels == all) break;  // smaller kept sizes would remove more than was asked
     }
   }
-  SLICE_CHECK(!found.empty(),
-              "budget: no plan reaches it: the smallest one tried keeps {} of {} FFN channels",
-              least * step, all * step);
+  SLICE_ARGUMENT_CHECK(
+      !found.empty(),
+      "budget: no plan reaches it: the smallest one tried keeps {} of {} FFN channels",
+      least * step, all * step);
   return found;
 }
 
 SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions& options,
                          const OnProgress& on_progress, const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
-  SLICE_CHECK(options.method == Method::kRefit, "budget: the slicegpt method has no search");
+  SLICE_ARGUMENT_CHECK(options.method == Method::kRefit,
+                       "budget: the slicegpt method has no search");
   DecoderImpl& decoder = model.decoder();
   SearchResult result;
   result.tried = candidates(decoder.config(), options);

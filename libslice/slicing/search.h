@@ -18,7 +18,7 @@ class Model;
 ///
 /// @param options  exactly one of remove, remove_blocks and fit_bytes; form of shortcuts, head and
 ///                 rounding; slice, kept and ffn_sizes are ignored
-/// @throws ShapeError  a budget out of range, or one that no candidate reaches
+/// @throws ArgumentError  a budget out of range, or one that no candidate reaches
 std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options);
 
 /// The plan with the least loss within a budget: every candidate is tried on some of the
@@ -32,7 +32,7 @@ struct SearchResult {
 };
 
 /// @param tokens  (N, T) int64; fewer than eight windows are refused: none would be held out
-/// @throws ShapeError  as candidates; a method other than kRefit
+/// @throws ArgumentError  as candidates; a method other than kRefit
 /// Cost: the gradients, a dense forward pass, and at most eleven trials on 32 windows.
 SearchResult search_plan(Model& model, const at::Tensor& tokens, const SliceOptions& options,
                          const OnProgress& on_progress = {}, const ProcessGroup& group = {});

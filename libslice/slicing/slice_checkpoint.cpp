@@ -57,9 +57,10 @@ std::vector<Tensor> gammas_of(const ModelAdapter& model, const Tensor& tokens,
 }
 
 void check_layerwise(const SliceOptions& options) {
-  SLICE_CHECK(!options.budgeted(),
-              "layer by layer: want a kept size; the search for a budget needs the whole model");
-  SLICE_CHECK(
+  SLICE_ARGUMENT_CHECK(
+      !options.budgeted(),
+      "layer by layer: want a kept size; the search for a budget needs the whole model");
+  SLICE_ARGUMENT_CHECK(
       options.method == Method::kSliceGpt ||
           (!options.keep_tie && options.shortcut_form() != ShortcutForm::kDiagonal),
       "layer by layer: neither diagonal shortcuts, which turn weights already written, nor a "
@@ -78,9 +79,9 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   const std::string file = checkpoint.path().string();
   check_layerwise(options);
   const bool refit = options.method == Method::kRefit;
-  SLICE_CHECK(!refit || layerwise.journal.empty(),
-              "journal: resume is implemented for slicegpt only");
-  SLICE_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
+  SLICE_ARGUMENT_CHECK(!refit || layerwise.journal.empty(),
+                       "journal: resume is implemented for slicegpt only");
+  SLICE_ARGUMENT_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
   Signal::check_tokens(tokens);
   const at::Device device = choose_device(layerwise.device);
   const std::optional<at::ScalarType> stored = stored_dtype(checkpoint);

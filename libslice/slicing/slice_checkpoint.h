@@ -58,7 +58,7 @@ struct LayerwiseOptions {
 ///                    is read
 /// @throws Error      the journal is that of a run with another checkpoint, calibration, plan or
 ///                    dtype; no space left, and then the run can be resumed once there is some
-/// @throws ShapeError  other options, a journal for kRefit
+/// @throws ArgumentError  other options, a journal for kRefit
 SliceReport slice_checkpoint(const Checkpoint& checkpoint, const at::Tensor& tokens,
                              const SliceOptions& options, const std::filesystem::path& directory,
                              const LayerwiseOptions& layerwise, const Tokenizer* tokenizer,

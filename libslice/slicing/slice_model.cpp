@@ -45,9 +45,10 @@ SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& o
 
 SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
                         const OnProgress& on_progress, const ProcessGroup& group) {
-  SLICE_CHECK(!options.budgeted(),
-              "remove, remove_blocks and fit_bytes need a slice::Model; a ModelAdapter has no "
-              "configuration");
+  SLICE_ARGUMENT_CHECK(
+      !options.budgeted(),
+      "remove, remove_blocks and fit_bytes need a slice::Model; a ModelAdapter has no "
+      "configuration");
   return run(model, tokens, options, on_progress, group, {});
 }
 
@@ -55,7 +56,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
                         const OnProgress& on_progress, const ProcessGroup& group) {
   DecoderImpl& decoder = model.decoder();
   const ModelConfig dense = decoder.config();
-  SLICE_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
+  SLICE_ARGUMENT_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
   const detail::Stopwatch total;
   SearchResult search;
   search.options = options;

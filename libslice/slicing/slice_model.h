@@ -30,11 +30,11 @@ struct ModelAdapter;
 /// @param on_progress  called after every chunk; may throw to stop
 /// @return             sizes, kept variance and time of every site, parameters before and after,
 ///                     memory
-/// @throws ShapeError  options or tokens out of range, a model already sliced, fewer windows than
-///                     ranks
-/// @throws NumericError  a NaN or Inf in a weight or in the signal (names where)
-/// @throws DeviceError   the device has no memory for the signal, or for one window at a time
-/// @throws Error         contact with another rank is lost
+/// @throws ArgumentError  options or token ids out of range, a model already sliced, fewer windows
+///                        than ranks     @throws ShapeError  tokens that are not (N, T) int64
+/// @throws NumericError   a NaN or Inf in a weight or in the signal (names where)
+/// @throws DeviceError    the device has no memory for the signal, or for one window at a time
+/// @throws Error          contact with another rank is lost
 /// Cost of kSliceGpt: one forward pass over the tokens, n·D² flop of covariance and an O(D³)
 /// eigensolve a site; holds the signal (N·T·D elements) and one chunk's activations beside the
 /// model.

@@ -76,7 +76,7 @@ TEST_CASE("a signal without tokens has a zero covariance") {
 }
 
 TEST_CASE("covariances refuse wrong widths, integers and signals that are not finite") {
-  CHECK_THROWS_NAMING(Covariance(0), ShapeError, "width");
+  CHECK_THROWS_NAMING(Covariance(0), ArgumentError, "width");
   Covariance covariance(4);
   CHECK_THROWS_NAMING(covariance.accumulate(at::ones({2, 5})), ShapeError, "(2, 5)");
   CHECK_THROWS_NAMING(covariance.accumulate(at::ones({2, 4}, at::kLong)), DtypeError, "Long");

@@ -178,11 +178,14 @@ TEST_CASE("layer by layer refuses what it cannot do before anything is written")
   const auto attempt = [&](const SliceOptions& options, const Tensor& ids) {
     slice_checkpoint(*checkpoint, ids, options, scratch.path() / "sliced", {}, nullptr);
   };
-  CHECK_THROWS_NAMING(attempt({.remove = 0.2}, tokens), ShapeError, "budget");
-  CHECK_THROWS_NAMING(attempt({.shortcut = ShortcutForm::kDiagonal}, tokens), ShapeError,
+  CHECK_THROWS_NAMING(attempt({.remove = 0.2}, tokens), ArgumentError, "budget");
+  CHECK_THROWS_NAMING(attempt({.shortcut = ShortcutForm::kDiagonal}, tokens), ArgumentError,
                       "diagonal");
-  CHECK_THROWS_NAMING(attempt({.keep_tie = true}, tokens), ShapeError, "tied");
-  CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt, .slice = 1.5}, tokens), ShapeError);
+  CHECK_THROWS_NAMING(attempt({.keep_tie = true}, tokens), ArgumentError, "kept tie");
+  CHECK_THROWS_NAMING(slice_checkpoint(*checkpoint, tokens, {}, scratch.path() / "sliced",
+                                       {.journal = scratch.path()}, nullptr),
+                      ArgumentError, "resume is implemented for slicegpt only");
+  CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt, .slice = 1.5}, tokens), ArgumentError);
   CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt}, tokens.to(at::kInt)), ShapeError);
   CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt}, tokens + config.vocabulary_size),
                   ArgumentError);

@@ -388,14 +388,14 @@ TEST_CASE("options and tokens out of range are refused and leave the model as it
     return at::tensor(values, at::kLong).unsqueeze(0);
   };
   CHECK_THROWS_NAMING(slice_model(model, good, {.method = Method::kSliceGpt, .slice = 1.0}),
-                      ShapeError, "slice");
+                      ArgumentError, "slice");
   CHECK_THROWS_NAMING(slice_model(model, good, {.method = Method::kSliceGpt, .slice = -0.25}),
-                      ShapeError, "slice");
+                      ArgumentError, "slice");
   CHECK_THROWS_NAMING(
       slice_model(model, good, {.method = Method::kSliceGpt, .slice = 0.25, .round = 0}),
-      ShapeError, "round");
+      ArgumentError, "round");
   CHECK_THROWS_NAMING(slice_model(model, good, {.method = Method::kSliceGpt, .slice = 0.9}),
-                      ShapeError, "leaves nothing");
+                      ArgumentError, "leaves nothing");
   CHECK_THROWS_NAMING(slice_model(model, good[0]), ShapeError, "(10) Long");
   CHECK_THROWS_NAMING(slice_model(model, good.to(at::kFloat)), ShapeError, "float32");
   CHECK_THROWS_NAMING(slice_model(model, good.slice(0, 0, 0)), ShapeError, "(0, 10)");
@@ -412,11 +412,17 @@ TEST_CASE("a sliced model is not sliced again") {
   slice_model(model, tokens, {.method = Method::kSliceGpt, .slice = 0.25});
   const Tensor sliced = logits(model, tokens);
   CHECK_THROWS_NAMING(slice_model(model, tokens, {.method = Method::kSliceGpt, .slice = 0.25}),
-                      ShapeError, "sliced before");
+                      ArgumentError, "already sliced");
   ModelAdapter adapter = model.decoder().adapter();
   CHECK_THROWS_NAMING(slice_model(adapter, tokens, {.method = Method::kSliceGpt, .slice = 0.25}),
                       ShapeError, "embed_tokens");
   CHECK(bit_difference(logits(model, tokens), sliced) == "");
+}
+
+TEST_CASE("user-defined modules have no configuration to count a budget by") {
+  TwoBranchModel model;
+  CHECK_THROWS_NAMING(slice_model(model.adapter, TwoBranchModel::tokens(9, 5), {.remove = 0.1}),
+                      ArgumentError, "need a slice::Model; a ModelAdapter has no configuration");
 }
 
 TEST_CASE("weights that are not finite are refused by name") {

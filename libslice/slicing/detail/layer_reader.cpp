@@ -82,7 +82,7 @@ void LayerReader::read_ahead(int64_t group) {
 void LayerReader::place(int64_t group) {
   const Charge charge(seconds_, device_);
   read_ahead(group);
-  SLICE_CHECK(reading_.valid(), "layer by layer: group {} is held already", group);
+  SLICE_CHECK_AS(Error, reading_.valid(), "layer by layer: group {} is held already", group);
   ahead_ = -1;
   Group weights = reading_.get();
   for (auto& parameter : decoder_.named_parameters()) {

@@ -37,7 +37,7 @@ LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelC
   int64_t last = 0;
   for (const ShardWriter::Slot& slot : slots_of(sliced)) {
     const int64_t group = reader.group_of(slot.name);
-    SLICE_CHECK(group >= last, "layer by layer: {} comes after a later layer", slot.name);
+    SLICE_CHECK_AS(Error, group >= last, "layer by layer: {} comes after a later layer", slot.name);
     last = group;
     written_[group].push_back(slot.name);
   }
@@ -77,7 +77,7 @@ void LayerWriter::leave(int64_t part) {
   std::vector<std::pair<std::string, Tensor>> weights;
   for (const std::string& name : written_[group]) {
     const Tensor* held = parameters.find(name);
-    SLICE_CHECK(held != nullptr, "layer by layer: {} is missing", name);
+    SLICE_CHECK_AS(Error, held != nullptr, "layer by layer: {} is missing", name);
     weights.emplace_back(name, held->detach());
     reader_.remove(*held);
   }

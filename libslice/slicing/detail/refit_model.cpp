@@ -27,13 +27,13 @@ void check_refit(const ModelAdapter& model, const Tensor& tokens, const SliceOpt
     for (const Branch& branch : s.branches)
       if (branch.channels) networks.push_back(&branch);
   }
-  SLICE_CHECK(options.ffn_sizes.size() == networks.size(),
-              "ffn sizes: want {}, one a feed-forward network, got {}", networks.size(),
-              options.ffn_sizes.size());
+  SLICE_ARGUMENT_CHECK(options.ffn_sizes.size() == networks.size(),
+                       "ffn sizes: want {}, one a feed-forward network, got {}", networks.size(),
+                       options.ffn_sizes.size());
   for (size_t i = 0; i < networks.size(); ++i) {
     const int64_t width = networks[i]->writer.weight.size(1), keep = options.ffn_sizes[i];
-    SLICE_CHECK(keep >= 1 && keep <= width, "{}: want to keep 1 … {} channels, got {}",
-                networks[i]->writer.name, width, keep);
+    SLICE_ARGUMENT_CHECK(keep >= 1 && keep <= width, "{}: want to keep 1 … {} channels, got {}",
+                         networks[i]->writer.name, width, keep);
   }
 }
 
@@ -47,8 +47,8 @@ Tensor gradient_windows(const Tensor& tokens, const SliceOptions& options) {
 int64_t held_out_windows(int64_t n) { return n / 8; }
 
 void check_trial_windows(const Tensor& tokens) {
-  SLICE_CHECK(held_out_windows(tokens.size(0)) > 0, "trial: want at least eight windows, got {}",
-              tokens.size(0));
+  SLICE_ARGUMENT_CHECK(held_out_windows(tokens.size(0)) > 0,
+                       "trial: want at least eight windows, got {}", tokens.size(0));
 }
 
 SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,

@@ -48,7 +48,7 @@ at::Tensor gradient_windows(const at::Tensor& tokens, const SliceOptions& option
 
 /// Windows at the end of n that are held out from fitting: an eighth; none of fewer than eight.
 int64_t held_out_windows(int64_t n);
-/// @throws ShapeError  too few windows for a trial: none would be held out.
+/// @throws ArgumentError  too few windows for a trial: none would be held out.
 void check_trial_windows(const at::Tensor& tokens);
 
 }  // namespace slice
