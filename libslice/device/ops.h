@@ -23,6 +23,9 @@ at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps);
 /// @return   (…, k_out). @throws ShapeError, DtypeError
 at::Tensor rotated_add(const at::Tensor& x, const at::Tensor& W, const at::Tensor& r);
 
+/// Tokens whose products are summed together before they are added to a float64 covariance.
+inline constexpr int64_t kCovarianceBlock = 4096;
+
 /// C += zᵀ z on and below the diagonal; above it C is undefined until `mirror_lower`.
 ///
 /// @param C          (D, D) float64, contiguous, changed in place

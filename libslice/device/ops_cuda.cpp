@@ -91,6 +91,8 @@ Tensor rms_norm(const Tensor& x, int64_t D, double eps, const Tensor& weight) {
   return y;
 }
 
+static_assert(kCovarianceBlock == kernels::kCovarianceBlockTokens);
+
 Tensor covariance_workspace(const Tensor& C, at::ScalarType dtype) {
   const size_t bytes = kernels::covariance_workspace_bytes(data_type(dtype), C.size(0));
   return at::empty({static_cast<int64_t>(bytes)}, C.options().dtype(at::kByte));

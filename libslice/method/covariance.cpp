@@ -7,7 +7,6 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/tensor_text.h"
-#include "libslice/device/ops.h"
 
 namespace slice {
 

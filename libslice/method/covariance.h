@@ -4,12 +4,12 @@
 
 #include <cstdint>
 
+#include "libslice/device/ops.h"
 #include "libslice/device/process_group.h"
 
 namespace slice {
 
-/// Tokens whose products are summed together before they are added to the float64 master.
-inline constexpr int64_t kCovarianceBlock = 4096;
+using ops::kCovarianceBlock;
 
 /// Unscaled, uncentred covariance of a signal,  C = Σ zᵀ z  over all tokens (row vectors), in a
 /// float64 master on the signal's device. (docs/method.md, "Slicing")
