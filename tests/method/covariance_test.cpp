@@ -49,7 +49,7 @@ TEST_CASE("chunk sizes never change a bit of the covariance") {
         }
         CHECK(bit_difference(pieces.matrix(), want) == "");
       }
-      Covariance strided(D);  // the first columns of a wider buffer, as a sliced stream has them
+      Covariance strided(D);  // the first columns of a wider buffer, as a sliced signal has them
       strided.accumulate(at::cat({z, z}, 1).slice(1, 0, D));
       CHECK(bit_difference(strided.matrix(), want) == "");
     }

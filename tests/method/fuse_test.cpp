@@ -63,7 +63,7 @@ TEST_CASE("fusing leaves plain norms and the same function, for every shape of L
   }
 }
 
-TEST_CASE("fusing somebody's own model with parallel branches and biases keeps its function") {
+TEST_CASE("fusing a user-defined model with parallel branches and biases keeps its function") {
   TwoBranchModel model;
   const Tensor tokens = TwoBranchModel::tokens(2, 9), dense = model.logits(tokens);
   fuse_norms(model.adapter);

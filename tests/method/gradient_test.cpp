@@ -134,7 +134,7 @@ TEST_CASE("half precision gives gradients of the same size as float64") {
     for (size_t site = 0; site < exact.size(); ++site) {
       CAPTURE(c10::toString(dtype), site);
       const double ratio = (rounded[site].trace() / exact[site].trace()).item<double>();
-      CHECK(std::abs(ratio - 1) < 0.3);  // other targets are drawn
+      CHECK(std::abs(ratio - 1) < 0.3);  // other targets are sampled
     }
   }
 }

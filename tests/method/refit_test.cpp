@@ -70,7 +70,7 @@ TEST_CASE("sums of moments equal loops over tokens, in whatever pieces they come
       check_moments(m, want, tolerance);
       CHECK(m.hh.is_contiguous());
       MomentSums pieces(row.F, row.k, row.D);
-      const Tensor wide = at::cat({x, x}, 1);  // x as a sliced stream has it: columns of a buffer
+      const Tensor wide = at::cat({x, x}, 1);  // x as a sliced signal has it: columns of a buffer
       for (int64_t begin = 0; begin < n; begin += 999) {
         const int64_t end = std::min(begin + 999, n);
         pieces.accumulate(h.slice(0, begin, end).unsqueeze(0),

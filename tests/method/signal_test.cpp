@@ -26,9 +26,9 @@ Tensor embed(const Tensor& ids) { return at::embedding(table(), ids); }
 
 constexpr SignalPlace kPlaces[] = {SignalPlace::kDevice, SignalPlace::kHost, SignalPlace::kDisk};
 
-Tensor whole(Signal& stream) {
+Tensor whole(Signal& signal) {
   std::vector<Tensor> chunks;
-  stream.visit([&](const Tensor& chunk) { chunks.push_back(chunk.clone()); });
+  signal.visit([&](const Tensor& chunk) { chunks.push_back(chunk.clone()); });
   return at::cat(chunks);
 }
 
@@ -37,23 +37,23 @@ TEST_CASE("passes run over whole windows in order, as many as a chunk holds") {
   for (const auto& [chunk_tokens, windows] :
        std::vector<std::pair<int64_t, int64_t>>{{1, 1}, {5, 1}, {14, 2}, {15, 3}, {1000, 7}}) {
     CAPTURE(chunk_tokens);
-    Signal stream(tokens, chunk_tokens, embed);
-    CHECK(stream.tokens() == 35);
-    CHECK(stream.width() == 6);
+    Signal signal(tokens, chunk_tokens, embed);
+    CHECK(signal.tokens() == 35);
+    CHECK(signal.width() == 6);
     int64_t seen = 0;
-    stream.visit([&](const Tensor& chunk) {
+    signal.visit([&](const Tensor& chunk) {
       CHECK(chunk.size(0) == std::min(windows, 7 - seen));
       seen += chunk.size(0);
     });
-    CHECK(bit_difference(whole(stream), embed(tokens)) == "");
+    CHECK(bit_difference(whole(signal), embed(tokens)) == "");
   }
 }
 
-TEST_CASE("a signal that was kept stands in a stream as it stood") {
+TEST_CASE("a saved signal is restored as it was") {
   const Tensor tokens = at::arange(35, at::kLong).remainder(11).view({7, 5});
-  Signal stream(tokens, 10, embed);
-  stream.project(orthonormal(6, 4, 2));
-  const Tensor kept = whole(stream);  // (7, 5, 4)
+  Signal signal(tokens, 10, embed);
+  signal.project(orthonormal(6, 4, 2));
+  const Tensor kept = whole(signal);  // (7, 5, 4)
   for (const int64_t chunk : {1, 10, 1000}) {
     CAPTURE(chunk);
     Signal again({7, 5, 6}, kept.options(), 4, chunk,
@@ -78,7 +78,7 @@ TEST_CASE("a signal lives in the first place that has room for it") {
   CHECK(place(61, 40, {.device = 100, .host = 0}) == SignalPlace::kDisk);
 }
 
-/// All that the loops do with a stream, with chunks of several sizes; what every step shows.
+/// All that the loops do with a signal, with chunks of several sizes; what every step shows.
 std::vector<Tensor> walk(SignalPlace place, int64_t chunk_windows, at::Device device,
                          at::ScalarType dtype, int64_t N, int64_t T, int64_t D) {
   const auto options = at::TensorOptions(device).dtype(dtype);
@@ -113,7 +113,7 @@ std::vector<Tensor> walk(SignalPlace place, int64_t chunk_windows, at::Device de
               {.place = place});
   x.set_chunk_tokens(2 * chunk_windows * T);
   x.transform([&](const Tensor& z) { return at::matmul(z, up); });
-  for (Signal* stream : {&kept, &x, &dense}) stream->visit(keep);
+  for (Signal* signal : {&kept, &x, &dense}) signal->visit(keep);
   return shown;
 }
 
@@ -188,18 +188,19 @@ TEST_CASE("a basis split in two half-precision terms gives the product to within
   }
 }
 
-TEST_CASE("a pass for which the memory is too small goes on in halves, and says so") {
+TEST_CASE(
+    "a step for which the memory is too small is tried again in halves, and that is reported") {
   const Tensor tokens = at::arange(80, at::kLong).remainder(11).view({16, 5});
   const Tensor A = gaussian({6, 6}, 2), x = embed(tokens);
   const SignalPlace place = GENERATE_COPY(from_range(std::begin(kPlaces), std::end(kPlaces)));
   for (const int64_t room : {1, 2, 3, 15}) {  // windows
     CAPTURE(room, signal_place_name(place));
     std::vector<int64_t> words;
-    Signal stream(
+    Signal signal(
         tokens, 1000, embed,
         {.on_smaller_chunks = [&](int64_t chunk) { words.push_back(chunk); }, .place = place});
     int64_t passed = 0;
-    stream.transform([&](const Tensor& chunk) {
+    signal.transform([&](const Tensor& chunk) {
       if (chunk.size(0) > room) C10_THROW_ERROR(OutOfMemoryError, "no room. Advice.");
       passed += chunk.size(0);
       return at::matmul(chunk, A);
@@ -207,21 +208,21 @@ TEST_CASE("a pass for which the memory is too small goes on in halves, and says 
     CHECK(passed == 16);
     REQUIRE_FALSE(words.empty());
     CHECK(words.back() <= room * 5);
-    CHECK(stream.chunk_tokens() == words.back());
-    CHECK(relative_difference(whole(stream), at::matmul(x, A)) < 1e-14);
+    CHECK(signal.chunk_tokens() == words.back());
+    CHECK(relative_difference(whole(signal), at::matmul(x, A)) < 1e-14);
     const size_t before = words.size();
-    stream.transform([](const Tensor& chunk) { return chunk; });
+    signal.transform([](const Tensor& chunk) { return chunk; });
     CHECK(words.size() == before);  // chunks stay small
   }
 }
 
 TEST_CASE("a single window for which the memory is too small is refused") {
   const Tensor tokens = at::zeros({4, 5}, at::kLong);
-  Signal stream(tokens, 10, embed);
+  Signal signal(tokens, 10, embed);
   const auto full = [](const Tensor&) -> Tensor {
     C10_THROW_ERROR(OutOfMemoryError, "CUDA out of memory. Tried much.");
   };
-  CHECK_THROWS_NAMING(stream.transform(full), DeviceError,
+  CHECK_THROWS_NAMING(signal.transform(full), DeviceError,
                       "one window of 5 tokens: CUDA out of memory");
   CHECK_THROWS_NAMING(Signal(tokens, 10, full), DeviceError, "one window of 5 tokens");
 }
@@ -230,27 +231,27 @@ TEST_CASE("steps that narrow and widen the signal give the same in every chunk s
   const Tensor tokens = at::arange(35, at::kLong).remainder(11).view({7, 5});
   const Tensor down = gaussian({6, 4}, 2), up = gaussian({4, 6}, 3), x = embed(tokens);
   for (const int64_t chunk_tokens : {1, 10, 100}) {
-    Signal stream(tokens, chunk_tokens, embed);
-    stream.project(down);
-    CHECK(stream.width() == 4);
+    Signal signal(tokens, chunk_tokens, embed);
+    signal.project(down);
+    CHECK(signal.width() == 4);
     const Tensor narrow = at::matmul(x, down);
-    CHECK(violation(whole(stream), narrow, product_bound(narrow, x, down.t())) == "");
-    stream.transform([&](const Tensor& chunk) { return at::matmul(chunk, up).tanh(); });
-    CHECK(stream.width() == 6);
-    CHECK(violation(whole(stream), at::matmul(narrow, up).tanh(), 1e-13) == "");
+    CHECK(violation(whole(signal), narrow, product_bound(narrow, x, down.t())) == "");
+    signal.transform([&](const Tensor& chunk) { return at::matmul(chunk, up).tanh(); });
+    CHECK(signal.width() == 6);
+    CHECK(violation(whole(signal), at::matmul(narrow, up).tanh(), 1e-13) == "");
   }
 }
 
 TEST_CASE("half-precision signals are projected with float32 products") {
   const Tensor half = table().to(at::kHalf), P = orthonormal(6, 6, 4);
-  Signal stream(at::arange(11, at::kLong).view({1, 11}), 64,
+  Signal signal(at::arange(11, at::kLong).view({1, 11}), 64,
                 [&](const Tensor& ids) { return at::embedding(half, ids); });
-  stream.project(P);
+  signal.project(P);
   const Tensor want = half.to(at::kDouble).mm(P).unsqueeze(0);
-  CHECK(violation(whole(stream), want, roundoff(at::kHalf) * want.abs() + 1e-5) == "");
+  CHECK(violation(whole(signal), want, roundoff(at::kHalf) * want.abs() + 1e-5) == "");
 }
 
-TEST_CASE("a stream refuses tokens that are no windows of ids") {
+TEST_CASE("a signal refuses tokens that are no windows of ids") {
   CHECK_THROWS_NAMING(Signal(at::zeros({4}, at::kLong), 8, embed), ShapeError, "(N, T)");
   CHECK_THROWS_NAMING(Signal(at::zeros({2, 2}), 8, embed), ShapeError, "float32");
   CHECK_THROWS_AS(Signal(at::zeros({0, 2}, at::kLong), 8, embed), ShapeError);

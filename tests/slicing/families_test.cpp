@@ -61,7 +61,7 @@ TEST_CASE("k = D is the identity for every family") {
   }
 }
 
-TEST_CASE("k = D - 1 loses nothing behind a LayerNorm, and something behind an RMSNorm") {
+TEST_CASE("k = D - 1 loses nothing with LayerNorms, and something with RMSNorms") {
   for (const ModelConfig& config : tiny_families()) {
     for (const HeadMode head : kHeadModes) {
       INFO(tests::describe(config));
@@ -83,7 +83,7 @@ TEST_CASE("k = D - 1 loses nothing behind a LayerNorm, and something behind an R
   }
 }
 
-/// Logits of `tokens` (1, T) by the dense model with projectors in front of every norm, found as
+/// Logits of `tokens` (1, T) by the dense model with projectors before every norm, found as
 /// the book says on `calibration`: at each site the leading eigenvectors of the covariance of the
 /// stream, centred where the norm is, of the network projected at all sites before it.
 Tensor logits_by_the_book(const Model& model, const Tensor& calibration, const Tensor& tokens,
@@ -110,7 +110,7 @@ Tensor logits_by_the_book(const Model& model, const Tensor& calibration, const T
   return model.decoder().logits(x);
 }
 
-TEST_CASE("a sliced model of every family is the dense one with projectors in front of its norms") {
+TEST_CASE("a sliced model of every family is the dense one with projectors before its norms") {
   for (const ModelConfig& config : tiny_families()) {
     for (const HeadMode head : kHeadModes) {
       INFO(tests::describe(config));

@@ -105,7 +105,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("slicing to the rank of the stream loses nothing") {
+TEST_CASE("slicing to the rank of the signal loses nothing") {
   const ModelConfig config = tiny_config();
   const int64_t rank = 16;
   for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
@@ -121,7 +121,7 @@ TEST_CASE("slicing to the rank of the stream loses nothing") {
   }
 }
 
-TEST_CASE("a head that keeps its tie loses nothing where the bases hold embedding and stream") {
+TEST_CASE("a head that keeps its tie loses nothing where the bases hold embedding and signal") {
   ModelConfig config = tiny_config();
   config.tied_head = true;
   const int64_t rank = 16;
@@ -135,7 +135,7 @@ TEST_CASE("a head that keeps its tie loses nothing where the bases hold embeddin
   CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-4);
 }
 
-TEST_CASE("a head that keeps its tie is stored once, behind a map") {
+TEST_CASE("a head that keeps its tie is stored once, with a map") {
   for (ModelConfig config : {tiny_config(), tiny_families().front()}) {
     config.tied_head = true;
     config.head_bias = false;
@@ -163,7 +163,7 @@ TEST_CASE("a head that keeps its tie is stored once, behind a map") {
                       ArgumentError, "its own");
 }
 
-TEST_CASE("refit follows the dense stream more closely than the sliced writer it starts from") {
+TEST_CASE("refit follows the dense signal more closely than the sliced writer it starts from") {
   // Half of the feed-forward channels copy the other half: deleting them, the rest can do all.
   const ModelConfig config = tiny_config();
   Model model = random_model(config);

@@ -192,7 +192,7 @@ TEST_CASE("layer by layer refuses what it cannot do before anything is written")
   CHECK(fs::is_empty(scratch.path() / "sliced"));
 }
 
-// ---- Going on
+// ---- Resuming
 
 /// A run that is stopped at its n-th word of progress, as often as it takes, each time one word
 /// later; then to its end.
@@ -293,7 +293,7 @@ TEST_CASE("the same with rare signals and half-precision weights") {
   check_going_on(three_shapes(), at::kCPU, at::kBFloat16, 2);
 }
 
-TEST_CASE("the same with a signal that lives elsewhere while it goes on") {
+TEST_CASE("the same with a signal that is kept elsewhere when it is resumed") {
   check_going_on(three_shapes(), at::kCPU, at::kFloat, 1, SignalPlace::kHost);
   check_going_on(three_shapes(), at::kCPU, at::kFloat, 2, SignalPlace::kDisk);
 }
@@ -358,7 +358,7 @@ Setup stopped_run(const TemporaryDirectory& scratch) {
 
 constexpr int64_t kToTheEnd = std::numeric_limits<int64_t>::max();
 
-TEST_CASE("going on with another checkpoint, calibration, plan or dtype is refused by name") {
+TEST_CASE("resuming with another checkpoint, calibration, plan or dtype is refused by name") {
   const TemporaryDirectory scratch;
   const Setup s = stopped_run(scratch);
   const auto before = contents(s.files);
@@ -393,7 +393,7 @@ TEST_CASE("going on with another checkpoint, calibration, plan or dtype is refus
   CHECK_NOTHROW(attempt(other, kToTheEnd));
 }
 
-TEST_CASE("going on over files that are gone or were cut says which") {
+TEST_CASE("resuming over files that are missing or were cut says which") {
   const TemporaryDirectory scratch;
   const Setup s = stopped_run(scratch);
   fs::resize_file(s.files / "model.safetensors", 3000);
@@ -404,7 +404,7 @@ TEST_CASE("going on over files that are gone or were cut says which") {
   CHECK_THROWS_NAMING(attempt(s, kToTheEnd), FormatError, "run.json");
 }
 
-TEST_CASE("what the journal holds is that of the last signal and the layers behind it") {
+TEST_CASE("what the journal holds is that of the last signal and the layers after it") {
   const TemporaryDirectory scratch;
   const Setup s = stopped_run(scratch);
   attempt(s, kToTheEnd);

@@ -22,7 +22,7 @@ namespace {
 using at::Tensor;
 using namespace tests;
 
-/// What rounding can move a projector, and everything behind it, by: eigenvectors turn by (error of
+/// What rounding can move a projector, and everything after it, by: eigenvectors turn by (error of
 /// C) / gap, and a C of n tokens in D dimensions is summed to (n + D)·eps of its largest
 /// eigenvalue. A factor of 100 for the layers.
 double projector_bound(const BookSlicing& book, const ModelConfig& config, const Tensor& tokens) {
@@ -68,7 +68,7 @@ TEST_CASE("k = D is the identity for every shape of LLaMA") {
 }
 
 TEST_CASE(
-    "k = D is the identity for somebody's own parallel model with learned positions and biases") {
+    "k = D is the identity for a user-defined parallel model with learned positions and biases") {
   TwoBranchModel model;
   const Tensor tokens = TwoBranchModel::tokens(2, 9), dense = model.logits(tokens);
   const SliceReport report = slice_model(model.adapter, TwoBranchModel::tokens(6, 12),
@@ -91,7 +91,7 @@ TEST_CASE("k = D is the identity for trained models") {
   }
 }
 
-TEST_CASE("deleting directions that the stream never takes loses nothing") {
+TEST_CASE("deleting directions that the signal never takes loses nothing") {
   const ModelConfig config = tiny_configs()[2];  // biased
   for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
     Model model = low_rank_model(config, 15);
@@ -468,7 +468,7 @@ TEST_CASE("an interrupted run unwinds, stops listening and leaves every sublayer
         Interrupted);
     CHECK(calls == last_call);
     for (const Sublayer& s : model.decoder().adapter().sublayers) CHECK_FALSE(s.tap->observed());
-    // Sublayers in front of the stop are new, those behind it old; the one in between leads from
+    // Sublayers before the stop are new, those after it old; the one in between leads from
     // one to the other.
     CHECK(logits(model, tokens).isfinite().all().item<bool>());
   }
