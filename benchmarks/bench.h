@@ -142,7 +142,7 @@ class Timer {
 };
 
 /// Milliseconds of work that waits for nothing between its launches: the median of `samples`, each
-/// timed with events, behind one that warms up.
+/// timed with events, after one that warms up.
 template <typename Work>
 double median_ms(cudaStream_t stream, int samples, Work&& work) {
   cudaEvent_t begin = nullptr, end = nullptr;

@@ -1,6 +1,6 @@
 // Decoding whole models of real shapes and random weights, float16: milliseconds a token of the
 // captured graph, the floor (bytes read over the read bandwidth measured in the same run) and
-// LibTorch's modules with a KV cache; and of the same graph with tokens drawn, beside the greedy
+// LibTorch's modules with a KV cache; and of the same graph with tokens sampled, beside the greedy
 // one.
 //
 //   bench_decode [rows.csv] [model[:form] …]      SLICE_COMMIT names the commit in the rows
@@ -39,7 +39,7 @@ constexpr int64_t kPrompt = 128;                 // tokens in the cache before t
 constexpr int64_t kRun = 32;                     // tokens a sample
 constexpr int64_t kLength = kPrompt + kRun / 2;  // of the context, in the middle of a sample
 constexpr int kSamples = 9;
-const SamplingOptions kDrawn = {.temperature = 0.8, .top_p = 0.9};
+const SamplingOptions kSampled = {.temperature = 0.8, .top_p = 0.9};
 constexpr int64_t kFewLayers = 4, kMoreLayers = 12;  // of a model that does not fit
 
 constexpr const char* kModels[] = {"smollm2-135m", "llama2-7b", "llama2-13b", "llama2-70b"};
@@ -81,7 +81,7 @@ double modules_ms(const Model& model, const Tensor& prompt, cudaStream_t stream)
 }
 
 struct Figures {
-  double ours, floor, theirs, drawn;  // ms a token
+  double ours, floor, theirs, sampled;  // ms a token
 };
 
 Figures measure(const Model& model, int64_t batch, double read_gbs) {
@@ -96,12 +96,12 @@ Figures measure(const Model& model, int64_t batch, double read_gbs) {
       generator.truncate(std::min(generator.length(), kPrompt - 1));
       if (generator.length() == 0) generator.feed(prompt.slice(1, 0, kPrompt - 1));
       generator.feed(prompt.slice(1, kPrompt - 1));
-      generator.continue_drawn(kRun - 1, sampling, /*seed=*/1);
+      generator.continue_sampled(kRun - 1, sampling, /*seed=*/1);
     });
     return run / kRun;
   };
   const double greedy = token_ms({});
-  return {greedy, bytes_read(model, batch, kLength) / read_gbs * 1e-6, theirs, token_ms(kDrawn)};
+  return {greedy, bytes_read(model, batch, kLength) / read_gbs * 1e-6, theirs, token_ms(kSampled)};
 }
 
 /// Of all layers from those of a few and of some more.
@@ -120,12 +120,12 @@ Figures modelled(const ModelConfig& dense, const std::string& form, double read_
                              static_cast<double>(kMoreLayers - kFewLayers);
   };
   return {extended(&Figures::ours), extended(&Figures::floor), extended(&Figures::theirs),
-          extended(&Figures::drawn)};
+          extended(&Figures::sampled)};
 }
 
 void report(const std::string& model, const std::string& form, int64_t batch,
             const Figures& figures, const char* kind, bench::Csv& csv) {
-  const auto [ours, floor, theirs, drawn] = figures;
+  const auto [ours, floor, theirs, sampled] = figures;
   bench::Row row;
   row.benchmark = "decode";
   row.model = model;
@@ -141,15 +141,16 @@ void report(const std::string& model, const std::string& form, int64_t batch,
   row.baseline_value = theirs;
   row.kind = kind;
   csv.write(row);
-  row.metric = "drawn_ms";
-  row.value = drawn;
+  row.metric = "drawn_ms";  // as the published rows have it
+  row.value = sampled;
   row.baseline = "greedy";
   row.baseline_value = ours;
   csv.write(row);
   std::printf(
-      "%-13s %-14s B=%-3ld %8.4f ms  floor %8.4f (%5.1f%%)  libtorch %8.3f (%.1fx)  drawn %8.4f\n",
+      "%-13s %-14s B=%-3ld %8.4f ms  floor %8.4f (%5.1f%%)  libtorch %8.3f (%.1fx)  sampled "
+      "%8.4f\n",
       model.c_str(), form.c_str(), static_cast<long>(batch), ours, floor, 100 * floor / ours,
-      theirs, theirs / ours, drawn);
+      theirs, theirs / ours, sampled);
   std::fflush(stdout);
 }
 

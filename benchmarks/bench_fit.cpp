@@ -1,6 +1,6 @@
 // Whether `--fit` is right: the plan that a memory budget gives for a shape, with random weights,
-// is run at the context and batch it was asked for, and the device memory that is then in use
-// stands beside the prediction.
+// is run at the context and batch it was asked for, and the device memory that is then in use is
+// printed beside the prediction.
 //
 //   bench_fit CONFIG --name NAME --fit GIB [--context N] [--batch N] [rows.csv]
 //

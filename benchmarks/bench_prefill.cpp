@@ -1,5 +1,5 @@
 // Prompts through whole models of real shapes and random weights, float16: milliseconds until the
-// logits behind the last token are there, the floor (FLOP over the largest float16 product measured
+// logits after the last token are there, the floor (FLOP over the largest float16 product measured
 // in the same run) and LibTorch's modules with a KV cache.
 //
 //   bench_prefill [rows.csv] [model[:form] …]      SLICE_COMMIT names the commit in the rows

@@ -33,13 +33,13 @@ namespace {
 using namespace slice;  // NOLINT(google-build-using-namespace): a program, not a header
 using at::Tensor;
 
-constexpr int64_t kPrompt = 128;  // tokens in front of the first sample
+constexpr int64_t kPrompt = 128;  // tokens before the first sample
 constexpr int64_t kRun = 32;      // tokens a sample
 constexpr int kSamples = 5;
 constexpr int64_t kCapacity = kPrompt + (kSamples + 1) * kRun;
 
 struct Decoded {
-  Tensor logits;  // (1, V), behind the prompt
+  Tensor logits;  // (1, V), after the prompt
   double ms = 0;  // a token; continue_greedy, the host's waits included
 };
 
@@ -78,7 +78,7 @@ void check(const std::string& model, const std::string& form, const ProcessGroup
   const auto checkpoint = bench::random_checkpoint(config, device);
   const GroupDecoderOptions options{.device = device, .dtype = at::kFloat, .capacity = 64};
   const Tensor tokens = some_tokens(config, 40);
-  const auto logits_of = [&](auto&& decoder) {  // of a prompt, and of a token behind it
+  const auto logits_of = [&](auto&& decoder) {  // of a prompt, and of a token after it
     return at::cat({decoder.feed(tokens.slice(1, 0, 39)), decoder.feed(tokens.slice(1, 39))})
         .cpu()
         .to(at::kDouble);

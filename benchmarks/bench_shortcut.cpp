@@ -1,4 +1,4 @@
-// skinny_linear beside cuBLAS: the writers of a sliced decoder with their shortcuts, its readers
+// decode_linear beside cuBLAS: the writers of a sliced decoder with their shortcuts, its readers
 // and its head, for 1 to 16 rows.
 //
 //   bench_shortcut [rows.csv]     SLICE_COMMIT names the commit in the rows
@@ -33,7 +33,7 @@ using bench::check_cuda;
 using bench::DeviceBuffer;
 using bench::Timing;
 using kernels::DataType;
-using kernels::SkinnyLinear;
+using kernels::DecodeLinear;
 
 constexpr int64_t kPoolBytes = int64_t{12} << 30;
 constexpr int64_t kChainBytes = int64_t{1} << 30;
@@ -139,8 +139,8 @@ class Bench {
   // Every call has its own output, so that sums of cuBLAS's beta = 1 do not run away.
   char* output(int64_t call) const { return outputs_.as<char>() + call * (int64_t{1} << 19); }
 
-  SkinnyLinear layer(const Problem& p, int64_t call) const {
-    SkinnyLinear l;
+  DecodeLinear layer(const Problem& p, int64_t call) const {
+    DecodeLinear l;
     l.type = p.type;
     l.M = p.M;
     l.N = p.N;
@@ -171,7 +171,7 @@ class Bench {
   }
 
   bool enqueue_ours(const Problem& p, int64_t call) const {
-    return kernels::skinny_linear(layer(p, call), stream_.get()) == cudaSuccess;
+    return kernels::decode_linear(layer(p, call), stream_.get()) == cudaSuccess;
   }
 
   bool product(const Problem& p, void* Y, const void* X, const void* W, int64_t K,
@@ -186,7 +186,7 @@ class Bench {
 
   // A residual is what Y holds already, so the last product adds to it.
   bool enqueue_cublas(const Problem& p, int64_t call) const {
-    const SkinnyLinear l = layer(p, call);
+    const DecodeLinear l = layer(p, call);
     const bool adds = l.R != nullptr;
     return product(p, l.Y, l.X, l.W, l.K, adds ? 1.0f : 0.0f) &&
            (l.K2 == 0 || product(p, l.Y, l.Z, l.V, l.K2, 1.0f));
@@ -217,7 +217,7 @@ class Bench {
   // Where cuBLAS makes the same thing, both agree.
   void check(const Problem& p) {
     if (p.form != Form::kDense) return;
-    if (!enqueue_ours(p, 0)) throw std::runtime_error("skinny_linear does not start");
+    if (!enqueue_ours(p, 0)) throw std::runtime_error("decode_linear does not start");
     const std::vector<double> ours = values(p);
     if (!enqueue_cublas(p, 0)) throw std::runtime_error("cuBLAS does not start");
     const std::vector<double> theirs = values(p);

@@ -27,7 +27,7 @@ namespace {
 using namespace slice;  // NOLINT(google-build-using-namespace): a program, not a header
 using bench::check_cuda;
 using bench::DeviceBuffer;
-using kernels::SkinnyLinear;
+using kernels::DecodeLinear;
 
 constexpr int64_t kElement = 2;
 constexpr int64_t kCapacity = 512;
@@ -83,7 +83,7 @@ class Step {
       return 2.0 * (kPosition + 1) * static_cast<double>(shape_.kv_heads * shape_.head_size) *
              kElement;
     }
-    const SkinnyLinear l = linear(part, 0);
+    const DecodeLinear l = linear(part, 0);
     return static_cast<double>(l.N * (l.K + l.K2) * kElement);
   }
 
@@ -112,7 +112,7 @@ class Step {
   bool enqueue(Part part, int64_t layer) const {
     return (part == kAttention
                 ? kernels::decode_attention(attention(layer), stream_)
-                : kernels::skinny_linear(linear(part, layer), stream_)) == cudaSuccess;
+                : kernels::decode_linear(linear(part, layer), stream_)) == cudaSuccess;
   }
 
   kernels::DecodeAttention attention(int64_t layer) const {
@@ -135,10 +135,10 @@ class Step {
     return a;
   }
 
-  SkinnyLinear linear(Part part, int64_t layer) const {
+  DecodeLinear linear(Part part, int64_t layer) const {
     const int64_t K2 = shortcut_columns();
     int64_t offset = layer * layer_elements();
-    SkinnyLinear l;
+    DecodeLinear l;
     l.X = signals_.data();
     l.Y = results_.data();
     l.M = 1;

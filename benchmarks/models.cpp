@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <string_view>
 
+#include "libslice/decode/memory.h"
 #include "libslice/model/decoder.h"
 
 namespace slice::bench {
@@ -92,7 +93,7 @@ Tensor random_weight(const std::string& name, at::IntArrayRef shape, at::Device 
   Tensor value = at::empty(shape, at::TensorOptions(device).dtype(at::kHalf));
   if (shape.size() == 1) return value.fill_(name.ends_with("bias") ? 0 : 1);
   double deviation = is_embedding(name) ? 1 : 1 / std::sqrt(static_cast<double>(shape.back()));
-  // A low-rank shortcut stands beside the identity, and would double the stream at every sublayer.
+  // A low-rank shortcut is added to the identity, and would double the stream at every sublayer.
   if (name.ends_with("shortcut.up")) deviation /= 10;
   return value.normal_(0, deviation);
 }
@@ -186,14 +187,13 @@ PlacedBytes placed_bytes(const ModelConfig& config, int64_t tokens) {
 }
 
 int64_t card_room(const ModelConfig& config, int64_t card_bytes, int64_t batch) {
-  constexpr int64_t kContext = int64_t{700} << 20;  // as search.h counts it
   constexpr int64_t kGraphs = 2;  // for a given token and for a chosen one: memory of its own each
   const int64_t qkv = (config.heads + 2 * config.kv_heads) * config.head_size;
   const int64_t joint = config.gated_mlp ? 2 * config.ffn_size : 0;  // a single reader stays
   const int64_t layout = std::max(qkv, joint) * config.stream_size(0);
   const int64_t D = config.hidden_size, F = config.ffn_size, V = config.vocabulary_size;
   const int64_t step = kGraphs * (qkv + 5 * F + 6 * D + V) + 2 * V;  // a sequence
-  return card_bytes - kContext - kWeightBytes * (layout + batch * step);
+  return card_bytes - kCudaContextBytes - kWeightBytes * (layout + batch * step);
 }
 
 }  // namespace slice::bench

@@ -29,7 +29,7 @@ ModelConfig config_of_form(const ModelConfig& dense, const std::string& form);
 /// Random weights that keep the stream near unit size, so that nothing overflows; float16. The same
 /// names and shapes give the same numbers on devices of one kind.
 Model random_model(const ModelConfig& config, at::Device device);
-/// The same weights as a checkpoint that stands on no disk: a tensor is made when it is read.
+/// The same weights as a checkpoint that is on no disk: a tensor is made when it is read.
 std::unique_ptr<Checkpoint> random_checkpoint(const ModelConfig& config, at::Device device);
 
 /// Bytes of a model's pieces at two bytes a weight, from its sizes alone, each layer with the keys

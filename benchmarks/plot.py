@@ -91,7 +91,7 @@ def draw_decode(every, folder):
 
 
 def shortcut_work(row):
-    """FLOP and bytes of one skinny_linear call, as benchmarks/bench_shortcut.cpp counts them."""
+    """FLOP and bytes of one decode_linear call, as benchmarks/bench_shortcut.cpp counts them."""
     N, K = (int(part[1:]) for part in row["model"].split()[1].split("x"))
     M, form = int(row["batch"]), row["form"]
     inner = K + {"dense": N, "lowrank64": 64}.get(form, 0)
@@ -102,25 +102,25 @@ def shortcut_work(row):
 
 def draw_roofline(every, folder):
     """FLOP/s against FLOP a byte, under the bandwidth and the arithmetic that the same runs measured."""
-    skinny = newest_gpu([r for r in every if r["metric"] == "shortcut_chain_us" and r["dtype"] == "float16" and
+    linear = newest_gpu([r for r in every if r["metric"] == "shortcut_chain_us" and r["dtype"] == "float16" and
                          r["model"].startswith("llama2-7b/")])
     prefill = [r for r in every if r["metric"] == "prefill_ms" and r["floor"] and r["model"] in rows.SHAPES and
                r["baseline"] == "libtorch"]
-    if not skinny:
+    if not linear:
         return
     figure, (axes,) = panels(1, 5.4)
-    bandwidths, used = [], list(skinny)
+    bandwidths, used = [], list(linear)
     for kind, colour in zip(("attention", "mlp", "qkv", "gate-up", "head"), COLOURS):
-        selected = [row for row in skinny if row["model"].split()[0].endswith("/" + kind)]
+        selected = [row for row in linear if row["model"].split()[0].endswith("/" + kind)]
         work = [shortcut_work(row) for row in selected]
         bandwidths += [size / row["floor"] * 1e6 for row, (_, size) in zip(selected, work)]
-        for label, column, face in ((f"skinny_linear, {kind}", "value", colour), (None, "baseline_value", "none")):
+        for label, column, face in ((f"decode_linear, {kind}", "value", colour), (None, "baseline_value", "none")):
             axes.scatter([flop / size for flop, size in work],
                          [flop / row[column] * 1e-6 for row, (flop, _) in zip(selected, work)],
                          s=14, edgecolors=colour, facecolors=face, linewidths=0.8, label=label)
     ceilings = []
     for row in newest_gpu(prefill):
-        if row["gpu"] != skinny[-1]["gpu"]:
+        if row["gpu"] != linear[-1]["gpu"]:
             break
         flop, size = rows.prefill_flop(row["model"], row["form"], int(row["batch"]), int(row["length"]))
         axes.scatter([flop / size], [flop / row["value"] * 1e-9], marker="s", s=14, color=GREY,

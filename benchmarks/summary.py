@@ -12,7 +12,7 @@ TITLES = {
     "decode": "Decoding whole models",
     "prefill": "Prompts of whole models",
     "memory_caps": "Fewer cards",
-    "shortcut": "skinny_linear",
+    "shortcut": "decode_linear",
     "kernels": "Other kernels",
     "slicing": "Slicing",
     "quality": "Quality, and whole programs",

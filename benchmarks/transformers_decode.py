@@ -120,7 +120,7 @@ def main():
             try:
                 with torch.inference_mode():
                     theirs = road(model, prompt)
-            except Exception as error:  # a road that this version of Transformers does not have
+            except Exception as error:  # what this version of Transformers does not have
                 print(f"{ours['model']} {name}: {type(error).__name__}: {str(error)[:300]}")
                 torch.cuda.synchronize()
                 continue

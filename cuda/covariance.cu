@@ -23,8 +23,7 @@ constexpr int kMirrorTile = 32;
 constexpr int kMirrorRows = 8;
 constexpr int64_t kMaxGridY = 65535;
 
-// The modes a caller may have left on the handle must not change a sum; they are his again
-// afterwards.
+// The modes that the caller left on the handle must not change a sum; they are put back afterwards.
 class CublasModes {
  public:
   explicit CublasModes(cublasHandle_t handle) : handle_(handle) {

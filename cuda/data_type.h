@@ -4,7 +4,7 @@
 
 namespace slice::kernels {
 
-/// Element type behind a `void*`; the launchers take it beside the pointers.
+/// What a `void*` points to; the launchers take it beside the pointers.
 enum class DataType { kFloat16, kBFloat16, kFloat32, kFloat64 };
 
 constexpr int64_t size_of(DataType type) {

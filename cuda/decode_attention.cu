@@ -11,7 +11,7 @@
 // grid    splits · kv · ⌈h / kv / kHeads⌉ · B; a block takes a range of positions for up to kHeads
 //         query heads of one key head; ranges that are empty leave at once
 // block   256 threads in teams of 8 … 32 lanes; a team has rows of K and of V in its registers,
-//         the first of them before the kernel in front has ended, and then the L2 has the next ones
+//         the first of them before the previous kernel has ended; then the L2 has the next ones
 // shared  the new row; turned queries, then one sum a warp and head: at most 36 KiB
 // numerics  products, softmax (base 2, running maximum) and sums in float32; one rounding to T; the
 //         new key is rounded to T before it is used, as the cached ones are; the last block to
@@ -87,14 +87,10 @@ cudaError_t decode_attention(const DecodeAttention& p, cudaStream_t stream) {
   if (p.batch < 0) return cudaErrorInvalidValue;
   if (p.batch == 0) return cudaSuccess;
   if (!detail::attention_is_valid(p)) return cudaErrorInvalidValue;
-  switch (p.type) {
-    case DataType::kFloat16:
-      return launch(detail::attention_arguments<__half>(p), p, stream);
-    case DataType::kBFloat16:
-      return launch(detail::attention_arguments<__nv_bfloat16>(p), p, stream);
-    default:
-      return launch(detail::attention_arguments<float>(p), p, stream);
-  }
+  return detail::dispatch_up_to_float32(p.type, [&](auto tag) {
+    using T = typename decltype(tag)::Type;
+    return launch(detail::attention_arguments<T>(p), p, stream);
+  });
 }
 
 }  // namespace slice::kernels

@@ -16,16 +16,16 @@ namespace slice::kernels {
 ///
 /// Grouped queries: heads / kv_heads query heads read one key head. `positions` lies on the device,
 /// so a captured launch serves every token of a text, and every sequence has a length of its own.
-/// They and the rows in front of p are read before the kernel right in front of this one has ended,
-/// so that one must not write them; qkv may be its work. The kernel behind this one may start
-/// before that one has ended: what it reads before it waits (skinny_linear its weights) must be
-/// neither's.
+/// They and the rows before p are read before the previous kernel on the stream has ended, which
+/// must not write them; qkv may be its result. The next kernel may start before the previous one
+/// has ended: what it reads before it waits (decode_linear: its weights) must be written by
+/// neither.
 struct DecodeAttention {
   void* out = nullptr;                 ///< (batch, heads · d), contiguous
   const void* qkv = nullptr;           ///< (batch, (heads + 2·kv_heads) · d), contiguous: q, k, v
   void* keys = nullptr;                ///< (batch, kv_heads, capacity, d), contiguous
   void* values = nullptr;              ///< the same
-  const int32_t* positions = nullptr;  ///< (batch), p in [0, capacity): where the new token stands
+  const int32_t* positions = nullptr;  ///< (batch), p in [0, capacity): of the new token
   const float* cosine = nullptr;       ///< (capacity, rotary_size / 2), absent when nothing turns
   const float* sine = nullptr;
   void* workspace = nullptr;           ///< zeros before the first call; every call leaves it usable

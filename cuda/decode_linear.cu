@@ -5,9 +5,10 @@
 
 #include "cuda/detail/decode_linear_fma.cuh"
 #include "cuda/detail/decode_linear_mma.cuh"
+#include "cuda/detail/early_start.h"
 #include "cuda/detail/range.h"
 
-// skinny_linear:   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R,   M ≤ 16
+// decode_linear:   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R,   M ≤ 16
 //   X (M, K), Z (M, K2), R, Y strided rows   W (N, K), V (N, K2) contiguous
 // grid    a block for 8 … 48 rows of W and V: about one a multiprocessor while that covers N
 // block   8 warps, 4 where N is large; a chunk of 512 or 1024 columns of its rows at a time, of
@@ -23,20 +24,17 @@
 namespace slice::kernels {
 namespace {
 
-using detail::SkinnyOperands;
-using detail::SkinnyShape;
-
-constexpr int kVectorBytes = 16;
+using detail::DecodeLinearOperands;
+using detail::DecodeLinearShape;
+using detail::kVectorBytes;
 
 struct Device {
   int multiprocessors = 0;
   int shared_bytes = 0;  // that a block may have
-  bool starts_early = false;
 };
 
 cudaError_t current_device(Device& device) {
   int id = 0;
-  int major = 0;
   cudaError_t status = cudaGetDevice(&id);
   if (status == cudaSuccess) {
     status = cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id);
@@ -45,10 +43,6 @@ cudaError_t current_device(Device& device) {
     status =
         cudaDeviceGetAttribute(&device.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, id);
   }
-  if (status == cudaSuccess) {
-    status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, id);
-  }
-  device.starts_early = major >= 9;
   return status;
 }
 
@@ -60,13 +54,13 @@ struct Place {
 };
 
 template <typename Shape, typename T>
-cudaError_t launch_mma(const SkinnyOperands<T>& p, const Place& place) {
-  using Small = SkinnyShape<Shape::kWarps, 1, Shape::kGroups, 512, 3, Shape::kVector>;
+cudaError_t launch_mma(const DecodeLinearOperands<T>& p, const Place& place) {
+  using Small = DecodeLinearShape<Shape::kWarps, 1, Shape::kGroups, 512, 3, Shape::kVector>;
   const int shared_bytes = Shape::shared_bytes(p.signals());
   if constexpr (!std::is_same_v<Shape, Small>) {  // fits everywhere, with the same bits
     if (shared_bytes > place.device.shared_bytes) return launch_mma<Small>(p, place);
   }
-  const auto kernel = detail::skinny_linear_mma_kernel<T, Shape>;
+  const auto kernel = detail::decode_linear_mma_kernel<T, Shape>;
   const cudaError_t status =
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
   if (status != cudaSuccess) return status;
@@ -80,62 +74,63 @@ cudaError_t launch_mma(const SkinnyOperands<T>& p, const Place& place) {
 // Chosen by measurement (docs/performance.md): one block a multiprocessor with as long a queue as
 // it holds, while that covers N; else several small ones, whose ends and beginnings overlap.
 template <typename T>
-cudaError_t launch_few(const SkinnyOperands<T>& p, int64_t octets, const Place& place) {
+cudaError_t launch_few(const DecodeLinearOperands<T>& p, int64_t octets, const Place& place) {
   switch (octets) {
     case 1:
-      return launch_mma<SkinnyShape<8, 1, 1, 1024, 4, true>>(p, place);
+      return launch_mma<DecodeLinearShape<8, 1, 1, 1024, 4, true>>(p, place);
     case 2:
-      return launch_mma<SkinnyShape<8, 2, 1, 1024, 4, true>>(p, place);
+      return launch_mma<DecodeLinearShape<8, 2, 1, 1024, 4, true>>(p, place);
     case 3:
-      return p.signals() <= 4 ? launch_mma<SkinnyShape<8, 3, 1, 1024, 4, true>>(p, place)
-                              : launch_mma<SkinnyShape<8, 3, 1, 1024, 3, true>>(p, place);
+      return p.signals() <= 4 ? launch_mma<DecodeLinearShape<8, 3, 1, 1024, 4, true>>(p, place)
+                              : launch_mma<DecodeLinearShape<8, 3, 1, 1024, 3, true>>(p, place);
     case 4:
-      return p.signals() <= 4 ? launch_mma<SkinnyShape<8, 4, 1, 1024, 3, true>>(p, place)
-                              : launch_mma<SkinnyShape<8, 4, 1, 512, 5, true>>(p, place);
+      return p.signals() <= 4 ? launch_mma<DecodeLinearShape<8, 4, 1, 1024, 3, true>>(p, place)
+                              : launch_mma<DecodeLinearShape<8, 4, 1, 512, 5, true>>(p, place);
     case 5:
-      return p.signals() <= 4 ? launch_mma<SkinnyShape<8, 5, 1, 512, 5, true>>(p, place)
-                              : launch_mma<SkinnyShape<8, 5, 1, 512, 4, true>>(p, place);
+      return p.signals() <= 4 ? launch_mma<DecodeLinearShape<8, 5, 1, 512, 5, true>>(p, place)
+                              : launch_mma<DecodeLinearShape<8, 5, 1, 512, 4, true>>(p, place);
     case 6:
-      return p.signals() <= 8 ? launch_mma<SkinnyShape<8, 6, 1, 512, 4, true>>(p, place)
-                              : launch_mma<SkinnyShape<8, 6, 1, 512, 3, true>>(p, place);
+      return p.signals() <= 8 ? launch_mma<DecodeLinearShape<8, 6, 1, 512, 4, true>>(p, place)
+                              : launch_mma<DecodeLinearShape<8, 6, 1, 512, 3, true>>(p, place);
     default:  // three blocks of 24 rows fill a multiprocessor, or four of 16 and another signal
-      return p.signals() == 1 ? launch_mma<SkinnyShape<4, 3, 1, 512, 3, true>>(p, place)
-                              : launch_mma<SkinnyShape<4, 2, 1, 512, 3, true>>(p, place);
+      return p.signals() == 1 ? launch_mma<DecodeLinearShape<4, 3, 1, 512, 3, true>>(p, place)
+                              : launch_mma<DecodeLinearShape<4, 2, 1, 512, 3, true>>(p, place);
   }
 }
 
 // Every block reads all of X, so that few tall ones are best.
 template <typename T>
-cudaError_t launch_many(const SkinnyOperands<T>& p, int64_t octets, const Place& place) {
+cudaError_t launch_many(const DecodeLinearOperands<T>& p, int64_t octets, const Place& place) {
   switch (octets) {
     case 1:
-      return launch_mma<SkinnyShape<8, 1, 2, 512, 3, true>>(p, place);
+      return launch_mma<DecodeLinearShape<8, 1, 2, 512, 3, true>>(p, place);
     case 2:
-      return launch_mma<SkinnyShape<8, 2, 2, 512, 3, true>>(p, place);
+      return launch_mma<DecodeLinearShape<8, 2, 2, 512, 3, true>>(p, place);
     case 3:
-      return launch_mma<SkinnyShape<8, 3, 2, 512, 3, true>>(p, place);
+      return launch_mma<DecodeLinearShape<8, 3, 2, 512, 3, true>>(p, place);
     case 4:
-      return launch_mma<SkinnyShape<8, 4, 2, 512, 3, true>>(p, place);
+      return launch_mma<DecodeLinearShape<8, 4, 2, 512, 3, true>>(p, place);
     case 5:
     case 6:
-      return launch_mma<SkinnyShape<8, 6, 2, 512, 3, true>>(p, place);
+      return launch_mma<DecodeLinearShape<8, 6, 2, 512, 3, true>>(p, place);
     default:
-      return launch_mma<SkinnyShape<4, 6, 2, 512, 3, true>>(p, place);
+      return launch_mma<DecodeLinearShape<4, 6, 2, 512, 3, true>>(p, place);
   }
 }
 
 template <int kWarps, typename T>
-cudaError_t launch_elements(const SkinnyOperands<T>& p, const Place& place) {
-  return p.M <= 8 ? launch_mma<SkinnyShape<kWarps, 1, 1, 512, 3, false>>(p, place)
-                  : launch_mma<SkinnyShape<kWarps, 1, 2, 512, 3, false>>(p, place);
+cudaError_t launch_elements(const DecodeLinearOperands<T>& p, const Place& place) {
+  return p.M <= 8 ? launch_mma<DecodeLinearShape<kWarps, 1, 1, 512, 3, false>>(p, place)
+                  : launch_mma<DecodeLinearShape<kWarps, 1, 2, 512, 3, false>>(p, place);
 }
 
 template <typename T>
-cudaError_t launch(const SkinnyOperands<T>& p, bool vectors, bool prefetch, cudaStream_t stream) {
+cudaError_t launch(const DecodeLinearOperands<T>& p, bool vectors, bool prefetch,
+                   cudaStream_t stream) {
   Place place{{}, false, stream};
   const cudaError_t status = current_device(place.device);
   if (status != cudaSuccess) return status;
-  place.early = prefetch && place.device.starts_early;
+  place.early = prefetch && detail::can_start_early();
   if constexpr (sizeof(T) == 2) {
     const bool few = p.M <= 8;
     const int64_t octets =  // a multiprocessor
@@ -143,20 +138,21 @@ cudaError_t launch(const SkinnyOperands<T>& p, bool vectors, bool prefetch, cuda
     if (vectors) return few ? launch_few(p, octets, place) : launch_many(p, octets, place);
     return octets > 6 ? launch_elements<4>(p, place) : launch_elements<8>(p, place);
   } else {
-    const int64_t blocks = detail::ceil_div(p.N / p.rows_per_column(), detail::kSkinnyFmaWarps);
+    const int64_t blocks = detail::ceil_div(p.N / p.rows_per_column(), detail::kFmaWarps);
     return detail::launch_dependent(
-        detail::skinny_linear_fma_kernel<T>,
-        {static_cast<unsigned>(blocks), detail::kSkinnyFmaWarps * 32, 0}, place.early, stream, p);
+        detail::decode_linear_fma_kernel<T>,
+        {static_cast<unsigned>(blocks), detail::kFmaWarps * detail::kWarp, 0}, place.early, stream,
+        p);
   }
 }
 
-int64_t columns_of(const SkinnyLinear& layer) {
+int64_t columns_of(const DecodeLinear& layer) {
   return layer.epilogue == Epilogue::kGatedSilu ? layer.N / 2 : layer.N;
 }
 
-bool sizes_are_good(const SkinnyLinear& l) {
+bool sizes_are_good(const DecodeLinear& l) {
   const bool gated = l.epilogue == Epilogue::kGatedSilu;
-  return l.M >= 0 && l.M <= kSkinnyRows && l.N >= 0 && l.N <= INT_MAX && l.K >= 0 &&
+  return l.M >= 0 && l.M <= kDecodeLinearRows && l.N >= 0 && l.N <= INT_MAX && l.K >= 0 &&
          l.K <= INT_MAX && l.K2 >= 0 && l.K2 <= INT_MAX && !(gated && l.N % 2 != 0) &&
          l.residual_columns >= 0 && l.residual_columns <= columns_of(l) && l.norm_hidden >= 0 &&
          !(l.norm_hidden > 0 && l.K2 > 0) && !(l.norm_weight != nullptr && l.norm_hidden == 0) &&
@@ -164,7 +160,7 @@ bool sizes_are_good(const SkinnyLinear& l) {
                        l.z_row_stride >= l.K2 && l.r_row_stride >= l.residual_columns));
 }
 
-bool pointers_are_good(const SkinnyLinear& l) {
+bool pointers_are_good(const DecodeLinear& l) {
   const int64_t size = size_of(l.type);
   const auto good = [size](const void* pointer, bool needed) {
     return (pointer != nullptr || !needed) && detail::is_aligned(pointer, size);
@@ -175,7 +171,7 @@ bool pointers_are_good(const SkinnyLinear& l) {
 }
 
 // Other blocks read an operand while one writes Y; only R's elements are read by their writer.
-bool overlaps_are_good(const SkinnyLinear& l) {
+bool overlaps_are_good(const DecodeLinear& l) {
   const int64_t size = size_of(l.type);
   const int64_t y_bytes = detail::strided_extent(l.M, columns_of(l), l.y_row_stride) * size;
   const auto apart = [&](const void* pointer, int64_t elements) {
@@ -190,7 +186,7 @@ bool overlaps_are_good(const SkinnyLinear& l) {
 
 // Whether all rows of X, W, Z and V, and the norm's weight, start at a multiple of 16 bytes and end
 // there.
-bool takes_vectors(const SkinnyLinear& l) {
+bool takes_vectors(const DecodeLinear& l) {
   const int64_t pack = kVectorBytes / size_of(l.type);
   const auto rows = [&](const void* pointer, int64_t columns, int64_t stride) {
     return columns == 0 || (detail::is_aligned(pointer, kVectorBytes) && columns % pack == 0 &&
@@ -202,34 +198,34 @@ bool takes_vectors(const SkinnyLinear& l) {
 
 }  // namespace
 
-cudaError_t skinny_linear(const SkinnyLinear& l, cudaStream_t stream) {
+cudaError_t decode_linear(const DecodeLinear& l, cudaStream_t stream) {
   if (!sizes_are_good(l)) return cudaErrorInvalidValue;
   if (l.M == 0 || l.N == 0) return cudaSuccess;
   if (!pointers_are_good(l) || !overlaps_are_good(l)) return cudaErrorInvalidValue;
   return detail::dispatch(l.type, [&](auto tag) {
     using T = typename decltype(tag)::Type;
     const auto in = [](const void* pointer) { return static_cast<const T*>(pointer); };
-    const SkinnyOperands<T> operands{static_cast<T*>(l.Y),
-                                     in(l.X),
-                                     in(l.W),
-                                     in(l.Z),
-                                     in(l.V),
-                                     in(l.bias),
-                                     in(l.R),
-                                     in(l.diagonal),
-                                     in(l.norm_weight),
-                                     static_cast<detail::Accumulator<T>>(l.norm_hidden),
-                                     static_cast<detail::Accumulator<T>>(l.eps),
-                                     l.epilogue,
-                                     static_cast<int>(l.M),
-                                     l.N,
-                                     l.K,
-                                     l.K2,
-                                     l.residual_columns,
-                                     l.x_row_stride,
-                                     l.y_row_stride,
-                                     l.z_row_stride,
-                                     l.r_row_stride};
+    const DecodeLinearOperands<T> operands{static_cast<T*>(l.Y),
+                                           in(l.X),
+                                           in(l.W),
+                                           in(l.Z),
+                                           in(l.V),
+                                           in(l.bias),
+                                           in(l.R),
+                                           in(l.diagonal),
+                                           in(l.norm_weight),
+                                           static_cast<detail::Accumulator<T>>(l.norm_hidden),
+                                           static_cast<detail::Accumulator<T>>(l.eps),
+                                           l.epilogue,
+                                           static_cast<int>(l.M),
+                                           l.N,
+                                           l.K,
+                                           l.K2,
+                                           l.residual_columns,
+                                           l.x_row_stride,
+                                           l.y_row_stride,
+                                           l.z_row_stride,
+                                           l.r_row_stride};
     return launch(operands, takes_vectors(l), l.prefetch, stream);
   });
 }

@@ -20,20 +20,20 @@ enum class Epilogue {
 /// Rows that one call takes. Up to 8 it stays near the bandwidth; from 9 on reading X again for
 /// each of its blocks costs more, and cuBLAS is as good where N is large
 /// (docs/results/shortcut.csv).
-inline constexpr int64_t kSkinnyRows = 16;
+inline constexpr int64_t kDecodeLinearRows = 16;
 
-/// A linear layer of a decoder for few tokens: all that lies between two points of the stream, in
-/// one pass over its weights.
+/// The rotated shortcut's kernel: a writer of a sliced decoder with its shortcut, or the readers
+/// with their norm, for few tokens, in one pass over the weights.
 ///
-///   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R                       (mathematics §4)
+///   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R           (docs/method.md, "Slicing", "Shortcuts")
 ///   s(X) = 1/sqrt(Σx²/norm_hidden + eps) of each row, or 1
 ///
-/// A reader: X the stream, W the readers one below the other. A writer: X the hidden signal,
-/// W = W_out; of its shortcut's forms a dense one is Z = x, V = Sᵀ, the identity R = x, a diagonal
-/// R = x with d, a low-rank one R = x, Z = down·x, V = up.
+/// Readers: X is the residual stream x, W their weights one below the other. A writer: X is the
+/// hidden signal, W = W_out; its shortcut is Z = x, V = Sᵀ where dense, R = x where the identity,
+/// R = x with d where diagonal, and R = x, Z = down·x, V = up where low-rank.
 ///
 /// Columns are contiguous, rows as far apart as the strides say. All operands have one type.
-struct SkinnyLinear {
+struct DecodeLinear {
   void* Y = nullptr;           // (M, N), kGatedSilu: (M, N / 2); may be R, overlaps nothing else
   const void* X = nullptr;     // (M, K)
   const void* W = nullptr;     // (N, K), contiguous like a Linear's weight
@@ -47,7 +47,7 @@ struct SkinnyLinear {
   double eps = 0;
   Epilogue epilogue = Epilogue::kNone;
   DataType type = DataType::kFloat16;
-  int64_t M = 0;  // 0 … kSkinnyRows
+  int64_t M = 0;  // 0 … kDecodeLinearRows
   int64_t N = 0;
   int64_t K = 0;
   int64_t K2 = 0;
@@ -56,8 +56,8 @@ struct SkinnyLinear {
   int64_t y_row_stride = 0;
   int64_t z_row_stride = 0;
   int64_t r_row_stride = 0;
-  /// Reads the first of W and V while the kernel in front of this one on the stream still runs
-  /// (compute capability 9.0; everything else waits for it). False when that kernel writes them.
+  /// Reads the first of W and V while the previous kernel on the stream still runs (compute
+  /// capability 9.0; everything else waits for it). False when that kernel writes them.
   bool prefetch = true;
 };
 
@@ -68,6 +68,6 @@ struct SkinnyLinear {
 /// same bits whatever rows are beside it and at any alignment. 16-byte accesses where X, W, Z and V
 /// and the lengths of their rows allow; elsewhere element by element, several times slower.
 /// Cost: reads W and V once; docs/performance.md has the measured share of the bandwidth.
-cudaError_t skinny_linear(const SkinnyLinear& layer, cudaStream_t stream);
+cudaError_t decode_linear(const DecodeLinear& layer, cudaStream_t stream);
 
 }  // namespace slice::kernels

@@ -45,8 +45,7 @@ cusolverStatus_t symmetric_eigen_workspace(EigenWorkspace* workspace, int64_t n,
 ///
 /// @param values    (n) float64, device.
 /// @param A         (n, n) float64, row-major, device. In: symmetric, both triangles filled. Out:
-/// V,
-///                  whose row j is the eigenvector of values[j], sign arbitrary.
+///                  V, whose row j is the eigenvector of values[j], sign arbitrary.
 /// @param info      one int, device: 0 if it converged. The caller reads it, after the stream.
 /// @param device_workspace, host_workspace   of the sizes in `workspace`, which
 ///                  symmetric_eigen_workspace gave; the host's must outlive the work on the stream.

@@ -17,11 +17,11 @@
 namespace slice::kernels {
 namespace {
 
+using detail::kVectorBytes;
 using detail::Pack;
 
 constexpr int kThreads = 256;
 constexpr int kPacks = 4;  // a thread
-constexpr int kVectorBytes = 16;
 
 __device__ __forceinline__ float gated(float gate, float up) {
   return gate / (1.0f + expf(-gate)) * up;
@@ -109,14 +109,10 @@ cudaError_t gated_silu(void* h, const void* pairs, DataType type, int64_t count,
       !detail::are_disjoint(h, bytes, pairs, 2 * bytes)) {
     return cudaErrorInvalidValue;
   }
-  switch (type) {
-    case DataType::kFloat16:
-      return launch<__half>(h, pairs, count, stream);
-    case DataType::kBFloat16:
-      return launch<__nv_bfloat16>(h, pairs, count, stream);
-    default:
-      return launch<float>(h, pairs, count, stream);
-  }
+  return detail::dispatch_up_to_float32(type, [&](auto tag) {
+    using T = typename decltype(tag)::Type;
+    return launch<T>(h, pairs, count, stream);
+  });
 }
 
 }  // namespace slice::kernels

@@ -19,13 +19,13 @@
 namespace slice::kernels {
 namespace {
 
+using detail::kVectorBytes;
 using detail::Pack;
 using Key = detail::TokenKey;
 
 constexpr int kThreads = 256;
 constexpr int kPacksPerThread = 4;
 constexpr int kMostBlocks = 64;
-constexpr int kVectorBytes = 16;
 
 /// A row's best token so far.
 struct Best {
@@ -56,7 +56,7 @@ __global__ void __launch_bounds__(kThreads) given_token_kernel(const Arguments<T
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kThreads) greedy_token_kernel(const Arguments<T> a) {
   using P = Pack<T, kWidth>;
-  __shared__ Key partial[kThreads / detail::kTokenWarp];
+  __shared__ Key partial[kThreads / detail::kWarp];
   __shared__ Key winner;
   __shared__ bool is_last;
   detail::wait_for_previous_kernel();
@@ -123,14 +123,10 @@ cudaError_t next_token(const NextToken& p, cudaStream_t stream) {
   if (!detail::token_step_is_valid(p)) return cudaErrorInvalidValue;
   if (p.batch == 0) return cudaSuccess;
   if (p.logits != nullptr && p.workspace == nullptr) return cudaErrorInvalidValue;
-  switch (p.type) {
-    case DataType::kFloat16:
-      return launch<__half>(p, stream);
-    case DataType::kBFloat16:
-      return launch<__nv_bfloat16>(p, stream);
-    default:
-      return launch<float>(p, stream);
-  }
+  return detail::dispatch_up_to_float32(p.type, [&](auto tag) {
+    using T = typename decltype(tag)::Type;
+    return launch<T>(p, stream);
+  });
 }
 
 }  // namespace slice::kernels

@@ -15,7 +15,7 @@ namespace slice::kernels {
 ///   t = argmax(logits)            ties: the lowest id; a NaN: −1, and row 0 in its place
 ///   p ← p + 1,  history[p] = t,  x = E[t] + P[p + position_offset]
 ///
-/// Without logits t is what already stands at history[p + 1].
+/// Without logits t is what history[p + 1] already has.
 struct NextToken {
   void* x = nullptr;                    ///< (batch, width), contiguous
   int64_t* history = nullptr;           ///< (batch, capacity): the token at each position

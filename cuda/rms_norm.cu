@@ -4,6 +4,7 @@
 
 #include "cuda/detail/numeric.cuh"
 #include "cuda/detail/range.h"
+#include "cuda/detail/warp.cuh"
 
 // rms_norm:   y = x · 1/sqrt(Σ x² / hidden + eps) [· weight]
 //   x (rows, columns) with a row stride   y (rows, columns) contiguous   weight (columns)
@@ -20,36 +21,13 @@ namespace slice::kernels {
 namespace {
 
 using detail::Accumulator;
+using detail::kVectorBytes;
+using detail::kWarp;
 using detail::Pack;
 
-constexpr int kWarp = 32;
 constexpr int kMaxThreads = 1024;
 constexpr int kCached = 4;          // packs a thread keeps in registers between the two sweeps
 constexpr int kPacksPerThread = 2;  // aimed at: enough bytes in flight without idle threads
-constexpr int kVectorBytes = 16;
-
-// Every thread gets the sum; the butterfly adds the same pairs in all lanes, so all get the same
-// bits.
-template <typename A>
-__device__ __forceinline__ A warp_sum(A value) {
-#pragma unroll
-  for (int mask = kWarp / 2; mask > 0; mask /= 2) {
-    value += __shfl_xor_sync(0xffffffffu, value, mask);
-  }
-  return value;
-}
-
-template <typename A>
-__device__ __forceinline__ A block_sum(A value, A* partial) {
-  value = warp_sum(value);
-  if (blockDim.x == kWarp) return value;
-  const int lane = threadIdx.x % kWarp;
-  if (lane == 0) partial[threadIdx.x / kWarp] = value;
-  __syncthreads();
-  value = warp_sum(lane < static_cast<int>(blockDim.x) / kWarp ? partial[lane] : A(0));
-  __syncthreads();  // the next row overwrites `partial`
-  return value;
-}
 
 template <typename T, int kWidth>
 __device__ __forceinline__ Accumulator<T> sum_of_squares(const Pack<T, kWidth>& pack) {
@@ -126,7 +104,7 @@ __global__ void __launch_bounds__(kMaxThreads)
       sum += sum_of_squares<T, kWidth>(source[index]);
     }
 
-    const A scale = A(1) / square_root(block_sum(sum, partial) / hidden + eps);
+    const A scale = A(1) / square_root(detail::block_sum(sum, partial) / hidden + eps);
 #pragma unroll
     for (int i = 0; i < kCached; ++i) {
       const int64_t index = threadIdx.x + int64_t{i} * blockDim.x;

@@ -8,15 +8,15 @@
 
 namespace slice::kernels {
 
-/// RMSNorm over the kept coordinates of a sliced stream, or with the weight of one that was not
-/// fused.
+/// RMSNorm over the kept coordinates of a sliced stream, or of a model that was not fused, with its
+/// weight.
 ///
-///   y = x · 1/sqrt(Σ x² / hidden + eps) [· weight]        (mathematics §4)
+///   y = x · 1/sqrt(Σ x² / hidden + eps) [· weight]        (docs/method.md, "Slicing")
 ///
 /// Dropped coordinates count as zero.
 ///
 /// @param y        (rows, columns), contiguous; may be x itself if that is contiguous, else
-/// disjoint.
+///                 disjoint.
 /// @param x        (rows, columns), unit column stride, rows `x_row_stride` ≥ 0 elements apart.
 /// @param weight   (columns), disjoint from y, or nullptr: ones.
 /// @param hidden   the original hidden size D ≥ 1, not `columns`.

@@ -18,10 +18,10 @@
 namespace slice::kernels {
 namespace {
 
+using detail::kVectorBytes;
 using detail::Pack;
 
 constexpr int kThreads = 256;
-constexpr int kVectorBytes = 16;
 static_assert(kRotaryHeadSize <= 2 * kThreads);
 
 template <typename T>
@@ -139,14 +139,10 @@ cudaError_t rotary_append(const RotaryAppend& p, cudaStream_t stream) {
   if (p.batch < 0 || p.tokens < 0) return cudaErrorInvalidValue;
   if (p.batch == 0 || p.tokens == 0) return cudaSuccess;
   if (!is_valid(p)) return cudaErrorInvalidValue;
-  switch (p.type) {
-    case DataType::kFloat16:
-      return launch<__half>(p, stream);
-    case DataType::kBFloat16:
-      return launch<__nv_bfloat16>(p, stream);
-    default:
-      return launch<float>(p, stream);
-  }
+  return detail::dispatch_up_to_float32(p.type, [&](auto tag) {
+    using T = typename decltype(tag)::Type;
+    return launch<T>(p, stream);
+  });
 }
 
 }  // namespace slice::kernels

@@ -8,9 +8,9 @@
 
 namespace slice::kernels {
 
-/// What stands between the joint projection of a prompt and its attention: turns q and k (RoFormer,
-/// arXiv 2104.09864, split halves) and appends k and v to the cache. Token t of a sequence stands
-/// at position first + t:
+/// What happens between the joint projection of a prompt and its attention: turns q and k
+/// (RoFormer, arXiv 2104.09864, split halves) and appends k and v to the cache. Token t of a
+/// sequence is at position first + t:
 ///
 ///   (u, v) → (u cos − v sin, v cos + u sin)     for coordinates i and i + r/2, i < r/2, of a head
 struct RotaryAppend {

@@ -8,14 +8,14 @@
 
 namespace slice::kernels {
 
-/// How a row's next token is drawn. It lies on the device, so one captured launch serves any.
-struct TokenDraw {
+/// How a row's next token is sampled. It lies on the device, so one captured launch serves any.
+struct TokenSampling {
   uint64_t seed, sequence;
   uint64_t top_p;  ///< ⌈2³² · top_p⌉, in [1, 2³²]
   float steps;     ///< 2¹⁸ / (temperature · ln 2), finite and above 0; infinity: as next_token
 };
 
-/// next_token with t drawn from the nucleus of softmax(logits / temperature) instead:
+/// next_token with t sampled from the nucleus of softmax(logits / temperature) instead:
 ///
 ///   qᵢ = ⌊(max l − lᵢ) · steps⌉,   wᵢ = 2³⁸ · 2^(−qᵢ / 2¹⁸), 0 from q = 38 · 2¹⁸ on
 ///   nucleus: the fewest tokens, smallest q first and of equal ones the lowest id, with
@@ -27,8 +27,9 @@ struct TokenDraw {
 /// is that of libslice/decode/detail/sample.h, bit for bit.
 ///
 /// @param next   with logits; its workspace is not used; at most 2²⁴ ids
-/// @param draws  (batch), on the device
+/// @param samplings  (batch), on the device
 /// @return  cudaErrorInvalidValue for a bad size or a missing pointer; else the launch's.
-cudaError_t draw_token(const NextToken& next, const TokenDraw* draws, cudaStream_t stream);
+cudaError_t sample_token(const NextToken& next, const TokenSampling* samplings,
+                         cudaStream_t stream);
 
 }  // namespace slice::kernels

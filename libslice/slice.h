@@ -10,6 +10,7 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/batch.h"
 #include "libslice/decode/generator.h"
+#include "libslice/decode/memory.h"
 #include "libslice/decode/perplexity.h"
 #include "libslice/decode/pipeline.h"
 #include "libslice/decode/tensor_parallel.h"

@@ -64,7 +64,7 @@ __device__ __forceinline__ void prefetch_rows(const T* keys, const T* values,
 }
 
 /// The work of block `block`: kWidth elements an access, kPacks accesses a lane and row. `wait` is
-/// called by all threads in front of the first access to qkv.
+/// called by all threads before the first access to qkv.
 template <typename T, int kWidth, int kPacks, int kTeam, int kHeads, typename Wait>
 __device__ __forceinline__ void attend(const AttentionArguments<T>& a, int block,
                                        AttentionShared<T, kWidth * kPacks * kTeam, kHeads>& shared,
@@ -88,14 +88,14 @@ __device__ __forceinline__ void attend(const AttentionArguments<T>& a, int block
   const int64_t cache_offset = (int64_t{batch} * a.kv_heads + kv_head) * a.capacity * d;
   const T *keys = a.keys + cache_offset, *values = a.values + cache_offset;
 
-  // What the work in front does not write is on its way while that one still runs.
+  // What the previous kernel does not write is on its way while that one still runs.
   const AttentionRange range = range_of(a, batch, split);
   const bool is_idle = range.begin >= range.end;
   AttentionRows<T, kWidth, kPacks, kTeam, kRows> rows;
   if (!is_idle) {
     rows.load(keys, values, range, range.begin + team, d, lane);
-    // The rows behind the first ones come from memory while the work in front ends, too: asked for
-    // later, they would queue up behind the weights that the kernel behind this one prefetches.
+    // The rows after the first ones come from memory while the previous kernel ends, too: asked for
+    // later, they would wait for the weights that the next kernel prefetches.
     prefetch_rows(keys, values, range, range.begin + kTeams * kRows, d);
     const int half = a.rotary_size / 2;
     for (int i = static_cast<int>(threadIdx.x); i < half; i += kAttentionThreads) {

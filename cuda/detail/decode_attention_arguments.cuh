@@ -10,8 +10,6 @@
 
 namespace slice::kernels::detail {
 
-inline constexpr int64_t kVectorBytes = 16;
-
 template <typename T>
 struct AttentionArguments {
   T* out;

@@ -3,13 +3,13 @@
 #include "cuda/decode_linear.h"
 #include "cuda/detail/numeric.cuh"
 
-// skinny_linear: what its kernels share, and what happens to a sum.
+// decode_linear: what its kernels share, and what happens to a sum.
 
 namespace slice::kernels::detail {
 
-/// SkinnyLinear with its type.
+/// DecodeLinear with its type.
 template <typename T>
-struct SkinnyOperands {
+struct DecodeLinearOperands {
   T* Y;
   const T* X;
   const T* W;
@@ -69,7 +69,7 @@ __device__ __forceinline__ A activated(A x, Epilogue epilogue) {
 
 /// The factor of a row's sums from its sum of squares.
 template <typename T>
-__device__ __forceinline__ Accumulator<T> norm_scale(const SkinnyOperands<T>& p,
+__device__ __forceinline__ Accumulator<T> norm_scale(const DecodeLinearOperands<T>& p,
                                                      Accumulator<T> squares) {
   return Accumulator<T>(1) / square_root(squares / p.norm_hidden + p.eps);
 }
@@ -77,7 +77,7 @@ __device__ __forceinline__ Accumulator<T> norm_scale(const SkinnyOperands<T>& p,
 /// Writes Y[row, column] from the sum of W's row `column`, or, gated, from those of its rows
 /// 2·column and 2·column + 1. R is read by the thread that writes Y: they may be one.
 template <typename T>
-__device__ __forceinline__ void finish(const SkinnyOperands<T>& p, int row, int64_t column,
+__device__ __forceinline__ void finish(const DecodeLinearOperands<T>& p, int row, int64_t column,
                                        Accumulator<T> sum, Accumulator<T> gated_sum) {
   using A = Accumulator<T>;
   A y;

@@ -3,8 +3,9 @@
 #include "cuda/detail/decode_linear.cuh"
 #include "cuda/detail/dependent_launch.cuh"
 #include "cuda/detail/mma.cuh"
+#include "cuda/detail/warp.cuh"
 
-// skinny_linear for float16 and bfloat16, on the tensor cores.
+// decode_linear for float16 and bfloat16, on the tensor cores.
 //
 // A product of 16 × 8 × 16 takes 16 rows of X and 8 of W. Lane 4g + t holds columns 2t, 2t + 1,
 // 2t + 8 and 2t + 9 of row g, and a sum may run over k in any order that is the same on both sides:
@@ -15,14 +16,14 @@ namespace slice::kernels::detail {
 /// kOctets × 8 rows of W a block of kWarps warps, kGroups × 8 rows of X; kStages chunks of kChunk
 /// columns under way.
 template <int kWarps_, int kOctets_, int kGroups_, int kChunk_, int kStages_, bool kVector_>
-struct SkinnyShape {
+struct DecodeLinearShape {
   static constexpr int kWarps = kWarps_;
   static constexpr int kOctets = kOctets_;
   static constexpr int kGroups = kGroups_;
   static constexpr int kChunk = kChunk_;
   static constexpr int kStages = kStages_;
   static constexpr bool kVector = kVector_;
-  static constexpr int kThreads = kWarps * 32;
+  static constexpr int kThreads = kWarps * kWarp;
   static constexpr int kPiece = 8;  // elements of an access
   static constexpr int kRowPieces = kChunk / kPiece;
   // A warp owns the same columns whatever the chunk: the bits depend on kWarps alone.
@@ -42,7 +43,7 @@ struct SkinnyShape {
   }
 };
 
-// Eight elements behind `source`, zeros from `valid` on.
+// Eight elements from `source` on, zeros from `valid` on.
 template <bool kVector, typename T>
 __device__ __forceinline__ void fetch_piece(uint4* slot, const T* source, int64_t valid) {
   if constexpr (kVector) {  // a piece is inside or outside as a whole
@@ -82,14 +83,14 @@ __device__ __forceinline__ uint4 weighted(const uint4& piece, const uint4& weigh
 
 // A block's rows of W and its ring of chunks: first all of W's, then V's.
 template <typename T, typename Shape>
-class SkinnyBlock {
+class DecodeLinearBlock {
  public:
-  __device__ __forceinline__ SkinnyBlock(const SkinnyOperands<T>& operands, uint4* ring)
+  __device__ __forceinline__ DecodeLinearBlock(const DecodeLinearOperands<T>& operands, uint4* ring)
       : p(operands),
         ring_(ring),
         stage_pieces_((Shape::kRows + operands.signals()) * Shape::kRowPieces),
-        lane_(static_cast<int>(threadIdx.x) % 32),
-        warp_(static_cast<int>(threadIdx.x) / 32),
+        lane_(lane_of_thread()),
+        warp_(warp_of_thread()),
         w_chunks_(static_cast<int>(ceil_div(operands.K, Shape::kChunk))),
         chunks(w_chunks_ + static_cast<int>(ceil_div(operands.K2, Shape::kChunk))),
         unit_(operands.rows_per_column()) {
@@ -164,7 +165,7 @@ class SkinnyBlock {
     float* partials = reinterpret_cast<float*>(ring_);
     float* partial_squares = partials + Shape::kWarps * Shape::kPartials;
     const int quad = lane_ % 4;
-    __syncthreads();  // nobody reads the ring any more
+    __syncthreads();  // the ring is read no more
 #pragma unroll
     for (int r = 0; r < Shape::kGroups; ++r) {
       const int signal = 8 * r + lane_ / 4;
@@ -174,9 +175,7 @@ class SkinnyBlock {
         own[8 * o] = sums[o][2 * r];
         own[8 * o + 1] = sums[o][2 * r + 1];
       }
-      float square = squares[r];
-      square += __shfl_xor_sync(0xffffffffu, square, 1);
-      square += __shfl_xor_sync(0xffffffffu, square, 2);
+      const float square = quad_sum(squares[r]);
       if (quad == 0) partial_squares[warp_ * Shape::kSignals + signal] = square;
     }
     __syncthreads();
@@ -214,14 +213,14 @@ class SkinnyBlock {
   __device__ __forceinline__ void fetch_row(int stage, int row, const T* anywhere, const T* source,
                                             int64_t first, int64_t columns) const {
 #pragma unroll
-    for (int i = 0; i < Shape::kRowPieces; i += 32) {
+    for (int i = 0; i < Shape::kRowPieces; i += kWarp) {
       const int64_t k = first + (i + lane_) * Shape::kPiece;
       fetch_piece<Shape::kVector>(slot(stage, row, i + lane_), k < columns ? source + k : anywhere,
                                   columns - k);
     }
   }
 
-  const SkinnyOperands<T>& p;
+  const DecodeLinearOperands<T>& p;
   uint4* ring_;
   int stage_pieces_;
   int lane_;
@@ -239,12 +238,12 @@ class SkinnyBlock {
 
 template <typename T, typename Shape>
 __global__ void __launch_bounds__(Shape::kThreads)
-    skinny_linear_mma_kernel(const __grid_constant__ SkinnyOperands<T> p) {
+    decode_linear_mma_kernel(const __grid_constant__ DecodeLinearOperands<T> p) {
   extern __shared__ uint4 ring[];
-  const SkinnyBlock<T, Shape> block(p, ring);
+  const DecodeLinearBlock<T, Shape> block(p, ring);
   constexpr int kAhead = Shape::kStages - 1;
 
-  // Weights do not depend on the kernel in front of this one: its end hides the way to them.
+  // Weights do not depend on the previous kernel: their way here is hidden by its end.
   for (int chunk = 0; chunk < kAhead && chunk < block.chunks; ++chunk) {
     block.fetch_weights(chunk, chunk);
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/detail/numeric.cuh"
+#include "cuda/detail/warp.cuh"
 
 // decode_attention: the running softmax of teams of lanes over rows of K and V.
 
@@ -14,18 +15,8 @@ struct AttentionRange {
 };
 
 constexpr int kAttentionThreads = 256;
-constexpr int kWarp = 32;
 constexpr int kAttentionWarps = kAttentionThreads / kWarp;
-constexpr int kPartialHeader = 2;  // maximum and sum, in front of a partial result's d numbers
-
-template <int kTeam>
-__device__ __forceinline__ float team_sum(float value) {
-#pragma unroll
-  for (int mask = kTeam / 2; mask > 0; mask /= 2) {
-    value += __shfl_xor_sync(0xffffffffu, value, mask);
-  }
-  return value;
-}
+constexpr int kPartialHeader = 2;  // maximum and sum, before a partial result's d numbers
 
 /// exp2(value − maximum), 0 where both are −∞.
 __device__ __forceinline__ float weight_of(float value, float maximum) {
@@ -48,12 +39,12 @@ __device__ __forceinline__ void join_teams(AttentionSums<kHeads, kOwn>& sums) {
   for (int mask = kTeam; mask < kWarp; mask *= 2) {
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
-      const float other = __shfl_xor_sync(0xffffffffu, sums.maximum[h], mask);
+      const float other = __shfl_xor_sync(kAllLanes, sums.maximum[h], mask);
       const float maximum = fmaxf(sums.maximum[h], other);
       const float own_weight = weight_of(sums.maximum[h], maximum);
       const float other_weight = weight_of(other, maximum);
       const auto join = [&](float& value) {
-        value = own_weight * value + other_weight * __shfl_xor_sync(0xffffffffu, value, mask);
+        value = own_weight * value + other_weight * __shfl_xor_sync(kAllLanes, value, mask);
       };
       sums.maximum[h] = maximum;
       join(sums.total[h]);

@@ -4,22 +4,22 @@
 
 #include <cstddef>
 
-// Programmatic dependent launch (compute capability 9.0): a kernel starts while the one in front of
-// it still runs, and waits where it first touches what that one made. Elsewhere all of it is
-// nothing.
+// Programmatic dependent launch (compute capability 9.0): a kernel starts while the previous one
+// still runs, and waits before it first touches what that one made. On other devices these
+// functions do nothing.
 
 namespace slice::kernels::detail {
 
-/// Waits until the kernels in front of this one have finished and their writes are visible.
+/// Waits until the previous kernels on the stream have finished and their writes are visible.
 __device__ __forceinline__ void wait_for_previous_kernel() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
 #endif
 }
 
-/// Lets the next kernel start once all blocks have come here. After wait_for_previous_kernel(),
-/// else the next one runs beside the previous too: then what it does before it waits must be free
-/// of both.
+/// Lets the next kernel start once all blocks have come here. Called before
+/// wait_for_previous_kernel(), it lets the next kernel run beside the previous one too: what the
+/// next one does before it waits must then depend on neither.
 __device__ __forceinline__ void start_next_kernel() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");

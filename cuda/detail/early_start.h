@@ -4,7 +4,7 @@
 
 namespace slice::kernels::detail {
 
-/// Whether kernels on the current device may start before the one in front of them has ended.
+/// Whether kernels on the current device may start before the previous one has ended.
 inline bool can_start_early() {
   int device = 0, major = 0;
   return cudaGetDevice(&device) == cudaSuccess &&

@@ -14,8 +14,7 @@ __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
-/// Copies 16 bytes to shared memory behind the program's back, or zeros when `valid` is false (then
-/// nothing is read).
+/// Starts to copy 16 bytes to shared memory, or zeros when `valid` is false (then nothing is read).
 __device__ __forceinline__ void copy_16_async(void* shared, const void* global, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;\n" ::"r"(shared_address(shared)),
                "l"(__cvta_generic_to_global(global)), "r"(valid ? 16 : 0)

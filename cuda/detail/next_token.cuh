@@ -3,13 +3,12 @@
 #include <cstdint>
 
 #include "cuda/detail/numeric.cuh"
+#include "cuda/detail/warp.cuh"
 #include "cuda/next_token.h"
 
-// What next_token and draw_token share: the order of logits, and the step to a token once chosen.
+// What next_token and sample_token share: the order of logits, and the step to a token once chosen.
 
 namespace slice::kernels::detail {
-
-constexpr int kTokenWarp = 32;
 
 using TokenKey = unsigned long long;  // what atomicMax takes
 
@@ -29,22 +28,6 @@ __device__ __forceinline__ TokenKey key_of(float value, unsigned id) {
 __device__ __forceinline__ int64_t token_of(TokenKey key) {
   const bool is_nan = static_cast<unsigned>(key >> 32) == kNanBits;
   return is_nan ? -1 : int64_t{0xffffffffu - static_cast<unsigned>(key)};
-}
-
-/// The largest key of a block of kThreads; all of them get it.
-template <int kThreads>
-__device__ __forceinline__ TokenKey block_maximum(TokenKey key,
-                                                  TokenKey (&partial)[kThreads / kTokenWarp]) {
-#pragma unroll
-  for (int mask = kTokenWarp / 2; mask > 0; mask /= 2) {
-    key = max(key, __shfl_xor_sync(0xffffffffu, key, mask));
-  }
-  if (threadIdx.x % kTokenWarp == 0) partial[threadIdx.x / kTokenWarp] = key;
-  __syncthreads();
-  TokenKey result = partial[0];
-#pragma unroll
-  for (int warp = 1; warp < kThreads / kTokenWarp; ++warp) result = max(result, partial[warp]);
-  return result;
 }
 
 /// Where rows of next_token step to.

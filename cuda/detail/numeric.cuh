@@ -53,6 +53,8 @@ __device__ __forceinline__ double narrow<double>(double value) {
   return value;
 }
 
+constexpr int kVectorBytes = 16;  // of the widest access
+
 /// N neighbouring elements, moved in accesses of up to 16 bytes.
 template <typename T, int N>
 struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
@@ -76,19 +78,24 @@ struct TypeTag {
   using Type = T;
 };
 
-/// Calls `function` with the TypeTag of `type`.
+/// Calls `function` with the TypeTag of `type`, which is not kFloat64.
 template <typename Function>
-auto dispatch(DataType type, Function&& function) {
+auto dispatch_up_to_float32(DataType type, Function&& function) {
   switch (type) {
     case DataType::kFloat16:
       return function(TypeTag<__half>{});
     case DataType::kBFloat16:
       return function(TypeTag<__nv_bfloat16>{});
-    case DataType::kFloat32:
-      return function(TypeTag<float>{});
     default:
-      return function(TypeTag<double>{});
+      return function(TypeTag<float>{});
   }
+}
+
+/// Calls `function` with the TypeTag of `type`.
+template <typename Function>
+auto dispatch(DataType type, Function&& function) {
+  if (type == DataType::kFloat64) return function(TypeTag<double>{});
+  return dispatch_up_to_float32(type, function);
 }
 
 }  // namespace slice::kernels::detail

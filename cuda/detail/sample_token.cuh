@@ -3,14 +3,13 @@
 #include "cuda/detail/next_token.cuh"
 #include "cuda/detail/sample_weight.cuh"
 
-// draw_token: what the block of a row does, step by step.
+// sample_token: what the block of a row does, step by step.
 
 namespace slice::kernels::detail {
 
-constexpr int kDrawThreads = 1024;
-constexpr int kDrawWarps = kDrawThreads / kTokenWarp;
-static_assert(kDrawWarps == kTokenWarp);  // a warp adds what the warps have
-constexpr unsigned kAllLanes = 0xffffffffu;
+constexpr int kSampleThreads = 1024;
+constexpr int kSampleWarps = kSampleThreads / kWarp;
+static_assert(kSampleWarps == kWarp);  // a warp adds what the warps have
 
 /// Where the nucleus ends: all tokens of a smaller q, and the first `ties` of this one.
 struct Boundary {
@@ -19,61 +18,42 @@ struct Boundary {
 
 /// Tokens of a run of ids that are in the nucleus: the sum of those below the boundary's q, and how
 /// many have it.
-struct DrawMass {
+struct SampleMass {
   uint64_t sum;
   unsigned ties;
 };
 
-struct DrawShared {
-  TokenKey keys[kDrawWarps];
+struct SampleShared {
+  TokenKey keys[kSampleWarps];
   unsigned low[kInBucket], high[kInBucket];  // of a sum; or counts, in `low`
-  uint64_t sums[kDrawWarps];
-  DrawMass masses[kDrawWarps];
+  uint64_t sums[kSampleWarps];
+  SampleMass masses[kSampleWarps];
   unsigned reached;  // number of the bucket
-  uint64_t before;   // sum of the buckets in front of it
+  uint64_t before;   // sum of the buckets before it
   int begin, end;    // packs of logits that hold the token
-  uint64_t left;     // of the random number, behind `begin`
-  unsigned passed;   // ties in front of `begin`
+  uint64_t left;     // of the random number, from `begin` on
+  unsigned passed;   // ties before `begin`
   int64_t token;
 };
 
 /// A row of logits as packs, with what makes numbers of them.
 template <typename T, int kWidth>
-struct DrawRow {
+struct SampleRow {
   const Pack<T, kWidth>* packs;
   float largest, steps;
 
-  /// Calls visit(q) for the packs first, first + stride, … in front of `end`.
+  /// Calls visit(q) for the packs first, first + stride, … before `end`.
   template <typename Visit>
   __device__ __forceinline__ void for_each(int first, int end, int stride, Visit&& visit) const {
 #pragma unroll 4
     for (int i = first; i < end; i += stride) {
       const Pack<T, kWidth> pack = packs[i];
 #pragma unroll
-      for (int j = 0; j < kWidth; ++j) visit(draw_distance(largest, widen(pack.values[j]), steps));
+      for (int j = 0; j < kWidth; ++j)
+        visit(sample_distance(largest, widen(pack.values[j]), steps));
     }
   }
 };
-
-template <typename Value>
-__device__ __forceinline__ Value lanes_inclusive(Value value) {
-  const int lane = static_cast<int>(threadIdx.x) % kTokenWarp;
-#pragma unroll
-  for (int step = 1; step < kTokenWarp; step *= 2) {
-    const Value other = __shfl_up_sync(kAllLanes, value, step);
-    if (lane >= step) value += other;
-  }
-  return value;
-}
-
-template <typename Value>
-__device__ __forceinline__ Value lanes_sum(Value value) {
-#pragma unroll
-  for (int mask = kTokenWarp / 2; mask > 0; mask /= 2) {
-    value += __shfl_xor_sync(kAllLanes, value, mask);
-  }
-  return value;
-}
 
 /// Adds to a sum of two words; the word that overflows says so to one thread alone.
 __device__ __forceinline__ void add_shared(unsigned* low, unsigned* high, uint64_t value) {
@@ -84,20 +64,20 @@ __device__ __forceinline__ void add_shared(unsigned* low, unsigned* high, uint64
 }
 
 /// The bucket at which the sum of value(bucket) reaches target(total): shared.reached, and the sum
-/// in front of it in shared.before.
+/// before it in shared.before.
 template <typename Value, typename Target>
-__device__ __forceinline__ void reach(DrawShared& shared, Value&& value, Target&& target) {
-  constexpr unsigned kOwn = kInBucket / kDrawThreads;
-  const int warp = static_cast<int>(threadIdx.x) / kTokenWarp;
+__device__ __forceinline__ void reach(SampleShared& shared, Value&& value, Target&& target) {
+  constexpr unsigned kOwn = kInBucket / kSampleThreads;
+  const int warp = warp_of_thread();
   const unsigned first = threadIdx.x * kOwn;
   uint64_t own = 0;
 #pragma unroll
   for (unsigned i = 0; i < kOwn; ++i) own += value(first + i);
-  const uint64_t inclusive = lanes_inclusive(own);
-  if (threadIdx.x % kTokenWarp == kTokenWarp - 1) shared.sums[warp] = inclusive;
+  const uint64_t inclusive = warp_prefix_sum(own);
+  if (threadIdx.x % kWarp == kWarp - 1) shared.sums[warp] = inclusive;
   __syncthreads();
-  const uint64_t warps = lanes_inclusive(shared.sums[threadIdx.x % kTokenWarp]);
-  const uint64_t total = __shfl_sync(kAllLanes, warps, kTokenWarp - 1);
+  const uint64_t warps = warp_prefix_sum(shared.sums[threadIdx.x % kWarp]);
+  const uint64_t total = __shfl_sync(kAllLanes, warps, kWarp - 1);
   const uint64_t through = __shfl_sync(kAllLanes, warps, warp);
   const uint64_t end = through - shared.sums[warp] + inclusive;
   uint64_t before = end - own;
@@ -114,16 +94,16 @@ __device__ __forceinline__ void reach(DrawShared& shared, Value&& value, Target&
 /// Finds where the nucleus ends: a pass for the weights of buckets, another one for the numbers in
 /// one bucket.
 template <typename T, int kWidth>
-__device__ __forceinline__ Boundary nucleus_end(const DrawRow<T, kWidth>& row, int packs,
-                                                uint64_t top_p, DrawShared& shared) {
+__device__ __forceinline__ Boundary nucleus_end(const SampleRow<T, kWidth>& row, int packs,
+                                                uint64_t top_p, SampleShared& shared) {
   const int thread = static_cast<int>(threadIdx.x);
-  for (unsigned i = threadIdx.x; i < kInBucket; i += kDrawThreads) {
+  for (unsigned i = threadIdx.x; i < kInBucket; i += kSampleThreads) {
     shared.low[i] = shared.high[i] = 0;
   }
   __syncthreads();
-  row.for_each(thread, packs, kDrawThreads, [&](unsigned q) {
+  row.for_each(thread, packs, kSampleThreads, [&](unsigned q) {
     const unsigned bucket = q >> kBucketBits;
-    if (q < kEnd) add_shared(&shared.low[bucket], &shared.high[bucket], draw_weight(q));
+    if (q < kEnd) add_shared(&shared.low[bucket], &shared.high[bucket], sample_weight(q));
   });
   __syncthreads();
   uint64_t wanted = 0;
@@ -136,51 +116,51 @@ __device__ __forceinline__ Boundary nucleus_end(const DrawRow<T, kWidth>& row, i
       });
   const unsigned bucket = shared.reached;
   const uint64_t before = shared.before;
-  for (unsigned i = threadIdx.x; i < kInBucket; i += kDrawThreads) shared.low[i] = 0;
+  for (unsigned i = threadIdx.x; i < kInBucket; i += kSampleThreads) shared.low[i] = 0;
   __syncthreads();
-  row.for_each(thread, packs, kDrawThreads, [&](unsigned q) {
+  row.for_each(thread, packs, kSampleThreads, [&](unsigned q) {
     if (q >> kBucketBits == bucket) atomicAdd(&shared.low[q % kInBucket], 1u);
   });
   __syncthreads();
   const unsigned first = bucket << kBucketBits;
   reach(
-      shared, [&](unsigned i) { return shared.low[i] * draw_weight(first + i); },
+      shared, [&](unsigned i) { return shared.low[i] * sample_weight(first + i); },
       [&](uint64_t) { return wanted - before; });
   const unsigned q = first + shared.reached;
-  const uint64_t weight = draw_weight(q), missing = wanted - before - shared.before;
+  const uint64_t weight = sample_weight(q), missing = wanted - before - shared.before;
   return {q, static_cast<unsigned>((missing + weight - 1) / weight)};
 }
 
-/// The nucleus' share in a run of ids, behind `passed` ties.
-__device__ __forceinline__ uint64_t mass_of(const DrawMass& run, unsigned passed,
+/// The nucleus' share in a run of ids, after `passed` ties.
+__device__ __forceinline__ uint64_t mass_of(const SampleMass& run, unsigned passed,
                                             const Boundary& end) {
   const unsigned open = end.ties > passed ? end.ties - passed : 0;
-  return run.sum + min(run.ties, open) * draw_weight(end.q);
+  return run.sum + min(run.ties, open) * sample_weight(end.q);
 }
 
-/// Narrows [shared.begin, shared.end) down to the part of one warp, of kDrawWarps, that holds the
+/// Narrows [shared.begin, shared.end) down to the part of one warp, of kSampleWarps, that holds the
 /// token. In the first round the random number is made a share of the whole mass.
 template <typename T, int kWidth>
-__device__ __forceinline__ void narrow_down(const DrawRow<T, kWidth>& row, const Boundary& end,
-                                            bool is_first, uint64_t random, DrawShared& shared) {
-  const int lane = static_cast<int>(threadIdx.x) % kTokenWarp;
-  const int warp = static_cast<int>(threadIdx.x) / kTokenWarp;
+__device__ __forceinline__ void narrow_down(const SampleRow<T, kWidth>& row, const Boundary& end,
+                                            bool is_first, uint64_t random, SampleShared& shared) {
+  const int lane = lane_of_thread();
+  const int warp = warp_of_thread();
   const int first = shared.begin, packs = shared.end - shared.begin;
   const auto part = [&](int w) {
-    return first + static_cast<int>(int64_t{packs} * w / kDrawWarps);
+    return first + static_cast<int>(int64_t{packs} * w / kSampleWarps);
   };
-  DrawMass own = {0, 0};
-  row.for_each(part(warp) + lane, part(warp + 1), kTokenWarp, [&](unsigned q) {
-    if (q < end.q) own.sum += draw_weight(q);
+  SampleMass own = {0, 0};
+  row.for_each(part(warp) + lane, part(warp + 1), kWarp, [&](unsigned q) {
+    if (q < end.q) own.sum += sample_weight(q);
     if (q == end.q) ++own.ties;
   });
-  own = {lanes_sum(own.sum), lanes_sum(own.ties)};
+  own = {warp_sum(own.sum), warp_sum(own.ties)};
   if (lane == 0) shared.masses[warp] = own;
   __syncthreads();
   if (threadIdx.x == 0) {
     if (is_first) {
-      DrawMass all = {0, 0};
-      for (const DrawMass& run : shared.masses) all = {all.sum + run.sum, all.ties + run.ties};
+      SampleMass all = {0, 0};
+      for (const SampleMass& run : shared.masses) all = {all.sum + run.sum, all.ties + run.ties};
       shared.left = __umul64hi(random, mass_of(all, 0, end));
       shared.passed = 0;
     }
@@ -201,24 +181,24 @@ __device__ __forceinline__ void narrow_down(const DrawRow<T, kWidth>& row, const
 
 /// The token, by one warp, in [shared.begin, shared.end).
 template <typename T, int kWidth>
-__device__ __forceinline__ int64_t token_in(const DrawRow<T, kWidth>& row, const Boundary& end,
-                                            const DrawShared& shared) {
+__device__ __forceinline__ int64_t token_in(const SampleRow<T, kWidth>& row, const Boundary& end,
+                                            const SampleShared& shared) {
   const T* logits = reinterpret_cast<const T*>(row.packs);
-  const int lane = static_cast<int>(threadIdx.x) % kTokenWarp;
+  const int lane = lane_of_thread();
   const int last = shared.end * kWidth;
   uint64_t left = shared.left;
   unsigned passed = shared.passed;
-  for (int base = shared.begin * kWidth; base < last; base += kTokenWarp) {
+  for (int base = shared.begin * kWidth; base < last; base += kWarp) {
     const int id = base + lane;
     const unsigned q =
-        id < last ? draw_distance(row.largest, widen(logits[id]), row.steps) : kEnd + 1;
+        id < last ? sample_distance(row.largest, widen(logits[id]), row.steps) : kEnd + 1;
     const unsigned ties = __ballot_sync(kAllLanes, q == end.q);
     const bool is_in =
         q < end.q || (q == end.q && passed + __popc(ties & ((1u << lane) - 1)) < end.ties);
-    const uint64_t sum = lanes_inclusive(is_in ? draw_weight(q) : uint64_t{0});
+    const uint64_t sum = warp_prefix_sum(is_in ? sample_weight(q) : uint64_t{0});
     const unsigned above = __ballot_sync(kAllLanes, left < sum);
     if (above != 0) return base + __ffs(static_cast<int>(above)) - 1;
-    left -= __shfl_sync(kAllLanes, sum, kTokenWarp - 1);
+    left -= __shfl_sync(kAllLanes, sum, kWarp - 1);
     passed += __popc(ties);
   }
   return -1;  // not reached: the mass of the run is above `left`

@@ -6,7 +6,7 @@
 
 #include "cuda/sample_token.h"
 
-// draw_token: the whole numbers that logits become, and random ones;
+// sample_token: the whole numbers that logits become, and random ones;
 // libslice/decode/detail/sample.cpp has the same for the CPU.
 
 namespace slice::kernels::detail {
@@ -18,13 +18,13 @@ constexpr unsigned kInBucket = 1u << kBucketBits;
 static_assert(kEnd >> kBucketBits <= kInBucket);  // one table serves buckets and what is in one
 
 /// q of a logit: how far it lies below the largest, at most kEnd.
-__device__ __forceinline__ unsigned draw_distance(float largest, float logit, float steps) {
+__device__ __forceinline__ unsigned sample_distance(float largest, float logit, float steps) {
   const float below = logit == largest ? 0.0f : __fsub_rn(largest, logit);  // ∞ − ∞ is none
   return __float2uint_rn(fminf(__fmul_rn(below, steps), static_cast<float>(kEnd)));
 }
 
 /// 2³⁸ · 2^(−q / 2¹⁸): a polynomial for 2^(−z) in 31 bits, z in [0, 1) in 32.
-__device__ __forceinline__ uint64_t draw_weight(unsigned q) {
+__device__ __forceinline__ uint64_t sample_weight(unsigned q) {
   if (q >= kEnd) return 0;
   const unsigned z = q << (32 - kFractionBits);
   unsigned sum = 19743547u - __umulhi(z, 2017913u);
@@ -36,11 +36,12 @@ __device__ __forceinline__ uint64_t draw_weight(unsigned q) {
 }
 
 /// Words 0 and 1 of Philox4x32-10.
-__device__ __forceinline__ uint64_t draw_bits(const TokenDraw& draw, uint64_t position) {
+__device__ __forceinline__ uint64_t sample_bits(const TokenSampling& sampling, uint64_t position) {
   unsigned x0 = static_cast<unsigned>(position), x1 = static_cast<unsigned>(position >> 32);
-  unsigned x2 = static_cast<unsigned>(draw.sequence);
-  unsigned x3 = static_cast<unsigned>(draw.sequence >> 32);
-  unsigned key0 = static_cast<unsigned>(draw.seed), key1 = static_cast<unsigned>(draw.seed >> 32);
+  unsigned x2 = static_cast<unsigned>(sampling.sequence);
+  unsigned x3 = static_cast<unsigned>(sampling.sequence >> 32);
+  unsigned key0 = static_cast<unsigned>(sampling.seed),
+           key1 = static_cast<unsigned>(sampling.seed >> 32);
 #pragma unroll
   for (int round = 0; round < 10; ++round) {
     const unsigned high0 = __umulhi(0xd2511f53u, x0), low0 = 0xd2511f53u * x0;

@@ -11,7 +11,7 @@ namespace slice {
 
 /// Why a text of a Batch has no further token.
 enum class Ending {
-  kNone,       ///< it goes on
+  kNone,       ///< it continues
   kStop,       ///< a stop token came, which is not part of it
   kMaxTokens,  ///< it has max_tokens
   kFull,       ///< its slot is full, or the model has no further position
@@ -25,8 +25,8 @@ struct BatchOutput {
   Ending ending = Ending::kNone;
 };
 
-/// Continuous batching: texts that come and go at any time and decode together, each as long as it
-/// is. A text has a slot of the KV cache from `add` to its end.
+/// Continuous batching: texts that come and go at any time decode together, each at a length of its
+/// own. A text has a slot of the KV cache from `add` to its end.
 ///
 /// A text is that of generate() with the same options, whatever runs beside it: to the bit on the
 /// CPU, which runs one text after the other; on a GPU as far as sums agree. There a step is one
@@ -40,24 +40,25 @@ struct BatchOutput {
 class Batch {
  public:
   /// Takes all memory: 2 · L · slots · kv_heads · capacity · d elements of KV cache.
-  /// @param capacity  positions of a slot, prompt included    @throws ShapeError  slots or capacity
-  /// < 1
+  /// @param capacity  positions of a slot, prompt included
+  /// @throws ArgumentError  slots or capacity < 1
   Batch(const Model& model, int64_t slots, int64_t capacity);
   ~Batch();
   Batch(Batch&&) noexcept;
 
-  /// Starts a text in the lowest free slot and runs its prompt there. @return  its id, counted from
-  /// 0; nothing where all slots are taken
-  /// @throws ShapeError  an empty prompt, or one without room for a token behind it; ids outside
-  /// the vocabulary; max_tokens < 1; bad sampling options. No text was started then.
+  /// Starts a text in the lowest free slot and runs its prompt there.
+  /// @return  its id, counted from 0; nothing where all slots are taken
+  /// @throws ArgumentError  an empty prompt, or one that leaves no room for a token; ids outside
+  ///                        the vocabulary; max_tokens < 1; bad sampling options. No text was
+  ///                        started.
   std::optional<int64_t> add(const std::vector<int64_t>& prompt,
                              const GenerateOptions& options = {});
   /// Gives every running text n further tokens, fewer where it ends. On a GPU the host waits once,
   /// and once more for every text whose length ends it within the n.
   /// @return  a text each, in the order of slots; an ended one has left its slot
-  /// @throws ShapeError  n < 0
+  /// @throws ArgumentError  n < 0
   std::vector<BatchOutput> step(int64_t n = 1);
-  /// Ends a text before its time. @throws ShapeError  no such text runs
+  /// Ends a text before its time. @throws ArgumentError  no such text runs
   void remove(int64_t id);
 
   int64_t running() const;
@@ -67,14 +68,13 @@ class Batch {
   struct Text;
 
   int64_t room(const Text& text) const;
-  std::vector<std::vector<int64_t>> advance_captured(int64_t n);
-  std::vector<int64_t> advance_by_modules(Text& text, int64_t n) const;
+  bool advance(int64_t n, std::vector<std::optional<BatchOutput>>& outputs);
   bool take(Text& text, const std::vector<int64_t>& ids, BatchOutput& output) const;
 
   std::shared_ptr<const Model> model_;
   std::unique_ptr<KvCache> cache_;
-  std::unique_ptr<detail::DecodePlan> plan_;  // nullptr: every token goes through the modules
-  std::vector<std::unique_ptr<Text>> texts_;  // a slot each, nullptr where it is free
+  std::unique_ptr<detail::Decoding> decoding_;  // of the cache
+  std::vector<std::unique_ptr<Text>> texts_;    // a slot each, nullptr where it is free
   int64_t next_id_ = 0;
 };
 

@@ -1,27 +1,28 @@
-// The device side of detail/decode_plan.h: one decoding step as a CUDA graph. Up to kFewSequences
-// run on our own kernels, five a layer; more run their products on cuBLAS.
+// The device side of detail/decode_graph.h: one decoding step as a CUDA graph. Up to kFewRows run
+// on our own kernels, five a layer; more run their products on cuBLAS.
 
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAGuard.h>
-#include <c10/cuda/CUDAStream.h>
 
+#include <algorithm>
 #include <array>
-#include <functional>
 #include <map>
-#include <optional>
 
 #include "cuda/decode_attention.h"
 #include "cuda/decode_linear.h"
 #include "cuda/next_token.h"
 #include "cuda/sample_token.h"
+#include "libslice/base/error.h"
+#include "libslice/decode/detail/capture.h"
 #include "libslice/decode/detail/decode_graph.h"
-#include "libslice/decode/detail/decode_linear.h"
 #include "libslice/decode/detail/decode_model.h"
+#include "libslice/decode/detail/few_rows_layer.h"
+#include "libslice/decode/detail/many_rows_layer.h"
+#include "libslice/decode/detail/prefill.h"
 #include "libslice/decode/detail/sample.h"
-#include "libslice/decode/detail/wide_layer.h"
-#include "libslice/decode/sampling.h"
+#include "libslice/decode/generator.h"
 #include "libslice/device/detail/cuda_arguments.h"
 #include "libslice/device/detail/cuda_status.h"
 #include "libslice/model/decoder.h"
@@ -29,42 +30,25 @@
 namespace slice::detail {
 
 using at::Tensor;
-using kernels::Epilogue;
-using ops::on_device::add_shortcut;
 using ops::on_device::check;
 using ops::on_device::current_stream;
 using ops::on_device::data_type;
-using ops::on_device::epilogue_of;
-using ops::on_device::launch;
 using ops::on_device::pointer;
-using ops::on_device::read_normed;
-using ops::on_device::skinny;
+
+static_assert(kLargestDecodeHead == kernels::kDecodeHeadSize);
 
 namespace {
 
 /// Past them cuBLAS is the faster where a layer is wide (docs/results/decode.csv, shortcut.csv).
-constexpr int64_t kFewSequences = 8;
-static_assert(kFewSequences <= kernels::kSkinnyRows);
+constexpr int64_t kFewRows = 8;
+static_assert(kFewRows <= kernels::kDecodeLinearRows);
 
-/// Runs `body` on a stream of LibTorch's pool, which a capture needs, between what the current
-/// stream did and what it will do.
-void on_side_stream(const std::function<void()>& body) {
-  const c10::cuda::CUDAStream outer = c10::cuda::getCurrentCUDAStream();
-  const c10::cuda::CUDAStream side = c10::cuda::getStreamFromPool();
-  check(cudaStreamSynchronize(outer.stream()), "cudaStreamSynchronize");
-  {
-    const c10::cuda::CUDAStreamGuard guard(side);
-    body();
-  }
-  check(cudaStreamSynchronize(side.stream()), "cudaStreamSynchronize");
-}
+/// Where a step takes its tokens from: what the history has for it, the largest logits, or chance.
+enum class Choice { kGiven, kGreedy, kSampled };
 
-/// Where a step takes its tokens from: what was written down for it, the largest logits, or chance.
-enum class Choice { kGiven, kGreedy, kDrawn };
-
-class CudaDecodePlan final : public DecodePlan {
+class CudaDecodeGraph final : public Decoding {
  public:
-  CudaDecodePlan(const DecoderImpl& decoder, const KvCache& cache)
+  CudaDecodeGraph(const DecoderImpl& decoder, KvCache& cache)
       : cache_(cache), model_(decoder, cache.capacity()) {
     const auto options = model_.embedding.options();
     const auto bytes = options.dtype(at::kByte);
@@ -74,54 +58,85 @@ class CudaDecodePlan final : public DecodePlan {
     history_ = at::zeros({B, cache.capacity()}, options.dtype(at::kLong));
     positions_ = at::zeros({B}, options.dtype(at::kInt));
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
-    draws_ = at::empty({B, static_cast<int64_t>(sizeof(kernels::TokenDraw))}, bytes);
-    set_draws(0, B, {}, 0);  // rows that nobody entered draw, too
+    samplings_ = at::empty({B, static_cast<int64_t>(sizeof(kernels::TokenSampling))}, bytes);
+    set_samplings(0, B, {}, 0);  // rows that were not entered sample, too
     prepare_attention(options);
   }
 
-  const Tensor& feed(const Tensor& tokens, int64_t position) override {
+  bool is_captured() const override { return true; }
+
+  Tensor feed(const Tensor& tokens) override {
+    const int64_t position = cache_.length(), T = tokens.size(1);
+    model_.decoder.check_tokens(tokens, position);
     const c10::cuda::CUDAGuard guard(x_.device());
-    stand_at(position);
-    history_.select(1, position).copy_(tokens);
-    run(Choice::kGiven, cache_.batch());
-    next_ = position + 1;
-    return logits_;
+    Tensor logits;  // (B, V)
+    if (T > 1) {
+      logits = prefill(model_, cache_, tokens, position);
+    } else {
+      set_position(position);
+      history_.select(1, position).copy_(tokens.select(1, 0));
+      run(Choice::kGiven, cache_.batch());
+      next_ = position + 1;
+      logits = logits_.clone();
+    }
+    cache_.advance(T);
+    return logits;
   }
 
-  Tensor continue_greedy(const Tensor& logits, int64_t n, int64_t position) override {
-    const c10::cuda::CUDAGuard guard(model_.embedding.device());
-    return continue_by(Choice::kGreedy, logits, n, position);
+  Tensor continue_inplace(Tensor& logits, int64_t n, const SamplingOptions& sampling,
+                          uint64_t seed) override {
+    const c10::cuda::CUDAGuard guard(x_.device());
+    const int64_t position = cache_.length();
+    const Choice choice = sampling.temperature == 0 ? Choice::kGreedy : Choice::kSampled;
+    if (choice == Choice::kSampled) set_samplings(0, cache_.batch(), sampling, seed);
+    logits_.copy_(logits);
+    set_position(position);
+    for (int64_t i = 0; i < n; ++i) run(choice, cache_.batch());
+    next_ = position + n;
+    const Tensor ids = history_.slice(1, position, position + n).clone();  // (B, n)
+    logits = logits_.clone();
+    cache_.advance(n);
+    if ((ids < 0).any().item<bool>()) throw NumericError("logits: NaN");
+    return ids;
   }
 
-  Tensor continue_drawn(const Tensor& logits, int64_t n, int64_t position,
-                        const SamplingOptions& sampling, uint64_t seed) override {
-    const c10::cuda::CUDAGuard guard(model_.embedding.device());
-    set_draws(0, cache_.batch(), sampling, seed);
-    return continue_by(Choice::kDrawn, logits, n, position);
+  void enter(int64_t row, const std::vector<int64_t>& prompt,
+             const GenerateOptions& options) override {
+    const Tensor tokens = at::tensor(prompt, at::kLong).unsqueeze(0);  // (1, T)
+    model_.decoder.check_tokens(tokens, /*first=*/0);
+    const c10::cuda::CUDAGuard guard(x_.device());
+    logits_[row].copy_(prefill(model_, cache_.row(row), tokens, /*position=*/0)[0]);
+    set_samplings(row, row + 1, options.sampling, options.seed);
   }
 
-  void enter(int64_t b, const Tensor& logits, const SamplingOptions& sampling,
-             uint64_t seed) override {
-    const c10::cuda::CUDAGuard guard(model_.embedding.device());
-    logits_[b].copy_(logits);
-    set_draws(b, b + 1, sampling, seed);
-  }
-
-  Tensor continue_rows(const std::vector<int32_t>& positions, int64_t n) override {
-    const c10::cuda::CUDAGuard guard(model_.embedding.device());
-    const auto rows = static_cast<int64_t>(positions.size());
-    const Tensor here = positions_.narrow(0, 0, rows);
-    const Tensor before = at::tensor(positions, at::kInt) - 1;  // a step counts up
-    here.copy_(before, /*non_blocking=*/true);
+  /// By a graph for all rows up to the last one, rounded up to a power of two; others among them
+  /// write at the beginning of theirs, which is read by none.
+  std::vector<std::vector<int64_t>> continue_rows(const std::vector<DecodingRow>& rows,
+                                                  int64_t n) override {
+    const c10::cuda::CUDAGuard guard(x_.device());
+    int64_t count = 1;
+    while (count <= rows.back().row) count *= 2;
+    count = std::min(count, cache_.batch());
+    std::vector<int32_t> fed(count, -1);  // a step counts up
+    for (const DecodingRow& row : rows) fed[row.row] = static_cast<int32_t>(row.position) - 1;
+    const Tensor before = at::tensor(fed, at::kInt);
+    const Tensor places = (before.to(at::kLong).unsqueeze(1) + at::arange(1, n + 1, at::kLong))
+                              .to(x_.device());  // (count, n)
+    // All memory is there before the first step: an error after one would leave the rows ahead of
+    // what the caller knows of.
+    Tensor ids = at::empty_like(places), host = at::empty(places.sizes(), at::kLong);
+    positions_.narrow(0, 0, count).copy_(before, /*non_blocking=*/true);
     next_ = -1;
-    for (int64_t i = 0; i < n; ++i) run(Choice::kDrawn, rows);
-    const Tensor places =
-        here.to(at::kLong).unsqueeze(1) + at::arange(1 - n, 1, history_.options());  // (rows, n)
-    return history_.narrow(0, 0, rows).gather(1, places);
+    for (int64_t i = 0; i < n; ++i) run(Choice::kSampled, count);
+    at::gather_out(ids, history_.narrow(0, 0, count), 1, places);
+    host.copy_(ids);
+    std::vector<std::vector<int64_t>> result;
+    for (const DecodingRow& row : rows) {
+      const int64_t* first = host.const_data_ptr<int64_t>() + row.row * n;
+      result.emplace_back(first, first + n);
+    }
+    return result;
   }
-
-  const Tensor& logits() const override { return logits_; }
-  const DecodeModel& model() const override { return model_; }
 
  private:
   /// What a number of rows, the first so many, has of its own.
@@ -131,23 +146,15 @@ class CudaDecodePlan final : public DecodePlan {
     std::array<std::unique_ptr<at::cuda::CUDAGraph>, 3> graphs;  // one a Choice
   };
 
-  /// Rows [begin, end) are drawn as sequences 0, 1, … of `seed`.
-  void set_draws(int64_t begin, int64_t end, const SamplingOptions& sampling, uint64_t seed) {
-    const DrawScale scale = draw_scale(sampling.temperature, sampling.top_p);
-    std::vector<kernels::TokenDraw> draws;
+  /// Rows [begin, end) are sampled as sequences 0, 1, … of `seed`.
+  void set_samplings(int64_t begin, int64_t end, const SamplingOptions& sampling, uint64_t seed) {
+    const SampleScale scale = sample_scale(sampling.temperature, sampling.top_p);
+    std::vector<kernels::TokenSampling> samplings;
     for (int64_t b = begin; b < end; ++b)
-      draws.push_back({seed, static_cast<uint64_t>(b - begin), scale.top_p, scale.steps});
-    const Tensor target = draws_.slice(0, begin, end);
+      samplings.push_back({seed, static_cast<uint64_t>(b - begin), scale.top_p, scale.steps});
+    const Tensor target = samplings_.slice(0, begin, end);
     // Of memory that is not pinned the driver takes a copy before it returns.
-    target.copy_(at::from_blob(draws.data(), target.sizes(), at::kByte), /*non_blocking=*/true);
-  }
-
-  Tensor continue_by(Choice choice, const Tensor& logits, int64_t n, int64_t position) {
-    if (!logits.is_same(logits_)) logits_.copy_(logits);
-    stand_at(position);
-    for (int64_t i = 0; i < n; ++i) run(choice, cache_.batch());
-    next_ = position + n;
-    return history_.slice(1, position, position + n).clone();  // (B, n)
+    target.copy_(at::from_blob(samplings.data(), target.sizes(), at::kByte), /*non_blocking=*/true);
   }
 
   void prepare_attention(const at::TensorOptions& options) {
@@ -180,71 +187,48 @@ class CudaDecodePlan final : public DecodePlan {
   }
 
   /// Makes `position` the next one on the device.
-  void stand_at(int64_t position) {
+  void set_position(int64_t position) {
     if (next_ != position) positions_.fill_(position - 1);
     next_ = position;
   }
 
   /// One step of the first `rows` rows at their next positions. The first time its graph is
-  /// captured, behind a run that loads the kernels and cuBLAS, which a capture may not.
+  /// captured.
   void run(Choice choice, int64_t rows) {
     auto& graph = rows_of(rows).graphs[static_cast<size_t>(choice)];
     if (!graph) {
       const Tensor position = positions_.clone(), logits = logits_.clone();
       try {
-        on_side_stream([&] {
-          step(choice, rows);
-          positions_.copy_(position);
-          logits_.copy_(logits);
-          check(cudaStreamSynchronize(current_stream()), "cudaStreamSynchronize");
-          graph = captured(choice, rows);
-        });
+        graph = captured([&] { step(choice, rows); },
+                         [&] {
+                           positions_.copy_(position);
+                           logits_.copy_(logits);
+                         });
       } catch (...) {
-        next_ = -1;  // nobody knows where the device stands
+        next_ = -1;
         throw;
       }
     }
     graph->replay();
   }
 
-  /// A step as a graph; a throw ends the capture.
-  std::unique_ptr<at::cuda::CUDAGraph> captured(Choice choice, int64_t rows) {
-    auto graph = std::make_unique<at::cuda::CUDAGraph>();
-    graph->capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
-    try {
-      step(choice, rows);
-    } catch (...) {
-      try {
-        graph->capture_end();
-      } catch (const c10::Error&) {  // of the broken capture; the first error says more
-      }
-      throw;
-    }
-    graph->capture_end();
-    return graph;
-  }
-
   void step(Choice choice, int64_t rows) {
     const at::NoGradGuard no_grad;
     next_token(choice, rows);
-    const bool is_skinny = rows <= kFewSequences;
+    const bool few = rows <= kFewRows;
     Tensor x = x_.narrow(0, 0, rows);            // (rows, k_0)
     Tensor logits = logits_.narrow(0, 0, rows);  // (rows, V)
     int64_t layer = 0;
+    const auto attend = [&](const Tensor& qkv) { return attention(qkv, layer); };
     for (const DecodeSublayer& s : model_.sublayers) {
-      x = is_skinny
-              ? skinny_sublayer(s, x, layer)
-              : wide_sublayer(model_, s, x, [&](const Tensor& qkv) { return attend(qkv, layer); });
+      x = few ? few_rows_sublayer(model_, s, x, attend) : many_rows_sublayer(model_, s, x, attend);
       layer += s.branches[0].attention ? 1 : 0;
     }
-    if (!is_skinny) {
-      logits.copy_(
-          at::linear(wide_norm(model_.final_norm, x), model_.head.weight, model_.head.bias));
-      return;
+    if (few) {
+      few_rows_logits(model_, x, logits);
+    } else {
+      many_rows_logits(model_, x, logits);
     }
-    kernels::SkinnyLinear head = skinny(x, model_.head.weight, model_.head.bias);
-    const Tensor read = read_normed(head, x, model_.final_norm);
-    launch(head, logits);
   }
 
   void next_token(Choice choice, int64_t rows) {
@@ -263,75 +247,46 @@ class CudaDecodePlan final : public DecodePlan {
     next.width = x_.size(1);
     next.capacity = cache_.capacity();
     next.position_offset = model_.config.position_offset;
-    if (choice != Choice::kDrawn) {
+    if (choice != Choice::kSampled) {
       check(kernels::next_token(next, current_stream()), "next_token");
       return;
     }
-    const auto* draws = static_cast<const kernels::TokenDraw*>(pointer(draws_));
-    check(kernels::draw_token(next, draws, current_stream()), "draw_token");
+    const auto* samplings = static_cast<const kernels::TokenSampling*>(pointer(samplings_));
+    check(kernels::sample_token(next, samplings, current_stream()), "sample_token");
   }
 
   /// qkv (B, (h + 2·kv)·d) → (B, h·d)
-  Tensor attend(const Tensor& qkv, int64_t layer) {
+  Tensor attention(const Tensor& qkv, int64_t layer) {
     Tensor out =
         at::empty({qkv.size(0), model_.config.heads * model_.config.head_size}, qkv.options());
-    kernels::DecodeAttention attention = rows_.at(qkv.size(0)).attention;
-    attention.out = out.mutable_data_ptr();
-    attention.qkv = pointer(qkv);
-    attention.keys = cache_.keys(layer).mutable_data_ptr();
-    attention.values = cache_.values(layer).mutable_data_ptr();
-    attention.window = model_.window(layer);
-    check(kernels::decode_attention(attention, current_stream()), "decode_attention");
+    kernels::DecodeAttention launch = rows_.at(qkv.size(0)).attention;
+    launch.out = out.mutable_data_ptr();
+    launch.qkv = pointer(qkv);
+    launch.keys = cache_.keys(layer).mutable_data_ptr();
+    launch.values = cache_.values(layer).mutable_data_ptr();
+    launch.window = model_.window(layer);
+    check(kernels::decode_attention(launch, current_stream()), "decode_attention");
     return out;
   }
 
-  /// x (B, k_a) → the stream behind the sublayer, (B, k_b)
-  Tensor skinny_sublayer(const DecodeSublayer& s, const Tensor& x, int64_t layer) {
-    Tensor y;
-    for (const DecodeBranch& branch : s.branches) {
-      kernels::SkinnyLinear readers = skinny(x, branch.readers, branch.readers_bias);
-      const Tensor read = read_normed(readers, x, s.norm);
-      const auto epilogue =
-          branch.attention ? std::nullopt : epilogue_of(model_.config.activation, branch.gated);
-      readers.epilogue = epilogue.value_or(Epilogue::kNone);
-      Tensor hidden = launch(readers, x);
-      if (branch.attention) {
-        hidden = attend(hidden, layer);
-      } else if (!epilogue) {
-        hidden = model_.activated(hidden, branch.gated);
-      }
-      kernels::SkinnyLinear writer = skinny(hidden, branch.writer, branch.writer_bias);
-      if (y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
-        writer.R = pointer(y);
-        writer.r_row_stride = y.stride(0);
-        writer.residual_columns = y.size(1);
-        launch(writer, y);
-      } else {
-        const Tensor shortcut = add_shortcut(writer, x, s.shortcut);
-        y = launch(writer, x);
-      }
-    }
-    return y;
-  }
-
-  const KvCache& cache_;
+  KvCache& cache_;
   const DecodeModel model_;
   kernels::DecodeAttention attention_;  // what it is for any number of rows
-  int64_t next_ = -1;                   // position the device stands in front of
-  Tensor x_, logits_, history_, positions_, choice_, draws_;
+  int64_t next_ = -1;  // position of the next token, as the device has it; −1: unknown
+  Tensor x_, logits_, history_, positions_, choice_, samplings_;
   std::map<int64_t, Rows> rows_;
 };
 
 }  // namespace
 
-std::unique_ptr<DecodePlan> make_decode_plan(const DecoderImpl& decoder, const KvCache& cache) {
+std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache) {
   if (!decoder.device().is_cuda() || decoder.dtype() == at::kDouble ||
-      decoder.config().head_size > kernels::kDecodeHeadSize || decoder.config().maps_head()) {
+      !decodes_by_graph(decoder.config())) {
     return nullptr;
   }
   const c10::cuda::CUDAGuard guard(decoder.device());
   const at::NoGradGuard no_grad;
-  return std::make_unique<CudaDecodePlan>(decoder, cache);
+  return std::make_unique<CudaDecodeGraph>(decoder, cache);
 }
 
 }  // namespace slice::detail

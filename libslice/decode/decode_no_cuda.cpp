@@ -1,14 +1,9 @@
-#include "libslice/base/error.h"
+// In place of decode_graph_cuda.cpp and what it is made of.
+
 #include "libslice/decode/detail/decode_graph.h"
-#include "libslice/decode/detail/prefill.h"
 
 namespace slice::detail {
 
-std::unique_ptr<DecodePlan> make_decode_plan(const DecoderImpl&, const KvCache&) { return nullptr; }
-
-at::Tensor prefill(const DecodeModel&, const KvCache&, const at::Tensor&, int64_t, int64_t) {
-  throw DeviceError(
-      "this libslice was built without CUDA: the tensor is on a device it cannot use");
-}
+std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl&, KvCache&) { return nullptr; }
 
 }  // namespace slice::detail

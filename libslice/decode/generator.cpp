@@ -5,11 +5,9 @@
 #include <algorithm>
 
 #include "libslice/base/detail/check.h"
-#include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/checkpoint/model.h"
-#include "libslice/decode/detail/decode_graph.h"
-#include "libslice/decode/detail/prefill.h"
+#include "libslice/decode/detail/decoding.h"
 #include "libslice/decode/detail/stop_token.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/kv_cache.h"
@@ -27,75 +25,40 @@ Generator::Generator(const Model& model, int64_t capacity, int64_t batch)
 Generator::~Generator() = default;
 Generator::Generator(Generator&&) noexcept = default;
 
-bool Generator::runs_captured() {
-  if (!planned_) plan_ = detail::make_decode_plan(model_->decoder(), *cache_);
-  planned_ = true;
-  return plan_ != nullptr;
+detail::Decoding& Generator::decoding() {
+  if (!decoding_) decoding_ = detail::make_decoding(model_->decoder(), *cache_);
+  return *decoding_;
 }
 
+bool Generator::runs_captured() { return decoding().is_captured(); }
+
 void Generator::check_room(int64_t T) const {
-  SLICE_CHECK(length() + T <= cache_->capacity(), "generator: {} positions do not fit into {}",
-              length() + T, cache_->capacity());
+  SLICE_ARGUMENT_CHECK(length() + T <= cache_->capacity(),
+                       "generator: {} positions do not fit into {}", length() + T,
+                       cache_->capacity());
 }
 
 Tensor Generator::feed(const Tensor& tokens) {
   SLICE_CHECK(tokens.dim() == 2 && tokens.size(0) == cache_->batch() && tokens.size(1) > 0,
               "generator: want ({}, T) tokens, got {}", cache_->batch(), detail::describe(tokens));
   check_room(tokens.size(1));
-  const at::NoGradGuard no_grad;
-  const DecoderImpl& decoder = model_->decoder();
-  if (runs_captured()) {
-    if (tokens.size(1) > 1) {
-      logits_ = detail::prefill(plan_->model(), *cache_, tokens, length());  // (B, V)
-    } else {
-      decoder.check_tokens(tokens, length());
-      logits_ = plan_->feed(tokens.select(1, 0), length()).clone();  // (B, V)
-    }
-    cache_->advance(tokens.size(1));
-  } else {
-    const Tensor stream = decoder.stream(tokens, cache_.get());  // (B, T, k)
-    logits_ = decoder.logits(stream.select(1, -1));              // (B, V)
-  }
+  logits_ = decoding().feed(tokens);
   return logits_;
 }
 
-Tensor Generator::continue_drawn(int64_t n, const SamplingOptions& sampling, uint64_t seed) {
-  SLICE_CHECK(n >= 0, "generator: want at least 0 tokens, got {}", n);
-  SLICE_CHECK(logits_.defined(), "generator: nothing to continue, feed a prompt first");
+Tensor Generator::continue_sampled(int64_t n, const SamplingOptions& sampling, uint64_t seed) {
+  SLICE_ARGUMENT_CHECK(n >= 0, "generator: want at least 0 tokens, got {}", n);
+  SLICE_ARGUMENT_CHECK(logits_.defined(), "generator: nothing to continue, feed a prompt first");
   check_sampling(sampling);
   check_room(n);
   model_->decoder().check_positions(length() + n);
   const int64_t begin = length();
   try {
-    if (!runs_captured()) return drawn_by_modules(n, sampling, seed);
-    const Tensor ids = sampling.temperature == 0
-                           ? plan_->continue_greedy(logits_, n, begin)
-                           : plan_->continue_drawn(logits_, n, begin, sampling, seed);  // (B, n)
-    cache_->advance(n);
-    logits_ = plan_->logits().clone();  // (B, V)
-    if ((ids < 0).any().item<bool>()) throw NumericError("logits: NaN");
-    return ids;
+    return decoding().continue_inplace(logits_, n, sampling, seed);
   } catch (const NumericError&) {
     truncate(begin);
     throw;
   }
-}
-
-Tensor Generator::drawn_by_modules(int64_t n, const SamplingOptions& sampling, uint64_t seed) {
-  const auto of_ids = logits_.options().dtype(at::kLong);
-  std::vector<Tensor> ids = {at::empty({cache_->batch(), 0}, of_ids)};
-  for (int64_t i = 0; i < n; ++i) {
-    detail::check_finite(logits_, "logits");
-    Tensor next = logits_.argmax(1, /*keepdim=*/true);  // (B, 1)
-    for (int64_t b = 0; sampling.temperature > 0 && b < next.size(0); ++b) {
-      next[b].fill_(
-          sample_token(logits_[b], sampling,
-                       {.seed = seed, .sequence = static_cast<uint64_t>(b), .position = length()}));
-    }
-    ids.push_back(next);
-    feed(next);
-  }
-  return at::cat(ids, 1);  // (B, n)
 }
 
 int64_t Generator::length() const { return cache_->length(); }
@@ -121,9 +84,9 @@ std::vector<int64_t> to_vector(const Tensor& ids) {
 std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& prompt,
                               const GenerateOptions& options,
                               const std::function<bool(int64_t)>& on_token) {
-  SLICE_CHECK(!prompt.empty(), "generate: the prompt is empty");
-  SLICE_CHECK(options.max_tokens >= 0, "generate: want max_tokens of at least 0, got {}",
-              options.max_tokens);
+  SLICE_ARGUMENT_CHECK(!prompt.empty(), "generate: the prompt is empty");
+  SLICE_ARGUMENT_CHECK(options.max_tokens >= 0, "generate: want max_tokens of at least 0, got {}",
+                       options.max_tokens);
   check_sampling(options.sampling);
   std::vector<int64_t> written;
   if (options.max_tokens == 0) return written;
@@ -142,7 +105,7 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
                                     kAhead, positions - generator.length()});
     if (ahead > 0 && generator.runs_captured()) {
       const std::vector<int64_t> ids =
-          to_vector(generator.continue_drawn(ahead, options.sampling, options.seed));
+          to_vector(generator.continue_sampled(ahead, options.sampling, options.seed));
       if (!std::all_of(ids.begin(), ids.end(), write)) return written;
     } else {
       const int64_t id =

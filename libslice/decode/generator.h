@@ -14,56 +14,57 @@ namespace slice {
 class Model;
 class KvCache;
 namespace detail {
-class DecodePlan;
+class Decoding;
 }
 
 /// Decoding with a KV cache: a prompt once, then a token at a time. One batch, all of one length.
 ///
 /// On a GPU a single token a sequence is one captured graph, and several go through cuBLAS and a
-/// few kernels, a bounded number at a time (float16, bfloat16 and float32; heads of at most 256;
-/// not behind the map of a tied head). For it the model's weights are laid out anew, in place, the
-/// first time: the model keeps its function, and must not be rewritten while a generator runs it,
-/// nor run elsewhere during that first time.
+/// few kernels, a bounded number at a time (float16, bfloat16 and float32; heads of at most 256; no
+/// map before a tied head). For it the model's weights are laid out anew, in place, the first time:
+/// the model keeps its function, and must not be rewritten while a generator runs it, nor run
+/// elsewhere during that first time.
 class Generator {
  public:
-  /// @param capacity  positions in all, prompt included    @throws ShapeError  capacity or batch
-  /// < 1.
+  /// @param capacity  positions in all, prompt included
+  /// @throws ArgumentError  capacity or batch < 1
   Generator(const Model& model, int64_t capacity, int64_t batch = 1);
   ~Generator();
   Generator(Generator&&) noexcept;
 
   /// Continues with tokens (B, T) int64. @return  logits (B, V) of the token that follows.
-  /// @throws ShapeError  the capacity is exceeded, or another batch than the constructor's.
+  /// @throws ShapeError     not (B, T) of the constructor's batch, T ≥ 1
+  /// @throws ArgumentError  the capacity is exceeded, or an id is outside the vocabulary; nothing
+  ///                        was fed then
   at::Tensor feed(const at::Tensor& tokens);
   /// Feeds the most likely token n times, ties the lowest id. On a GPU the chain stays there; the
   /// host waits once, at the end.
   /// @return  the tokens fed, (B, n) int64, on the model's device
-  /// @throws ShapeError    the capacity or a learned position table is exceeded, or nothing was fed
-  /// since the beginning or the last truncate.
-  /// @throws NumericError  a NaN in the logits, on the CPU an Inf too; the generator is truncated
-  /// to where it was.
-  at::Tensor continue_greedy(int64_t n) { return continue_drawn(n, {}, 0); }
-  /// The same with tokens drawn as sample_token draws them, those of text b of the batch as
+  /// @throws ArgumentError  the capacity or a learned position table is exceeded, or nothing was
+  ///                        fed since the beginning or the last truncate
+  /// @throws NumericError   a NaN in the logits, on the CPU an Inf too; the generator is truncated
+  ///                        to where it was
+  at::Tensor continue_greedy(int64_t n) { return continue_sampled(n, {}, 0); }
+  /// The same with tokens sampled as sample_token samples them, those of text b of the batch as
   /// sequence b of `seed`; at temperature 0 continue_greedy.
-  /// @throws ShapeError  as continue_greedy and check_sampling   @throws NumericError  the same
-  at::Tensor continue_drawn(int64_t n, const SamplingOptions& sampling, uint64_t seed);
-  /// Logits (B, V) of the token that follows what was fed; undefined in front of the first.
+  /// Throws as continue_greedy and check_sampling do.
+  at::Tensor continue_sampled(int64_t n, const SamplingOptions& sampling, uint64_t seed);
+  /// Logits (B, V) of the token that follows what was fed; undefined before the first feed.
   const at::Tensor& logits() const { return logits_; }
   /// Whether single tokens run as a captured graph.
   bool runs_captured();
   /// Positions fed so far.
   int64_t length() const;
-  /// Forgets everything behind `length` positions.
+  /// Forgets everything after `length` positions.
   void truncate(int64_t length);
 
  private:
+  detail::Decoding& decoding();
   void check_room(int64_t T) const;
-  at::Tensor drawn_by_modules(int64_t n, const SamplingOptions& sampling, uint64_t seed);
 
   std::shared_ptr<const Model> model_;
   std::unique_ptr<KvCache> cache_;
-  bool planned_ = false;
-  std::unique_ptr<detail::DecodePlan> plan_;  // nullptr: every token goes through the modules
+  std::unique_ptr<detail::Decoding> decoding_;  // of the cache; made when first needed
   at::Tensor logits_;
 };
 
@@ -74,8 +75,10 @@ struct GenerateOptions {
   std::vector<int64_t> stop_tokens = {};  ///< ends the text and is not part of it
 };
 
-/// Continues a prompt. @param on_token  called with every new id; returning false ends the text.
-/// @return  the new ids. @throws ShapeError  an empty prompt.
+/// Continues a prompt.
+/// @param on_token  called with every new id; returning false ends the text
+/// @return  the new ids    @throws ArgumentError  an empty prompt, max_tokens < 0,
+/// an id outside the vocabulary, bad sampling options
 std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& prompt,
                               const GenerateOptions& options = {},
                               const std::function<bool(int64_t)>& on_token = {});

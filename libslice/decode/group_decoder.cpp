@@ -74,8 +74,9 @@ Tensor GroupDecoder::with_positions(const Tensor& words) const {
 }
 
 void GroupDecoder::check_room(int64_t T) const {
-  SLICE_CHECK(length() + T <= cache_->capacity(), "decoding: {} positions do not fit into {}",
-              length() + T, cache_->capacity());
+  SLICE_ARGUMENT_CHECK(length() + T <= cache_->capacity(),
+                       "decoding: {} positions do not fit into {}", length() + T,
+                       cache_->capacity());
 }
 
 Tensor GroupDecoder::feed(const Tensor& tokens) {
@@ -94,8 +95,8 @@ void GroupDecoder::advance(const Tensor& tokens) {
 }
 
 Tensor GroupDecoder::continue_greedy(int64_t n) {
-  SLICE_CHECK(n >= 0, "decoding: want at least 0 tokens, got {}", n);
-  SLICE_CHECK(logits_.defined(), "decoding: nothing to continue, feed a prompt first");
+  SLICE_ARGUMENT_CHECK(n >= 0, "decoding: want at least 0 tokens, got {}", n);
+  SLICE_ARGUMENT_CHECK(logits_.defined(), "decoding: nothing to continue, feed a prompt first");
   check_room(n);
   whole_->check_positions(length() + n);
   std::vector<Tensor> ids = {at::empty({cache_->batch(), 0}, held_.dtype(at::kLong))};

@@ -35,15 +35,15 @@ class GroupDecoder {
   virtual ~GroupDecoder();
 
   /// Continues with tokens (B, T) int64. @return  logits (B, V) of the token that follows, on this
-  /// rank's device. @throws ShapeError  as Generator::feed   @throws Error  another rank ended
+  /// rank's device. Throws as Generator::feed does. @throws Error  another rank ended
   at::Tensor feed(const at::Tensor& tokens);
   /// Feeds the most likely token n times, ties the lowest id. @return  the tokens fed, (B, n) int64
-  /// @throws ShapeError  nothing was fed yet, or as feed   @throws NumericError  a NaN or Inf in
-  /// the logits   @throws Error  another rank ended
+  /// @throws ArgumentError  nothing was fed yet, n < 0, or the capacity is exceeded
+  /// @throws NumericError  a NaN or Inf in the logits   @throws Error  another rank ended
   at::Tensor continue_greedy(int64_t n);
   /// Positions fed so far.
   int64_t length() const;
-  /// Numbers that this rank holds of the model.
+  /// Parameters that this rank holds of the model.
   int64_t parameters() const;
 
  protected:
@@ -54,8 +54,8 @@ class GroupDecoder {
 
   /// The whole model's sizes.
   const ModelConfig& config() const;
-  /// Makes this rank's part, a model of these sizes, and its cache. `weight` reads what stands for
-  /// a parameter of the part; one for which it gives nothing gets no memory.
+  /// Makes this rank's part, a model of these sizes, and its cache. `weight` reads the value of a
+  /// parameter of the part; one for which it gives nothing gets no memory.
   void take(const Checkpoint& checkpoint, const ModelConfig& part,
             const GroupDecoderOptions& options,
             const std::function<at::Tensor(const std::string& parameter)>& weight);

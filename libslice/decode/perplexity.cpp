@@ -17,8 +17,8 @@ using at::Tensor;
 
 namespace {
 
-constexpr int64_t kPositions =
-    256;  // whose logits are alive together: V of them are far wider than the stream
+// Positions whose logits are alive together: V numbers each, far more than the stream has.
+constexpr int64_t kPositions = 256;
 
 /// Σ −log p(target) of one window; stream (T, k), ids (T).
 double negative_log_likelihood(const DecoderImpl& decoder, const Tensor& stream,

@@ -20,9 +20,9 @@ struct PerplexityResult {
 /// Log-likelihoods in float32 at least, summed in float64.
 ///
 /// @param tokens  (N, T) int64, T ≥ 2
-/// @throws ShapeError  no window, T < 2, an id outside the vocabulary   @throws NumericError  the
-/// result is not finite Cost: one forward pass; memory of one window's stream and of 256 positions'
-/// logits.
+/// @throws ShapeError  no window, T < 2   @throws ArgumentError  an id outside the vocabulary
+/// @throws NumericError  the result is not finite
+/// Cost: one forward pass; memory of one window's stream and of 256 positions' logits.
 PerplexityResult score_windows(const Model& model, const at::Tensor& tokens,
                                const OnProgress& on_progress = {});
 

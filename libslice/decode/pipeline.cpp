@@ -16,7 +16,7 @@ using at::Tensor;
 
 namespace {
 
-/// A run of layers as a model of its own; what it has of embedding and head is not looked at.
+/// A run of layers as a model of its own; its embedding and head are not used.
 ModelConfig stage_config(const ModelConfig& config, int64_t begin, int64_t end) {
   const int64_t sublayers = config.parallel_block ? 1 : 2;  // of a layer
   const auto part = [](const std::vector<int64_t>& all, int64_t from, int64_t to) {
@@ -43,10 +43,10 @@ std::string whole_name(const std::string& name, const ModelConfig& config, int64
 
 std::vector<int64_t> split_layers(const ModelConfig& config, int64_t stages) {
   const int64_t L = config.layers;
-  SLICE_CHECK(stages >= 1 && stages <= L, "pipeline: want 1 … {} stages of {} layers, got {}", L, L,
-              stages);
+  SLICE_ARGUMENT_CHECK(stages >= 1 && stages <= L,
+                       "pipeline: want 1 … {} stages of {} layers, got {}", L, L, stages);
   const models::Names& names = models::family(config.family).names;
-  std::vector<int64_t> before(L + 1, 0);  // parameters of all layers in front of each
+  std::vector<int64_t> before(L + 1, 0);  // parameters of all layers before each
   int64_t embedding = 0, head = 0;
   for (const auto& parameter : DecoderImpl(config).named_parameters()) {  // placeholders
     const int64_t count = parameter.value().numel();
@@ -60,8 +60,8 @@ std::vector<int64_t> split_layers(const ModelConfig& config, int64_t stages) {
     }
   }
   for (int64_t layer = 0; layer < L; ++layer) before[layer + 1] += before[layer];
-  // heaviest[s][l]: of the best s + 1 runs that end in front of layer l; cut[s][l]: the last
-  // begins.
+  // heaviest[s][l]: of the best s + 1 runs that end before layer l; cut[s][l]: where the last of
+  // them begins.
   const auto weight = [&](int64_t begin, int64_t end) {
     return before[end] - before[begin] + (begin == 0 ? embedding : 0) + (end == L ? head : 0);
   };

@@ -9,14 +9,15 @@
 namespace slice {
 
 /// Decoding a model that no device holds alone: every rank of a group reads and keeps a run of
-/// layers with their keys and values, the first one the embedding beside it, the last one the head,
-/// and the stream goes from rank to rank. The logits are those of a Generator's modules, to the bit
-/// where devices are alike.
+/// layers with their keys and values, the first rank also the embedding, the last one the head, and
+/// the residual stream goes from rank to rank. The logits are those of a Generator's modules, to
+/// the bit where devices are alike.
 ///
 /// A token's time is the sum of the ranks' times: a pipeline is for what does not fit.
 class Pipeline : public GroupDecoder {
  public:
-  /// Reads this rank's weights. @throws ShapeError  fewer layers than ranks, capacity or batch < 1
+  /// Reads this rank's weights.
+  /// @throws ArgumentError  fewer layers than ranks, capacity or batch < 1
   /// @throws FormatError, NumericError, DeviceError  as load_model
   Pipeline(const Checkpoint& checkpoint, const ProcessGroup& group,
            const GroupDecoderOptions& options = {});
@@ -33,8 +34,8 @@ class Pipeline : public GroupDecoder {
 };
 
 /// Where a model is cut so that the heaviest of `stages` runs of layers, embedding and head
-/// counted, has as few parameters as can be: stages + 1 layers, 0 first and L last.
-/// @throws ShapeError  fewer layers than stages
+/// counted, has the fewest parameters: stages + 1 layers, 0 first and L last.
+/// @throws ArgumentError  fewer layers than stages
 std::vector<int64_t> split_layers(const ModelConfig& config, int64_t stages);
 
 }  // namespace slice

@@ -7,8 +7,8 @@
 
 #include "cuda/rotary_append.h"
 #include "libslice/decode/detail/decode_model.h"
+#include "libslice/decode/detail/many_rows_layer.h"
 #include "libslice/decode/detail/prefill.h"
-#include "libslice/decode/detail/wide_layer.h"
 #include "libslice/device/detail/cuda_arguments.h"
 #include "libslice/device/detail/cuda_status.h"
 #include "libslice/model/attention.h"
@@ -23,30 +23,37 @@ using ops::on_device::data_type;
 
 namespace {
 
-constexpr int64_t kFlashAlignment = 8;  // of a head, for LibTorch's flash attention
-
 /// Some tokens of some sequences on their way through all layers.
-class LayerHooks {
+class PrefillChunk {
  public:
   /// @param sequence  the first one's number in the cache    @param position  of the first token
-  LayerHooks(const DecodeModel& model, const KvCache& cache, int64_t sequence, int64_t position)
+  PrefillChunk(const DecodeModel& model, const KvCache& cache, int64_t sequence, int64_t position)
       : model_(model), cache_(cache), sequence_(sequence), position_(position) {}
 
-  /// tokens (n, T) → the stream behind the last sublayer, (n, T, k_last)
+  /// tokens (n, T) → the stream after the last sublayer, (n, T, k_last)
   Tensor stream(const Tensor& tokens) {
     sequences_ = tokens.size(0);
     tokens_ = tokens.size(1);
-    Tensor x = model_.decoder.embed(tokens, position_).flatten(0, 1);  // (n·T, k_0)
+    Tensor x = embedded(tokens).flatten(0, 1);  // (n·T, k_0)
     int64_t layer = 0;
+    const auto attend = [&](const Tensor& qkv) { return attention(qkv, layer); };
     for (const DecodeSublayer& s : model_.sublayers) {
-      x = wide_sublayer(model_, s, x,
-                        [&](const Tensor& qkv) { return attention(qkv, layer); });  // (n·T, k)
+      x = many_rows_sublayer(model_, s, x, attend);  // (n·T, k)
       layer += s.branches[0].attention ? 1 : 0;
     }
     return x.reshape({sequences_, tokens_, x.size(1)});
   }
 
  private:
+  /// tokens (n, T) → (n, T, k_0), new memory
+  Tensor embedded(const Tensor& tokens) const {
+    const Tensor words = at::embedding(model_.embedding, tokens.to(model_.embedding.device()));
+    const Tensor positions = model_.decoder.position_rows();
+    if (!positions.defined()) return words;
+    const int64_t row = position_ + model_.config.position_offset;
+    return words + positions.slice(0, row, row + tokens_);
+  }
+
   /// qkv (n·T, (h + 2·kv)·d), whose queries are turned in place → (n·T, h·d)
   Tensor attention(const Tensor& qkv, int64_t layer) const {
     const ModelConfig& c = model_.config;
@@ -124,8 +131,8 @@ Tensor prefill(const DecodeModel& model, const KvCache& cache, const Tensor& tok
   for (int64_t b = 0; b < B; b += sequences) {
     const Tensor rows = tokens.slice(0, b, b + sequences);  // (n, T)
     for (int64_t t = 0; t < T; t += run) {
-      LayerHooks passage(model, cache, b, position + t);
-      const Tensor x = passage.stream(rows.slice(1, t, t + run));
+      PrefillChunk chunk(model, cache, b, position + t);
+      const Tensor x = chunk.stream(rows.slice(1, t, t + run));
       if (t + run >= T) last.push_back(x.select(1, -1).clone());
     }
   }

@@ -74,9 +74,10 @@ ModelConfig share_config(const ModelConfig& config, const ProcessGroup& group) {
   own.ffn_sizes.clear();
   for (int64_t layer = 0; layer < config.layers; ++layer) {
     const int64_t width = config.ffn_width(layer);
-    SLICE_CHECK(width >= group.size(),
-                "tensor parallel: layer {} has {} feed-forward channels, too few for {} ranks",
-                layer, width, group.size());
+    SLICE_ARGUMENT_CHECK(
+        width >= group.size(),
+        "tensor parallel: layer {} has {} feed-forward channels, too few for {} ranks", layer,
+        width, group.size());
     own.ffn_sizes.push_back(count(group.share(width)));
   }
   return own;
@@ -86,14 +87,14 @@ ModelConfig share_config(const ModelConfig& config, const ProcessGroup& group) {
 
 HeadShare split_heads(const ModelConfig& config, int64_t ranks, int64_t rank) {
   const int64_t h = config.heads, kv = config.kv_heads, queries = h / kv;  // of a key/value head
-  SLICE_CHECK(ranks >= 1 && ranks <= h && rank >= 0 && rank < ranks,
-              "tensor parallel: want a rank of 1 … {} for {} query heads, got {} of {}", h, h, rank,
-              ranks);
+  SLICE_ARGUMENT_CHECK(ranks >= 1 && ranks <= h && rank >= 0 && rank < ranks,
+                       "tensor parallel: want a rank of 1 … {} for {} query heads, got {} of {}", h,
+                       h, rank, ranks);
   if (ranks <= kv) {
     const Range own = part_of(kv, ranks, rank);
     return {.heads = {own.first * queries, own.second * queries}, .kv_heads = own};
   }
-  int64_t head = 0;  // whose ranks this one is among
+  int64_t head = 0;  // that this rank shares
   while (part_of(ranks, kv, head).second <= rank) ++head;
   const Range among = part_of(ranks, kv, head);
   const Range own = part_of(queries, count(among), rank - among.first);
@@ -104,9 +105,9 @@ HeadShare split_heads(const ModelConfig& config, int64_t ranks, int64_t rank) {
 TensorParallel::TensorParallel(const Checkpoint& checkpoint, const ProcessGroup& group,
                                const GroupDecoderOptions& options)
     : GroupDecoder(checkpoint, group, options) {
-  SLICE_CHECK(config().vocabulary_size >= group.size(),
-              "tensor parallel: a vocabulary of {} is too small for {} ranks",
-              config().vocabulary_size, group.size());
+  SLICE_ARGUMENT_CHECK(config().vocabulary_size >= group.size(),
+                       "tensor parallel: a vocabulary of {} is too small for {} ranks",
+                       config().vocabulary_size, group.size());
   const models::Names& names = models::family(config().family).names;
   const std::map<std::string, Cut> cuts = cuts_of(*whole_, group);
   const ModelConfig own = share_config(config(), group);
@@ -133,7 +134,7 @@ Tensor TensorParallel::embed(const Tensor& tokens) const {
 }
 
 /// x (B, T, k_a) → (B, T, k_b), the same on every rank.
-Tensor TensorParallel::pass(const Sublayer& sublayer, const Tensor& x) const {
+Tensor TensorParallel::run(const Sublayer& sublayer, const Tensor& x) const {
   Tensor z = sublayer.written(x, cache_.get());  // (B, T, k_b), this rank's addend
   const Tensor& S = sublayer.shortcut->weight;
   const bool divided = S.defined() && S.dim() == 2;  // (k_b, this rank's share of k_a)
@@ -147,7 +148,7 @@ Tensor TensorParallel::pass(const Sublayer& sublayer, const Tensor& x) const {
 
 Tensor TensorParallel::next_logits(const Tensor& tokens) {
   Tensor x = embed(tokens);  // (B, T, k)
-  for (const Sublayer& sublayer : parts_.sublayers) x = pass(sublayer, x);
+  for (const Sublayer& sublayer : parts_.sublayers) x = run(sublayer, x);
   const Tensor own = decoder_->logits(x.select(1, -1));                       // (B, own words)
   Tensor all = at::empty({config().vocabulary_size, tokens.size(0)}, held_);  // (V, B)
   const auto [first, last] = group_.share(config().vocabulary_size);

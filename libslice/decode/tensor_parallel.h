@@ -13,18 +13,18 @@ namespace slice {
 /// their keys and values, feed-forward channels, input coordinates of a dense shortcut, and rows of
 /// embedding and head. Norms, other shortcuts and learned positions are on every rank.
 ///
-/// What the ranks' writers give is added up once a sublayer, a dense shortcut's products with it;
-/// the writers' biases are the first rank's. These sums are made in the dtype that the weights are
-/// held in, which sends the fewest bytes: in half precision every addend is rounded, and every
-/// addition. The stream behind them is the same on every rank, bit for bit where devices are alike,
-/// and the logits, gathered, are always.
+/// What the ranks' writers give is added up once a sublayer, together with a dense shortcut's
+/// products; the writers' biases are the first rank's. These sums are made in the dtype that the
+/// weights are held in, which sends the fewest bytes: in half precision every addend is rounded,
+/// and every addition. The stream after them is the same on every rank, bit for bit where devices
+/// are alike, and the logits, gathered, are always.
 ///
 /// A token's time is that of the largest shares and of sublayers + 1 sums of B·T·k numbers.
 class TensorParallel : public GroupDecoder {
  public:
   /// Reads this rank's shares; one whole tensor at a time is in the host's memory.
-  /// @throws ShapeError  fewer query heads, feed-forward channels or words than ranks, capacity or
-  /// batch < 1
+  /// @throws ArgumentError  fewer query heads, feed-forward channels or words than ranks, capacity
+  ///                        or batch < 1
   /// @throws FormatError, NumericError, DeviceError  as load_model
   TensorParallel(const Checkpoint& checkpoint, const ProcessGroup& group,
                  const GroupDecoderOptions& options = {});
@@ -32,7 +32,7 @@ class TensorParallel : public GroupDecoder {
  private:
   at::Tensor next_logits(const at::Tensor& tokens) override;
   at::Tensor embed(const at::Tensor& tokens) const;
-  at::Tensor pass(const Sublayer& sublayer, const at::Tensor& x) const;
+  at::Tensor run(const Sublayer& sublayer, const at::Tensor& x) const;
 };
 
 /// Query heads that a rank has, and the key/value heads that these read: [first, last).
@@ -43,7 +43,7 @@ struct HeadShare {
 /// Key/value heads are dealt out whole where there are enough, with all query heads that read them;
 /// shares differ by one of them at most. Else each is on several ranks, which divide its query
 /// heads: a rank never has queries of two of which one is elsewhere too.
-/// @throws ShapeError  fewer query heads than ranks
+/// @throws ArgumentError  fewer query heads than ranks
 HeadShare split_heads(const ModelConfig& config, int64_t ranks, int64_t rank);
 
 }  // namespace slice

@@ -7,7 +7,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
-#include "libslice/decode/detail/prefill.h"
+#include "libslice/decode/memory.h"
 #include "libslice/device/detail/tf32.h"
 #include "libslice/method/channels.h"
 #include "libslice/method/gradient.h"
@@ -168,32 +168,6 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
                    });
   result.options = plan(result.tried.front());
   return result;
-}
-
-int64_t inference_bytes(const ModelConfig& c, int64_t weight_bytes, int64_t context,
-                        int64_t batch) {
-  constexpr int64_t kContext = int64_t{700} << 20;  // CUDA's context, its modules, cuBLAS
-  constexpr int64_t kFloat = 4;
-  constexpr int64_t kPlannedHead = 256;  // detail/decode_plan.h
-  const int64_t tokens = context * batch;
-  const int64_t cached = 2 * c.layers * c.kv_heads * c.head_size * tokens;
-  int64_t width = 0;
-  for (int64_t layer = 0; layer < c.layers; ++layer) width = std::max(width, c.ffn_width(layer));
-  const int64_t hidden = (c.gated_mlp ? 3 : 2) * width;
-  // A prompt's activations, FFN and attention together: LibTorch's cache keeps the blocks of both,
-  // since neither's fit the other's sizes. Without flash attention keys and values of grouped heads
-  // are repeated, and a chunk behind the first has a mask (ops_cuda_prefill.cpp). Where decoding
-  // has no plan, prompts pass through the modules, all at once, their queries turned in float32.
-  const int64_t repeated = c.kv_heads < c.heads ? 2 * c.heads * c.head_size : 0;
-  const int64_t at_once = std::min(tokens, detail::kPrefillTokens);
-  const bool is_flash = weight_bytes == 2 && c.head_size % 8 == 0;
-  const int64_t mask = context > detail::kPrefillTokens ? 2 * at_once * context : 0;
-  const int64_t passing =
-      c.maps_head() || c.head_size > kPlannedHead
-          ? tokens * (hidden + 13 * c.hidden_size + repeated)
-          : at_once * (hidden + 7 * c.hidden_size) + (is_flash ? 0 : tokens * repeated + mask);
-  const int64_t logits = batch * c.vocabulary_size;
-  return weight_bytes * (count_parameters(c).total + cached + passing) + kFloat * logits + kContext;
 }
 
 }  // namespace slice

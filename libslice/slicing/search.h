@@ -37,9 +37,4 @@ struct SearchResult {
 SearchResult search_plan(Model& model, const at::Tensor& tokens, const SliceOptions& options,
                          const OnProgress& on_progress = {}, const ProcessGroup& group = {});
 
-/// Bytes of a device that running a model takes: weights, keys and values of `context` tokens of
-/// `batch` sequences, the widest activations of one prefill, CUDA's context and libraries.
-int64_t inference_bytes(const ModelConfig& config, int64_t weight_bytes, int64_t context,
-                        int64_t batch);
-
 }  // namespace slice

@@ -12,8 +12,8 @@
 #include "tests/support/kernel_reference.h"
 
 using namespace slice::test;
-using slice::kernels::skinny_linear;
-using slice::kernels::SkinnyLinear;
+using slice::kernels::decode_linear;
+using slice::kernels::DecodeLinear;
 
 namespace {
 
@@ -25,8 +25,8 @@ struct Sizes {
 };
 
 // X, W, Z and V; the optional operands are added by `with_…`.
-SkinnyProblem make_problem(DataType type, const Sizes& s) {
-  SkinnyProblem p;
+DecodeLinearProblem make_problem(DataType type, const Sizes& s) {
+  DecodeLinearProblem p;
   p.type = type;
   p.M = s.M;
   p.N = s.N;
@@ -42,25 +42,25 @@ SkinnyProblem make_problem(DataType type, const Sizes& s) {
   return p;
 }
 
-void with_bias(SkinnyProblem& p) { p.bias = rounded(random_values(p.N, 2.0, 5), p.type); }
+void with_bias(DecodeLinearProblem& p) { p.bias = rounded(random_values(p.N, 2.0, 5), p.type); }
 
-void with_residual(SkinnyProblem& p, int64_t columns, bool diagonal) {
+void with_residual(DecodeLinearProblem& p, int64_t columns, bool diagonal) {
   p.residual_columns = columns;
   p.r_stride = columns + p.y_gap;
   p.R = rounded(random_values(p.M * p.r_stride, 4.0, 6), p.type);
   if (diagonal) p.diagonal = rounded(random_values(columns, 1.0, 7), p.type);
 }
 
-void with_norm(SkinnyProblem& p, bool weight) {
+void with_norm(DecodeLinearProblem& p, bool weight) {
   p.norm_hidden = p.K + p.K / 3 + 1;  // kept columns of a larger hidden size
   p.eps = 1e-5;
   if (weight) p.norm_weight = rounded(random_values(p.K, 1.5, 8), p.type);
 }
 
-// The operands on the device, `offset` elements behind an aligned place.
+// The operands on the device, `offset` elements after an aligned place.
 class Operands {
  public:
-  Operands(const SkinnyProblem& p, int64_t offset)
+  Operands(const DecodeLinearProblem& p, int64_t offset)
       : type_(p.type),
         offset_(offset),
         X_(upload(p.X, p.type, offset)),
@@ -94,8 +94,8 @@ class Operands {
     layer_.r_row_stride = p.r_stride;
   }
 
-  SkinnyLinear into(void* Y) const {
-    SkinnyLinear layer = layer_;
+  DecodeLinear into(void* Y) const {
+    DecodeLinear layer = layer_;
     layer.Y = Y;
     return layer;
   }
@@ -108,15 +108,15 @@ class Operands {
   DataType type_;
   int64_t offset_;
   DeviceBuffer X_, W_, Z_, V_, bias_, R_, diagonal_, norm_weight_;
-  SkinnyLinear layer_;
+  DecodeLinear layer_;
 };
 
 // Y without the gaps between its rows, which must still hold what they did.
-std::vector<double> run(const SkinnyProblem& p, const Stream& stream, int64_t offset = 0) {
+std::vector<double> run(const DecodeLinearProblem& p, const Stream& stream, int64_t offset = 0) {
   const Operands operands(p, offset);
   const int64_t stride = p.columns() + p.y_gap;
   const Output Y(p.M * stride, p.type, offset);
-  REQUIRE(skinny_linear(operands.into(Y.data()), stream.get()) == cudaSuccess);
+  REQUIRE(decode_linear(operands.into(Y.data()), stream.get()) == cudaSuccess);
   CHECK(Y.guards_are_whole());
   const std::vector<double> all = Y.values();
   std::vector<double> values;
@@ -132,7 +132,7 @@ std::vector<double> run(const SkinnyProblem& p, const Stream& stream, int64_t of
   return values;
 }
 
-std::string text_of(const SkinnyProblem& p) {
+std::string text_of(const DecodeLinearProblem& p) {
   return std::string(name_of(p.type)) + " M " + std::to_string(p.M) + " N " + std::to_string(p.N) +
          " K " + std::to_string(p.K) + " K2 " + std::to_string(p.K2) + " epilogue " +
          std::to_string(static_cast<int>(p.epilogue)) + " R " + std::to_string(p.residual_columns) +
@@ -144,7 +144,7 @@ std::string text_of(const SkinnyProblem& p) {
 }
 
 // All entries, or `samples` of them.
-void check_against_oracle(const SkinnyProblem& p, const Stream& stream, int64_t offset = 0,
+void check_against_oracle(const DecodeLinearProblem& p, const Stream& stream, int64_t offset = 0,
                           int64_t samples = 0) {
   INFO(text_of(p) << " offset " << offset);
   const std::vector<double> Y = run(p, stream, offset);
@@ -154,7 +154,8 @@ void check_against_oracle(const SkinnyProblem& p, const Stream& stream, int64_t 
   for (int64_t i = 0; i < (samples > 0 ? samples : count); ++i) {
     const int64_t index =
         samples > 0 ? static_cast<int64_t>(generator() % static_cast<uint64_t>(count)) : i;
-    const SkinnyEntry entry = skinny_linear_entry(p, index / p.columns(), index % p.columns());
+    const DecodeLinearEntry entry =
+        decode_linear_entry(p, index / p.columns(), index % p.columns());
     actual.push_back(Y[index]);
     expected.push_back(entry.value);
     bounds.push_back(entry.bound);
@@ -165,7 +166,7 @@ void check_against_oracle(const SkinnyProblem& p, const Stream& stream, int64_t 
 
 }  // namespace
 
-TEST_CASE("skinny_linear matches the float64 oracle", "[cuda][skinny]") {
+TEST_CASE("decode_linear matches the float64 oracle", "[cuda][decode_linear]") {
   require_gpu();
   const Stream stream;
   for (const DataType type : kAllTypes) {
@@ -187,7 +188,7 @@ TEST_CASE("skinny_linear matches the float64 oracle", "[cuda][skinny]") {
   }
 }
 
-TEST_CASE("skinny_linear covers W with blocks of every height", "[cuda][skinny]") {
+TEST_CASE("decode_linear covers W with blocks of every height", "[cuda][decode_linear]") {
   require_gpu();
   const Stream stream;
   for (const DataType type : kHalfTypes) {
@@ -196,7 +197,7 @@ TEST_CASE("skinny_linear covers W with blocks of every height", "[cuda][skinny]"
       for (const int64_t N : {1000, 1999, 3072, 4200, 5000, 6144, 13000}) {
         check_against_oracle(make_problem(type, {M, N, 72, 40}), stream, 0, 4000);
       }
-      SkinnyProblem gated = make_problem(type, {M, 11008, 576, 0});
+      DecodeLinearProblem gated = make_problem(type, {M, 11008, 576, 0});
       gated.epilogue = Epilogue::kGatedSilu;
       with_norm(gated, false);
       check_against_oracle(gated, stream, 0, 2000);
@@ -205,7 +206,7 @@ TEST_CASE("skinny_linear covers W with blocks of every height", "[cuda][skinny]"
   }
 }
 
-TEST_CASE("skinny_linear takes every optional operand", "[cuda][skinny]") {
+TEST_CASE("decode_linear takes every optional operand", "[cuda][decode_linear]") {
   require_gpu();
   const Stream stream;
   for (const DataType type : kAllTypes) {
@@ -214,7 +215,7 @@ TEST_CASE("skinny_linear takes every optional operand", "[cuda][skinny]") {
         for (const Epilogue epilogue : {Epilogue::kNone, Epilogue::kRelu, Epilogue::kGelu,
                                         Epilogue::kGeluTanh, Epilogue::kGatedSilu}) {
           for (int options = 0; options < 16; ++options) {
-            SkinnyProblem p = make_problem(type, {M, 38, K, options < 8 ? 24 : 0});
+            DecodeLinearProblem p = make_problem(type, {M, 38, K, options < 8 ? 24 : 0});
             p.epilogue = epilogue;
             if (options % 2 == 1) with_bias(p);
             if (options / 2 % 2 == 1) {
@@ -229,7 +230,7 @@ TEST_CASE("skinny_linear takes every optional operand", "[cuda][skinny]") {
   }
 }
 
-TEST_CASE("skinny_linear matches the oracle at model sizes", "[cuda][slow][skinny]") {
+TEST_CASE("decode_linear matches the oracle at model sizes", "[cuda][slow][decode_linear]") {
   require_gpu();
   const Stream stream;
   constexpr int64_t kSamples = 500;
@@ -239,24 +240,25 @@ TEST_CASE("skinny_linear matches the oracle at model sizes", "[cuda][slow][skinn
       check_against_oracle(make_problem(type, {M, model.kept, model.ffn, model.kept}), stream, 0,
                            kSamples);
     }
-    SkinnyProblem reader = make_problem(type, {2, 2 * model.ffn, model.kept, 0});
+    DecodeLinearProblem reader = make_problem(type, {2, 2 * model.ffn, model.kept, 0});
     reader.epilogue = Epilogue::kGatedSilu;
     with_norm(reader, false);
     check_against_oracle(reader, stream, 0, kSamples);
   }
 }
 
-TEST_CASE("skinny_linear reads strided and unaligned views with the same bits", "[cuda][skinny]") {
+TEST_CASE("decode_linear reads strided and unaligned views with the same bits",
+          "[cuda][decode_linear]") {
   require_gpu();
   const Stream stream;
   for (const DataType type : kAllTypes) {
     for (const int64_t M : {3, 16}) {
       for (const int64_t gap : {1, 8, 16}) {
-        SkinnyProblem p = make_problem(type, {M, 99, 128, 72, gap});
+        DecodeLinearProblem p = make_problem(type, {M, 99, 128, 72, gap});
         with_residual(p, 50, true);
         check_against_oracle(p, stream);
       }
-      SkinnyProblem p = make_problem(type, {M, 300, 320, 72});
+      DecodeLinearProblem p = make_problem(type, {M, 300, 320, 72});
       with_bias(p);
       with_residual(p, 300, true);
       const auto aligned = run(p, stream);
@@ -267,16 +269,16 @@ TEST_CASE("skinny_linear reads strided and unaligned views with the same bits", 
   }
 }
 
-TEST_CASE("skinny_linear gives a row the same bits in any batch", "[cuda][skinny]") {
+TEST_CASE("decode_linear gives a row the same bits in any batch", "[cuda][decode_linear]") {
   require_gpu();
   const Stream stream;
   for (const DataType type : kAllTypes) {
     for (const int64_t N : {999, 9000}) {
-      SkinnyProblem many = make_problem(type, {16, N, 1000, 320});
+      DecodeLinearProblem many = make_problem(type, {16, N, 1000, 320});
       with_residual(many, N, false);
       const auto all = run(many, stream);
       for (const int64_t M : {1, 4, 8, 9}) {
-        SkinnyProblem few = many;
+        DecodeLinearProblem few = many;
         few.M = M;
         const auto first = run(few, stream);
         CHECK(std::equal(first.begin(), first.end(), all.begin()));
@@ -286,33 +288,33 @@ TEST_CASE("skinny_linear gives a row the same bits in any batch", "[cuda][skinny
   }
 }
 
-TEST_CASE("skinny_linear may write over R", "[cuda][skinny]") {
+TEST_CASE("decode_linear may write over R", "[cuda][decode_linear]") {
   require_gpu();
   const Stream stream;
   for (const DataType type : kAllTypes) {
-    SkinnyProblem p = make_problem(type, {9, 500, 111, 16});
+    DecodeLinearProblem p = make_problem(type, {9, 500, 111, 16});
     with_residual(p, 500, false);
     const auto expected = run(p, stream);
     const Operands operands(p, 0);
     Output Y(p.M * p.N, type);
     Y.write(p.R);
-    SkinnyLinear layer = operands.into(Y.data());
+    DecodeLinear layer = operands.into(Y.data());
     layer.R = Y.data();
-    REQUIRE(skinny_linear(layer, stream.get()) == cudaSuccess);
+    REQUIRE(decode_linear(layer, stream.get()) == cudaSuccess);
     CHECK(Y.guards_are_whole());
     CHECK(Y.values() == expected);
   }
 }
 
-TEST_CASE("a chain of skinny_linear calls that start early reads what the call before wrote",
-          "[cuda][skinny]") {
+TEST_CASE("a chain of decode_linear calls that start early reads what the call before wrote",
+          "[cuda][decode_linear]") {
   require_gpu();
   const Stream stream;
   constexpr int kCalls = 24;
   for (const DataType type : kAllTypes) {
     const int64_t width = type == DataType::kFloat16 || type == DataType::kBFloat16 ? 3072 : 256;
     const int64_t M = 3;
-    SkinnyProblem p = make_problem(type, {M, width, width, 0});
+    DecodeLinearProblem p = make_problem(type, {M, width, width, 0});
     p.x_stride = width;
     with_norm(p, false);
     const Operands operands(p, 0);
@@ -321,10 +323,10 @@ TEST_CASE("a chain of skinny_linear calls that start early reads what the call b
     // between; `together` false waits for every call.
     const auto chain = [&](bool together) {
       for (int i = 0; i < kCalls; ++i) {
-        SkinnyLinear layer = operands.into(i % 2 == 0 ? a.data() : b.data());
+        DecodeLinear layer = operands.into(i % 2 == 0 ? a.data() : b.data());
         if (i > 0) layer.X = i % 2 == 0 ? b.data() : a.data();
         layer.prefetch = together;
-        cudaError_t status = skinny_linear(layer, stream.get());
+        cudaError_t status = decode_linear(layer, stream.get());
         if (status == cudaSuccess && i % 5 == 4) {
           status = slice::kernels::rms_norm(layer.Y, layer.Y, nullptr, type, M, width, width, width,
                                             1e-5, stream.get());
@@ -346,9 +348,9 @@ TEST_CASE("a chain of skinny_linear calls that start early reads what the call b
   }
 }
 
-TEST_CASE("skinny_linear refuses bad arguments and accepts empty ones", "[skinny]") {
+TEST_CASE("decode_linear refuses bad arguments and accepts empty ones", "[decode_linear]") {
   alignas(16) static float m[1024];  // never touched: the checks come first
-  SkinnyLinear good;
+  DecodeLinear good;
   good.type = DataType::kFloat32;
   good.Y = m;
   good.X = m + 64;
@@ -359,41 +361,41 @@ TEST_CASE("skinny_linear refuses bad arguments and accepts empty ones", "[skinny
   good.M = good.N = good.K = good.K2 = good.residual_columns = 4;
   good.x_row_stride = good.y_row_stride = good.z_row_stride = good.r_row_stride = 4;
   const auto status = [&](auto&& change) {
-    SkinnyLinear layer = good;
+    DecodeLinear layer = good;
     change(layer);
-    return skinny_linear(layer, nullptr);
+    return decode_linear(layer, nullptr);
   };
   const auto refused = [&](auto&& change) { return status(change) == cudaErrorInvalidValue; };
-  CHECK(status([](SkinnyLinear& l) { l.M = 0; }) == cudaSuccess);
-  CHECK(status([](SkinnyLinear& l) { l.N = l.residual_columns = 0; }) == cudaSuccess);
-  CHECK(refused([](SkinnyLinear& l) { l.M = -1; }));
-  CHECK(refused([](SkinnyLinear& l) { l.M = 17; }));
-  CHECK(refused([](SkinnyLinear& l) { l.N = -1; }));
-  CHECK(refused([](SkinnyLinear& l) { l.K = -1; }));
-  CHECK(refused([](SkinnyLinear& l) { l.K2 = -1; }));
-  CHECK(refused([](SkinnyLinear& l) { l.residual_columns = 5; }));
-  CHECK(refused([](SkinnyLinear& l) { l.x_row_stride = 3; }));
-  CHECK(refused([](SkinnyLinear& l) { l.y_row_stride = 3; }));
-  CHECK(refused([](SkinnyLinear& l) { l.z_row_stride = 3; }));
-  CHECK(refused([](SkinnyLinear& l) { l.r_row_stride = 3; }));
-  CHECK(refused([](SkinnyLinear& l) { l.Y = nullptr; }));
-  CHECK(refused([](SkinnyLinear& l) { l.X = nullptr; }));
-  CHECK(refused([](SkinnyLinear& l) { l.W = nullptr; }));
-  CHECK(refused([](SkinnyLinear& l) { l.Z = nullptr; }));
-  CHECK(refused([](SkinnyLinear& l) { l.V = nullptr; }));
-  CHECK(refused([](SkinnyLinear& l) { l.R = nullptr; }));
-  CHECK(refused([](SkinnyLinear& l) { l.W = reinterpret_cast<const char*>(m + 128) + 2; }));
-  CHECK(refused([](SkinnyLinear& l) { l.Y = m + 72; }));       // over X
-  CHECK(refused([](SkinnyLinear& l) { l.Y = m + 130; }));      // over W
-  CHECK(refused([](SkinnyLinear& l) { l.Y = m + 196; }));      // over Z
-  CHECK(refused([](SkinnyLinear& l) { l.Y = m + 260; }));      // over V
-  CHECK(refused([](SkinnyLinear& l) { l.Y = m + 321; }));      // half over R
-  CHECK(refused([](SkinnyLinear& l) { l.norm_hidden = 4; }));  // a norm and Z
-  CHECK(refused([](SkinnyLinear& l) {
+  CHECK(status([](DecodeLinear& l) { l.M = 0; }) == cudaSuccess);
+  CHECK(status([](DecodeLinear& l) { l.N = l.residual_columns = 0; }) == cudaSuccess);
+  CHECK(refused([](DecodeLinear& l) { l.M = -1; }));
+  CHECK(refused([](DecodeLinear& l) { l.M = 17; }));
+  CHECK(refused([](DecodeLinear& l) { l.N = -1; }));
+  CHECK(refused([](DecodeLinear& l) { l.K = -1; }));
+  CHECK(refused([](DecodeLinear& l) { l.K2 = -1; }));
+  CHECK(refused([](DecodeLinear& l) { l.residual_columns = 5; }));
+  CHECK(refused([](DecodeLinear& l) { l.x_row_stride = 3; }));
+  CHECK(refused([](DecodeLinear& l) { l.y_row_stride = 3; }));
+  CHECK(refused([](DecodeLinear& l) { l.z_row_stride = 3; }));
+  CHECK(refused([](DecodeLinear& l) { l.r_row_stride = 3; }));
+  CHECK(refused([](DecodeLinear& l) { l.Y = nullptr; }));
+  CHECK(refused([](DecodeLinear& l) { l.X = nullptr; }));
+  CHECK(refused([](DecodeLinear& l) { l.W = nullptr; }));
+  CHECK(refused([](DecodeLinear& l) { l.Z = nullptr; }));
+  CHECK(refused([](DecodeLinear& l) { l.V = nullptr; }));
+  CHECK(refused([](DecodeLinear& l) { l.R = nullptr; }));
+  CHECK(refused([](DecodeLinear& l) { l.W = reinterpret_cast<const char*>(m + 128) + 2; }));
+  CHECK(refused([](DecodeLinear& l) { l.Y = m + 72; }));       // over X
+  CHECK(refused([](DecodeLinear& l) { l.Y = m + 130; }));      // over W
+  CHECK(refused([](DecodeLinear& l) { l.Y = m + 196; }));      // over Z
+  CHECK(refused([](DecodeLinear& l) { l.Y = m + 260; }));      // over V
+  CHECK(refused([](DecodeLinear& l) { l.Y = m + 321; }));      // half over R
+  CHECK(refused([](DecodeLinear& l) { l.norm_hidden = 4; }));  // a norm and Z
+  CHECK(refused([](DecodeLinear& l) {
     l.K2 = 0;
     l.norm_weight = m + 400;  // of no norm
   }));
-  CHECK(refused([](SkinnyLinear& l) {
+  CHECK(refused([](DecodeLinear& l) {
     l.epilogue = Epilogue::kGatedSilu;
     l.N = 7;
     l.residual_columns = 3;

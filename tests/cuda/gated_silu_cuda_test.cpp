@@ -28,7 +28,7 @@ std::vector<double> gated_silu_reference(const std::vector<double>& pairs) {
   return h;
 }
 
-/// @param offset  elements in front of h and of the pairs
+/// @param offset  elements before h and before the pairs
 std::vector<double> run(const std::vector<double>& pairs, DataType type, int64_t offset,
                         const Stream& stream) {
   const int64_t count = static_cast<int64_t>(pairs.size()) / 2;

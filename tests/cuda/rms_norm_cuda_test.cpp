@@ -28,7 +28,7 @@ struct View {
   int64_t rows;
   int64_t columns;
   int64_t stride;
-  int64_t offset;  // elements in front of x and y
+  int64_t offset;  // elements before x and y
 };
 
 std::vector<double> run(const std::vector<double>& x, DataType type, const View& view,

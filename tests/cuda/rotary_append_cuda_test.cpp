@@ -17,7 +17,7 @@ constexpr double kScale = 2;  // of the inputs
 
 struct Shape {
   int64_t batch, tokens, heads, kv_heads, head_size, rotary_size, capacity, first;
-  int64_t offset = 0;  // elements in front of qkv and of the caches
+  int64_t offset = 0;  // elements before qkv and the caches
 
   int64_t slots() const { return heads + 2 * kv_heads; }
   int64_t row() const { return slots() * head_size; }

@@ -9,11 +9,11 @@
 #include "tests/support/sample_reference.h"
 
 using namespace slice::test;
-using slice::detail::draw_scale;
 using slice::detail::philox;
-using slice::kernels::draw_token;
+using slice::detail::sample_scale;
 using slice::kernels::NextToken;
-using slice::kernels::TokenDraw;
+using slice::kernels::sample_token;
+using slice::kernels::TokenSampling;
 
 namespace {
 
@@ -21,13 +21,13 @@ constexpr DataType kTypes[] = {DataType::kFloat16, DataType::kBFloat16, DataType
 constexpr int64_t kCapacity = 6, kWidth = 35, kOffset = 2, kSteps = 3;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-/// How a row is drawn, by what a person says and by what the kernel is given.
+/// How a row is sampled, by what a person says and by what the kernel is given.
 struct Sampling {
   double temperature = 1, top_p = 1;
   uint64_t seed = 0, sequence = 0;
 
-  TokenDraw draw() const {
-    const auto scale = draw_scale(temperature, top_p);
+  TokenSampling kernel_sampling() const {
+    const auto scale = sample_scale(temperature, top_p);
     return {seed, sequence, scale.top_p, scale.steps};
   }
 };
@@ -38,7 +38,7 @@ struct Result {
   std::vector<double> x;           // (batch, kWidth)
 };
 
-/// kSteps draws from the same logits (B, V), B = samplings.size(), from position b % 2 of row b on.
+/// kSteps samples from the same logits (B, V), B = samplings.size(); row b begins at position b % 2.
 Result run(const std::vector<double>& logits, const std::vector<Sampling>& samplings, int64_t V,
            DataType type, const std::vector<double>& E, const std::vector<double>& P,
            const Stream& stream, int64_t offset = 0) {
@@ -46,16 +46,16 @@ Result run(const std::vector<double>& logits, const std::vector<Sampling>& sampl
   const DeviceBuffer device_logits = upload(logits, type, offset), embedding = upload(E, type),
                      rows = upload(P, type);
   DeviceBuffer ids(batch * kCapacity * 8), where(batch * 4),
-      draws(batch * static_cast<int64_t>(sizeof(TokenDraw)));
+      device_samplings(batch * static_cast<int64_t>(sizeof(TokenSampling)));
   std::vector<int32_t> positions;
-  std::vector<TokenDraw> how;
+  std::vector<TokenSampling> how;
   for (int64_t b = 0; b < batch; ++b) {
     positions.push_back(static_cast<int32_t>(b % 2) - 1);
-    how.push_back(samplings[static_cast<size_t>(b)].draw());
+    how.push_back(samplings[static_cast<size_t>(b)].kernel_sampling());
   }
   ids.fill(77);
   where.write(positions.data());
-  draws.write(how.data());
+  device_samplings.write(how.data());
   const Output x(batch * kWidth, type);
   NextToken next;
   next.x = x.data();
@@ -71,8 +71,8 @@ Result run(const std::vector<double>& logits, const std::vector<Sampling>& sampl
   next.capacity = kCapacity;
   next.position_offset = kOffset;
   for (int64_t step = 0; step < kSteps; ++step)
-    REQUIRE(draw_token(next, draws.as<TokenDraw>(), stream.get()) == cudaSuccess);
-  check_cuda(cudaStreamSynchronize(stream.get()), "draw_token");
+    REQUIRE(sample_token(next, device_samplings.as<TokenSampling>(), stream.get()) == cudaSuccess);
+  check_cuda(cudaStreamSynchronize(stream.get()), "sample_token");
   CHECK(x.guards_are_whole());
   return {ids.read<int64_t>(), where.read<int32_t>(), x.values()};
 }
@@ -83,9 +83,9 @@ bool has_nan(const std::vector<double>& row) {
 
 /// The kernel's tokens against the CPU's, which must be the same, and both against the oracle; the
 /// rows of x against those of E and P.
-void check_draws(const std::vector<double>& logits, const std::vector<Sampling>& samplings,
-                 int64_t V, DataType type, bool with_positions, const Stream& stream,
-                 int64_t offset = 0) {
+void check_samples(const std::vector<double>& logits, const std::vector<Sampling>& samplings,
+                   int64_t V, DataType type, bool with_positions, const Stream& stream,
+                   int64_t offset = 0) {
   const auto E = rounded(random_values(V * kWidth, 1.0, 4), type);
   const auto P = with_positions
                      ? rounded(random_values((kCapacity + kOffset) * kWidth, 1.0, 5), type)
@@ -98,7 +98,7 @@ void check_draws(const std::vector<double>& logits, const std::vector<Sampling>&
     const auto first = logits.begin() + static_cast<int64_t>(b) * V;
     const std::vector<double> row(first, first + V);
     const std::vector<float> narrow(row.begin(), row.end());
-    const auto scale = draw_scale(s.temperature, s.top_p);
+    const auto scale = sample_scale(s.temperature, s.top_p);
     int64_t token = 0;
     for (int64_t step = 0; step < kSteps; ++step) {
       const auto position = static_cast<uint64_t>(b % 2) + static_cast<uint64_t>(step);
@@ -106,14 +106,14 @@ void check_draws(const std::vector<double>& logits, const std::vector<Sampling>&
       const bool is_broken = has_nan(row);
       different +=
           token !=
-          (is_broken ? -1 : slice::detail::draw_token(narrow, scale, s.seed, s.sequence, position));
+          (is_broken ? -1 : slice::detail::sample_id(narrow, scale, s.seed, s.sequence, position));
       if (is_broken || s.temperature == 0 || token < 0 || token >= V) continue;
       const auto bits =
           philox({static_cast<uint32_t>(position), 0, static_cast<uint32_t>(s.sequence),
                   static_cast<uint32_t>(s.sequence >> 32)},
                  {static_cast<uint32_t>(s.seed), static_cast<uint32_t>(s.seed >> 32)});
       const uint64_t random = uint64_t{bits[1]} << 32 | bits[0];
-      missed += draw_miss(row, s.temperature, s.top_p, random, token) > 0;
+      missed += sample_miss(row, s.temperature, s.top_p, random, token) > 0;
     }
     CHECK(got.positions[b] == static_cast<int32_t>(b % 2) + kSteps - 1);
     const int64_t place = got.positions[b] + kOffset;
@@ -128,7 +128,7 @@ void check_draws(const std::vector<double>& logits, const std::vector<Sampling>&
   });
 }
 
-/// B rows that are drawn in turn by every temperature and every top_p.
+/// B rows that are sampled in turn by every temperature and every top_p.
 std::vector<Sampling> samplings(int64_t B, uint64_t seed) {
   constexpr double kTemperatures[] = {1, 0.3, 2, 0, 10, 1e-3, 1e300, 1e-320};
   constexpr double kTopP[] = {1, 0.9, 0.5, 1e-6, 0.999, 0.1};
@@ -143,7 +143,7 @@ std::vector<Sampling> samplings(int64_t B, uint64_t seed) {
 
 }  // namespace
 
-TEST_CASE("draw_token draws the CPU's tokens, which are the oracle's", "[cuda][draw]") {
+TEST_CASE("sample_token samples the CPU's tokens, which are the oracle's", "[cuda][sample_token]") {
   require_gpu();
   const Stream stream;
   uint64_t seed = 0;
@@ -156,13 +156,13 @@ TEST_CASE("draw_token draws the CPU's tokens, which are the oracle's", "[cuda][d
         // A language model's: a few likely tokens above many unlikely ones.
         auto logits = random_values(B * V, 4.0, seed);
         for (int64_t i = 0; i < B * V; i += 97) logits[i] *= 3;
-        check_draws(rounded(logits, type), samplings(B, seed), V, type, seed % 2 == 0, stream);
+        check_samples(rounded(logits, type), samplings(B, seed), V, type, seed % 2 == 0, stream);
       }
     }
   }
 }
 
-TEST_CASE("draw_token: ties, infinities, signed zeros and NaN", "[cuda][draw]") {
+TEST_CASE("sample_token: ties, infinities, signed zeros and NaN", "[cuda][sample_token]") {
   require_gpu();
   const Stream stream;
   for (const DataType type : kTypes) {
@@ -185,21 +185,21 @@ TEST_CASE("draw_token: ties, infinities, signed zeros and NaN", "[cuda][draw]") 
       logits = rounded(logits, type);
       for (uint64_t seed = 1; seed < 9; ++seed) {
         const auto how = samplings(kRows, seed);
-        check_draws(logits, how, V, type, false, stream);
+        check_samples(logits, how, V, type, false, stream);
       }
     }
   }
 }
 
-TEST_CASE("draw_token takes logits that are not aligned", "[cuda][draw]") {
+TEST_CASE("sample_token takes logits that are not aligned", "[cuda][sample_token]") {
   require_gpu();
   const Stream stream;
   for (const DataType type : kTypes)
-    check_draws(rounded(random_values(4 * 1024, 5.0, 8), type), samplings(4, 5), 1024, type, true,
-                stream, /*offset=*/1);
+    check_samples(rounded(random_values(4 * 1024, 5.0, 8), type), samplings(4, 5), 1024, type, true,
+                  stream, /*offset=*/1);
 }
 
-TEST_CASE("draw_token runs as part of a graph", "[cuda][draw]") {
+TEST_CASE("sample_token runs as part of a graph", "[cuda][sample_token]") {
   require_gpu();
   const Stream stream;
   constexpr int64_t kIds = 500;
@@ -208,12 +208,12 @@ TEST_CASE("draw_token runs as part of a graph", "[cuda][draw]") {
   const Result want = run(logits, how, kIds, DataType::kFloat32, E, {}, stream);
   const DeviceBuffer device_logits = upload(logits, DataType::kFloat32),
                      embedding = upload(E, DataType::kFloat32);
-  DeviceBuffer ids(2 * kCapacity * 8), where(2 * 4), draws(2 * sizeof(TokenDraw));
+  DeviceBuffer ids(2 * kCapacity * 8), where(2 * 4), device_samplings(2 * sizeof(TokenSampling));
   const int32_t positions[] = {-1, 0};
-  const TokenDraw host[] = {how[0].draw(), how[1].draw()};
+  const TokenSampling host[] = {how[0].kernel_sampling(), how[1].kernel_sampling()};
   ids.fill(77);
   where.write(positions);
-  draws.write(host);
+  device_samplings.write(host);
   const Output x(2 * kWidth, DataType::kFloat32);
   NextToken next;
   next.x = x.data();
@@ -228,7 +228,8 @@ TEST_CASE("draw_token runs as part of a graph", "[cuda][draw]") {
   next.capacity = kCapacity;
   run_captured(stream, [&] {
     for (int64_t step = 0; step < kSteps; ++step) {
-      const cudaError_t status = draw_token(next, draws.as<TokenDraw>(), stream.get());
+      const cudaError_t status =
+          sample_token(next, device_samplings.as<TokenSampling>(), stream.get());
       if (status != cudaSuccess) return status;
     }
     return cudaSuccess;
@@ -239,17 +240,17 @@ TEST_CASE("draw_token runs as part of a graph", "[cuda][draw]") {
       CHECK(got[b * kCapacity + b + step] == want.history[b * kCapacity + b + step]);
 }
 
-TEST_CASE("draw_token refuses bad arguments and accepts no sequence", "[draw]") {
+TEST_CASE("sample_token refuses bad arguments and accepts no sequence", "[sample_token]") {
   alignas(16) float memory[64] = {};  // never touched: the checks come first
   int64_t history[4] = {};
   int32_t position = 0;
-  const TokenDraw draw = {};
+  const TokenSampling sampling = {};
   NextToken good{memory, history, &position, memory, memory, nullptr, nullptr, DataType::kFloat32,
                  1,      8,       4,         4,      0};
   const auto refuses = [&](auto change) {
     NextToken bad = good;
     change(bad);
-    return draw_token(bad, &draw, nullptr) == cudaErrorInvalidValue;
+    return sample_token(bad, &sampling, nullptr) == cudaErrorInvalidValue;
   };
   CHECK(refuses([](auto& n) { n.batch = -1; }));
   CHECK(refuses([](auto& n) { n.vocabulary = 0; }));
@@ -258,7 +259,7 @@ TEST_CASE("draw_token refuses bad arguments and accepts no sequence", "[draw]") 
   CHECK(refuses([](auto& n) { n.logits = nullptr; }));
   CHECK(refuses([](auto& n) { n.positions = nullptr; }));
   CHECK(refuses([](auto& n) { n.type = DataType::kFloat64; }));
-  CHECK(draw_token(good, nullptr, nullptr) == cudaErrorInvalidValue);
+  CHECK(sample_token(good, nullptr, nullptr) == cudaErrorInvalidValue);
   good.batch = 0;
-  CHECK(draw_token(good, &draw, nullptr) == cudaSuccess);
+  CHECK(sample_token(good, &sampling, nullptr) == cudaSuccess);
 }

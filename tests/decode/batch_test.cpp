@@ -34,7 +34,7 @@ struct Request {
   GenerateOptions options;
 };
 
-/// Prompts of `shortest` and more tokens, greedy and drawn in turn, of very different lengths.
+/// Prompts of `shortest` and more tokens, greedy and sampled in turn, of very different lengths.
 std::vector<Request> requests(const ModelConfig& config, int64_t count, int64_t shortest) {
   const Tensor tokens = random_tokens(config, count, count + shortest);
   std::vector<Request> all;
@@ -116,9 +116,9 @@ TEST_CASE("a full batch takes no text until one ends or is removed") {
   batch.remove(1);
   CHECK(batch.add({6}) == 3);
   CHECK_FALSE(batch.add({7}).has_value());
-  CHECK_THROWS_NAMING(batch.remove(0), ShapeError, "no text 0 runs");
-  CHECK_THROWS_AS(batch.remove(1), ShapeError);
-  CHECK_THROWS_AS(batch.remove(4), ShapeError);
+  CHECK_THROWS_NAMING(batch.remove(0), ArgumentError, "no text 0 runs");
+  CHECK_THROWS_AS(batch.remove(1), ArgumentError);
+  CHECK_THROWS_AS(batch.remove(4), ArgumentError);
   Batch moved = std::move(batch);
   CHECK(moved.step().size() == 2);
 }
@@ -128,13 +128,14 @@ TEST_CASE("a batch refuses bad arguments and stays as it was") {
   CHECK_THROWS_AS(Batch(model, 0, 8), ArgumentError);
   CHECK_THROWS_AS(Batch(model, 1, 0), ArgumentError);
   Batch batch(model, 2, 8);
-  CHECK_THROWS_NAMING(batch.add({}), ShapeError, "prompt is empty");
-  CHECK_THROWS_NAMING(batch.add(Ids(8, 1)), ShapeError, "a prompt of 8 leaves no room");
+  CHECK_THROWS_NAMING(batch.add({}), ArgumentError, "prompt is empty");
+  CHECK_THROWS_NAMING(batch.add(Ids(8, 1)), ArgumentError, "a prompt of 8 leaves no room");
   CHECK_THROWS_NAMING(batch.add({1, 53}), ArgumentError, "[0, 53)");
-  CHECK_THROWS_NAMING(batch.add({1}, {.max_tokens = 0}), ShapeError, "max_tokens");
-  CHECK_THROWS_NAMING(batch.add({1}, {.sampling = {.temperature = -1}}), ShapeError, "temperature");
-  CHECK_THROWS_NAMING(batch.add({1}, {.sampling = {.top_p = 0}}), ShapeError, "top-p");
-  CHECK_THROWS_AS(batch.step(-1), ShapeError);
+  CHECK_THROWS_NAMING(batch.add({1}, {.max_tokens = 0}), ArgumentError, "max_tokens");
+  CHECK_THROWS_NAMING(batch.add({1}, {.sampling = {.temperature = -1}}), ArgumentError,
+                      "temperature");
+  CHECK_THROWS_NAMING(batch.add({1}, {.sampling = {.top_p = 0}}), ArgumentError, "top-p");
+  CHECK_THROWS_AS(batch.step(-1), ArgumentError);
   CHECK(batch.running() == 0);
   CHECK(batch.add({1, 2}, {.max_tokens = 5}) == 0);
   CHECK(batch.step(5)[0].tokens == generate(model, {1, 2}, {.max_tokens = 5}));
@@ -156,10 +157,10 @@ TEST_CASE("a text ends where its slot does, or the model's positions") {
   REQUIRE(learned.decoder().positions() == 128);
   CHECK(ended(learned, Ids(120, 3), 400) == generate(learned, Ids(120, 3), {.max_tokens = 8}));
   Batch batch(learned, 1, 400);
-  CHECK_THROWS_NAMING(batch.add(Ids(128, 3)), ShapeError, "no room for a token among 128");
+  CHECK_THROWS_NAMING(batch.add(Ids(128, 3)), ArgumentError, "no room for a token among 128");
 }
 
-TEST_CASE("a text ends at its stop tokens, its neighbours go on") {
+TEST_CASE("a text ends at its stop tokens, its neighbours continue") {
   const Model model = random_model(tiny_config());
   const Ids text = generate(model, {1, 17, 5}, {.max_tokens = 12});
   const auto first = std::find(text.begin(), text.end(), text[5]);

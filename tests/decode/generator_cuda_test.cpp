@@ -32,7 +32,7 @@ Model on_gpu(const ModelConfig& config, at::ScalarType dtype, uint64_t seed = 1)
   return model;
 }
 
-/// The tokens and the logits in front of each, by LibTorch's modules.
+/// The tokens and the logits before each, by LibTorch's modules.
 struct Text {
   Tensor ids;     // (B, n)
   Tensor logits;  // (B, n, V)
@@ -89,8 +89,7 @@ Tensor last_logits(const Model& model, const Tensor& tokens) {
   return model.decoder().forward(tokens).select(1, -1).to(at::kDouble).cpu();
 }
 
-/// The batches that a layout is tested with: a capture takes time, so those of
-/// sliced ones in turn.
+/// The batches that a layout is tested with: a capture takes time, so those of sliced ones in turn.
 std::vector<int64_t> batches(const std::string& name, const std::vector<int64_t>& all) {
   static size_t turn = 0;
   return name == "unsliced" ? all : std::vector<int64_t>{all[turn++ % all.size()]};
@@ -205,15 +204,16 @@ TEST_CASE("on a GPU a truncated generator continues as if the rest had never bee
   const Model model = on_gpu(config, at::kFloat);
   const Tensor prompt = random_tokens(config, 2, 6).to(at::kCUDA);
   Generator generator(model, 40, 2);
-  CHECK_THROWS_NAMING(generator.continue_greedy(1), ShapeError, "feed a prompt first");
+  CHECK_THROWS_NAMING(generator.continue_greedy(1), ArgumentError, "feed a prompt first");
   generator.feed(prompt);
   const Tensor once = generator.continue_greedy(20);
   generator.truncate(6);
-  CHECK_THROWS_NAMING(generator.continue_greedy(1), ShapeError, "feed a prompt first");
+  CHECK_THROWS_NAMING(generator.continue_greedy(1), ArgumentError, "feed a prompt first");
   generator.truncate(5);
   generator.feed(prompt.slice(1, 5));
   CHECK(at::equal(generator.continue_greedy(20), once));
-  CHECK_THROWS_NAMING(generator.continue_greedy(15), ShapeError, "41 positions do not fit into 40");
+  CHECK_THROWS_NAMING(generator.continue_greedy(15), ArgumentError,
+                      "41 positions do not fit into 40");
   CHECK(generator.length() == 26);
   CHECK(generator.continue_greedy(0).size(1) == 0);
   Generator moved = std::move(generator), other(model, 40, 2);
@@ -221,7 +221,7 @@ TEST_CASE("on a GPU a truncated generator continues as if the rest had never bee
   CHECK(at::equal(other.continue_greedy(24).slice(1, 20), moved.continue_greedy(4)));
 }
 
-TEST_CASE("on a GPU captured drawn texts are sample_token's of the modules' logits", "[cuda]") {
+TEST_CASE("on a GPU captured sampled texts are sample_token's of the modules' logits", "[cuda]") {
   require_gpu();
   const ModelConfig config = tiny_config();
   for (const int64_t B : {1, 3, 17}) {
@@ -236,9 +236,9 @@ TEST_CASE("on a GPU captured drawn texts are sample_token's of the modules' logi
       generator.truncate(0);
       generator.feed(prompt);
       const Tensor ids = at::cat(
-          {generator.continue_drawn(3, sampling, 9), generator.continue_drawn(30, sampling, 9)},
+          {generator.continue_sampled(3, sampling, 9), generator.continue_sampled(30, sampling, 9)},
           1);  // (B, 33)
-      // The modules read what the graph drew.
+      // The modules read what the graph sampled.
       KvCache cache(config, B, 75, at::TensorOptions(at::kCUDA).dtype(at::kFloat));
       Tensor logits = model.decoder().forward(prompt, &cache).select(1, -1);
       for (int64_t i = 0; i < 33; ++i) {
@@ -254,7 +254,7 @@ TEST_CASE("on a GPU captured drawn texts are sample_token's of the modules' logi
   }
 }
 
-TEST_CASE("on a GPU generate gives the modules' text, drawn ones repeat", "[cuda]") {
+TEST_CASE("on a GPU generate gives the modules' text, sampled ones repeat", "[cuda]") {
   require_gpu();
   const ModelConfig config = tiny_config();
   const Model model = on_gpu(config, at::kFloat);
@@ -267,14 +267,14 @@ TEST_CASE("on a GPU generate gives the modules' text, drawn ones repeat", "[cuda
     CHECK(generate(model, prompt, {.max_tokens = n}) ==
           std::vector<int64_t>(ids.begin(), ids.begin() + n));
   }
-  const auto drawn = [&] {
+  const auto sampled = [&] {
     return generate(model, prompt, {.max_tokens = 30, .sampling = {.temperature = 1}, .seed = 3});
   };
-  CHECK(drawn() == drawn());
+  CHECK(sampled() == sampled());
   Generator generator(model, 33);
   generator.feed(at::tensor(prompt, at::kLong).unsqueeze(0));
-  const Tensor whole = generator.continue_drawn(30, {.temperature = 1}, 3);
-  CHECK(at::equal(whole[0].cpu(), at::tensor(drawn(), at::kLong)));
+  const Tensor whole = generator.continue_sampled(30, {.temperature = 1}, 3);
+  CHECK(at::equal(whole[0].cpu(), at::tensor(sampled(), at::kLong)));
 }
 
 TEST_CASE("on a GPU a NaN in the logits is an error, not a token", "[cuda]") {
@@ -288,7 +288,7 @@ TEST_CASE("on a GPU a NaN in the logits is an error, not a token", "[cuda]") {
   CHECK(generator.length() == 3);
   generator.truncate(2);
   generator.feed(at::tensor({3}, at::kLong).unsqueeze(0));
-  CHECK_THROWS_NAMING(generator.continue_drawn(4, {.temperature = 1}, 1), NumericError, "NaN");
+  CHECK_THROWS_NAMING(generator.continue_sampled(4, {.temperature = 1}, 1), NumericError, "NaN");
   CHECK(generator.length() == 3);
 }
 

@@ -65,7 +65,7 @@ TEST_CASE("a generator refuses what does not fit and stays as it was") {
   Generator generator(model, 6);
   const Tensor tokens = random_tokens(config, 1, 6);
   generator.feed(tokens.slice(1, 0, 4));
-  CHECK_THROWS_NAMING(generator.feed(tokens.slice(1, 0, 3)), ShapeError,
+  CHECK_THROWS_NAMING(generator.feed(tokens.slice(1, 0, 3)), ArgumentError,
                       "7 positions do not fit into 6");
   CHECK_THROWS_NAMING(generator.feed(random_tokens(config, 2, 1)), ShapeError, "(1, T)");
   CHECK_THROWS_AS(generator.feed(tokens.slice(1, 0, 0)), ShapeError);
@@ -95,7 +95,7 @@ TEST_CASE("greedy continuations of a batch equal recomputation, in pieces of any
   const Tensor prompt = random_tokens(config, 3, 5);
   Generator generator(model, 25, 3);
   CHECK_FALSE(generator.runs_captured());
-  CHECK_THROWS_NAMING(generator.continue_greedy(1), ShapeError, "feed a prompt first");
+  CHECK_THROWS_NAMING(generator.continue_greedy(1), ArgumentError, "feed a prompt first");
   generator.feed(prompt);
   const Tensor ids = at::cat(
       {generator.continue_greedy(7), generator.continue_greedy(0), generator.continue_greedy(13)},
@@ -107,23 +107,25 @@ TEST_CASE("greedy continuations of a batch equal recomputation, in pieces of any
                                     row.const_data_ptr<int64_t>() + row.numel());
     CHECK(at::equal(ids[b], at::tensor(greedy_reference(model, text, 20), at::kLong)));
   }
-  CHECK_THROWS_NAMING(generator.continue_greedy(1), ShapeError, "26 positions do not fit into 25");
-  CHECK_THROWS_AS(generator.continue_greedy(-1), ShapeError);
+  CHECK_THROWS_NAMING(generator.continue_greedy(1), ArgumentError,
+                      "26 positions do not fit into 25");
+  CHECK_THROWS_AS(generator.continue_greedy(-1), ArgumentError);
 }
 
 TEST_CASE(
-    "drawn continuations are sample_token's by sequence and position, in pieces of any length") {
+    "sampled continuations are sample_token's by sequence and position, in pieces of any length") {
   const ModelConfig config = tiny_config();
   const Model model = random_model(config);
   const Tensor prompt = random_tokens(config, 3, 5);
   const SamplingOptions sampling = {.temperature = 1.5, .top_p = 0.95};
   Generator generator(model, 25, 3);
-  CHECK_THROWS_NAMING(generator.continue_drawn(1, sampling, 4), ShapeError, "feed a prompt first");
+  CHECK_THROWS_NAMING(generator.continue_sampled(1, sampling, 4), ArgumentError,
+                      "feed a prompt first");
   generator.feed(prompt);
-  CHECK_THROWS_NAMING(generator.continue_drawn(1, {.temperature = -1}, 4), ShapeError,
+  CHECK_THROWS_NAMING(generator.continue_sampled(1, {.temperature = -1}, 4), ArgumentError,
                       "temperature");
   const Tensor ids = at::cat(
-      {generator.continue_drawn(7, sampling, 4), generator.continue_drawn(13, sampling, 4)}, 1);
+      {generator.continue_sampled(7, sampling, 4), generator.continue_sampled(13, sampling, 4)}, 1);
   CHECK(generator.length() == 25);
   for (int64_t b = 0; b < 3; ++b) {
     Generator alone(model, 25);
@@ -204,17 +206,17 @@ TEST_CASE("sampled texts are repeatable by seed and differ between seeds") {
   CHECK(text(1) != text(2));
   Generator generator(model, 31);
   generator.feed(at::ones({1, 1}, at::kLong));
-  const Tensor ids = generator.continue_drawn(30, {.temperature = 1, .top_p = 0.9}, 1);
+  const Tensor ids = generator.continue_sampled(30, {.temperature = 1, .top_p = 0.9}, 1);
   CHECK(at::equal(ids[0], at::tensor(text(1), at::kLong)));
 }
 
 TEST_CASE("an empty prompt, foreign ids and a negative length are refused") {
   const Model model = random_model(tiny_config());
-  CHECK_THROWS_NAMING(generate(model, {}), ShapeError, "prompt");
-  CHECK_THROWS_NAMING(generate(model, {1}, {.max_tokens = -1}), ShapeError, "max_tokens");
+  CHECK_THROWS_NAMING(generate(model, {}), ArgumentError, "prompt");
+  CHECK_THROWS_NAMING(generate(model, {1}, {.max_tokens = -1}), ArgumentError, "max_tokens");
   CHECK_THROWS_NAMING(generate(model, {53}), ArgumentError, "[0, 53)");
-  CHECK_THROWS_NAMING(generate(model, {1}, {.max_tokens = 0, .sampling = {.top_p = 2}}), ShapeError,
-                      "top-p");
+  CHECK_THROWS_NAMING(generate(model, {1}, {.max_tokens = 0, .sampling = {.top_p = 2}}),
+                      ArgumentError, "top-p");
 }
 
 }  // namespace

@@ -117,14 +117,5 @@ TEST_CASE("budgets out of range and out of reach are refused") {
                       ArgumentError, "eight windows");
 }
 
-TEST_CASE("what inference takes grows with weights, context and batch") {
-  const ModelConfig config = tiny_config();
-  const int64_t bytes = inference_bytes(config, 2, 64, 1);
-  CHECK(bytes > 2 * count_parameters(config).total);
-  CHECK(inference_bytes(config, 4, 64, 1) > bytes);
-  CHECK(inference_bytes(config, 2, 128, 1) > bytes);
-  CHECK(inference_bytes(config, 2, 64, 2) > bytes);
-}
-
 }  // namespace
 }  // namespace slice

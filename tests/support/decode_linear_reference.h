@@ -8,7 +8,7 @@
 #include "cuda/decode_linear.h"
 #include "tests/support/kernel_reference.h"
 
-// The oracle of skinny_linear: one entry of Y in float64, and how far a kernel's may be from it.
+// The oracle of decode_linear: one entry of Y in float64, and how far a kernel's may be from it.
 
 namespace slice::test {
 
@@ -16,7 +16,7 @@ using kernels::Epilogue;
 
 /// The operands as the kernel gets them, rounded; an empty vector is an absent one. x, y, z and r
 /// have row strides, of which `y_gap` is the excess over Y's columns.
-struct SkinnyProblem {
+struct DecodeLinearProblem {
   DataType type = DataType::kFloat16;
   int64_t M = 0, N = 0, K = 0, K2 = 0, residual_columns = 0;
   int64_t x_stride = 0, z_stride = 0, r_stride = 0, y_gap = 0;
@@ -28,13 +28,13 @@ struct SkinnyProblem {
   int64_t columns() const { return epilogue == Epilogue::kGatedSilu ? N / 2 : N; }
 };
 
-struct SkinnyEntry {
+struct DecodeLinearEntry {
   double value;
   double bound;
 };
 
-/// The sum in front of the epilogue that W's row `w` makes with X's row `m`.
-inline SkinnyEntry skinny_sum(const SkinnyProblem& p, int64_t m, int64_t w) {
+/// The sum before the epilogue that W's row `w` makes with X's row `m`.
+inline DecodeLinearEntry decode_linear_sum(const DecodeLinearProblem& p, int64_t m, int64_t w) {
   double squares = 0, first = 0, first_size = 0, second = 0, second_size = 0;
   for (int64_t k = 0; k < p.K; ++k) {
     const double x = p.X[m * p.x_stride + k];
@@ -62,7 +62,7 @@ inline SkinnyEntry skinny_sum(const SkinnyProblem& p, int64_t m, int64_t w) {
   return {scale * first + second + bias, bound};
 }
 
-inline double skinny_activated(double x, Epilogue epilogue) {
+inline double decode_linear_activated(double x, Epilogue epilogue) {
   switch (epilogue) {
     case Epilogue::kRelu:
       return std::max(x, 0.0);
@@ -77,21 +77,22 @@ inline double skinny_activated(double x, Epilogue epilogue) {
   }
 }
 
-inline SkinnyEntry skinny_linear_entry(const SkinnyProblem& p, int64_t m, int64_t column) {
+inline DecodeLinearEntry decode_linear_entry(const DecodeLinearProblem& p, int64_t m,
+                                             int64_t column) {
   constexpr double kSlope = 1.2;  // no activation is steeper
   const double own = accumulator_epsilon(p.type);
   double value, bound;
   if (p.epilogue == Epilogue::kGatedSilu) {
-    const SkinnyEntry gate = skinny_sum(p, m, 2 * column);
-    const SkinnyEntry up = skinny_sum(p, m, 2 * column + 1);
-    const double factor = skinny_activated(gate.value, p.epilogue);
+    const DecodeLinearEntry gate = decode_linear_sum(p, m, 2 * column);
+    const DecodeLinearEntry up = decode_linear_sum(p, m, 2 * column + 1);
+    const double factor = decode_linear_activated(gate.value, p.epilogue);
     const double factor_bound = kSlope * gate.bound + 8 * own * std::abs(gate.value);
     value = factor * up.value;
     bound = factor_bound * (std::abs(up.value) + up.bound) + std::abs(factor) * up.bound +
             own * std::abs(value);
   } else {
-    const SkinnyEntry sum = skinny_sum(p, m, column);
-    value = skinny_activated(sum.value, p.epilogue);
+    const DecodeLinearEntry sum = decode_linear_sum(p, m, column);
+    value = decode_linear_activated(sum.value, p.epilogue);
     bound = kSlope * sum.bound;
     if (p.epilogue != Epilogue::kNone) bound += 8 * own * std::abs(sum.value);
   }

@@ -100,7 +100,7 @@ inline std::vector<double> rounded(std::vector<double> values, DataType type) {
   return values;
 }
 
-/// The values as `type` on the device, behind `offset` elements of poison (an odd offset unaligns a
+/// The values as `type` on the device, after `offset` elements of poison (an odd offset unaligns a
 /// view).
 inline DeviceBuffer upload(const std::vector<double>& values, DataType type, int64_t offset = 0) {
   return with_element(type, [&](auto element) {

@@ -7,18 +7,18 @@
 #include <numeric>
 #include <vector>
 
-// The oracle of draws: softmax, nucleus and inverse CDF in float64, by a sort.
+// The oracle of samples: softmax, nucleus and inverse CDF in float64, by a sort.
 
 namespace slice::test {
 
-/// By how much of the whole mass `token` misses being the one that `random` draws, less what
+/// By how much of the whole mass `token` misses being the one that `random` samples, less what
 /// rounded probabilities explain: at most 0 where it is right.
 ///
 /// Explained are 1e-5 of the mass (probabilities are that exact relative to themselves) and, since
 /// the last token of the nucleus may be a neighbour that is as likely to 1e-5, the mass of one and
 /// of all such neighbours. Exact ties count by their ids.
-inline double draw_miss(const std::vector<double>& logits, double temperature, double top_p,
-                        uint64_t random, int64_t token) {
+inline double sample_miss(const std::vector<double>& logits, double temperature, double top_p,
+                          uint64_t random, int64_t token) {
   constexpr double kExact = 1e-5;
   const size_t V = logits.size();
   const double largest = *std::max_element(logits.begin(), logits.end());
@@ -40,13 +40,13 @@ inline double draw_miss(const std::vector<double>& logits, double temperature, d
     if (value != last && std::abs(value - last) < kExact * last) neighbours += value;
   const double explained = top_p == 1 ? kExact * total : kExact * total + last + neighbours;
 
-  const auto drawn = static_cast<size_t>(token);
-  if (!in[drawn] && (p[drawn] == 0 || p[drawn] < last * (1 - kExact)))
+  const auto sampled = static_cast<size_t>(token);
+  if (!in[sampled] && (p[sampled] == 0 || p[sampled] < last * (1 - kExact)))
     return std::numeric_limits<double>::infinity();
   double below = 0;
-  for (size_t i = 0; i < drawn; ++i) below += in[i] ? p[i] : 0;
+  for (size_t i = 0; i < sampled; ++i) below += in[i] ? p[i] : 0;
   const double u = static_cast<double>(random) * 0x1p-64 * mass;
-  return (std::max(below - u, u - below - p[drawn]) - explained) / total;
+  return (std::max(below - u, u - below - p[sampled]) - explained) / total;
 }
 
 }  // namespace slice::test

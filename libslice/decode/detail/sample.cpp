@@ -32,8 +32,7 @@ struct Boundary {
   uint64_t ties = 0;
 };
 
-/// The q at which the sum of `weight(q)`, q from 0 on, reaches `target`; `before`: the sum in front
-/// of it.
+/// The q at which the sum of weight(q), q from 0 on, reaches `target`; `before`: the sum below it.
 template <typename Weight>
 uint32_t reach(uint64_t target, uint64_t& before, Weight&& weight) {
   uint32_t q = 0;
@@ -46,8 +45,8 @@ Boundary nucleus(const std::vector<uint32_t>& distances, uint64_t top_p) {
   uint64_t total = 0;
   for (const uint32_t q : distances) {
     if (q >= kEnd) continue;
-    sums[q >> kBucketBits] += draw_weight(q);
-    total += draw_weight(q);
+    sums[q >> kBucketBits] += sample_weight(q);
+    total += sample_weight(q);
   }
   const uint64_t target =
       (total >> 32) * top_p + (((total & 0xffffffffu) * top_p + 0xffffffffu) >> 32);
@@ -57,9 +56,10 @@ Boundary nucleus(const std::vector<uint32_t>& distances, uint64_t top_p) {
   for (const uint32_t q : distances)
     if (q >> kBucketBits == bucket) ++counts[q % kInBucket];
   const uint32_t first = bucket << kBucketBits;
-  const uint32_t q =
-      first + reach(target, before, [&](uint32_t i) { return counts[i] * draw_weight(first + i); });
-  return {q, (target - before + draw_weight(q) - 1) / draw_weight(q)};
+  const uint32_t q = first + reach(target, before, [&](uint32_t i) {
+                       return counts[i] * sample_weight(first + i);
+                     });
+  return {q, (target - before + sample_weight(q) - 1) / sample_weight(q)};
 }
 
 }  // namespace
@@ -74,7 +74,7 @@ std::array<uint32_t, 4> philox(std::array<uint32_t, 4> x, std::array<uint32_t, 2
   return x;
 }
 
-DrawScale draw_scale(double temperature, double top_p) {
+SampleScale sample_scale(double temperature, double top_p) {
   constexpr double kStepsAtOne = (1 << kFractionBits) * 1.4426950408889634;  // / ln 2
   constexpr double kLeast = std::numeric_limits<float>::min(),
                    kMost = std::numeric_limits<float>::max();
@@ -84,7 +84,7 @@ DrawScale draw_scale(double temperature, double top_p) {
           static_cast<uint64_t>(std::ceil(top_p * 0x1p32))};
 }
 
-uint64_t draw_weight(uint32_t q) {
+uint64_t sample_weight(uint32_t q) {
   // 2^(−z) in 31 bits, z in [0, 1) in 32: a minimax polynomial with the right ends.
   constexpr uint32_t kCoefficients[] = {2017913, 19743547, 118729929, 515776678, 1488514208};
   if (q >= kEnd) return 0;
@@ -96,8 +96,8 @@ uint64_t draw_weight(uint32_t q) {
   return (uint64_t{sum} << 7) >> (q >> kFractionBits);
 }
 
-int64_t draw_token(const std::vector<float>& logits, const DrawScale& scale, uint64_t seed,
-                   uint64_t sequence, uint64_t position) {
+int64_t sample_id(const std::vector<float>& logits, const SampleScale& scale, uint64_t seed,
+                  uint64_t sequence, uint64_t position) {
   const auto most = std::max_element(logits.begin(), logits.end());  // the first of equals
   if (std::isinf(scale.steps)) return most - logits.begin();
   std::vector<uint32_t> distances(logits.size());
@@ -112,7 +112,7 @@ int64_t draw_token(const std::vector<float>& logits, const DrawScale& scale, uin
       const uint32_t q = distances[id];
       if (q < end.q || (q == end.q && ties > 0)) {
         if (q == end.q) --ties;
-        if (visit(draw_weight(q))) return static_cast<int64_t>(id);
+        if (visit(sample_weight(q))) return static_cast<int64_t>(id);
       }
     }
     return int64_t{-1};

@@ -4,21 +4,19 @@
 #include <cstdint>
 #include <vector>
 
-// How a token is drawn. Logits become whole numbers at once, and everything behind that is integer
-// arithmetic: sums come out the same in any order, so the CPU and cuda/sample_token.h draw the same
-// token from the same float32 logits.
+// How a token is sampled. Logits become whole numbers at once, and everything after that is integer
+// arithmetic: sums come out the same in any order, so the CPU and cuda/sample_token.h sample the
+// same token from the same float32 logits.
 //
-// clang-format off
 //   qᵢ = ⌊(max l − lᵢ) · steps⌉       steps = 2¹⁸ / (T ln 2); in float32, halves to even
 //   wᵢ = 2³⁸ · 2^(−qᵢ / 2¹⁸)          to 1e-7 of itself, cut to a whole number; 0 from q = 38 · 2¹⁸ on
 //   nucleus: the fewest tokens, smallest q first and of equal ones the lowest id,
 //            with Σ w ≥ top_p Σ w of all
 //   r = ⌊random · Σ w / 2⁶⁴⌋          over the nucleus
 //   token: the first in the order of ids for which the nucleus' sum up to it is above r
-// clang-format on
 //
-// `random` is 64 bits of Philox4x32-10 at (position, sequence), key seed: a draw does not depend on
-// any other, nor on the batch that it is made in.
+// `random` is 64 bits of Philox4x32-10 at (position, sequence), key seed: a sample does not depend
+// on any other, nor on the batch that it is made in.
 
 namespace slice::detail {
 
@@ -27,23 +25,23 @@ namespace slice::detail {
 std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 
 /// What the formulas above take of a temperature and of top_p.
-struct DrawScale {
+struct SampleScale {
   float steps = 0;     ///< infinity at temperature 0: the most likely token, of equals the first
   uint64_t top_p = 0;  ///< ⌈2³² · top_p⌉
 };
 
 /// @param temperature  at least 0    @param top_p  in (0, 1]
-DrawScale draw_scale(double temperature, double top_p);
+SampleScale sample_scale(double temperature, double top_p);
 
 /// 2³⁸ · 2^(−q / 2¹⁸).
-uint64_t draw_weight(uint32_t q);
+uint64_t sample_weight(uint32_t q);
 
 /// Ids below it fit into the sums.
-inline constexpr int64_t kMostDrawIds = int64_t{1} << 24;
+inline constexpr int64_t kMostSampleIds = int64_t{1} << 24;
 
-/// @param logits  no NaN, at least one, at most kMostDrawIds    @return  an id
+/// @param logits  no NaN, at least one, at most kMostSampleIds    @return  an id
 /// Cost: five passes at most, 8 bytes an id.
-int64_t draw_token(const std::vector<float>& logits, const DrawScale& scale, uint64_t seed,
-                   uint64_t sequence, uint64_t position);
+int64_t sample_id(const std::vector<float>& logits, const SampleScale& scale, uint64_t seed,
+                  uint64_t sequence, uint64_t position);
 
 }  // namespace slice::detail

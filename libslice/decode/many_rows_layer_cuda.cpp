@@ -1,10 +1,10 @@
-// The device side of detail/wide_layer.h.
+// The device side of detail/many_rows_layer.h.
 
 #include <ATen/ATen.h>
 
 #include "cuda/gated_silu.h"
 #include "libslice/decode/detail/decode_model.h"
-#include "libslice/decode/detail/wide_layer.h"
+#include "libslice/decode/detail/many_rows_layer.h"
 #include "libslice/device/detail/cuda_arguments.h"
 #include "libslice/device/detail/cuda_status.h"
 #include "libslice/device/detail/ops_cuda.h"
@@ -47,23 +47,29 @@ Tensor activated(const DecodeModel& model, const Tensor& read, bool gated) {
   return h;
 }
 
-}  // namespace
-
-Tensor wide_norm(const Norm& norm, const Tensor& x) {
+/// x (n, k) → (n, k): RMSNorm, with its weight where it has one, in one kernel; LayerNorm by
+/// LibTorch
+Tensor normed(const Norm& norm, const Tensor& x) {
   if (norm->weighted() && norm->kind() == NormKind::kLayer) return norm->forward(x);
   return ops::on_device::rms_norm(x, norm->hidden_size(), norm->eps(), norm->weight);
 }
 
-Tensor wide_sublayer(const DecodeModel& model, const DecodeSublayer& s, const Tensor& x,
-                     const std::function<Tensor(const Tensor&)>& attend) {
-  const Tensor normed = wide_norm(s.norm, x);  // (n, k_a)
-  Tensor y = shortcut_and_biases(s, x);        // (n, k_b)
+}  // namespace
+
+Tensor many_rows_sublayer(const DecodeModel& model, const DecodeSublayer& s, const Tensor& x,
+                          const std::function<Tensor(const Tensor&)>& attend) {
+  const Tensor n = normed(s.norm, x);    // (n, k_a)
+  Tensor y = shortcut_and_biases(s, x);  // (n, k_b)
   for (const DecodeBranch& branch : s.branches) {
-    const Tensor read = at::linear(normed, branch.readers, branch.readers_bias);  // (n, rows)
+    const Tensor read = at::linear(n, branch.readers, branch.readers_bias);  // (n, rows)
     const Tensor hidden = branch.attention ? attend(read) : activated(model, read, branch.gated);
     y.addmm_(hidden, branch.writer.t());
   }
   return y;
+}
+
+void many_rows_logits(const DecodeModel& model, const Tensor& x, Tensor& logits) {
+  logits.copy_(at::linear(normed(model.final_norm, x), model.head.weight, model.head.bias));
 }
 
 }  // namespace slice::detail

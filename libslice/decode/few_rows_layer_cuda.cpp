@@ -1,0 +1,148 @@
+// The device side of detail/few_rows_layer.h.
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "cuda/decode_linear.h"
+#include "libslice/decode/detail/decode_model.h"
+#include "libslice/decode/detail/few_rows_layer.h"
+#include "libslice/device/detail/cuda_arguments.h"
+#include "libslice/device/detail/cuda_status.h"
+
+namespace slice::detail {
+
+using at::Tensor;
+using kernels::DecodeLinear;
+using kernels::Epilogue;
+using ops::on_device::check;
+using ops::on_device::current_stream;
+using ops::on_device::data_type;
+using ops::on_device::pointer;
+
+namespace {
+
+/// The epilogue of an MLP's readers, where the kernel has it.
+std::optional<Epilogue> epilogue_of(Activation activation, bool gated) {
+  if (gated)
+    return activation == Activation::kSilu ? std::optional(Epilogue::kGatedSilu) : std::nullopt;
+  switch (activation) {
+    case Activation::kRelu:
+      return Epilogue::kRelu;
+    case Activation::kGelu:
+      return Epilogue::kGelu;
+    case Activation::kGeluTanh:
+      return Epilogue::kGeluTanh;
+    default:
+      return std::nullopt;
+  }
+}
+
+/// What a call of these operands has in common with every other: X (n, K), W (N, K), bias (N) or
+/// undefined. The caller keeps them until it is launched.
+DecodeLinear linear_of(const Tensor& X, const Tensor& W, const Tensor& bias) {
+  DecodeLinear linear;
+  linear.X = pointer(X);
+  linear.W = pointer(W);
+  linear.bias = pointer(bias);
+  linear.type = data_type(X.scalar_type());
+  linear.M = X.size(0);
+  linear.N = W.size(0);
+  linear.K = W.size(1);
+  linear.x_row_stride = X.stride(0);
+  return linear;
+}
+
+/// @param Y  (n, N), of pairs (n, N/2); written
+void launch(DecodeLinear linear, Tensor& Y) {
+  linear.Y = Y.mutable_data_ptr();
+  linear.y_row_stride = Y.stride(0);
+  check(kernels::decode_linear(linear, current_stream()), "decode_linear");
+}
+
+/// @return  Y, in memory like that of `like`
+Tensor launch(const DecodeLinear& linear, const Tensor& like) {
+  const bool gated = linear.epilogue == Epilogue::kGatedSilu;
+  Tensor Y = at::empty({linear.M, gated ? linear.N / 2 : linear.N}, like.options());
+  launch(linear, Y);
+  return Y;
+}
+
+/// The norm before a product: part of it where it is a root mean square, else by itself.
+/// @return  what the product reads, to be kept until it is launched
+Tensor read_normed(DecodeLinear& linear, const Tensor& x, const Norm& norm) {
+  if (norm->weighted() && norm->kind() == NormKind::kLayer) {
+    const Tensor n = norm->forward(x);  // (n, k)
+    linear.X = pointer(n);
+    linear.x_row_stride = n.stride(0);
+    return n;
+  }
+  linear.norm_hidden = norm->hidden_size();
+  linear.eps = norm->eps();
+  linear.norm_weight = pointer(norm->weight);
+  return x;
+}
+
+/// Adds the shortcut's share to a writer of x (n, k_a).
+/// @return  memory that the product reads, to be kept until it is launched
+Tensor add_shortcut(DecodeLinear& linear, const Tensor& x, const Shortcut& shortcut) {
+  const auto add_product = [&](const Tensor& Z, const Tensor& V) {
+    linear.Z = pointer(Z);
+    linear.V = pointer(V);
+    linear.K2 = V.size(1);
+    linear.z_row_stride = Z.stride(0);
+  };
+  if (shortcut->weight.defined() && shortcut->weight.dim() == 2) {
+    add_product(x, shortcut->weight);
+    return x;
+  }
+  linear.R = pointer(x);
+  linear.r_row_stride = x.stride(0);
+  linear.diagonal = pointer(shortcut->weight);
+  linear.residual_columns =
+      shortcut->weight.defined() ? shortcut->weight.size(0) : std::min(x.size(1), linear.N);
+  if (!shortcut->up.defined()) return x;
+  const Tensor low = launch(linear_of(x, shortcut->down, {}), x);  // (n, R)
+  add_product(low, shortcut->up);
+  return low;
+}
+
+}  // namespace
+
+Tensor few_rows_sublayer(const DecodeModel& model, const DecodeSublayer& s, const Tensor& x,
+                         const std::function<Tensor(const Tensor&)>& attend) {
+  Tensor y;
+  for (const DecodeBranch& branch : s.branches) {
+    DecodeLinear readers = linear_of(x, branch.readers, branch.readers_bias);
+    const Tensor read = read_normed(readers, x, s.norm);
+    const auto epilogue =
+        branch.attention ? std::nullopt : epilogue_of(model.config.activation, branch.gated);
+    readers.epilogue = epilogue.value_or(Epilogue::kNone);
+    Tensor hidden = launch(readers, x);
+    if (branch.attention) {
+      hidden = attend(hidden);
+    } else if (!epilogue) {
+      hidden = model.activated(hidden, branch.gated);
+    }
+    DecodeLinear writer = linear_of(hidden, branch.writer, branch.writer_bias);
+    if (y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
+      writer.R = pointer(y);
+      writer.r_row_stride = y.stride(0);
+      writer.residual_columns = y.size(1);
+      launch(writer, y);
+    } else {
+      const Tensor shortcut = add_shortcut(writer, x, s.shortcut);
+      y = launch(writer, x);
+    }
+  }
+  return y;
+}
+
+void few_rows_logits(const DecodeModel& model, const Tensor& x, Tensor& logits) {
+  DecodeLinear head = linear_of(x, model.head.weight, model.head.bias);
+  const Tensor read = read_normed(head, x, model.final_norm);
+  launch(head, logits);
+}
+
+}  // namespace slice::detail
