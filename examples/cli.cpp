@@ -112,7 +112,7 @@ slice::OnProgress progress(bool quiet) {
 
 void add_window_options(CLI::App& app, slice::WindowOptions& options,
                         const std::string& count_name) {
-  app.add_option("--context", options.context, "tokens a window")->capture_default_str();
+  app.add_option("--context", options.context, "tokens per window")->capture_default_str();
   app.add_option("--" + count_name, options.samples, "windows at most");
   app.add_option("--order", options.order,
                  "which windows: spread evenly over the text, or the first")

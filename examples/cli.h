@@ -1,7 +1,6 @@
 #pragma once
 
-// What the programs share: exit codes, signals, progress on the terminal, options that several of
-// them have.
+// Shared by the programs: exit codes, signals, progress on the terminal, common options.
 
 #include <CLI/CLI.hpp>
 #include <functional>
@@ -19,15 +18,15 @@ namespace cli {
 /// reason on stderr; 2 bad usage; 130 interrupted by SIGINT or SIGTERM.
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
 
-/// The first line of a message: some of LibTorch's go on for pages.
+/// The first line of a message: some of LibTorch's are pages long.
 std::string first_line(const char* message);
 
-/// Throws slice::Interrupted once SIGINT or SIGTERM came. Progress callbacks call it; so should
-/// long loops.
+/// Throws slice::Interrupted after SIGINT or SIGTERM. Progress callbacks call it; long loops should
+/// too.
 void check_interrupted();
 
-/// A progress callback that watches for signals and, unless quiet, tells how far it is on stderr:
-/// one line that is written over on a terminal, plain lines otherwise.
+/// A progress callback that checks for signals and, unless quiet, reports on stderr: one line that
+/// is overwritten on a terminal, plain lines otherwise.
 slice::OnProgress progress(bool quiet);
 
 /// --context, --samples (called `count_name`), --order, --bos.
@@ -37,11 +36,12 @@ void add_window_options(CLI::App& app, slice::WindowOptions& options,
 /// --device, for slice::choose_device; nothing for "auto".
 void add_device_option(CLI::App& app, std::optional<at::Device>& device);
 
-/// The processes that torchrun, or whoever sets its variables, started together with this one. A
-/// GPU without an index becomes this process's own, and so does "auto" where there are GPUs.
+/// The processes that torchrun, or another launcher with its variables, started together with this
+/// one. A GPU without an index becomes the one of this process, as does "auto" where there are
+/// GPUs.
 slice::ProcessGroup join_group(std::optional<at::Device>& device);
 
-/// --dtype of programs that only read a model: what its weights are held in.
+/// --dtype of programs that only read a model: the type of its weights in memory.
 void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help);
 
 /// The model of the command line, on its device and in its dtype.
@@ -51,13 +51,13 @@ slice::Model load(const std::string& path, std::optional<at::Device> device,
 /// --threads.
 void add_threads_option(CLI::App& app);
 
-/// "float16" … from "bf16|fp16|fp32"; nothing for "keep".
+/// The type of "bf16", "fp16" or "fp32"; nothing for "keep".
 std::optional<at::ScalarType> dtype_option(const std::string& text);
 
-/// Since the program began.
+/// Seconds since the program started.
 double seconds();
 
-/// What this machine's CPUs do in float32 matrix products, from a tenth of a second of them.
+/// FLOP per second of this machine's CPUs in float32 matrix products, measured for 0.1 s.
 double measured_flop_per_second();
 
 /// 134515008 → "134,515,008"

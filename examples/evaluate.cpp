@@ -18,7 +18,7 @@ int main(int argc, char** argv) {
       ->required();
   cli::add_window_options(app, windows, "windows");
   cli::add_device_option(app, device);
-  cli::add_dtype_option(app, dtype, "what the weights are held in; keep is float32 on the CPU");
+  cli::add_dtype_option(app, dtype, "type of the weights in memory; keep is float32 on the CPU");
   app.add_flag("--json", json, "print results as one JSON object");
   app.add_flag("--quiet", quiet, "no progress");
   cli::add_threads_option(app);

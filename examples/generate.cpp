@@ -32,19 +32,19 @@ int main(int argc, char** argv) {
   slice::GenerateOptions options;
   std::optional<std::string> system;
   bool quiet = false, chat = false;
-  CLI::App app("Lets a language model write.", "generate");
+  CLI::App app("Continues a text with a language model.", "generate");
   app.add_option("MODEL", path, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
   app.add_option("--prompt", prompt, "text to continue; - is stdin")->required();
   CLI::Option* chat_flag =
       app.add_flag("--chat", chat, "the prompt is a message, put into the model's chat template");
-  app.add_option("--system", system, "a system message in front of it")->needs(chat_flag);
+  app.add_option("--system", system, "a system message before it")->needs(chat_flag);
   app.add_option("--max-tokens", options.max_tokens)->capture_default_str();
   app.add_option("--temperature", options.sampling.temperature, "0 takes the most likely token")
       ->capture_default_str();
   app.add_option("--top-p", options.sampling.top_p)->capture_default_str();
   app.add_option("--seed", options.seed)->capture_default_str();
   cli::add_device_option(app, device);
-  cli::add_dtype_option(app, dtype, "what the weights are held in; keep is float32 on the CPU");
+  cli::add_dtype_option(app, dtype, "type of the weights in memory; keep is float32 on the CPU");
   app.add_flag("--quiet", quiet, "no statistics on stderr");
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
@@ -59,8 +59,8 @@ int main(int argc, char** argv) {
     options.stop_tokens = tokenizer.eos_tokens();
     if (!chat) std::fputs(prompt.c_str(), stdout);
 
-    // A token may end in the middle of a character, and how it reads can depend on its neighbours:
-    // print what the whole continuation adds.
+    // A token may end within a character, and its text can depend on its neighbours: print what the
+    // whole continuation adds.
     const std::string before = tokenizer.decode(ids);
     std::vector<int64_t> text = ids;
     size_t printed = before.size();

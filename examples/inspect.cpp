@@ -9,7 +9,7 @@
 int main(int argc, char** argv) {
   std::string path;
   bool json = false;
-  CLI::App app("Shows what a model is made of.", "inspect");
+  CLI::App app("Shows the sizes and parameters of a model.", "inspect");
   app.add_option("MODEL", path,
                  "Hugging Face directory or its config.json alone, .gguf, or llama2.c .bin")
       ->required();

@@ -1,6 +1,6 @@
-// own_transformer: slicing a decoder that libslice has never heard of. The model is plain torch::nn
-// modules; what it takes from libslice are its norms, its residual additions and its taps. It
-// describes itself once (`adapter`), and is sliced in place.
+// own_transformer: slices a user-defined decoder. The model is plain torch::nn modules, except that
+// it uses libslice's norms, residual additions and taps. It describes itself once (`adapter`) and
+// is sliced in place.
 
 #include <torch/nn.h>
 
@@ -72,8 +72,7 @@ struct TransformerImpl : torch::nn::Module {
     return head(norm(x));
   }
 
-  /// What the slicing loop needs to know: where every sublayer reads, what it does, where it
-  /// writes.
+  /// The description for the slicing loop: what every sublayer reads, computes and writes.
   slice::ModelAdapter adapter(at::Device device) {
     slice::ModelAdapter model;
     model.hidden_size = kWidth;
@@ -113,7 +112,7 @@ struct TransformerImpl : torch::nn::Module {
 };
 TORCH_MODULE(Transformer);
 
-/// The same random weights every time. The embeddings live in two thirds of the space and the rest
+/// The same random weights every time. The embeddings use two thirds of the hidden size, the rest
 /// is weak, so that there is something to delete.
 Transformer make(at::Device device) {
   const torch::NoGradGuard no_grad;

@@ -24,7 +24,7 @@ TEST_CASE("names of devices are understood") {
   }
 }
 
-TEST_CASE("a GPU is chosen with its index, and unasked where there is one") {
+TEST_CASE("a chosen GPU has an index, and is the default where there is one") {
   CHECK(choose_device(at::kCPU) == at::Device(at::kCPU));
   CHECK(choose_device(at::Device(at::kCPU, 0)) == at::Device(at::kCPU));
   if (at::hasCUDA() && at::getNumGPUs() > 0) {
@@ -38,19 +38,19 @@ TEST_CASE("a GPU is chosen with its index, and unasked where there is one") {
   }
 }
 
-TEST_CASE("a device that is not of this machine is refused") {
+TEST_CASE("a device that this machine does not have is refused") {
   CHECK_THROWS_NAMING(choose_device(at::Device(at::kCUDA, 99)), DeviceError,
                       "cuda:99: no such device");
   CHECK_THROWS_NAMING(choose_device(at::kMeta), DeviceError, "meta: no such device");
 }
 
-TEST_CASE("memory of a device is asked of GPUs only") {
+TEST_CASE("only GPUs have memory of a device") {
   CHECK(peak_device_bytes(at::kCPU) == 0);
   CHECK_THROWS_NAMING(device_memory(at::kCPU), DeviceError, "cpu");
   CHECK_THROWS_AS(device_memory(at::Device(at::kCUDA, 99)), DeviceError);
 }
 
-TEST_CASE("what is free on the CPU is the host's, and stands beside nothing") {
+TEST_CASE("free memory on the CPU is the host's, without a second one") {
   const FreeMemory free = free_memory(at::kCPU);
   CHECK(free.device > int64_t{64} << 20);  // this process runs
   CHECK(free.device < int64_t{1} << 50);

@@ -135,7 +135,7 @@ TEST_CASE("symmetric_eigen reads the lower triangle and gives small residuals") 
   CHECK(bit_difference(C, before) == "");
 }
 
-TEST_CASE("symmetric_eigen refuses what is no square float64 matrix") {
+TEST_CASE("symmetric_eigen refuses all but square float64 matrices") {
   CHECK_THROWS_NAMING(ops::symmetric_eigen(at::ones({2, 3}, at::kDouble)), ShapeError, "(2, 3)");
   CHECK_THROWS_NAMING(ops::symmetric_eigen(at::ones({2, 2})), DtypeError, "float32");
 }

@@ -61,7 +61,7 @@ TEST_CASE("a process alone is rank 0 of 1, and calls do nothing") {
   CHECK_THROWS_AS(alone.send(t, 1), Error);
 }
 
-TEST_CASE("the environment says where the processes meet") {
+TEST_CASE("the environment names the place where the processes meet") {
   {
     const Environment none(std::map<std::string, std::string>{});
     CHECK_FALSE(rendezvous_from_environment());
@@ -151,7 +151,7 @@ TEST_CASE("a rank that leaves is an error of the others, not a wait") {
   }
 }
 
-TEST_CASE("whom nobody meets does not wait for ever") {
+TEST_CASE("a rank without the others does not wait forever") {
   const Rendezvous meeting{.rank = 0, .size = 2, .port = free_port()};
   CHECK_THROWS_AS(ProcessGroup(meeting, at::kCPU, std::chrono::milliseconds(300)), Error);
 }

@@ -17,7 +17,7 @@ namespace {
 using at::Tensor;
 using namespace tests;
 
-TEST_CASE("a sublayer adds all its writers to the stream and shows it to the tap") {
+TEST_CASE("a sublayer adds all its writers to the stream and passes it to the tap") {
   TwoBranchModel model;
   const Sublayer& s = model.adapter.sublayers[0];
   Tensor seen;

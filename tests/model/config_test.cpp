@@ -246,7 +246,7 @@ TEST_CASE("FFN widths that are equal are a smaller FFN, others a list") {
   CHECK(narrowed_config(c, {}).ffn_size == 40);
 }
 
-TEST_CASE("a dense model's file is a stock LLaMA's, a sliced model's says that it is not") {
+TEST_CASE("a dense model's file is a stock LLaMA's, a sliced model's is marked as sliced") {
   ModelConfig c = parse_with({{"bos_token_id", 1}});
   const json dense = json::parse(config_json(c, "bfloat16"));
   CHECK(dense["model_type"] == "llama");
@@ -389,7 +389,7 @@ TEST_CASE("a configuration that cannot be run is refused, naming the file and th
   CHECK_NOTHROW(parse_with({{"sliding_window", 4096}, {"use_sliding_window", false}}));
 }
 
-TEST_CASE("a configuration that is no JSON object is refused by name") {
+TEST_CASE("a configuration that is not a JSON object is refused by name") {
   const std::string deep(100000, '[');
   for (const std::string& text :
        {std::string(), std::string("{"), std::string("[]"), std::string("\xff"), deep}) {

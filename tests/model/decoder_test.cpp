@@ -55,7 +55,7 @@ TEST_CASE("registered names are the Hugging Face names of a LLaMA") {
   CHECK(names_of(DecoderImpl(config)) == sliced);
 }
 
-TEST_CASE("biases stand where the configuration says") {
+TEST_CASE("biases are where the configuration says") {
   ModelConfig config = tiny_config();
   config.layers = 1;
   config.qkv_bias = config.output_bias = true;

@@ -1,4 +1,4 @@
-// config.json of the families beside LLaMA, which config_test.cpp is about.
+// config.json of the families other than LLaMA, which config_test.cpp covers.
 
 #include <catch2/catch_all.hpp>
 #include <nlohmann/json.hpp>
@@ -49,7 +49,7 @@ TEST_CASE("an OPT is LayerNorms, learned positions with an offset of 2, ReLU and
       sliced_config(c, std::vector<int64_t>(25, 608)).head_bias);  // what the last norm's β becomes
 }
 
-TEST_CASE("a Phi-2 is parallel blocks, partial rotary positions and biases everywhere") {
+TEST_CASE("a Phi-2 is parallel blocks, partial rotary positions and biases in all layers") {
   const ModelConfig c = parse_with(phi2_config());
   CHECK(c.family == "phi");
   CHECK(c.norm == NormKind::kLayer);
@@ -139,7 +139,7 @@ TEST_CASE("a fraction of a head survives being written as a decimal") {
   }
 }
 
-TEST_CASE("relatives that compute something else are refused by what makes them different") {
+TEST_CASE("relatives that compute something else are refused, naming the difference") {
   struct Row {
     json config, changes;
     std::string message;

@@ -38,7 +38,7 @@ TEST_CASE("pieces appended to every layer come back whole") {
   CHECK(cache.batch() == 2);
 }
 
-TEST_CASE("truncated positions are written over") {
+TEST_CASE("truncated positions are overwritten") {
   const ModelConfig config = tiny_config();
   KvCache cache(config, 1, 4, kOptions);
   const Tensor k = gaussian({1, config.kv_heads, 4, config.head_size}, 1);

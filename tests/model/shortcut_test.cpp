@@ -126,7 +126,7 @@ TEST_CASE("a low-rank shortcut adds its product to the identity") {
   CHECK(violation(shortcut->forward(x, r), want, 12 * roundoff(at::kFloat) * size) == "");
 }
 
-TEST_CASE("a shortcut that takes another form leaves nothing of the form before") {
+TEST_CASE("a shortcut of a new form keeps nothing of the previous form") {
   const auto names = [](const Shortcut& s) { return s->named_parameters().keys(); };
   using Names = std::vector<std::string>;
   const Tensor W = gaussian({5, 5}, 1), d = gaussian({5}, 2), down = gaussian({2, 5}, 3),
@@ -152,7 +152,7 @@ TEST_CASE("a shortcut that takes another form leaves nothing of the form before"
   CHECK(names(shortcut) == Names{"weight"});
 }
 
-TEST_CASE("a shortcut refuses what is no matrix") {
+TEST_CASE("a shortcut refuses tensors that are not matrices") {
   Shortcut shortcut;
   CHECK_THROWS_NAMING(shortcut->set_dense(at::ones({4}), at::kFloat), ShapeError, "(4)");
   CHECK_THROWS_NAMING(shortcut->set_diagonal(at::ones({4, 4}), at::kFloat), ShapeError, "(4, 4)");

@@ -13,7 +13,7 @@ static_assert(!std::is_copy_constructible_v<Tap> && !std::is_copy_constructible_
 static_assert(std::is_nothrow_move_constructible_v<TapHandle> &&
               std::is_nothrow_move_assignable_v<TapHandle>);
 
-TEST_CASE("observers see the stream in the order they came, until their handle goes") {
+TEST_CASE("observers see the stream in the order of attachment, until their handle is destroyed") {
   Tap tap;
   std::vector<int> calls;
   const at::Tensor z = at::ones({1});
@@ -32,7 +32,7 @@ TEST_CASE("observers see the stream in the order they came, until their handle g
   CHECK(tap.observed());
 }
 
-TEST_CASE("a moved handle keeps listening, and an overwritten one stops") {
+TEST_CASE("a moved handle stays attached, and an overwritten one is detached") {
   Tap tap;
   int a = 0, b = 0;
   const at::Tensor z = at::ones({1});

@@ -62,7 +62,7 @@ TEST_CASE("merging equals the slow oracle at every length", "[bpe]") {
   }
 }
 
-TEST_CASE("of a pair that comes twice the last entry counts", "[bpe]") {
+TEST_CASE("of a duplicate pair the last entry counts", "[bpe]") {
   const MergeTable table({{0, 1, 2, 0}, {0, 1, 3, 1}});
   std::vector<int32_t> symbols = {0, 1};
   table.merge_inplace(symbols);
@@ -92,14 +92,14 @@ TEST_CASE("encoding equals the oracle word by word", "[bpe]") {
   }
 }
 
-TEST_CASE("decode gives back what encode was given", "[bpe]") {
+TEST_CASE("decode restores the encoded text", "[bpe]") {
   const auto tokenizer = make_bpe_tokenizer(tiny_definition());
   for (const std::string& text : awkward_texts()) {
     CHECK(tokenizer->decode(tokenizer->encode(text)) == text);
   }
 }
 
-TEST_CASE("digits stand alone, and the white space before them is one word", "[bpe]") {
+TEST_CASE("digits are words of their own, and the white space before them is one word", "[bpe]") {
   const auto tokenizer = make_bpe_tokenizer(tiny_definition());
   // The merge "1 2" never applies, since each digit is a word of its own.
   CHECK(tokenizer->encode("12").size() == 2);
@@ -108,7 +108,7 @@ TEST_CASE("digits stand alone, and the white space before them is one word", "[b
   CHECK(tokenizer->encode("a  b").size() == 4);
 }
 
-TEST_CASE("special tokens are recognised only when asked for", "[bpe]") {
+TEST_CASE("special tokens are recognised only on request", "[bpe]") {
   const auto tokenizer = make_bpe_tokenizer(tiny_definition());
   const std::string text = "<|begin|>hello<|end|>";
   const auto plain = tokenizer->encode(text), special = tokenizer->encode(text, true);
@@ -135,7 +135,7 @@ TEST_CASE("of added tokens at one place the longest counts", "[bpe]") {
   CHECK(tokenizer->encode("-------") == std::vector<int64_t>{four, two, dash});
 }
 
-TEST_CASE("an added token swallows white space where it says so", "[bpe]") {
+TEST_CASE("an added token takes in white space where it says so", "[bpe]") {
   BpeDefinition definition = tiny_definition();
   definition.added[0].left_strip = definition.added[0].right_strip = true;
   const auto tokenizer = make_bpe_tokenizer(definition);

@@ -13,7 +13,7 @@ namespace {
 
 using tests::TemporaryDirectory;
 
-// One token a byte, its own value; a beginning token when it is told to have one.
+// One token per byte, its value; with a beginning token on request.
 class ByteTokenizer final : public Tokenizer {
  public:
   explicit ByteTokenizer(bool has_bos = true, bool adds = false) : has_bos_(has_bos), adds_(adds) {}
@@ -36,7 +36,7 @@ class ByteTokenizer final : public Tokenizer {
   bool has_bos_, adds_;
 };
 
-// Bytes 0, 1, 2, … so that a token tells where it stood.
+// Bytes 0, 1, 2, … so that a token is its position.
 std::string counting(int size) {
   std::string text(static_cast<size_t>(size), '\0');
   std::iota(text.begin(), text.end(), '\0');
@@ -59,7 +59,7 @@ TEST_CASE("windows follow each other and the rest is dropped", "[calibration]") 
   CHECK(windows.flatten().equal(at::arange(20, at::kLong)));
 }
 
-TEST_CASE("fewer windows are spread evenly, or taken from the front", "[calibration]") {
+TEST_CASE("fewer windows are spread evenly, or the first ones", "[calibration]") {
   const std::string text = counting(100);  // 10 windows of 10
   const auto take = [&](int64_t samples, WindowOrder order) {
     return first_tokens(

@@ -61,7 +61,7 @@ void check_outcome(const Json& golden, const std::string& source, const Variable
   }
 }
 
-TEST_CASE("chats are written as Transformers writes them", "[jinja]") {
+TEST_CASE("chats are rendered as by Transformers", "[jinja]") {
   const Json all = goldens();
   for (const Json& chat : all["chats"]) {
     const std::string style = chat["style"], conversation = chat["conversation"];
@@ -83,7 +83,7 @@ TEST_CASE("expressions, filters, tests and statements mean what they mean in Jin
   }
 }
 
-TEST_CASE("a refusal names the line and what was not understood", "[jinja]") {
+TEST_CASE("a refusal names the line and the unsupported part", "[jinja]") {
   struct Row {
     const char *source, *message;
   };
@@ -165,7 +165,7 @@ TEST_CASE("no nesting is deep enough to leave the stack", "[jinja]") {
   }
 }
 
-TEST_CASE("what a template may do, write and keep comes to an end", "[jinja]") {
+TEST_CASE("the time, output and memory of a template are limited", "[jinja]") {
   const std::string doubling =
       "{% set n = namespace(a='xxxxxxxx', l=[1]) %}{% for i in range(40) %}";
   const std::string forever = "{% for a in range(99999) %}{% for b in range(99999) %}";
@@ -197,7 +197,7 @@ TEST_CASE("what a template may do, write and keep comes to an end", "[jinja]") {
   }
 }
 
-TEST_CASE("a namespace that holds itself is no endless loop", "[jinja]") {
+TEST_CASE("a namespace that contains itself is not an endless loop", "[jinja]") {
   CHECK(rendered("{% set n = namespace() %}{% set n.n = n %}{{ n.n.n == n }}{{ [n] == [n.n] }}") ==
         "TrueTrue");
 }

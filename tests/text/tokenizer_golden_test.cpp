@@ -46,9 +46,8 @@ void check_golden(const Tokenizer& tokenizer, const std::string& text, bool spec
   if (golden["round_trip"]) CHECK((tokenizer.decode(ids, special) == text));
 }
 
-// The texts that the reference has ids for, with and without special tokens; and that bytes which
-// are no text, which the references take no string of, are refused. @param special  the reference
-// knows them.
+// The texts that the reference has ids for, with and without special tokens; and bytes that are not
+// UTF-8, which are refused. @param special  the reference recognises special tokens
 void check_goldens(const Tokenizer& tokenizer, const std::string& name, bool special = true) {
   const json all = json::parse(data_file("token_goldens.json"));
   const json& goldens = all.at(name);

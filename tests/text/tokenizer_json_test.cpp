@@ -91,7 +91,7 @@ TEST_CASE("options of a pre-tokenizer", "[tokenizer]") {
            behavior + R"(", "invert": )" + invert +
            R"(}, {"type": "ByteLevel", "add_prefix_space": false, "use_regex": false}]})";
   };
-  // The merges join a a, b a and a b wherever they stand in one word.
+  // The merges join a a, b a and a b within a word.
   CHECK(encode(split("Isolated").c_str(), "aabbaa") == Pieces{"aa", "b", "b", "aa"});
   CHECK(encode(split("Removed").c_str(), "aabbaa") == Pieces{"aa", "aa"});
   CHECK(encode(split("Removed", "true").c_str(), "aabbaa") == Pieces{"b", "b"});

@@ -20,7 +20,7 @@ struct Scored {
   float score;
 };
 
-// 0-2 are marks, 3-258 bytes, then words and letters whose scores have ties.
+// 0-2 are special, 3-258 bytes, then words and letters whose scores have ties.
 std::vector<Scored> tiny_scored(bool with_bytes = true) {
   std::vector<Scored> tokens = {{"<unk>", 0}, {"\n<s>\n", 0}, {"\n</s>\n", 0}};
   for (int byte = 0; with_bytes && byte < 256; ++byte) {
@@ -57,7 +57,7 @@ std::string model_header(int32_t vocabulary) {
   return {reinterpret_cast<const char*>(header), sizeof(header)};
 }
 
-// Oracle: run.c's loop, quadratic as it stands there.
+// Oracle: run.c's quadratic loop.
 std::vector<int64_t> encode_reference(const std::string& text, const std::vector<Scored>& tokens) {
   const auto id_of = [&](const std::string& token) {
     for (size_t id = 3; id < tokens.size(); ++id) {

@@ -26,7 +26,7 @@ using Ids = std::vector<int64_t>;
 enum : uint64_t { kModelType = 3, kSuffix = 24, kByteFallback = 35, kBosId = 41, kEosId = 42 };
 enum : uint64_t { kName = 1, kCharsmap = 2, kAddsSpace = 3, kRemovesSpaces = 4, kEscapes = 5 };
 
-// LLaMA-2's options and marks, with few words.
+// LLaMA-2's options and special tokens, with few words.
 PiecesFile tiny_pieces(bool with_bytes = true) {
   PiecesFile file;
   file.add("<unk>", 0, 2);

@@ -8,7 +8,7 @@
 namespace slice {
 namespace {
 
-TEST_CASE("the llama2.c models beside the project find their tokenizers", "[tokenizer]") {
+TEST_CASE("the llama2.c models next to the project find their tokenizers", "[tokenizer]") {
   const std::pair<const char*, int64_t> table[] = {
       {"models/stories260K/stories260K.bin", 512},
       {"models/babyllama-tok105/tok105_model5000.bin", 105},

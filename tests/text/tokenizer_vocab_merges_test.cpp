@@ -112,7 +112,7 @@ TEST_CASE("tokens added to GPT-2's kind", "[tokenizer]") {
   CHECK(decoder->encode("<|one|>").size() > 1);
 }
 
-TEST_CASE("directories of two files alone have GPT-2's or OPT's marks", "[tokenizer]") {
+TEST_CASE("directories of two files alone have GPT-2's or OPT's special tokens", "[tokenizer]") {
   TinyFiles files;
   const auto size = std::ssize(tiny_definition().tokens);
   CHECK_FALSE(files.load()->bos_token());
