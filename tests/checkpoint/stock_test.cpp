@@ -8,6 +8,7 @@
 
 #include "libslice/base/detail/file.h"
 #include "libslice/checkpoint/model.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/sliced_layouts.h"
 #include "tests/support/temporary_directory.h"
@@ -58,7 +59,7 @@ TEST_CASE("a model without shortcuts is a dense model of another hidden size") {
       CHECK(dense->head_size == config.head_size);
       const Tensor tokens = random_tokens(config, 2, 19, 7);
       CHECK(relative_difference(logits(*written(*decoder, *dense), tokens),
-                                logits(*decoder, tokens)) < 1e-11);
+                                logits(*decoder, tokens)) < network_allowance(config, at::kDouble));
     }
   }
 }
@@ -74,7 +75,8 @@ TEST_CASE("every part of the dense form matters: scale, eps and the zero-mean su
           1e-8);
     const auto dense = written(*decoder, *dense_config(sliced));
     const Tensor stream = dense->stream(tokens);
-    if (config.norm == NormKind::kLayer) CHECK(stream.mean(-1).abs().max().item<double>() < 1e-12);
+    if (config.norm == NormKind::kLayer)
+      CHECK(stream.mean(-1).abs().max().item<double>() < network_allowance(config, at::kDouble));
   }
 }
 
@@ -109,7 +111,7 @@ TEST_CASE("a stock form is saved as a dense model and loaded as one") {
           CHECK(parameter.value().eq(parameter.key().ends_with("bias") ? 0 : 1).all().item<bool>());
       const Tensor tokens = random_tokens(config, 2, 19, 7);
       CHECK(relative_difference(logits(again.decoder(), tokens), logits(model.decoder(), tokens)) <
-            1e-5);
+            network_allowance(config, at::kFloat));  // of weights rounded to float32
     }
   }
 }

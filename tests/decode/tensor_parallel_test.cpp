@@ -10,6 +10,7 @@
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/decode/generator.h"
 #include "libslice/slicing/slice_model.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temporary_directory.h"
@@ -20,15 +21,6 @@ namespace {
 
 using at::Tensor;
 using namespace tests;
-
-/// How far logits of one process and of several may lie apart, relative to the largest: sums of at
-/// most n products, in another order, end within n roundings of the exact ones in each of the two,
-/// and such differences come in at the embedding, every sublayer and the head. The norms keep them
-/// from growing on the way.
-double bound(const ModelConfig& c, at::ScalarType dtype) {
-  const int64_t n = std::max({c.hidden_size, c.heads * c.head_size, c.ffn_size});
-  return 2.0 * static_cast<double>(n * (c.sublayers() + 2)) * roundoff(dtype);
-}
 
 /// Feeds a text in two pieces and continues it, alone and as `ranks` ranks.
 void check_same(const Model& model, int64_t ranks, at::ScalarType dtype = at::kFloat) {
@@ -63,7 +55,7 @@ void check_same(const Model& model, int64_t ranks, at::ScalarType dtype = at::kF
   REQUIRE(thrown == std::vector<std::string>(ranks));
   CHECK(lengths == std::vector<int64_t>(ranks, 19));
   CHECK(refused == std::vector<int64_t>(ranks, 2));
-  CHECK(relative_difference(logits[0], want) < bound(whole.config(), dtype));
+  CHECK(relative_difference(logits[0], want) < network_allowance(whole.config(), dtype));
   if (dtype == at::kFloat) CHECK(at::equal(ids[0], continued));
   for (int64_t rank = 1; rank < ranks; ++rank) {
     CHECK(bit_difference(logits[rank], logits[0]) == "");

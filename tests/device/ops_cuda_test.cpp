@@ -16,6 +16,7 @@
 #include "libslice/method/detail/split_basis.h"
 #include "libslice/method/pca.h"
 #include "libslice/slicing/slice_model.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/reference.h"
 #include "tests/support/tiny_model.h"
@@ -35,10 +36,6 @@ void require_gpu() {
   if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
 }
 
-double accumulator(at::ScalarType dtype) {
-  return roundoff(dtype == at::kDouble ? at::kDouble : at::kFloat);
-}
-
 Tensor on_gpu(const Tensor& tensor) { return tensor.to(at::kCUDA); }
 
 TEST_CASE("on a GPU a split basis gives the product to within its rounding", "[cuda]") {
@@ -52,8 +49,8 @@ TEST_CASE("on a GPU a split basis gives the product to within its rounding", "[c
       const Tensor terms = at::matmul(z.to(at::kDouble).abs(), P.abs());
       const double left_out = dtype == at::kHalf ? 0x1p-22 : 0x1p-16;  // by two terms
       CHECK(violation(got, want,
-                      roundoff(dtype) * want.abs() +
-                          terms * (left_out + 2 * 576 * roundoff(at::kFloat))) == "");
+                      rounding_bound(want, dtype) + terms * left_out +
+                          sum_bound(terms, 2 * 576 + 1, at::kFloat)) == "");
     }
   }
 }
@@ -68,9 +65,7 @@ TEST_CASE("on a GPU rms_norm equals the loop, on a stream of its own", "[cuda]")
         const int64_t D = k + 17;
         const Tensor wide = gaussian({rows, k + 5}, 3, dtype) * 5, x = wide.slice(1, 3, k + 3);
         const Tensor want = rms_norm_reference(x, D, 1e-5);
-        const double relative =
-            2 * roundoff(dtype) + static_cast<double>(k + 4) * accumulator(dtype);
-        const Tensor bound = want.abs() * relative + 0x1p-25;
+        const Tensor bound = rms_norm_bound(want, k, dtype);
         CHECK(violation(ops::rms_norm(on_gpu(x), D, 1e-5).cpu(), want, bound) == "");
         CHECK(violation(ops::rms_norm(on_gpu(wide).slice(1, 3, k + 3), D, 1e-5).cpu(), want,
                         bound) == "");
@@ -87,9 +82,8 @@ TEST_CASE("on a GPU rotated_add equals the float64 product", "[cuda]") {
       CAPTURE(c10::toString(dtype), rows);
       const Tensor wide = gaussian({rows, 150}, 5, dtype), x = wide.slice(1, 20, 131);
       const Tensor W = gaussian({75, 111}, 6, dtype) / 10, r = gaussian({rows, 75}, 7, dtype);
-      const Tensor product = x.to(at::kDouble).mm(W.to(at::kDouble).t());
-      const Tensor want = product + r.to(at::kDouble);
-      const Tensor bound = product_bound(want, x, W) + product_bound(product, x, W);
+      const Tensor want = x.to(at::kDouble).mm(W.to(at::kDouble).t()) + r.to(at::kDouble);
+      const Tensor bound = product_bound(want, x, W, r);
       const Tensor got =
           ops::rotated_add(on_gpu(wide).slice(1, 20, 131), on_gpu(W), on_gpu(r)).cpu();
       CHECK(violation(got, want, bound) == "");
@@ -113,10 +107,11 @@ TEST_CASE("on a GPU the covariance equals the CPU's, whatever pieces it comes in
       const Tensor C = whole.matrix();
       CHECK(C.is_cuda());
       CHECK(bit_difference(C.cpu(), pieces.matrix().cpu()) == "");
-      const double eps = dtype == at::kHalf || dtype == at::kBFloat16 ? roundoff(at::kFloat)
-                                                                      : roundoff(at::kDouble);
+      // Sums of half types in float32 within a block of 4096 tokens, all others in float64.
+      const bool half = dtype == at::kHalf || dtype == at::kBFloat16;
       const Tensor magnitude = exact.abs().t().mm(exact.abs());
-      CHECK(violation(C.cpu(), exact.t().mm(exact), magnitude * (2 * 4096 * eps)) == "");
+      const Tensor bound = sum_bound(magnitude, half ? 4096 : n, half ? at::kFloat : at::kDouble);
+      CHECK(violation(C.cpu(), exact.t().mm(exact), bound) == "");
     }
   }
 }
@@ -130,9 +125,8 @@ TEST_CASE("on a GPU principal directions are those of the matrix, and stay there
     const PcaBasis basis = pca_basis(on_gpu(C));
     CHECK(basis.vectors.is_cuda());
     const Tensor Q = basis.vectors.cpu(), values = basis.values.cpu();
-    const double tolerance = static_cast<double>(4 * D) * roundoff(at::kDouble);
-    CHECK(violation(C.mm(Q), Q * values, tolerance * values[0].item<double>()) == "");
-    CHECK(violation(Q.t().mm(Q), at::eye(D, at::kDouble), tolerance) == "");
+    CHECK(violation(C.mm(Q), Q * values, eigen_bound(D) * values[0].item<double>()) == "");
+    CHECK(violation(Q.t().mm(Q), at::eye(D, at::kDouble), eigen_bound(D)) == "");
     CHECK((values.diff() <= 0).all().item<bool>());
   }
 }

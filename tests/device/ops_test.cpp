@@ -6,6 +6,7 @@
 
 #include "benchmarks/shapes.h"
 #include "libslice/base/error.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/reference.h"
 #include "tests/support/tiny_model.h"
@@ -18,10 +19,6 @@ using namespace tests;
 
 const auto kDtypes = {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16};
 
-at::ScalarType accumulator(at::ScalarType dtype) {
-  return dtype == at::kDouble ? at::kDouble : at::kFloat;
-}
-
 TEST_CASE("rms_norm equals the loop for every dtype, row count and sliced width") {
   for (const at::ScalarType dtype : kDtypes) {
     for (const int64_t rows : shapes::kAwkwardRows) {
@@ -30,11 +27,7 @@ TEST_CASE("rms_norm equals the loop for every dtype, row count and sliced width"
         const int64_t D = k + 17;
         const Tensor x = gaussian({rows, k}, 3, dtype) * 5;
         const Tensor want = rms_norm_reference(x, D, 1e-5);
-        // The sum of k squares halves its relative error in the root; half precision adds its
-        // smallest subnormal.
-        const double relative =
-            2 * roundoff(dtype) + static_cast<double>(k + 4) * roundoff(accumulator(dtype));
-        CHECK(violation(ops::rms_norm(x, D, 1e-5), want, want.abs() * relative + 0x1p-25) == "");
+        CHECK(violation(ops::rms_norm(x, D, 1e-5), want, rms_norm_bound(want, k, dtype)) == "");
         CHECK(ops::rms_norm(x, D, 1e-5).scalar_type() == dtype);
       }
     }
@@ -43,8 +36,10 @@ TEST_CASE("rms_norm equals the loop for every dtype, row count and sliced width"
 
 TEST_CASE("rms_norm takes strided rows, a single vector and a zero row") {
   const Tensor x = gaussian({5, 40}, 4).slice(1, 3, 23);
-  CHECK(violation(ops::rms_norm(x, 20, 1e-6), rms_norm_reference(x, 20, 1e-6), 1e-13) == "");
-  CHECK(violation(ops::rms_norm(x[2], 20, 1e-6), rms_norm_reference(x[2], 20, 1e-6), 1e-13) == "");
+  const Tensor want = rms_norm_reference(x, 20, 1e-6),
+               bound = rms_norm_bound(want, 20, at::kDouble);
+  CHECK(violation(ops::rms_norm(x, 20, 1e-6), want, bound) == "");
+  CHECK(violation(ops::rms_norm(x[2], 20, 1e-6), want[2], bound[2]) == "");
   CHECK(bit_difference(ops::rms_norm(at::zeros({2, 4}), 4, 1e-6), at::zeros({2, 4})) == "");
 }
 
@@ -67,10 +62,8 @@ TEST_CASE("rotated_add equals the float64 product for every dtype and row count"
       CAPTURE(c10::toString(dtype), rows);
       const Tensor x = gaussian({rows, 111}, 5, dtype), W = gaussian({75, 111}, 6, dtype) / 10;
       const Tensor r = gaussian({rows, 75}, 7, dtype);
-      const Tensor product = x.to(at::kDouble).mm(W.to(at::kDouble).t());
-      const Tensor want = product + r.to(at::kDouble);
-      const Tensor bound = product_bound(want, x, W) + product_bound(product, x, W);
-      CHECK(violation(ops::rotated_add(x, W, r), want, bound) == "");
+      const Tensor want = x.to(at::kDouble).mm(W.to(at::kDouble).t()) + r.to(at::kDouble);
+      CHECK(violation(ops::rotated_add(x, W, r), want, product_bound(want, x, W, r)) == "");
     }
   }
 }
@@ -79,7 +72,7 @@ TEST_CASE("rotated_add takes batches and strided views, and leaves its inputs al
   const Tensor x = gaussian({2, 3, 30}, 8).slice(2, 0, 10), W = gaussian({10, 6}, 9).t();
   const Tensor r = gaussian({2, 3, 12}, 10).slice(2, 6, 12), before = r.clone();
   const Tensor want = at::matmul(x, W.t()) + r;
-  CHECK(violation(ops::rotated_add(x, W, r), want, product_bound(want, x, W)) == "");
+  CHECK(violation(ops::rotated_add(x, W, r), want, product_bound(want, x, W, r)) == "");
   CHECK(bit_difference(r, before) == "");
 }
 
@@ -100,8 +93,8 @@ TEST_CASE("accumulate_covariance adds the lower triangle of zᵀz, exactly in fl
       ops::accumulate_covariance(C, z);
       ops::accumulate_covariance(C, z.slice(0, 0, 0));
       const Tensor exact = z.to(at::kDouble), want = at::eye(D, at::kDouble) + exact.t().mm(exact);
-      const double largest = exact.abs().max().item<double>();
-      CHECK(violation(C.tril(), want.tril(), 24 * roundoff(at::kDouble) * largest * largest) == "");
+      const Tensor size = at::eye(D, at::kDouble) + exact.abs().t().mm(exact.abs());
+      CHECK(violation(C.tril(), want.tril(), sum_bound(size, 19 + 1, at::kDouble)) == "");
       ops::mirror_lower(C);
       CHECK(bit_difference(C, C.t()) == "");
     }
@@ -127,10 +120,9 @@ TEST_CASE("symmetric_eigen reads the lower triangle and gives small residuals") 
   const Tensor A = gaussian({D, D}, 12), S = A + A.t();
   const Tensor C = S.tril() + at::full({D, D}, 1e30, at::kDouble).triu(1), before = C.clone();
   const auto [values, Q] = ops::symmetric_eigen(C);
-  const double tolerance = static_cast<double>(4 * D) * roundoff(at::kDouble);
   const double norm = values.abs().max().item<double>();
-  CHECK(violation(S.mm(Q), Q * values, tolerance * norm) == "");
-  CHECK(violation(Q.t().mm(Q), at::eye(D, at::kDouble), tolerance) == "");
+  CHECK(violation(S.mm(Q), Q * values, eigen_bound(D) * norm) == "");
+  CHECK(violation(Q.t().mm(Q), at::eye(D, at::kDouble), eigen_bound(D)) == "");
   CHECK((values.diff() >= 0).all().item<bool>());
   CHECK(bit_difference(C, before) == "");
 }

@@ -11,6 +11,7 @@
 #include "libslice/device/device.h"
 #include "libslice/method/covariance.h"
 #include "libslice/method/window_share.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/ranks.h"
 #include "tests/support/tiny_model.h"
@@ -196,10 +197,8 @@ TEST_CASE("covariances of ranks are one rank's, the same bits on all") {
   });
   REQUIRE(thrown == kNothingThrown3);
   const Tensor want = whole.matrix();
-  // Every sum of 9000 products of one rank and of three ends within 9000 roundings of the exact
-  // one.
-  const double bound = 2 * 9000 * roundoff(at::kDouble);
-  CHECK(relative_difference(sums[0], want) < bound);
+  const Tensor bound = sum_bound(z.abs().t().mm(z.abs()), 9000, at::kDouble);
+  CHECK(violation(sums[0], want, bound) == "");
   CHECK(at::equal(sums[1], sums[0]));
   CHECK(at::equal(sums[2], sums[0]));
 }

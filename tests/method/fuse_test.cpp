@@ -6,6 +6,7 @@
 
 #include "libslice/base/error.h"
 #include "libslice/model/decoder.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/two_branch_model.h"
@@ -33,7 +34,10 @@ TEST_CASE("a fused bias holds what the norm's bias becomes, and there has to be 
   norm->bias.set_data(gaussian({4}, 1, at::kFloat));
   const Tensor W = gaussian({3, 4}, 2, at::kHalf), b = gaussian({3}, 3, at::kHalf);
   const Tensor want = b.to(at::kDouble) + W.to(at::kDouble).mv(norm->bias.to(at::kDouble));
-  CHECK(violation(fused_bias({"reader", W, b}, norm), want, 1e-14) == "");
+  const Tensor size =
+      b.to(at::kDouble).abs() + W.to(at::kDouble).abs().mv(norm->bias.abs().to(at::kDouble));
+  const Tensor bound = sum_bound(size, 5, at::kDouble);
+  CHECK(violation(fused_bias({"reader", W, b}, norm), want, bound) == "");
   CHECK(bit_difference(fused_bias({"reader", W, b}, RmsNorm(4, 1e-5)), b.to(at::kDouble)) == "");
   CHECK_FALSE(fused_bias({"reader", W, {}}, RmsNorm(4, 1e-5)).defined());
   CHECK_THROWS_NAMING(fused_bias({"reader", W, {}}, norm), ArgumentError,
@@ -43,8 +47,10 @@ TEST_CASE("a fused bias holds what the norm's bias becomes, and there has to be 
 TEST_CASE("centring takes the mean out of rows and columns") {
   const Tensor X = gaussian({6, 6}, 1),
                M = at::eye(6, at::kDouble) - at::ones({6, 6}, at::kDouble) / 6;
-  CHECK(violation(centred_rows(X), X.mm(M), 1e-14) == "");
-  CHECK(violation(centred_columns(X), M.mm(X), 1e-14) == "");
+  const Tensor terms = at::eye(6, at::kDouble) + at::ones({6, 6}, at::kDouble) / 6;
+  const auto bound = [](const Tensor& size) { return sum_bound(size, 8, at::kDouble); };
+  CHECK(violation(centred_rows(X), X.mm(M), bound(X.abs().mm(terms))) == "");
+  CHECK(violation(centred_columns(X), M.mm(X), bound(terms.mm(X.abs()))) == "");
 }
 
 TEST_CASE("fusing leaves plain norms and the same function, for every shape of LLaMA") {
@@ -59,7 +65,7 @@ TEST_CASE("fusing leaves plain norms and the same function, for every shape of L
       if (parameter.key().find("norm") != std::string::npos)
         CHECK(parameter.value().eq(1).all().item<bool>());
     }
-    CHECK(relative_difference(decoder->forward(tokens), dense) < 1e-9);
+    CHECK(relative_difference(decoder->forward(tokens), dense) < kSameFunction);
   }
 }
 
@@ -68,7 +74,7 @@ TEST_CASE("fusing a user-defined model with parallel branches and biases keeps i
   const Tensor tokens = TwoBranchModel::tokens(2, 9), dense = model.logits(tokens);
   fuse_norms(model.adapter);
   CHECK(model.adapter.final_norm->weight.eq(1).all().item<bool>());
-  CHECK(relative_difference(model.logits(tokens), dense) < 1e-9);
+  CHECK(relative_difference(model.logits(tokens), dense) < kSameFunction);
 }
 
 TEST_CASE("fusing trained models keeps their function") {
@@ -83,7 +89,7 @@ TEST_CASE("fusing trained models keeps their function") {
     model.decoder().prepare_head();
     ModelAdapter adapter = model.decoder().adapter();
     fuse_norms(adapter);
-    CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-9);
+    CHECK(relative_difference(model.decoder().forward(tokens), dense) < kSameFunction);
   }
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "libslice/base/error.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/tiny_model.h"
 
@@ -57,7 +58,9 @@ TEST_CASE("gradient covariances are those of one graph over the whole model") {
     REQUIRE(gammas.size() == want.size());
     for (size_t site = 0; site < want.size(); ++site) {
       CAPTURE(site);
-      CHECK(relative_difference(gammas[site], want[site]) < 1e-11);
+      // Forwards, backwards and squared.
+      CHECK(relative_difference(gammas[site], want[site]) <
+            4 * network_allowance(config, at::kDouble));
     }
   }
 }
@@ -75,7 +78,8 @@ TEST_CASE("gradient covariances are symmetric, not negative, and repeat to the b
     CAPTURE(site);
     CHECK(bit_difference(first[site], first[site].t()) == "");
     const Tensor values = at::linalg_eigvalsh(first[site]);
-    CHECK(values.min().item<double>() > -1e-13 * values.max().item<double>());
+    CHECK(values.min().item<double>() >
+          -eigen_bound(config.hidden_size) * values.max().item<double>());
     CHECK(values.max().item<double>() > 0);
     CHECK(bit_difference(again[site], first[site]) == "");
     CHECK(bit_difference(other[site], first[site]) != "");
@@ -91,8 +95,9 @@ TEST_CASE("the loss does not feel the mean that a LayerNorm takes out") {
     // The head sees the stream through a LayerNorm, and the identity hands that on to every site.
     for (const Tensor& gamma :
          gradient_covariances(decoder->adapter(), random_tokens(config, 2, 9))) {
+      const Tensor size = gamma.abs().mv(ones);
       CHECK(violation(gamma.mv(ones), at::zeros_like(ones),
-                      1e-12 * gamma.abs().max().item<double>()) == "");
+                      size.max() * network_allowance(config, at::kDouble)) == "");
     }
   }
 }

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "libslice/base/error.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/tiny_model.h"
 
@@ -27,14 +28,16 @@ Moments moments_of(const Tensor& h, const Tensor& x, const Tensor& z) {
           .tokens = static_cast<double>(h.size(0))};
 }
 
-void check_moments(const Moments& m, const Moments& want, double tolerance) {
-  CHECK(violation(m.hh, want.hh, tolerance) == "");
-  CHECK(violation(m.hx, want.hx, tolerance) == "");
-  CHECK(violation(m.hz, want.hz, tolerance) == "");
-  CHECK(violation(m.xx, want.xx, tolerance) == "");
-  CHECK(violation(m.h, want.h, tolerance) == "");
-  CHECK(violation(m.x, want.x, tolerance) == "");
-  CHECK(violation(m.z, want.z, tolerance) == "");
+/// Moments that are sums of `terms` products, in another order than those wanted.
+/// @param size  the moments of the magnitudes: Σ|terms|
+void check_moments(const Moments& m, const Moments& want, const Moments& size, int64_t terms) {
+  const auto check = [&](Tensor Moments::*part) {
+    const Tensor bound = sum_bound(size.*part, terms, at::kDouble);
+    CHECK(violation(m.*part, want.*part, bound) == "");
+  };
+  for (Tensor Moments::*part : {&Moments::hh, &Moments::hx, &Moments::hz, &Moments::xx})
+    check(part);
+  for (Tensor Moments::*part : {&Moments::h, &Moments::x, &Moments::z}) check(part);
   CHECK(m.tokens == want.tokens);
 }
 
@@ -58,16 +61,13 @@ TEST_CASE("sums of moments equal loops over tokens, in whatever pieces they come
       const int64_t n = 5000;  // more than a block
       const Tensor h = gaussian({n, row.F}, 1, dtype), x = gaussian({n, row.k}, 2, dtype),
                    z = gaussian({n, row.D}, 3, dtype);
-      const Moments want = moments_of(h.to(at::kDouble), x.to(at::kDouble), z.to(at::kDouble));
-      const double largest = std::max({h.abs().max().item<double>(), x.abs().max().item<double>(),
-                                       z.abs().max().item<double>(), 1.0});
-      // float32 and bfloat16 products are exact in float64; blocks add up as the covariance's do.
-      const double tolerance =
-          2 * static_cast<double>(n) * roundoff(at::kDouble) * largest * largest;
+      const auto rows = [](const Tensor& t) { return t.to(at::kDouble); };
+      const Moments want = moments_of(rows(h), rows(x), rows(z)),
+                    size = moments_of(rows(h).abs(), rows(x).abs(), rows(z).abs());
       MomentSums whole(row.F, row.k, row.D);
       whole.accumulate(h, x, z);
       const Moments m = whole.moments();
-      check_moments(m, want, tolerance);
+      check_moments(m, want, size, n);  // in float64 whatever the dtype
       CHECK(m.hh.is_contiguous());
       MomentSums pieces(row.F, row.k, row.D);
       const Tensor wide = at::cat({x, x}, 1);  // x as a sliced signal has it: columns of a buffer
@@ -102,15 +102,18 @@ TEST_CASE("sums of moments refuse other widths and signals that are not finite")
 
 TEST_CASE("moments of some channels, of another gauge and of two texts are those of the signals") {
   const Tensor h = gaussian({60, 9}, 1), x = gaussian({60, 5}, 2), z = gaussian({60, 7}, 3);
-  const Moments m = moments_of(h, x, z);
   const Tensor kept = at::tensor({0, 3, 8}, at::kLong), U = orthonormal(5, 5, 4);
-  check_moments(m.with_channels(kept), moments_of(h.index_select(1, kept), x, z), 0);
-  check_moments(m.turned(U), moments_of(h, x.mm(U), z), 1e-12);
+  const Moments m = moments_of(h, x, z), size = moments_of(h.abs(), x.abs(), z.abs());
+  check_moments(m.with_channels(kept), moments_of(h.index_select(1, kept), x, z),
+                size.with_channels(kept), 60);
+  check_moments(m.turned(U), moments_of(h, x.mm(U), z),
+                moments_of(h.abs(), x.abs().mm(U.abs()), z.abs()), 60 + 2 * 5);
   const auto part = [&](int64_t begin, int64_t end) {
     return moments_of(h.slice(0, begin, end), x.slice(0, begin, end), z.slice(0, begin, end));
   };
-  check_moments(part(0, 41) + part(41, 60), m, 1e-12);
-  check_moments(m + Moments(), m, 0);
+  check_moments(part(0, 41) + part(41, 60), m, size, 60);
+  CHECK(bit_difference((m + Moments()).hh, m.hh) == "");
+  check_moments(m + Moments(), m, size, 60);
 }
 
 TEST_CASE("the signal's covariance is that of the signal formed token by token") {
@@ -121,8 +124,12 @@ TEST_CASE("the signal's covariance is that of the signal formed token by token")
   for (const Tensor& bias : {Tensor(), b}) {
     Tensor z = x.mm(P.t()) + h.mm(W.t());
     if (bias.defined()) z = z + bias;
+    Tensor size = x.abs().mm(P.abs().t()) + h.abs().mm(W.abs().t());
+    if (bias.defined()) size = size + bias.abs();
     const Tensor want = z.t().mm(z), C = signal_covariance(m, P, W, bias);
-    CHECK(violation(C, want, 1e-13 * want.abs().max().item<double>()) == "");
+    // Sums of n, on both sides products with P and W, and the parts of z together.
+    const int64_t terms = n + 2 * (F + k) + 8;
+    CHECK(violation(C, want, sum_bound(size.t().mm(size), terms, at::kDouble)) == "");
     CHECK(bit_difference(C, C.t()) == "");
   }
 }
@@ -167,14 +174,24 @@ TEST_CASE("a refit finds the writer of a target that one reaches") {
       const Tensor design = with_bias ? at::cat({h, at::ones({n, 1}, at::kDouble)}, 1) : h;
       const Tensor A = design.t().mm(design);
       const double pull = refit.ridge * A.diagonal().mean().item<double>();
-      const double share = pull / (at::linalg_eigvalsh(A).min().item<double>() + pull);
+      const Tensor values = at::linalg_eigvalsh(A) + pull;
+      const double least = values.min().item<double>(), share = pull / least;
+      // Rounded besides: the moments, sums of products with P and S, which (A + pull)⁻¹ amplifies,
+      // and the solve; twice, since z is rounded as they are.
+      const auto norm = [](const Tensor& t) { return t.defined() ? t.norm().item<double>() : 1.0; };
+      const double weights = norm(start.weight) + norm(W) + (with_bias ? norm(start.bias) : 0);
+      const double terms =
+          norm(design) * (norm(design) * weights + norm(z) * norm(row.P) + norm(x) * norm(row.S));
+      const double rounded =
+          2 * (gamma_n(n + F + D + k + 2, at::kDouble) * terms / least +
+               solve_bound(A.size(0), values.max().item<double>() / least) * weights);
       double distance = (start.weight - W).square().sum().item<double>(),
              left = (refit.writer.weight - W).square().sum().item<double>();
       if (with_bias) {
         distance += (start.bias - b).square().sum().item<double>();
         left += (refit.writer.bias - b).square().sum().item<double>();
       }
-      CHECK(std::sqrt(left) <= share * std::sqrt(distance) * 1.001 + 1e-10);
+      CHECK(std::sqrt(left) <= share * std::sqrt(distance) + rounded);
       CHECK(share < 0.01);
     }
   }
@@ -212,7 +229,10 @@ TEST_CASE("a refit to all tokens is the fit to both texts with the ridge that wa
   const Tensor A = fit.hh + held.hh, R = fit.hz + held.hz - fit.hx - held.hx;
   const Tensor pull = refit.ridge * A.diagonal().mean() * at::eye(F, at::kDouble);
   const Tensor want = at::linalg_solve(A + pull, R + pull.mm(start.weight.t())).t();
-  CHECK(relative_difference(refit.writer.weight, want) < 1e-12);
+  // The same moments: the solves differ, and sides of the equation that are summed in other orders.
+  const double condition = at::linalg_cond(A + pull).item<double>();
+  const double size = want.norm().item<double>() + start.weight.norm().item<double>();
+  CHECK(violation(refit.writer.weight, want, 4 * solve_bound(F, condition) * size) == "");
 }
 
 TEST_CASE("noise in few tokens calls for a larger ridge") {
@@ -237,12 +257,13 @@ TEST_CASE("a ridge is a share of the mean diagonal") {
       CAPTURE(n, ridge);
       const Tensor ridged = A + ridge * A.diagonal().mean() * at::eye(n, at::kDouble);
       const double condition = at::linalg_cond(ridged).item<double>();
-      const double tolerance = 8 * static_cast<double>(n) * roundoff(at::kDouble) * condition;
+      // The solve's and that of the product here, column by column.
+      const double bound = 2 * solve_bound(n, condition);
       CHECK(violation(ridged.mm(ridge_solve(A.clone(), B, ridge)), B,
-                      tolerance * B.abs().max().item<double>()) == "");
+                      bound * B.norm(2, 0, /*keepdim=*/true)) == "");
       const Tensor inverse = ridge_inverse(A.clone(), ridge);
-      CHECK(violation(ridged.mm(inverse), at::eye(n, at::kDouble), tolerance) == "");
-      CHECK(violation(inverse, inverse.t(), tolerance * inverse.abs().max().item<double>()) == "");
+      CHECK(violation(ridged.mm(inverse), at::eye(n, at::kDouble), bound) == "");
+      CHECK(violation(inverse, inverse.t(), bound * inverse.norm()) == "");
     }
   }
 }

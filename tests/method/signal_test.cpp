@@ -7,6 +7,7 @@
 #include "libslice/base/error.h"
 #include "libslice/device/device.h"
 #include "libslice/method/detail/split_basis.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/file_limit.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -182,8 +183,8 @@ TEST_CASE("a basis split in two half-precision terms gives the product to within
       const Tensor terms = at::matmul(wide.abs(), P.abs());
       const double left_out = dtype == at::kHalf ? 0x1p-22 : 0x1p-16;  // by two terms
       CHECK(violation(got, want,
-                      roundoff(dtype) * want.abs() +
-                          terms * (left_out + 2 * 96 * roundoff(at::kFloat))) == "");
+                      rounding_bound(want, dtype) + terms * left_out +
+                          sum_bound(terms, 2 * 96 + 1, at::kFloat)) == "");
     }
   }
 }
@@ -209,7 +210,8 @@ TEST_CASE(
     REQUIRE_FALSE(words.empty());
     CHECK(words.back() <= room * 5);
     CHECK(signal.chunk_tokens() == words.back());
-    CHECK(relative_difference(whole(signal), at::matmul(x, A)) < 1e-14);
+    const Tensor want = at::matmul(x, A);
+    CHECK(violation(whole(signal), want, product_bound(want, x, A.t())) == "");
     const size_t before = words.size();
     signal.transform([](const Tensor& chunk) { return chunk; });
     CHECK(words.size() == before);  // chunks stay small
@@ -238,7 +240,10 @@ TEST_CASE("steps that narrow and widen the signal give the same in every chunk s
     CHECK(violation(whole(signal), narrow, product_bound(narrow, x, down.t())) == "");
     signal.transform([&](const Tensor& chunk) { return at::matmul(chunk, up).tanh(); });
     CHECK(signal.width() == 6);
-    CHECK(violation(whole(signal), at::matmul(narrow, up).tanh(), 1e-13) == "");
+    // tanh adds no more than a few roundings of numbers up to 1: its slope is no more than 1.
+    const Tensor size = at::matmul(product_magnitudes(x, down.t()), up.abs());
+    const Tensor bound = sum_bound(size, 6 + 4, at::kDouble) + gamma_n(8, at::kDouble);
+    CHECK(violation(whole(signal), at::matmul(narrow, up).tanh(), bound) == "");
   }
 }
 
@@ -248,7 +253,11 @@ TEST_CASE("half-precision signals are projected with float32 products") {
                 [&](const Tensor& ids) { return at::embedding(half, ids); });
   signal.project(P);
   const Tensor want = half.to(at::kDouble).mm(P).unsqueeze(0);
-  CHECK(violation(whole(signal), want, roundoff(at::kHalf) * want.abs() + 1e-5) == "");
+  const Tensor terms = product_magnitudes(half, P.t()).unsqueeze(0);
+  // P in two terms is P to 2^−22; their products are summed in float32.
+  CHECK(violation(whole(signal), want,
+                  rounding_bound(want, at::kHalf) + terms * 0x1p-22 +
+                      sum_bound(terms, 2 * 6 + 1, at::kFloat)) == "");
 }
 
 TEST_CASE("a signal refuses tokens that are no windows of ids") {

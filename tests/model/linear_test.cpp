@@ -5,6 +5,7 @@
 #include <catch2/catch_all.hpp>
 
 #include "libslice/model/detail/placeholder.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/tiny_model.h"
 
@@ -22,7 +23,8 @@ TEST_CASE("a linear layer multiplies by its transposed weight and adds its bias"
   for (int64_t b = 0; b < 2; ++b) {
     for (int64_t t = 0; t < 4; ++t) {
       const Tensor want = (linear->weight * x[b][t]).sum(1) + linear->bias;
-      CHECK(violation(y[b][t], want, product_bound(want, x, linear->weight)) == "");
+      const Tensor bound = product_bound(want, x[b][t], linear->weight, linear->bias);
+      CHECK(violation(y[b][t], want, bound) == "");
     }
   }
 }

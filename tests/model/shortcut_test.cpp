@@ -5,6 +5,7 @@
 #include <catch2/catch_all.hpp>
 
 #include "libslice/base/error.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/tiny_model.h"
 
@@ -31,7 +32,7 @@ TEST_CASE("a dense shortcut rotates the stream, in the dtype asked for") {
   CHECK(shortcut->weight.scalar_type() == at::kFloat);
   const Tensor rounded = W.to(at::kFloat);
   const Tensor want = at::matmul(x.to(at::kDouble), rounded.to(at::kDouble).t()) + r;
-  CHECK(violation(shortcut->forward(x, r), want, product_bound(want, x, rounded)) == "");
+  CHECK(violation(shortcut->forward(x, r), want, product_bound(want, x, rounded, r)) == "");
 }
 
 TEST_CASE("setting a shortcut again keeps its registered name") {
@@ -91,7 +92,8 @@ TEST_CASE("a narrower stream than what is added to it is padded with zeros") {
   const Tensor down = gaussian({2, 4}, 4), up = gaussian({6, 2}, 5);
   shortcut->set_low_rank(down, up, at::kDouble);
   const Tensor want = wide + at::matmul(at::matmul(x, down.t()), up.t()) + r;
-  CHECK(violation(shortcut->forward(x, r), want, 1e-13) == "");
+  const Tensor size = at::matmul(product_magnitudes(x, down), up.abs().t()) + wide.abs() + r.abs();
+  CHECK(violation(shortcut->forward(x, r), want, sum_bound(size, 4 + 2 + 2, at::kDouble)) == "");
 }
 
 TEST_CASE("a diagonal shortcut scales the stream, in the dtype asked for") {
@@ -117,13 +119,9 @@ TEST_CASE("a low-rank shortcut adds its product to the identity") {
       at::eye(5, at::kDouble) +
       down.to(at::kFloat).to(at::kDouble).t().mm(up.to(at::kFloat).to(at::kDouble).t());  // (5, 5)
   const Tensor want = at::matmul(x.to(at::kDouble), S) + r.to(at::kDouble);
-  // Two products and two sums, of numbers no larger than these.
-  const double size =
-      (at::matmul(at::matmul(x.abs(), down.to(at::kFloat).abs().t()), up.to(at::kFloat).abs().t()) +
-       x.abs() + r.abs())
-          .max()
-          .item<double>();
-  CHECK(violation(shortcut->forward(x, r), want, 12 * roundoff(at::kFloat) * size) == "");
+  // A product of five terms, one of two, and two sums.
+  const Tensor size = at::matmul(product_magnitudes(x, down), up.abs().t()) + x.abs() + r.abs();
+  CHECK(violation(shortcut->forward(x, r), want, sum_bound(size, 5 + 2 + 2, at::kFloat)) == "");
 }
 
 TEST_CASE("a shortcut of a new form keeps nothing of the previous form") {
@@ -136,7 +134,8 @@ TEST_CASE("a shortcut of a new form keeps nothing of the previous form") {
   shortcut->set_dense(W, at::kDouble);
   CHECK(names(shortcut) == Names{"weight"});
   CHECK_FALSE(shortcut->up.defined());
-  CHECK(violation(shortcut->forward(x, r), x.mm(W.t()) + r, 1e-13) == "");
+  const Tensor want = x.mm(W.t()) + r;
+  CHECK(violation(shortcut->forward(x, r), want, product_bound(want, x, W, r)) == "");
   shortcut->set_diagonal(d, at::kDouble);
   CHECK(names(shortcut) == Names{"weight"});
   CHECK(bit_difference(shortcut->forward(x, r), x * d + r) == "");

@@ -13,6 +13,7 @@
 #include "libslice/method/gradient.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/slice_model.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/ranks.h"
 #include "tests/support/tiny_model.h"
@@ -56,7 +57,7 @@ TEST_CASE("refit at k = D with every channel is the identity, and leaves norms a
     slice_model(model, random_tokens(config, 9, 16), {.slice = 0.0});
     CHECK(shapes(model.decoder()) == before);
     CHECK(model.config().tied_head == config.tied_head);
-    CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-9);
+    CHECK(relative_difference(model.decoder().forward(tokens), dense) < kSameFunction);
   }
 }
 
@@ -98,10 +99,10 @@ TEST_CASE(
     options.shortcut = ShortcutForm::kDense;
     const Tensor dense = logits_after(config, options, tokens);
     options.shortcut = ShortcutForm::kDiagonal;
-    CHECK(relative_difference(logits_after(config, options, tokens), dense) < 1e-7);
+    CHECK(relative_difference(logits_after(config, options, tokens), dense) < kSameSlicing);
     options.shortcut = ShortcutForm::kLowRank;
     options.shortcut_rank = config.hidden_size;  // more than k: all of it
-    CHECK(relative_difference(logits_after(config, options, tokens), dense) < 1e-7);
+    CHECK(relative_difference(logits_after(config, options, tokens), dense) < kSameSlicing);
   }
 }
 
@@ -229,8 +230,8 @@ TEST_CASE("two ranks refit as one does, by every form of shortcut and to a budge
     REQUIRE(thrown == std::vector<std::string>{"", ""});
     const at::NoGradGuard no_grad;
     const Tensor want = alone.decoder().forward(tokens);
-    CHECK(relative_difference(models[0].decoder().forward(tokens), want) < 1e-7);
-    CHECK(relative_difference(models[1].decoder().forward(tokens), want) < 1e-7);
+    CHECK(relative_difference(models[0].decoder().forward(tokens), want) < kSameSlicing);
+    CHECK(relative_difference(models[1].decoder().forward(tokens), want) < kSameSlicing);
   }
 }
 

@@ -11,21 +11,6 @@ namespace slice::tests {
 
 using at::Tensor;
 
-double roundoff(at::ScalarType dtype) {
-  switch (dtype) {
-    case at::kDouble:
-      return 0x1p-53;
-    case at::kFloat:
-      return 0x1p-24;
-    case at::kHalf:
-      return 0x1p-11;
-    case at::kBFloat16:
-      return 0x1p-8;
-    default:
-      throw std::invalid_argument("roundoff of a type that is not floating point");
-  }
-}
-
 std::string violation(const Tensor& actual, const Tensor& expected, const Tensor& bound) {
   if (!actual.defined() || !expected.defined()) return "undefined tensor";
   if (actual.sizes() != expected.sizes()) {
@@ -68,16 +53,6 @@ double relative_difference(const Tensor& actual, const Tensor& expected) {
   const double largest = e.abs().max().item<double>();
   const double relative = difference / largest;
   return std::isfinite(relative) ? relative : std::numeric_limits<double>::infinity();
-}
-
-Tensor product_bound(const Tensor& y, const Tensor& x, const Tensor& W) {
-  const auto largest = [](const Tensor& t) {
-    return t.numel() == 0 ? 0.0 : t.to(at::kDouble).abs().max().item<double>();
-  };
-  const double out = roundoff(x.scalar_type());
-  const double sum = roundoff(x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
-  const double inner = static_cast<double>(W.size(1));
-  return y.to(at::kDouble).abs() * (2 * out) + (inner + 4) * sum * largest(x) * largest(W);
 }
 
 }  // namespace slice::tests

@@ -10,9 +10,6 @@
 
 namespace slice::tests {
 
-/// Unit roundoff of a floating dtype: the largest relative error of one rounding.
-double roundoff(at::ScalarType dtype);
-
 /// Where |actual − expected| exceeds the bound: the worst index, both values and the bound there.
 /// @param expected, bound  anything that broadcasts to actual's shape; compared in float64
 std::string violation(const at::Tensor& actual, const at::Tensor& expected,
@@ -24,10 +21,6 @@ std::string bit_difference(const at::Tensor& actual, const at::Tensor& expected)
 
 /// max |actual − expected| / max |expected|; infinite when a value is not finite.
 double relative_difference(const at::Tensor& actual, const at::Tensor& expected);
-
-/// Bound of a rounded product  y = x Wᵀ (+ anything of y's size)  whose inner length is k:
-/// 2·eps(out)·|y| + (k + 4)·eps(acc)·max|x|·max|W|, elementwise in |y|.
-at::Tensor product_bound(const at::Tensor& y, const at::Tensor& x, const at::Tensor& W);
 
 }  // namespace slice::tests
 
