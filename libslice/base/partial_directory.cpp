@@ -10,7 +10,8 @@ namespace fs = std::filesystem;
 
 PartialDirectory::PartialDirectory(const fs::path& target, const Options& options)
     : target_(detail::directory_target(target, options.replace)),
-      partial_(target_.parent_path() / fmt::format(".{}.partial", target_.filename().string())),
+      partial_(target_.parent_path() /
+               detail::formatted(".{}.partial", target_.filename().string())),
       replace_(options.replace) {
   std::error_code error;
   fs::create_directory(partial_, error);

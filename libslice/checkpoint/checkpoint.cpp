@@ -249,9 +249,9 @@ ShardWriter::ShardWriter(fs::path directory, std::vector<Slot> slots, at::Scalar
   }
   const size_t count = state_->shards.size();
   for (size_t i = 0; i < count; ++i) {
-    state_->shards[i].file = count == 1
-                                 ? "model.safetensors"
-                                 : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, count);
+    state_->shards[i].file =
+        count == 1 ? "model.safetensors"
+                   : detail::formatted("model-{:05}-of-{:05}.safetensors", i + 1, count);
   }
 }
 

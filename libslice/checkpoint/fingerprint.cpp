@@ -1,11 +1,10 @@
 #include "libslice/checkpoint/fingerprint.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <vector>
 
 #include "libslice/base/detail/file.h"
+#include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/sha256.h"
 
 namespace slice::detail {
@@ -19,7 +18,7 @@ constexpr size_t kWhole = size_t{64} << 20, kHead = size_t{1} << 20, kPage = 409
 void add_file(Sha256& digest, const fs::path& path, const std::string& name) {
   const MappedFile file(path);
   const auto bytes = file.bytes();
-  const std::string head = fmt::format("{} {}\n", name, bytes.size());
+  const std::string head = detail::formatted("{} {}\n", name, bytes.size());
   digest.add(head.data(), head.size());
   if (bytes.size() <= kWhole) return digest.add(bytes.data(), bytes.size());
   digest.add(bytes.data(), kHead);

@@ -141,23 +141,23 @@ void write_data(const Stored& stored, const Tensor& tensor, const std::string& w
 std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
   const models::Family& family = models::family(config.family);
   if (family.gguf_architecture.empty() && &family != &models::mistral())
-    return fmt::format("llama.cpp has no {}", config.family);
+    return detail::formatted("llama.cpp has no {}", config.family);
   const std::optional<ModelConfig> dense = dense_config(config);
   if (!dense)
     return "llama.cpp runs a sliced model only without shortcuts, with every site of one size and "
            "a head of its own";
   const std::string kind = architecture(*dense);
   if (kind.empty())
-    return fmt::format(
+    return detail::formatted(
         "llama.cpp wants one FFN width and heads of hidden size / heads in a {}: got heads of {} "
         "in {}",
         dense->family, dense->head_size, dense->hidden_size);
   if (dense->sliding_window && dense->family != "mistral")
-    return fmt::format("llama.cpp has no sliding window in a {}", dense->family);
+    return detail::formatted("llama.cpp has no sliding window in a {}", dense->family);
   if (llama3_scaled(*dense) && !models::gguf_interleaves(kind))
-    return fmt::format("llama.cpp has no Llama 3 rope scaling in a {}", dense->family);
+    return detail::formatted("llama.cpp has no Llama 3 rope scaling in a {}", dense->family);
   if (dense->activation != (kind == "phi2" ? Activation::kGeluTanh : Activation::kSilu))
-    return fmt::format("llama.cpp has no such activation in a {}", dense->family);
+    return detail::formatted("llama.cpp has no such activation in a {}", dense->family);
   return std::nullopt;
 }
 
@@ -200,7 +200,7 @@ void save_gguf(const Model& model, const std::filesystem::path& path, const Gguf
     const int64_t heads = models::gguf_interleaves(kind) ? rotated_heads(form, name) : 0;
     const Tensor tensor = weights.read(name);
     write_data(stored[i], heads > 0 ? detail::interleave_halves(tensor, heads) : tensor,
-               fmt::format("{}: {}", path.string(), name), file.out());
+               detail::formatted("{}: {}", path.string(), name), file.out());
     if (on_progress)
       on_progress({.phase = "save", .step = i + 1, .steps = count, .seconds = clock.seconds()});
   }

@@ -71,7 +71,7 @@ Llama2cFile::Llama2cFile(const std::filesystem::path& path) : file_(path) {
   };
   const auto place_layers = [&](const char* name, const std::vector<int64_t>& shape) {
     for (int64_t layer = 0; layer < c.layers; ++layer)
-      place(fmt::format("model.layers.{}{}", layer, name), shape);
+      place(detail::formatted("model.layers.{}{}", layer, name), shape);
   };
   const int64_t D = c.hidden_size, F = c.ffn_size, kv = c.kv_heads * c.head_size;
   place("model.embed_tokens.weight", {c.vocabulary_size, D});

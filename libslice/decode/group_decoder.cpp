@@ -54,8 +54,8 @@ void GroupDecoder::take(const Checkpoint& checkpoint, const ModelConfig& part,
                         const GroupDecoderOptions& options,
                         const std::function<Tensor(const std::string&)>& weight) {
   const at::NoGradGuard no_grad;
-  const std::string what = fmt::format("part {} of {} of {}", group_.rank() + 1, group_.size(),
-                                       checkpoint.path().string());
+  const std::string what = detail::formatted("part {} of {} of {}", group_.rank() + 1,
+                                             group_.size(), checkpoint.path().string());
   detail::name_memory(what, held_.device(), [&] {
     decoder_ = std::make_shared<DecoderImpl>(part);
     for (auto& parameter : decoder_->named_parameters())

@@ -1,7 +1,6 @@
 #include "libslice/decode/tensor_parallel.h"
 
 #include <ATen/ATen.h>
-#include <fmt/core.h>
 
 #include <map>
 #include <string>

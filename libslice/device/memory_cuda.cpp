@@ -30,7 +30,7 @@ DeviceMemory memory(at::Device device) {
   const cudaError_t status = cudaMemGetInfo(&free, &total);
   if (status != cudaSuccess) {
     cudaGetLastError();
-    throw CudaError(fmt::format("cudaMemGetInfo: {}", cudaGetErrorString(status)));
+    throw CudaError(detail::formatted("cudaMemGetInfo: {}", cudaGetErrorString(status)));
   }
   const auto books = stats(device);
   const int64_t cached = books.reserved_bytes[kAll].current - books.allocated_bytes[kAll].current;

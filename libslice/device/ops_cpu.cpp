@@ -93,7 +93,7 @@ Eigen symmetric_eigen(const Tensor& C) {
   } catch (const c10::Error& error) {
     if (detail::is_host_out_of_memory(error)) throw;
     throw NumericError(
-        fmt::format("eigenproblem {}: {}", describe(C), error.what_without_backtrace()));
+        detail::formatted("eigenproblem {}: {}", describe(C), error.what_without_backtrace()));
   }
 }
 

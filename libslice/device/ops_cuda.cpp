@@ -54,8 +54,9 @@ const kernels::CusolverHandle& solver(at::DeviceIndex device) {
     release_cached_memory();  // it allocates outside of LibTorch, which may hold all memory
     const cusolverStatus_t status = handle.create();
     if (status != CUSOLVER_STATUS_SUCCESS) {
-      detail::throw_out_of_memory("cuSOLVER", at::Device(at::kCUDA, device),
-                                  fmt::format("cusolverDnCreate gives status {}", int{status}));
+      detail::throw_out_of_memory(
+          "cuSOLVER", at::Device(at::kCUDA, device),
+          detail::formatted("cusolverDnCreate gives status {}", int{status}));
     }
   }
   return handle;

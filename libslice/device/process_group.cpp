@@ -165,7 +165,7 @@ void ProcessGroup::Connections::guard(const char* what, const std::function<void
     body();
   } catch (const std::exception& error) {
     const std::string_view words = error.what();
-    throw Error(fmt::format(
+    throw Error(detail::formatted(
         "rank {} of {}: {}: lost contact with another rank (exited, or no reply for {} s): {}",
         rank, size, what, std::chrono::duration_cast<std::chrono::seconds>(timeout).count(),
         words.substr(0, words.find('\n'))));

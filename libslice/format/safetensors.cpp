@@ -38,13 +38,13 @@ constexpr std::pair<const char*, at::ScalarType> kDtypes[] = {
 at::ScalarType parse_dtype(const std::string& name, const std::string& where) {
   for (const auto& [known, dtype] : kDtypes)
     if (name == known) return dtype;
-  throw FormatError(fmt::format("{}: dtype '{}' is not supported", where, name));
+  throw FormatError(detail::formatted("{}: dtype '{}' is not supported", where, name));
 }
 
 std::string dtype_text(at::ScalarType dtype) {
   for (const auto& [name, known] : kDtypes)
     if (dtype == known) return name;
-  throw DtypeError(fmt::format("safetensors: cannot store {}", detail::dtype_name(dtype)));
+  throw DtypeError(detail::formatted("safetensors: cannot store {}", detail::dtype_name(dtype)));
 }
 
 uint64_t unsigned_number(const json& value, const std::string& where) {
@@ -266,14 +266,15 @@ void SafetensorsWriter::write(const std::string& name, const at::Tensor& tensor)
                  !converts || (tensor.is_floating_point() && at::isFloatingType(slot.dtype)),
                  "{}: {}: want {}, got {}", path_.string(), name, detail::dtype_name(slot.dtype),
                  detail::describe(tensor));
-  detail::write_tensor(*out_, tensor, slot.dtype, fmt::format("{}: {}", path_.string(), name));
+  detail::write_tensor(*out_, tensor, slot.dtype,
+                       detail::formatted("{}: {}", path_.string(), name));
   ++next_;
 }
 
 void SafetensorsWriter::write(const std::string& name, int64_t step,
                               const std::function<at::Tensor(int64_t, int64_t)>& rows) {
   const Slot& slot = next(name);
-  const std::string where = fmt::format("{}: {}", path_.string(), name);
+  const std::string where = detail::formatted("{}: {}", path_.string(), name);
   std::vector<int64_t> shape = slot.shape;
   for (int64_t begin = 0; begin < slot.shape[0]; begin += step) {
     const int64_t end = std::min(begin + step, slot.shape[0]);

@@ -214,7 +214,7 @@ class Gradients {
       sum = Covariance(model_.hidden_size);  // gives its memory back
       return result;
     } catch (const NumericError& error) {
-      throw NumericError(fmt::format("gradient at site {}: {}", site, error.what()));
+      throw NumericError(detail::formatted("gradient at site {}: {}", site, error.what()));
     }
   }
 

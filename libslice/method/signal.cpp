@@ -61,7 +61,7 @@ void Signal::place_rows(const at::TensorOptions& tensors) {
     place_ = signal_place(room_bytes(), options_.working_bytes, free);
   }
   detail::name_memory(
-      fmt::format("the signal of {} calibration tokens", tokens()), tensors.device(),
+      detail::formatted("the signal of {} calibration tokens", tokens()), tensors.device(),
       [&] { rows_ = detail::make_signal_rows(place_, room_, tensors_, options_.scratch); });
 }
 
@@ -144,8 +144,8 @@ void Signal::in_chunks(int64_t first, int64_t last,
     } catch (const c10::Error& error) {
       if (!detail::is_out_of_memory(error)) throw;
       if (end - begin == 1) {
-        throw DeviceError(fmt::format("no memory for one window of {} tokens: {}", window_tokens(),
-                                      detail::first_sentence(error)));
+        throw DeviceError(detail::formatted("no memory for one window of {} tokens: {}",
+                                            window_tokens(), detail::first_sentence(error)));
       }
       if (rows_) rows_->release();
       chunk_windows_ = (end - begin) / 2;

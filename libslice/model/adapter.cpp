@@ -40,7 +40,8 @@ void check_linear(const LinearRef& linear, int64_t D, bool writes) {
   SLICE_CHECK(W.defined() && W.dim() == 2, "{}: want a weight matrix, got {}", linear.name,
               detail::describe(W));
   SLICE_CHECK(W.size(writes ? 0 : 1) == D, "{}: want {}, got {}", linear.name,
-              writes ? fmt::format("({}, …)", D) : fmt::format("(…, {})", D), detail::describe(W));
+              writes ? detail::formatted("({}, …)", D) : detail::formatted("(…, {})", D),
+              detail::describe(W));
   if (linear.bias.defined()) {
     SLICE_CHECK(linear.bias.dim() == 1 && linear.bias.size(0) == W.size(0),
                 "{} bias: want ({}), got {}", linear.name, W.size(0),

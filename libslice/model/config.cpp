@@ -205,7 +205,7 @@ ModelConfig parse_config(std::string_view text, const std::string& origin) {
     check_config(config, origin);
     return config;
   }
-  throw FormatError(fmt::format("{}: model_type '{}' is not supported", origin, type));
+  throw FormatError(detail::formatted("{}: model_type '{}' is not supported", origin, type));
 }
 
 std::string config_json(const ModelConfig& config, const std::string& dtype) {

@@ -1,7 +1,6 @@
 #include "libslice/model/decoder.h"
 
 #include <ATen/ATen.h>
-#include <fmt/core.h>
 
 #include <limits>
 
@@ -84,7 +83,7 @@ Shortcut DecoderImpl::add_shortcut(const std::string& path, int64_t site) {
 Branch DecoderImpl::add_attention(int64_t layer, int64_t site) {
   const ModelConfig& c = config_;
   const models::Names& names = models::family(c.family).names;
-  const std::string root = fmt::format("{}.{}.", names.layers, layer);
+  const std::string root = detail::formatted("{}.{}.", names.layers, layer);
   const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
   const int64_t q_width = c.heads * c.head_size, kv_width = c.kv_heads * c.head_size;
   Linear q = add_linear(root + names.q, in, q_width, c.qkv_bias);
@@ -102,7 +101,7 @@ Branch DecoderImpl::add_attention(int64_t layer, int64_t site) {
 Branch DecoderImpl::add_mlp(int64_t layer, int64_t site) {
   const ModelConfig& c = config_;
   const models::Names& names = models::family(c.family).names;
-  const std::string root = fmt::format("{}.{}.", names.layers, layer);
+  const std::string root = detail::formatted("{}.{}.", names.layers, layer);
   const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
   const int64_t width = c.ffn_width(layer);
   Linear gate{nullptr};
@@ -133,7 +132,7 @@ void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm,
 
 void DecoderImpl::add_layer(int64_t layer) {
   const models::Names& names = models::family(config_.family).names;
-  const std::string root = fmt::format("{}.{}.", names.layers, layer);
+  const std::string root = detail::formatted("{}.{}.", names.layers, layer);
   if (config_.parallel_block) {
     add_sublayer(root + "block", root + names.attention_norm, layer,
                  {add_attention(layer, layer), add_mlp(layer, layer)});

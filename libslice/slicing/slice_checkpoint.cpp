@@ -33,14 +33,14 @@ detail::ResumeJournal::Identity identity(const Checkpoint& checkpoint, const Ten
   for (int64_t site = 0; site < sliced.sites(); ++site) sizes[site] = sliced.stream_size(site);
   return {{"libslice", version()},
           {"checkpoint", detail::fingerprint(checkpoint.path())},
-          {"calibration", fmt::format("{} windows of {} tokens, {}", tokens.size(0), tokens.size(1),
-                                      detail::sha256(tokens))},
-          {"plan", fmt::format("hidden sizes {}", fmt::join(sizes, " "))},
-          {"chunk size", fmt::format("{}", options.chunk_tokens)},
+          {"calibration", detail::formatted("{} windows of {} tokens, {}", tokens.size(0),
+                                            tokens.size(1), detail::sha256(tokens))},
+          {"plan", "hidden sizes " + detail::joined(sizes, " ")},
+          {"chunk size", detail::formatted("{}", options.chunk_tokens)},
           {"device", device.is_cuda() ? "cuda" : "cpu"},
-          {"dtype",
-           fmt::format("{}, written as {}", detail::dtype_name(held), detail::dtype_name(written))},
-          {"shard size", fmt::format("{}", layerwise.shard_bytes)}};
+          {"dtype", detail::formatted("{}, written as {}", detail::dtype_name(held),
+                                      detail::dtype_name(written))},
+          {"shard size", detail::formatted("{}", layerwise.shard_bytes)}};
 }
 
 /// Γ of every site, its weights read layer by layer. (docs/method.md, "Output-aware directions")

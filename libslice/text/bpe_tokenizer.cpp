@@ -141,7 +141,7 @@ void check_definition(const BpeDefinition& definition) {
   for (int64_t id = 0; id < size; ++id) {
     const std::string& token = definition.tokens[id];
     SLICE_FORMAT_CHECK(!token.empty(), "{}: token {} is empty", source, id);
-    detail::check_utf8(token, fmt::format("{}: token {}", source, id));
+    detail::check_utf8(token, detail::formatted("{}: token {}", source, id));
     const auto [first, added] = ids.emplace(token, id);
     SLICE_FORMAT_CHECK(added, "{}: '{}' is both token {} and token {}", source, token,
                        first->second, id);

@@ -40,7 +40,7 @@ std::string join_json_lines(std::string_view bytes, const std::string& path) {
     const std::string_view line = bytes.substr(begin, end - begin);
     begin = end + 1;
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
-    const std::string where = fmt::format("{}: line {}", path, number);
+    const std::string where = detail::formatted("{}: line {}", path, number);
     append_record(text, detail::field<std::string>(detail::parse_json(line, where), "text", where));
   }
   return text;
@@ -53,7 +53,7 @@ std::string join_alpaca(std::string_view bytes, const std::string& path) {
                      records.type_name());
   std::string text;
   for (size_t i = 0; i < records.size(); ++i) {
-    const std::string where = fmt::format("{}: record {}", path, i);
+    const std::string where = detail::formatted("{}: record {}", path, i);
     const auto input = detail::find_field<std::string>(records[i], "input", where).value_or("");
     std::string record = detail::field<std::string>(records[i], "instruction", where);
     if (!input.empty()) record += "\n" + input;

@@ -13,7 +13,7 @@ using detail::jinja::Value;
 Value messages_value(std::span<const ChatMessage> messages) {
   std::vector<Value> values;
   for (const ChatMessage& message : messages) {
-    const std::string name = fmt::format("message {}", values.size());
+    const std::string name = detail::formatted("message {}", values.size());
     detail::check_utf8(message.role, name);
     detail::check_utf8(message.content, name);
     values.push_back(Value::dict({{"role", message.role}, {"content", message.content}}));

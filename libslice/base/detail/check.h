@@ -1,14 +1,12 @@
 #pragma once
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
-
+#include "libslice/base/detail/formatted.h"
 #include "libslice/base/error.h"
 
 /// Throws `Type` with a formatted message unless `condition` holds. Evaluates its arguments once.
-#define SLICE_CHECK_AS(Type, condition, ...)                \
-  do {                                                      \
-    if (!(condition)) throw Type(fmt::format(__VA_ARGS__)); \
+#define SLICE_CHECK_AS(Type, condition, ...)                               \
+  do {                                                                     \
+    if (!(condition)) throw Type(::slice::detail::formatted(__VA_ARGS__)); \
   } while (0)
 
 /// Checks of a tensor's shape: SLICE_CHECK(x.dim() == 2, "{}: want a matrix", name).

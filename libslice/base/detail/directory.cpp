@@ -44,8 +44,8 @@ void put_directory(const fs::path& from, const fs::path& target, bool replace,
   if (std::rename(from.c_str(), target.c_str()) != 0) {
     const std::string reason = error_text();
     if (displaced) std::rename(old.c_str(), target.c_str());
-    throw Error(
-        fmt::format("{}: cannot rename {} to it: {}", target.string(), from.string(), reason));
+    throw Error(detail::formatted("{}: cannot rename {} to it: {}", target.string(), from.string(),
+                                  reason));
   }
   sync_directory(target.parent_path());
   if (displaced) fs::remove_all(old, ignored);
@@ -62,7 +62,7 @@ DirectoryLock::DirectoryLock(const fs::path& directory)
                     ::stat(directory.c_str(), &named) == 0 && held.st_ino == named.st_ino;
   if (same) return;
   ::close(descriptor_);
-  throw Error(fmt::format("{}: another process is working there", directory.string()));
+  throw Error(detail::formatted("{}: another process is working there", directory.string()));
 }
 
 DirectoryLock::~DirectoryLock() { ::close(descriptor_); }

@@ -136,7 +136,7 @@ std::filesystem::path hidden_sibling(const std::filesystem::path& target,
                                      const std::string& suffix) {
   static thread_local std::random_device random;
   return target.parent_path() /
-         fmt::format(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
+         detail::formatted(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
 }
 
 AtomicFile::AtomicFile(std::filesystem::path target, bool replace)

@@ -32,7 +32,7 @@ nlohmann::json parse_json(std::string_view text, const std::string& name) {
   try {
     return nlohmann::json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    throw FormatError(fmt::format("{}: not JSON: {}", name, error.what()));
+    throw FormatError(detail::formatted("{}: not JSON: {}", name, error.what()));
   }
 }
 

@@ -61,9 +61,9 @@ ScratchFile::ScratchFile(const fs::path& directory, int64_t bytes)
   } while (status == EINTR);
   if (status == 0) return;
   ::close(descriptor_);
-  throw Error(fmt::format("{}: no room for a file of {:.2f} GiB for the signal: {}",
-                          directory_.string(), static_cast<double>(bytes) / 0x1p30,
-                          std::strerror(status)));
+  throw Error(detail::formatted("{}: no room for a file of {:.2f} GiB for the signal: {}",
+                                directory_.string(), static_cast<double>(bytes) / 0x1p30,
+                                std::strerror(status)));
 }
 
 ScratchFile::~ScratchFile() { ::close(descriptor_); }

@@ -30,7 +30,7 @@ std::string Sha256::text() {
   SLICE_CHECK_AS(Error, EVP_DigestFinal_ex(context_.get(), digest.data(), &size) == 1,
                  "sha256: OpenSSL failed");
   std::string text;
-  for (unsigned int i = 0; i < size; ++i) text += fmt::format("{:02x}", digest[i]);
+  for (unsigned int i = 0; i < size; ++i) text += detail::formatted("{:02x}", digest[i]);
   return text;
 }
 

@@ -1,8 +1,5 @@
 #include "libslice/base/detail/tensor_text.h"
 
-#include <fmt/core.h>
-#include <fmt/ranges.h>
-
 namespace slice::detail {
 
 std::string dtype_name(at::ScalarType dtype) {
@@ -20,9 +17,14 @@ std::string dtype_name(at::ScalarType dtype) {
   }
 }
 
-std::string describe(at::IntArrayRef shape) {
-  return fmt::format("({})", fmt::join(shape.begin(), shape.end(), ", "));
+std::string joined(at::IntArrayRef numbers, const std::string& between) {
+  std::string text;
+  for (const int64_t number : numbers)
+    text += (text.empty() ? "" : between) + std::to_string(number);
+  return text;
 }
+
+std::string describe(at::IntArrayRef shape) { return "(" + joined(shape, ", ") + ")"; }
 
 std::string describe(const at::Tensor& tensor) {
   if (!tensor.defined()) return "undefined";

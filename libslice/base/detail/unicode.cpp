@@ -30,7 +30,7 @@ std::string with_white_space_sets(std::string_view pattern) {
     if (c == '\\' && i + 1 < pattern.size()) {
       const char escaped = pattern[++i];
       const bool white_space = depth == 0 && (escaped == 's' || escaped == 'S');
-      result += white_space ? fmt::format("[\\{}]", escaped) : std::string{c, escaped};
+      result += white_space ? detail::formatted("[\\{}]", escaped) : std::string{c, escaped};
       continue;
     }
     if (c == '[') ++depth;

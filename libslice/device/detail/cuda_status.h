@@ -12,8 +12,8 @@ inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // the next call would report a sticky error again
   if (status == cudaErrorMemoryAllocation)
-    C10_THROW_ERROR(OutOfMemoryError, fmt::format("{}: out of memory", call));
-  throw CudaError(fmt::format("{}: {}", call, cudaGetErrorString(status)));
+    C10_THROW_ERROR(OutOfMemoryError, detail::formatted("{}: out of memory", call));
+  throw CudaError(detail::formatted("{}: {}", call, cudaGetErrorString(status)));
 }
 
 }  // namespace slice::ops::on_device

@@ -41,7 +41,8 @@ std::string host_reason(const c10::Error& error) {
   const size_t begin = text.find(kBefore);
   if (begin == std::string::npos) return "out of memory";
   const size_t number = begin + kBefore.size();
-  return fmt::format("no memory for {}", text.substr(number, text.find('.', number) - number));
+  return detail::formatted("no memory for {}",
+                           text.substr(number, text.find('.', number) - number));
 }
 
 void throw_out_of_memory(const std::string& what, c10::Device device, const std::string& reason) {
@@ -49,13 +50,14 @@ void throw_out_of_memory(const std::string& what, c10::Device device, const std:
   if (device.is_cuda()) {
     try {
       const DeviceMemory memory = device_memory(device);
-      room =
-          fmt::format(" ({:.2f} GiB free of {:.2f} GiB)", static_cast<double>(memory.free) / 0x1p30,
-                      static_cast<double>(memory.total) / 0x1p30);
+      room = detail::formatted(" ({:.2f} GiB free of {:.2f} GiB)",
+                               static_cast<double>(memory.free) / 0x1p30,
+                               static_cast<double>(memory.total) / 0x1p30);
     } catch (const std::exception&) {  // so little memory that the driver does not answer
     }
   }
-  throw DeviceError(fmt::format("{} does not fit on {}{}: {}", what, device.str(), room, reason));
+  throw DeviceError(
+      detail::formatted("{} does not fit on {}{}: {}", what, device.str(), room, reason));
 }
 
 }  // namespace slice::detail

@@ -111,7 +111,7 @@ const GgmlType& ggml_type(int32_t number, const std::string& where) {
         "Q6_K",
         where, type.name);
   }
-  throw FormatError(fmt::format("{}: tensor type {} is unknown", where, number));
+  throw FormatError(detail::formatted("{}: tensor type {} is unknown", where, number));
 }
 
 void dequantise(const GgmlType& type, const std::byte* from, float* to, int64_t blocks) {

@@ -68,8 +68,8 @@ GgufFile::Value read_scalar(GgufReader& in, Kind kind, const std::string& key) {
     case Kind::kString:
       return in.text(key);
     default:
-      throw FormatError(fmt::format("{}: {}: value type {} is unknown", in.path(), key,
-                                    static_cast<uint32_t>(kind)));
+      throw FormatError(detail::formatted("{}: {}: value type {} is unknown", in.path(), key,
+                                          static_cast<uint32_t>(kind)));
   }
 }
 
@@ -86,7 +86,8 @@ std::vector<T> read_list(GgufReader& in, Kind kind, uint64_t count, const std::s
                         (std::is_same_v<From, bool> && std::is_same_v<T, int64_t>)) {
             list.push_back(static_cast<T>(std::move(value)));
           } else {  // the kind decides the type, except that of a 64-bit number that is too large
-            throw FormatError(fmt::format("{}: {}[{}]: does not fit 63 bits", in.path(), key, i));
+            throw FormatError(
+                detail::formatted("{}: {}[{}]: does not fit 63 bits", in.path(), key, i));
           }
         },
         read_scalar(in, kind, key));

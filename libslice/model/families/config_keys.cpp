@@ -39,7 +39,7 @@ std::optional<RopeScaling> parse_scaling(const json& rope, const std::string& ki
     }
     return scaling;
   }
-  throw FormatError(fmt::format("{}: {} '{}' is not supported", origin, key, kind));
+  throw FormatError(detail::formatted("{}: {} '{}' is not supported", origin, key, kind));
 }
 
 json scaling_json(const ModelConfig& c) {
@@ -142,7 +142,7 @@ Activation parse_activation(const std::string& name, const std::string& origin) 
   for (const auto& [known, activation] : kActivations) {
     if (name == known) return activation;
   }
-  throw FormatError(fmt::format("{}: activation '{}' is not supported", origin, name));
+  throw FormatError(detail::formatted("{}: activation '{}' is not supported", origin, name));
 }
 
 std::string activation_name(Activation activation) {

@@ -15,12 +15,10 @@ const Family& family(const std::string& name) {
   for (const Family* candidate : families()) {
     if (candidate->name == name) return *candidate;
   }
-  throw FormatError(fmt::format("no family is named '{}'", name));
+  throw FormatError(detail::formatted("no family is named '{}'", name));
 }
 
-std::string modeling_module(const Family& family) {
-  return "modeling_sliced_" + family.model_type;
-}
+std::string modeling_module(const Family& family) { return "modeling_sliced_" + family.model_type; }
 
 std::optional<int64_t> layer_of(const Names& names, const std::string& parameter) {
   const std::string prefix = names.layers + ".";

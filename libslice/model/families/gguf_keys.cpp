@@ -195,7 +195,7 @@ std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
     const char* const end = part.data() + part.size();
     const auto [rest, error] = std::from_chars(part.data() + prefix.size(), end, layer);
     const std::string tail(rest, end);  // ".attn_q"
-    const std::string root = fmt::format("{}.{}.", names.layers, layer);
+    const std::string root = detail::formatted("{}.{}.", names.layers, layer);
     const bool numbered = error == std::errc() && layer >= 0;
     for (const auto& [from, to] : layer_parts(names)) {
       if (numbered && tail == "." + from && !to.empty()) return whole(root + to);
@@ -207,7 +207,8 @@ std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
               {root + names.v + kind, q + kv, rows}};
     }
   }
-  throw FormatError(fmt::format("unexpected tensor {} in a model of family {}", name, c.family));
+  throw FormatError(
+      detail::formatted("unexpected tensor {} in a model of family {}", name, c.family));
 }
 
 std::string gguf_name(const Names& names, const std::string& name) {
@@ -224,7 +225,7 @@ std::string gguf_name(const Names& names, const std::string& name) {
   for (const auto& [theirs, ours] : parts) {
     if (part == ours) return root + theirs + name.substr(dot);
   }
-  throw FormatError(fmt::format("GGUF has no name for tensor {}", name));
+  throw FormatError(detail::formatted("GGUF has no name for tensor {}", name));
 }
 
 }  // namespace slice::models

@@ -19,7 +19,6 @@ namespace slice::detail {
 
 using at::Tensor;
 
-
 namespace {
 
 constexpr int64_t kEmbeddingRows = 4096;  // of float64 copies
@@ -210,7 +209,7 @@ Moments Refitter::observe(int64_t site, bool held) {
   try {
     return sums.moments(group_);
   } catch (const NumericError& error) {
-    throw NumericError(fmt::format("signal before {}: {}", site_name(site), error.what()));
+    throw NumericError(detail::formatted("signal before {}: {}", site_name(site), error.what()));
   }
 }
 

@@ -189,7 +189,7 @@ Tensor SliceGpt::matrix(Covariance& signal, int64_t site) const {
   try {
     return signal.matrix(group_);
   } catch (const NumericError& error) {
-    throw NumericError(fmt::format("signal before {}: {}", site_name(site), error.what()));
+    throw NumericError(detail::formatted("signal before {}: {}", site_name(site), error.what()));
   }
 }
 

@@ -38,7 +38,7 @@ void check_characters(const Pieces& pieces, const std::vector<bool>& normal,
 void check_piece(const Pieces& pieces, size_t id, const std::string& source) {
   const std::string& text = pieces.texts[id];
   const int64_t type = pieces.types[id];
-  check_utf8(text, fmt::format("{}: piece {}", source, id));
+  check_utf8(text, detail::formatted("{}: piece {}", source, id));
   SLICE_FORMAT_CHECK(!text.empty(), "{}: piece {} is empty", source, id);
   SLICE_FORMAT_CHECK(!std::isnan(pieces.scores[id]), "{}: the score of piece {} '{}' is NaN",
                      source, id, text);

@@ -1,9 +1,8 @@
 #include "libslice/text/jinja/access.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/text/jinja/methods.h"
 #include "libslice/text/jinja/text.h"
 
@@ -22,13 +21,13 @@ const Value* find_member(const Value& subject, std::string_view name, Meter& met
 }
 
 Value missing(const Value& subject, std::string_view name) {
-  return Value::undefined(fmt::format("'{}' of {}", name, subject.kind()));
+  return Value::undefined(detail::formatted("'{}' of {}", name, subject.kind()));
 }
 
 int64_t bound(const Value& value, int64_t absent) {
   if (value.undefined() || value.is_none()) return absent;
   if (!value.as_integer()) {
-    throw Failure(fmt::format("a slice wants integers, got {}", value.kind()));
+    throw Failure(detail::formatted("a slice wants integers, got {}", value.kind()));
   }
   return *value.as_integer();
 }
@@ -72,7 +71,7 @@ Value get_slice(const Value& subject, const Value& start, const Value& stop, con
                 Meter& meter) {
   check_defined(subject);
   if (!subject.text() && !subject.list()) {
-    throw Failure(fmt::format("a slice of {}", subject.kind()));
+    throw Failure(detail::formatted("a slice of {}", subject.kind()));
   }
   if (subject.text()) meter.charge(subject.text()->size() * 4);
   const auto pieces =

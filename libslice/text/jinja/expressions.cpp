@@ -8,7 +8,7 @@ namespace slice::detail::jinja {
 using Kind = Expression::Kind;
 
 void ExpressionParser::fail(int line, std::string_view message) const {
-  throw FormatError(fmt::format("{}: line {}: {}", name_, line, message));
+  throw FormatError(detail::formatted("{}: line {}: {}", name_, line, message));
 }
 
 bool ExpressionParser::at(Token::Kind kind, std::string_view text) const {
@@ -23,20 +23,21 @@ bool ExpressionParser::skip(Token::Kind kind, std::string_view text) {
 
 Token ExpressionParser::expect(Token::Kind kind, std::string_view what) {
   if (current().kind != kind) {
-    fail(current().line, fmt::format("want {}, got '{}'", what, current().text));
+    fail(current().line, detail::formatted("want {}, got '{}'", what, current().text));
   }
   return take();
 }
 
 void ExpressionParser::expect_operator(std::string_view text) {
   if (!skip_operator(text)) {
-    fail(current().line, fmt::format("want '{}', got '{}'", text, current().text));
+    fail(current().line, detail::formatted("want '{}', got '{}'", text, current().text));
   }
 }
 
 ExpressionParser::Nesting::Nesting(ExpressionParser& parser) : parser_(parser) {
   if (++parser_.nesting_ > kMaxTreeDepth) {
-    parser_.fail(parser_.current().line, fmt::format("nested more than {} deep", kMaxTreeDepth));
+    parser_.fail(parser_.current().line,
+                 detail::formatted("nested more than {} deep", kMaxTreeDepth));
   }
 }
 
@@ -46,7 +47,8 @@ ExpressionPtr ExpressionParser::make(Expression expression) const {
   }
   // Chains like a.b.c or a + b + c grow without recursion of the parser.
   if (expression.depth > kMaxTreeDepth) {
-    fail(expression.line, fmt::format("an expression nested more than {} deep", kMaxTreeDepth));
+    fail(expression.line,
+         detail::formatted("an expression nested more than {} deep", kMaxTreeDepth));
   }
   return std::make_unique<const Expression>(std::move(expression));
 }
@@ -203,7 +205,7 @@ ExpressionPtr ExpressionParser::parse_primary() {
     expect_operator(")");
     return inner;
   }
-  fail(line, fmt::format("want an expression, got '{}'", current().text));
+  fail(line, detail::formatted("want an expression, got '{}'", current().text));
 }
 
 ExpressionPtr ExpressionParser::parse_name() {
@@ -231,7 +233,8 @@ ExpressionPtr ExpressionParser::parse_number() {
     result = std::from_chars(begin, end, real);
     value = real;
   }
-  if (result.ec != std::errc()) fail(number.line, fmt::format("{} is too large", number.text));
+  if (result.ec != std::errc())
+    fail(number.line, detail::formatted("{} is too large", number.text));
   return make({Kind::kConstant, number.line, 1, {}, std::move(value)});
 }
 

@@ -1,12 +1,11 @@
 #include "libslice/text/jinja/filters.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <map>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/text/jinja/access.h"
 #include "libslice/text/jinja/methods.h"
 #include "libslice/text/jinja/print.h"
@@ -60,7 +59,7 @@ Value length(const Value& subject, const Arguments& arguments, Meter& meter) {
   if (subject.undefined()) return int64_t{0};
   if (subject.list()) return std::ssize(subject.list()->items);
   if (subject.dict()) return std::ssize(subject.dict()->entries);
-  if (!subject.text()) throw Failure(fmt::format("the length of {}", subject.kind()));
+  if (!subject.text()) throw Failure(detail::formatted("the length of {}", subject.kind()));
   meter.charge(subject.text()->size());
   return character_count(*subject.text());
 }
@@ -132,7 +131,7 @@ Value end_item(const Value& subject, const Arguments& arguments, Meter& meter) {
   const std::vector<Value> items = elements(subject, meter);
   if (items.empty()) {
     return Value::undefined(
-        fmt::format("the {} item of an empty sequence", kLast ? "last" : "first"));
+        detail::formatted("the {} item of an empty sequence", kLast ? "last" : "first"));
   }
   return kLast ? items.back() : items.front();
 }
@@ -159,7 +158,7 @@ Value reverse(const Value& subject, const Arguments& arguments, Meter& meter) {
 
 Value items(const Value& subject, const Arguments& arguments, Meter& meter) {
   if (subject.undefined()) return new_list({}, meter);
-  if (!subject.dict()) throw Failure(fmt::format("the items of {}", subject.kind()));
+  if (!subject.dict()) throw Failure(detail::formatted("the items of {}", subject.kind()));
   return call_method(subject, "items", arguments, meter);
 }
 
@@ -250,7 +249,7 @@ Value apply_filter(std::string_view name, const Value& subject, const Arguments&
   meter.charge(Meter::kStep);
   const auto found = filters().find(name);
   if (found == filters().end()) {
-    throw Failure(fmt::format("the filter '{}' is not supported", name));
+    throw Failure(detail::formatted("the filter '{}' is not supported", name));
   }
   return found->second(subject, arguments, meter);
 }

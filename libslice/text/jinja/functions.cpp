@@ -1,10 +1,9 @@
 #include "libslice/text/jinja/functions.h"
 
-#include <fmt/core.h>
-
 #include <ctime>
 #include <map>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/text/jinja/print.h"
 
 namespace slice::detail::jinja {
@@ -20,7 +19,7 @@ Value range(const Arguments& arguments, Meter& meter) {
     const Value& value = bound[place];
     if (value.undefined() && place > 0) return absent;
     if (!value.as_integer()) {
-      throw Failure(fmt::format("range(): want integers, got {}", value.kind()));
+      throw Failure(detail::formatted("range(): want integers, got {}", value.kind()));
     }
     return *value.as_integer();
   };
@@ -33,7 +32,7 @@ Value range(const Arguments& arguments, Meter& meter) {
   int64_t next = start;
   while (step > 0 ? next < stop : next > stop) {
     if (std::ssize(items) == kMaxRange) {
-      throw Failure(fmt::format("range(): more than {} numbers", kMaxRange));
+      throw Failure(detail::formatted("range(): more than {} numbers", kMaxRange));
     }
     items.emplace_back(next);
     if (__builtin_add_overflow(next, step, &next)) break;

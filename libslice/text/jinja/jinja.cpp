@@ -49,7 +49,7 @@ class Interpreter {
       interpreter_.line_ = line;
       interpreter_.meter_.charge(Meter::kStep);
       if (interpreter_.depth_ == kMaxRunDepth) {
-        throw Failure(fmt::format("nested more than {} deep while it runs", kMaxRunDepth));
+        throw Failure(detail::formatted("nested more than {} deep while it runs", kMaxRunDepth));
       }
       ++interpreter_.depth_;
     }
@@ -125,7 +125,7 @@ Flow Interpreter::execute(const Body& body, std::string& out) {
 void Interpreter::write(const std::string& text, std::string& out) {
   meter_.charge(text.size());
   if (out.size() + text.size() > kMaxOutputBytes) {
-    throw Failure(fmt::format("more than {} bytes are written", kMaxOutputBytes));
+    throw Failure(detail::formatted("more than {} bytes are written", kMaxOutputBytes));
   }
   out += text;
 }
@@ -214,8 +214,8 @@ void Interpreter::assign(const Target& target, const Value& value) {
   if (!target.member.empty()) {
     Namespace* space = look_up(target.names.front()).space();
     if (!space) {
-      throw Failure(fmt::format("'{}' is not a namespace: cannot set its '{}'",
-                                target.names.front(), target.member));
+      throw Failure(detail::formatted("'{}' is not a namespace: cannot set its '{}'",
+                                      target.names.front(), target.member));
     }
     space->members.insert_or_assign(target.member, value);
     return;
@@ -226,7 +226,7 @@ void Interpreter::assign(const Target& target, const Value& value) {
   }
   const std::vector<Value> items = elements(value, meter_);
   if (items.size() != target.names.size()) {
-    throw Failure(fmt::format("{} names for {} items", target.names.size(), items.size()));
+    throw Failure(detail::formatted("{} names for {} items", target.names.size(), items.size()));
   }
   for (size_t i = 0; i < items.size(); ++i) {
     scope_->variables.insert_or_assign(target.names[i], items[i]);
@@ -239,7 +239,7 @@ Value Interpreter::look_up(const std::string& name) {
     if (found != scope->variables.end()) return found->second;
   }
   if (name == "namespace" || has_function(name)) return Callable{name};
-  return Value::undefined(fmt::format("'{}'", name));
+  return Value::undefined(detail::formatted("'{}'", name));
 }
 
 Value Interpreter::evaluate(const Expression& expression) {
@@ -366,7 +366,7 @@ Value Interpreter::call(const Expression& expression) {
   const Value callee = evaluate(*expression.parts[0]);
   check_defined(callee);
   const Callable* callable = callee.callable();
-  if (!callable) throw Failure(fmt::format("{} is called", callee.kind()));
+  if (!callable) throw Failure(detail::formatted("{} is called", callee.kind()));
   const Arguments arguments = arguments_of(expression);
   line_ = expression.line;
   if (callable->macro) return call_macro(*callable->macro, arguments);
@@ -385,7 +385,7 @@ Value Interpreter::call_macro(const Macro& macro, const Arguments& arguments) {
     Value value = bound[i];
     if (value.is_absent()) {
       const ExpressionPtr& absent = macro.defaults[i];
-      value = absent ? evaluate(*absent) : Value::undefined(fmt::format("'{}'", names[i]));
+      value = absent ? evaluate(*absent) : Value::undefined(detail::formatted("'{}'", names[i]));
     }
     scope_->variables.insert_or_assign(names[i], std::move(value));
   }
@@ -398,7 +398,7 @@ Value Interpreter::make_namespace(const Arguments& arguments) {
   meter_.charge(4 * Meter::kElement * (1 + arguments.named.size()));
   Namespace space;
   for (const Value& value : arguments.positional) {
-    if (!value.dict()) throw Failure(fmt::format("namespace() of {}", value.kind()));
+    if (!value.dict()) throw Failure(detail::formatted("namespace() of {}", value.kind()));
     meter_.charge(value.dict()->entries.size() * Meter::kElement);
     for (const auto& [key, item] : value.dict()->entries) space.members.insert_or_assign(key, item);
   }
@@ -415,7 +415,8 @@ std::string render(std::string_view source, const std::string& name,
   try {
     return interpreter.run(body);
   } catch (const Failure& failure) {
-    throw FormatError(fmt::format("{}: line {}: {}", name, interpreter.line(), failure.what()));
+    throw FormatError(
+        detail::formatted("{}: line {}: {}", name, interpreter.line(), failure.what()));
   }
 }
 

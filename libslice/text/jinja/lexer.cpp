@@ -50,8 +50,8 @@ class Lexer {
  private:
   template <typename... Parts>
   [[noreturn]] void fail(fmt::format_string<Parts...> format, Parts&&... parts) const {
-    throw FormatError(fmt::format("{}: line {}: {}", name_, line_,
-                                  fmt::format(format, std::forward<Parts>(parts)...)));
+    throw FormatError(detail::formatted("{}: line {}: {}", name_, line_,
+                                        detail::formatted(format, std::forward<Parts>(parts)...)));
   }
 
   void add(Token::Kind kind, std::string text) {

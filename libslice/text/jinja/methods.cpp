@@ -1,10 +1,9 @@
 #include "libslice/text/jinja/methods.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <map>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/text/jinja/operators.h"
 #include "libslice/text/jinja/text.h"
 
@@ -32,7 +31,7 @@ Value strip(const Value& receiver, const Arguments& arguments, Meter& meter) {
 int64_t limit_of(const Value& value, std::string_view function) {
   if (value.undefined()) return -1;
   if (!value.as_integer()) {
-    throw Failure(fmt::format("{}(): want an integer, got {}", function, value.kind()));
+    throw Failure(detail::formatted("{}(): want an integer, got {}", function, value.kind()));
   }
   return *value.as_integer();
 }
@@ -40,7 +39,7 @@ int64_t limit_of(const Value& value, std::string_view function) {
 const std::string& needle_of(const Value& value, std::string_view function) {
   const std::string& needle = want_text(value, function);
   if (needle.empty())
-    throw Failure(fmt::format("{}(): cannot search for an empty string", function));
+    throw Failure(detail::formatted("{}(): cannot search for an empty string", function));
   return needle;
 }
 
@@ -203,7 +202,8 @@ Value call_method(const Value& receiver, std::string_view name, const Arguments&
   const Methods& methods = methods_of(receiver);
   const auto found = methods.find(name);
   if (found == methods.end()) {
-    throw Failure(fmt::format("the method '{}' of {} is not supported", name, receiver.kind()));
+    throw Failure(
+        detail::formatted("the method '{}' of {} is not supported", name, receiver.kind()));
   }
   return found->second(receiver, arguments, meter);
 }

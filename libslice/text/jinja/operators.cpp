@@ -1,10 +1,9 @@
 #include "libslice/text/jinja/operators.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <cmath>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/text/jinja/print.h"
 
 namespace slice::detail::jinja {
@@ -13,7 +12,7 @@ namespace {
 [[noreturn]] void refuse(std::string_view sign, const Value& left, const Value& right) {
   check_defined(left);
   check_defined(right);
-  throw Failure(fmt::format("'{}' between {} and {}", sign, left.kind(), right.kind()));
+  throw Failure(detail::formatted("'{}' between {} and {}", sign, left.kind(), right.kind()));
 }
 
 [[noreturn]] void refuse_size() { throw Failure("an integer past 64 bits"); }
@@ -146,7 +145,7 @@ Value negated(const Value& value) {
   if (value.as_integer()) return integer_result('-', false, 0, *value.as_integer());
   if (value.real()) return -*value.real();
   check_defined(value);
-  throw Failure(fmt::format("a sign before {}", value.kind()));
+  throw Failure(detail::formatted("a sign before {}", value.kind()));
 }
 
 void charge_search(std::string_view text, std::string_view needle, Meter& meter) {

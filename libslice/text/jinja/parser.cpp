@@ -17,7 +17,7 @@ class Parser {
     Body body = parse_body({});
     if (expressions_.current().kind != Token::Kind::kEnd) {
       const Token tag = expressions_.take();
-      expressions_.fail(tag.line, fmt::format("'{}' ends no block", tag.text));
+      expressions_.fail(tag.line, detail::formatted("'{}' ends no block", tag.text));
     }
     return body;
   }
@@ -72,7 +72,7 @@ std::string_view Parser::parse_body_until(const Token& tag, const Names& ends, B
   for (const std::string_view end : ends) {
     if (expressions_.skip_name(end)) return end;
   }
-  expressions_.fail(tag.line, fmt::format("'{}' without '{}'", tag.text, ends.back()));
+  expressions_.fail(tag.line, detail::formatted("'{}' without '{}'", tag.text, ends.back()));
 }
 
 Body Parser::parse_block(const Token& tag, std::string_view end) {
@@ -99,15 +99,16 @@ Statement Parser::parse_statement(const Token& tag) {
     return {tag.line, Generation{parse_closed_block(tag, "endgeneration")}};
   }
   if (tag.text == "break" || tag.text == "continue") {
-    if (loops_ == 0) expressions_.fail(tag.line, fmt::format("'{}' outside a loop", tag.text));
+    if (loops_ == 0)
+      expressions_.fail(tag.line, detail::formatted("'{}' outside a loop", tag.text));
     end_tag();
     if (tag.text == "break") return {tag.line, Break()};
     return {tag.line, Continue()};
   }
   if (tag.text.starts_with("end") || tag.text == "else" || tag.text == "elif") {
-    expressions_.fail(tag.line, fmt::format("'{}' ends no block", tag.text));
+    expressions_.fail(tag.line, detail::formatted("'{}' ends no block", tag.text));
   }
-  expressions_.fail(tag.line, fmt::format("the statement '{}' is not supported", tag.text));
+  expressions_.fail(tag.line, detail::formatted("the statement '{}' is not supported", tag.text));
 }
 
 If Parser::parse_if(const Token& tag) {

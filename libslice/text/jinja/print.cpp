@@ -1,12 +1,12 @@
 #include "libslice/text/jinja/print.h"
 
-#include <fmt/core.h>
 #include <unicode/uchar.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/unicode.h"
 
 namespace slice::detail::jinja {
@@ -52,9 +52,9 @@ void append_literal(std::string& out, std::string_view text) {
     } else if (is_printable(character)) {
       out += text.substr(begin, i - begin);
     } else {
-      out += code < 0x100     ? fmt::format("\\x{:02x}", code)
-             : code < 0x10000 ? fmt::format("\\u{:04x}", code)
-                              : fmt::format("\\U{:08x}", code);
+      out += code < 0x100     ? detail::formatted("\\x{:02x}", code)
+             : code < 0x10000 ? detail::formatted("\\u{:04x}", code)
+                              : detail::formatted("\\U{:08x}", code);
     }
   }
   out += quote;
@@ -93,7 +93,7 @@ void append_repr(std::string& out, const Value& value, Meter& meter) {
 }
 
 void append_json_string(std::string& out, std::string_view text, bool ascii_only) {
-  const auto append_unit = [&](uint32_t unit) { out += fmt::format("\\u{:04x}", unit); };
+  const auto append_unit = [&](uint32_t unit) { out += detail::formatted("\\u{:04x}", unit); };
   out += '"';
   for (size_t i = 0; i < text.size();) {
     const size_t begin = i;
@@ -141,7 +141,7 @@ class JsonWriter {
       write_dict(*value.dict(), level);
     } else {
       check_defined(value);
-      throw Failure(fmt::format("{} cannot be written as JSON", value.kind()));
+      throw Failure(detail::formatted("{} cannot be written as JSON", value.kind()));
     }
   }
 
@@ -211,7 +211,7 @@ std::string to_text(const Value& value, Meter& meter) {
     append_repr(out, value, meter);
     return out;
   }
-  throw Failure(fmt::format("{} cannot be printed", value.kind()));
+  throw Failure(detail::formatted("{} cannot be printed", value.kind()));
 }
 
 std::string to_json(const Value& value, const JsonOptions& options, Meter& meter) {

@@ -1,7 +1,7 @@
-#include <fmt/core.h>
 
 #include <map>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/text/jinja/filters.h"
 #include "libslice/text/jinja/operators.h"
 
@@ -66,7 +66,7 @@ bool apply_test(std::string_view name, const Value& subject, const Arguments& ar
     return rest_is(int64_t{2}, name == "odd" ? 1 : 0);
   }
   if (name == "divisibleby") return rest_is(arguments.bind(name, {"num"})[0], 0);
-  throw Failure(fmt::format("the test '{}' is not supported", name));
+  throw Failure(detail::formatted("the test '{}' is not supported", name));
 }
 
 }  // namespace slice::detail::jinja

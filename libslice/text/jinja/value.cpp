@@ -1,9 +1,8 @@
 #include "libslice/text/jinja/value.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/text/jinja/text.h"
 
 namespace slice::detail::jinja {
@@ -11,7 +10,7 @@ namespace {
 
 int checked_depth(int depth) {
   if (depth > kMaxValueDepth) {
-    throw Failure(fmt::format("lists or dicts nested more than {} deep", kMaxValueDepth));
+    throw Failure(detail::formatted("lists or dicts nested more than {} deep", kMaxValueDepth));
   }
   return depth;
 }
@@ -104,8 +103,8 @@ const Value* Dict::find(std::string_view key) const {
 std::vector<Value> Arguments::bind(std::string_view function,
                                    const std::vector<std::string_view>& parameters) const {
   if (positional.size() > parameters.size()) {
-    throw Failure(fmt::format("{}() takes at most {} arguments, got {}", function,
-                              parameters.size(), positional.size()));
+    throw Failure(detail::formatted("{}() takes at most {} arguments, got {}", function,
+                                    parameters.size(), positional.size()));
   }
   std::vector<Value> values(positional);
   values.resize(parameters.size());
@@ -114,9 +113,9 @@ std::vector<Value> Arguments::bind(std::string_view function,
   for (const auto& [name, value] : named) {
     const auto place = std::ranges::find(parameters, name) - parameters.begin();
     if (place == std::ssize(parameters)) {
-      throw Failure(fmt::format("{}() takes no argument '{}'", function, name));
+      throw Failure(detail::formatted("{}() takes no argument '{}'", function, name));
     }
-    if (given[place]) throw Failure(fmt::format("{}(): '{}' is given twice", function, name));
+    if (given[place]) throw Failure(detail::formatted("{}(): '{}' is given twice", function, name));
     given[place] = true;
     values[place] = value;
   }
@@ -157,7 +156,7 @@ std::vector<Value> elements(const Value& value, Meter& meter) {
       items.emplace_back(std::string(character));
     }
   } else if (!value.undefined()) {
-    throw Failure(fmt::format("cannot loop over {}", value.kind()));
+    throw Failure(detail::formatted("cannot loop over {}", value.kind()));
   }
   return items;
 }
@@ -165,7 +164,7 @@ std::vector<Value> elements(const Value& value, Meter& meter) {
 Value new_text(std::string text, Meter& meter) {
   meter.charge(text.size());
   if (text.size() > kMaxOutputBytes) {
-    throw Failure(fmt::format("a string of more than {} bytes", kMaxOutputBytes));
+    throw Failure(detail::formatted("a string of more than {} bytes", kMaxOutputBytes));
   }
   return {std::move(text)};
 }
@@ -183,7 +182,8 @@ void check_defined(const Value& value) {
 
 const std::string& want_text(const Value& value, std::string_view what) {
   check_defined(value);
-  if (!value.text()) throw Failure(fmt::format("{}: want a string, got {}", what, value.kind()));
+  if (!value.text())
+    throw Failure(detail::formatted("{}: want a string, got {}", what, value.kind()));
   return *value.text();
 }
 

@@ -47,15 +47,16 @@ bool ProtobufReader::next() {
       rest.skip();
     }
   } catch (const protozero::invalid_tag_exception&) {
-    throw FormatError(fmt::format("{}: malformed: a field with number {}", where_, rest.tag()));
+    throw FormatError(
+        detail::formatted("{}: malformed: a field with number {}", where_, rest.tag()));
   } catch (const protozero::unknown_pbf_wire_type_exception&) {
-    throw FormatError(fmt::format("{}: malformed: field {} has wire type {}", where_, rest.tag(),
-                                  static_cast<uint32_t>(rest.wire_type())));
+    throw FormatError(detail::formatted("{}: malformed: field {} has wire type {}", where_,
+                                        rest.tag(), static_cast<uint32_t>(rest.wire_type())));
   } catch (const protozero::varint_too_long_exception&) {
-    throw FormatError(fmt::format("{}: malformed: a number of more than 10 bytes", where_));
+    throw FormatError(detail::formatted("{}: malformed: a number of more than 10 bytes", where_));
   } catch (const protozero::exception&) {
-    throw FormatError(fmt::format("{}: truncated: want a whole field, {} bytes are left", where_,
-                                  rest_.size()));
+    throw FormatError(detail::formatted("{}: truncated: want a whole field, {} bytes are left",
+                                        where_, rest_.size()));
   }
   rest_.remove_prefix(rest_.size() - rest.length());
   return true;

@@ -15,11 +15,12 @@ using Alphabet = BpeDefinition::Alphabet;
 
 [[noreturn]] void refuse(const BpeDefinition& definition, const char* what,
                          const std::string& type) {
-  throw FormatError(fmt::format("{}: {} '{}' is not supported", definition.source, what, type));
+  throw FormatError(
+      detail::formatted("{}: {} '{}' is not supported", definition.source, what, type));
 }
 
 std::string place(const BpeDefinition& definition, const char* what) {
-  return fmt::format("{}: {}", definition.source, what);
+  return detail::formatted("{}: {}", definition.source, what);
 }
 
 // {"String": "…"} or {"Regex": "…"}, as a regular expression.

@@ -36,7 +36,7 @@ void read_merges(const GgufFile& file, BpeDefinition& definition) {
   for (const auto& line : file.get<std::vector<std::string>>("tokenizer.ggml.merges")) {
     const auto priority = static_cast<int32_t>(definition.merges.size());
     const std::string where =
-        fmt::format("{}: tokenizer.ggml.merges[{}]", definition.source, priority);
+        detail::formatted("{}: tokenizer.ggml.merges[{}]", definition.source, priority);
     definition.merges.push_back(read_merge_line(line, ids, priority, where));
   }
 }

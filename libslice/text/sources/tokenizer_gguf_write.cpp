@@ -20,7 +20,7 @@ std::vector<std::string> written_tokens(const BpeDefinition& definition, int64_t
     for (std::string& token : tokens) replace_all_inplace(token, definition.space_mark, kSpaceMark);
   }
   for (int64_t id = std::ssize(tokens); id < vocabulary; ++id)
-    tokens.push_back(fmt::format("[PAD{}]", id));
+    tokens.push_back(detail::formatted("[PAD{}]", id));
   return tokens;
 }
 

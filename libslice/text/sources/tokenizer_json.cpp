@@ -22,7 +22,7 @@ const json& member(const json& object, const char* key) {
 void read_token_list(const json& root, BpeDefinition& definition) {
   for (const json& entry : array_field(root, "added_tokens", definition.source)) {
     const std::string where =
-        fmt::format("{}: added_tokens[{}]", definition.source, definition.added.size());
+        detail::formatted("{}: added_tokens[{}]", definition.source, definition.added.size());
     AddedToken token;
     token.id = field<int64_t>(entry, "id", where);
     token.content = field<std::string>(entry, "content", where);
@@ -42,7 +42,8 @@ void read_token_list(const json& root, BpeDefinition& definition) {
 void read_merges(const json& model, const Ids& ids, BpeDefinition& definition) {
   for (const json& entry : array_field(model, "merges", definition.source + ": model")) {
     const auto priority = static_cast<int32_t>(definition.merges.size());
-    const std::string where = fmt::format("{}: model.merges[{}]", definition.source, priority);
+    const std::string where =
+        detail::formatted("{}: model.merges[{}]", definition.source, priority);
     if (entry.is_string()) {
       definition.merges.push_back(read_merge_line(entry, ids, priority, where));
       continue;

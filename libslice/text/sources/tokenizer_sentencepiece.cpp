@@ -65,10 +65,10 @@ Model read_model(std::string_view bytes, const std::string& source) {
   ProtobufReader fields(bytes, source);
   while (fields.next()) {
     const auto message = [&](const char* name) {
-      return ProtobufReader(fields.text(name), fmt::format("{}: {}", source, name));
+      return ProtobufReader(fields.text(name), detail::formatted("{}: {}", source, name));
     };
     if (fields.field() == 1) {
-      const std::string where = fmt::format("pieces[{}]", model.pieces.texts.size());
+      const std::string where = detail::formatted("pieces[{}]", model.pieces.texts.size());
       read_piece(message(where.c_str()), model.pieces);
     }
     if (fields.field() == 2) read_trainer(message("trainer_spec"), model);

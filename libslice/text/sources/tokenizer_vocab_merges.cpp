@@ -35,7 +35,7 @@ void read_merges(const std::string& text, const TextMap<int32_t>& ids, const std
     if (line.empty() || (number == 1 && line.starts_with("#version"))) continue;
     definition.merges.push_back(read_merge_line(line, ids,
                                                 static_cast<int32_t>(definition.merges.size()),
-                                                fmt::format("{}: line {}", file, number)));
+                                                detail::formatted("{}: line {}", file, number)));
   }
 }
 
