@@ -18,6 +18,7 @@
 #include "examples/cli.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/decode/generator.h"
+#include "libslice/decode/memory.h"
 #include "libslice/device/device.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/decoder.h"

@@ -91,7 +91,7 @@ bool Batch::advance(int64_t n, std::vector<std::optional<BatchOutput>>& outputs)
     if (ids[i].empty()) return false;
     std::unique_ptr<Text>& text = texts_[rows[i].row];
     std::optional<BatchOutput>& output = outputs[rows[i].row];
-    if (!output) output = BatchOutput{.id = text->id};
+    if (!output) output.emplace().id = text->id;
     if (!take(*text, ids[i], *output)) text.reset();
   }
   return true;

@@ -35,11 +35,11 @@ class GroupDecoder {
   virtual ~GroupDecoder();
 
   /// Continues with tokens (B, T) int64. @return  logits (B, V) of the token that follows, on this
-  /// rank's device. Throws as Generator::feed does. @throws Error  another rank ended
+  /// rank's device. Throws as Generator::feed does. @throws Error  lost contact with another rank
   at::Tensor feed(const at::Tensor& tokens);
   /// Feeds the most likely token n times, ties the lowest id. @return  the tokens fed, (B, n) int64
   /// @throws ArgumentError  nothing was fed yet, n < 0, or the capacity is exceeded
-  /// @throws NumericError  a NaN or Inf in the logits   @throws Error  another rank ended
+  /// @throws NumericError  a NaN or Inf in the logits   @throws Error  lost contact with another rank
   at::Tensor continue_greedy(int64_t n);
   /// Positions fed so far.
   int64_t length() const;

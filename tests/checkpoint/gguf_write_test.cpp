@@ -164,7 +164,7 @@ TEST_CASE("words that llama.cpp has no name for are refused") {
   definition.splits = {{"x+", Split::Matches::kIsolated, false}};
   CHECK(detail::pre_tokenizer_name(definition) == "");
   CHECK_THROWS_NAMING(through_gguf(make_bpe_tokenizer(definition), 0), FormatError,
-                      "no pre-tokenizer");
+                      "no known pre-tokenizer");
 }
 
 TEST_CASE("a model that llama.cpp cannot run is refused, saying why") {

@@ -11,6 +11,7 @@
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/prefill.h"
 #include "libslice/decode/generator.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/sliced_layouts.h"
 #include "tests/support/tiny_model.h"
@@ -78,7 +79,7 @@ std::vector<std::pair<std::string, ModelConfig>> layouts() {
 
 /// A model of these weights, rounded to `dtype`, that computes in float64.
 Model exact_twin(const ModelConfig& config, at::ScalarType dtype) {
-  const Model exact = random_model(config);
+  Model exact = random_model(config);
   for (auto& parameter : exact.decoder().named_parameters())
     parameter.value().set_data(parameter.value().to(dtype).to(at::kCUDA, at::kDouble));
   return exact;

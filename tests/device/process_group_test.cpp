@@ -148,7 +148,8 @@ TEST_CASE("a rank that leaves is an error of the others, not a wait") {
   CHECK(thrown[1] == "enough");
   for (const int64_t rank : {0, 2}) {
     INFO(thrown[rank]);
-    CHECK(thrown[rank].starts_with("rank " + std::to_string(rank) + " of 3: a sum: another rank"));
+    CHECK(thrown[rank].starts_with("rank " + std::to_string(rank) +
+                                   " of 3: a sum: lost contact with another rank"));
   }
 }
 

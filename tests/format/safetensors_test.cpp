@@ -219,7 +219,7 @@ TEST_CASE("malformed safetensors files are refused, naming the file and the tens
        "a header of 9223372036854775808 bytes"},
       {"not JSON", file_bytes("{\"a\":", data), "not JSON"},
       {"no text", file_bytes("\xff\xfe{}", data), "not JSON"},
-      {"an array", file_bytes("[]", ""), "no JSON object"},
+      {"an array", file_bytes("[]", ""), "not a JSON object"},
       {"JSON depth bomb", file_bytes(deep, ""), "nested more than"},
       {"key twice", file_bytes("{\"a\":" + a.dump() + ",\"a\":" + a.dump() + "}", data),
        "duplicate key 'a'"},

@@ -340,7 +340,7 @@ Tensor missed_by_tf32(int64_t rows, int64_t columns) {
 
 TEST_CASE("float32 products on a GPU are TF32 or exact as a scope says, whatever was chosen before",
           "[cuda]") {
-  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  if (choose_device().is_cpu()) SKIP("no CUDA device");
   const Tensor A = missed_by_tf32(256, 512), B = missed_by_tf32(512, 128);
   for (const bool before : {false, true}) {
     CAPTURE(before);
@@ -401,7 +401,7 @@ TEST_CASE("a refit sets LibTorch's switch of TF32 as asked and puts it back; a C
 }
 
 TEST_CASE("a float32 refit on a GPU multiplies as asked, and the report says how", "[cuda]") {
-  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  if (choose_device().is_cpu()) SKIP("no CUDA device");
   const Tensor A = missed_by_tf32(256, 512), B = missed_by_tf32(512, 128);
   for (const bool before : {false, true}) {
     for (const bool tf32 : {false, true}) {
@@ -425,7 +425,7 @@ TEST_CASE("a float32 refit on a GPU multiplies as asked, and the report says how
 }
 
 TEST_CASE("a refit in half precision multiplies no float32 matrices in TF32", "[cuda]") {
-  if (choose_device("auto").is_cpu()) SKIP("no CUDA device");
+  if (choose_device().is_cpu()) SKIP("no CUDA device");
   const ModelConfig config = tiny_config();
   Model model = random_model(config, 1, at::kHalf);
   model.decoder().to(at::Device("cuda"));

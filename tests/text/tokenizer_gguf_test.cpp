@@ -180,7 +180,7 @@ TEST_CASE("a malformed SentencePiece vocabulary of a GGUF is refused", "[tokeniz
   refused([](auto& g) { g.types[1] = 2; }, "both the unknown piece");
   refused([](auto& g) { g.types[260] = 6; }, "want <0xNN>");
   refused([](auto& g) { g.scores[260] = NAN; }, "piece 260 'll' is NaN");
-  refused([](auto& g) { g.tokens[260] = "lq"; }, "'q', which is no piece");
+  refused([](auto& g) { g.tokens[260] = "lq"; }, "'q', which is not a piece");
   refused([](auto& g) { g.tokens[260] = ""; }, "piece 260 is empty");
   refused([](auto& g) { g.tokens[260] = "\xFF"; }, "piece 260: not UTF-8");
   refused([](auto& g) { g.tokens[260] = "he"; }, "is both token");

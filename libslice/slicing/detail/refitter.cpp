@@ -3,7 +3,9 @@
 #include <ATen/ATen.h>
 
 #include "libslice/base/detail/finite.h"
+#include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
+#include "libslice/base/error.h"
 #include "libslice/device/detail/tf32.h"
 #include "libslice/method/covariance.h"
 #include "libslice/method/fuse.h"

@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
+#include "libslice/base/error.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/device.h"
 #include "libslice/method/fuse.h"

@@ -40,7 +40,8 @@ void read_token_list(const json& root, BpeDefinition& definition) {
 }
 
 void read_merges(const json& model, const Ids& ids, BpeDefinition& definition) {
-  for (const json& entry : array_field(model, "merges", definition.source + ": model")) {
+  const std::string parent = definition.source + ": model";
+  for (const json& entry : array_field(model, "merges", parent)) {
     const auto priority = static_cast<int32_t>(definition.merges.size());
     const std::string where =
         detail::formatted("{}: model.merges[{}]", definition.source, priority);
