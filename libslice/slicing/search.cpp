@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"

@@ -98,13 +98,15 @@ class Workshop {
 
 TEST_CASE("slice_model searches a plan for a budget and writes what was asked") {
   const Workshop shop;
-  const Outcome sliced = shop.run(
-      shop.slicing("smaller", {"--calibration", shop.path("text.txt"), "--remove-blocks", "0.2",
-                               "--round", "2", "--context", "32", "--samples", "17", "--json"}));
+  const Outcome sliced =
+      shop.run(shop.slicing("smaller", {"--calibration", shop.path("text.txt"), "--remove-blocks",
+                                        "0.2", "--round", "2", "--context", "32", "--samples", "17",
+                                        "--tf32", "off", "--device", "cpu", "--json"}));
   INFO(sliced.err);
   REQUIRE(sliced.code == 0);
   const auto report = nlohmann::json::parse(sliced.out);
   CHECK(report["method"] == "refit");
+  CHECK(report["tf32"] == false);
   CHECK(report["calibration"]["sequences"] == 17);
   CHECK(report["parameters"]["blocks_after"].get<double>() <=
         0.8 * report["parameters"]["blocks_before"].get<double>());
@@ -240,6 +242,10 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   const nlohmann::json expected = nlohmann::json::parse(layerwise.out)["expected"];
   CHECK(expected["journal_bytes"].get<int64_t>() > expected["layer_bytes"].get<int64_t>());
   CHECK(expected["host_bytes"].get<int64_t>() > 0);
+  const std::vector<std::string> former = {"slice_model", shop.path("model"), "--dry-run",
+                                           "--stream",    "--device",         "cpu"};
+  CHECK(shop.run(former).code == 0);  // accepted until 0.2, and not in --help
+  CHECK(shop.run({"slice_model", "--help"}).out.find("--stream") == std::string::npos);
   const Outcome choice = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json",
                                    "--remove", "0.1", "--round", "2"});
   INFO(choice.err);
@@ -288,6 +294,9 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--method", "magic"}), 2, "--method"},
       {slice({"--dtype", "int4"}), 2, "--dtype"},
       {slice({"--head", "off"}), 2, "--head"},
+      {slice({"--tf32", "half"}), 2, "--tf32"},
+      {slice({"--save-every", "3"}), 2, "--save-every"},
+      {slice({"--layerwise", "--gguf", shop.path("out.gguf")}), 2, "--layerwise"},
       {slice({"--threads", "0"}), 2, "--threads"},
       {slice({"--nonsense"}), 2, "--nonsense"},
       {slice({"--slice", "0.99", "--round", "64"}), 1, "0.99"},
