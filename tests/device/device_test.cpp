@@ -2,9 +2,13 @@
 
 #include <ATen/ATen.h>
 
+#include <atomic>
 #include <catch2/catch_all.hpp>
+#include <thread>
+#include <vector>
 
 #include "libslice/base/error.h"
+#include "libslice/device/detail/tf32.h"
 #include "tests/support/matchers.h"
 
 namespace slice {
@@ -56,6 +60,26 @@ TEST_CASE("free memory on the CPU is the host's, without a second one") {
   CHECK(free.device < int64_t{1} << 50);
   CHECK(free.host == 0);
   CHECK_THROWS_AS(free_memory(at::Device(at::kCUDA, 99)), DeviceError);
+}
+
+TEST_CASE("threads that choose TF32 at once leave LibTorch's switch whole and as it was") {
+  const bool before = at::globalContext().allowTF32CuBLAS();
+  std::atomic<int> thrown = 0;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&thrown, t] {
+      for (int i = 0; i < 2000; ++i) {
+        try {
+          const detail::Tf32Scope outer(t % 2 == 0), inner(i % 2 == 0);
+        } catch (const c10::Error&) {
+          ++thrown;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(thrown == 0);
+  CHECK(at::globalContext().allowTF32CuBLAS() == before);
 }
 
 TEST_CASE("memory of a device follows what is allocated there", "[cuda]") {
