@@ -368,7 +368,7 @@ TEST_CASE("a GGUF that is no Phi-2 or Qwen2 although it says so is refused by wh
   CHECK_THROWS_NAMING(load_model(directory.write("a.gguf", gguf_of(llama, "qwen2", false))),
                       FormatError, "biases on q, k and v");
   CHECK_THROWS_NAMING(load_model(directory.write("b.gguf", gguf_of(llama, "phi2", false))),
-                      FormatError, "biases everywhere");
+                      FormatError, "biases in all layers");
   const Model phi = random_model(tiny_families()[3], 1, at::kFloat);
   CHECK_THROWS_NAMING(load_model(directory.write("c.gguf", gguf_of(phi, "phi3", false))),
                       FormatError, "architecture 'phi3' is not supported");
