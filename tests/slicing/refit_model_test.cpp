@@ -186,20 +186,16 @@ TEST_CASE("refit follows the dense signal more closely than the sliced writer it
   CHECK(relative_difference(model.decoder().forward(tokens), dense) < 1e-2);
 }
 
-TEST_CASE("chunks change memory, never the refitted weights") {
+TEST_CASE("chunks change memory, and what the refitted model computes by rounding alone") {
   const ModelConfig config = tiny_config();
-  const Tensor calibration = random_tokens(config, 9, 16);
-  const auto sliced = [&](int64_t chunk_tokens) {
-    Model model = random_model(config, 1, at::kFloat);
-    slice_model(model, calibration, {.slice = 0.3, .round = 2, .chunk_tokens = chunk_tokens});
-    return model;
+  const Tensor tokens = random_tokens(config, 2, 12, 7);
+  const auto refitted = [&](int64_t chunk_tokens) {
+    return logits_after(config, {.slice = 0.3, .round = 2, .chunk_tokens = chunk_tokens}, tokens);
   };
-  const Model a = sliced(16), b = sliced(9 * 16);
-  const auto wanted = a.decoder().named_parameters();
-  for (const auto& parameter : b.decoder().named_parameters()) {
-    INFO(parameter.key());
-    CHECK(bit_difference(parameter.value(), wanted[parameter.key()]) == "");
-  }
+  // Not to the bit: products of 16 rows and of 144 may be summed in other orders.
+  const Tensor want = refitted(16);
+  for (const int64_t chunk_tokens : {48, 61, 9 * 16})
+    CHECK(relative_difference(refitted(chunk_tokens), want) < kSameSlicing);
 }
 
 TEST_CASE("two ranks refit as one does, by every form of shortcut and to a budget") {

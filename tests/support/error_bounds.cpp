@@ -105,10 +105,10 @@ double solve_bound(int64_t n, double condition) {
 }
 
 double network_allowance(int64_t widest, int64_t sublayers, at::ScalarType dtype) {
-  constexpr double kAmplified = 64;
+  constexpr double kAmplified = 8;
   const auto parts = static_cast<double>(sublayers + 2);
   const double sums = 2 * std::sqrt(static_cast<double>(widest)) * roundoff(accumulator(dtype));
-  return parts * (kAmplified * sums + (half_type(dtype) ? 10 * roundoff(dtype) : 0));
+  return parts * (kAmplified * sums + (half_type(dtype) ? std::sqrt(10) * roundoff(dtype) : 0));
 }
 
 double network_allowance(const ModelConfig& config, at::ScalarType dtype) {
