@@ -11,11 +11,21 @@ files=(
   adapter attention decoder linear mlp norm rotary shortcut
   golden stock
   basis channels covariance fuse gradient pca refit rotate signal
-  batch generator perplexity pipeline sampling tensor_parallel
+  batch generator perplexity tensor_parallel
   families refit_model search slice_model
 )
+# Their cases that take seconds and look at shapes, or at what a shorter one sees too.
+skipped=(
+  "every form of shortcut and every family*"
+  "a trial leaves the model as it was*"
+  "a head that keeps its tie is stored once*"
+  "64 greedy tokens equal those of Transformers*"
+  "tensor parallel of a sliced model*"
+)
 numeric=
-for file in "${files[@]}"; do numeric+="[#${file}_test]~[cuda]~[slow],"; done
+for file in "${files[@]}"; do
+  numeric+="[#${file}_test]~[cuda]~[slow]$(printf '~"%s"' "${skipped[@]}"),"
+done
 
 # LibTorch's own kernels follow ATEN_CPU_CAPABILITY; MKL's products MKL_ENABLE_INSTRUCTIONS (Intel's processors alone
 # obey it) or MKL_CBWR (all do).
@@ -26,6 +36,7 @@ paths=(
   "ATEN_CPU_CAPABILITY=default MKL_CBWR=COMPATIBLE"
 )
 unset ATEN_CPU_CAPABILITY MKL_ENABLE_INSTRUCTIONS MKL_CBWR
+export GOMP_SPINCOUNT=2000 # ranks of a test are threads: with two of their own each, that spin, they wait for minutes
 
 cases=$("$tests" -\# "$numeric" --list-tests --verbosity quiet | wc -l)
 echo "$cases numeric test cases of ${#files[@]} files, on $((2 * ${#paths[@]})) code paths:"
@@ -45,10 +56,11 @@ for path in "${paths[@]}"; do
       $threads "$taken"
     if [ $outcome = FAILED ]; then
       failed=$((failed + 1))
-      cat "$log"
+      sed -n '/^-----/,$p' "$log" # without the list of files
     fi
   done
 done
 different=$(printf '%s\n' "${results[@]}" | sort -u | wc -l)
-echo "$((${#results[@]} - failed)) of ${#results[@]} code paths passed, in $SECONDS s; their bits differ $different ways."
+echo "$((${#results[@]} - failed)) of ${#results[@]} code paths passed, in $SECONDS s; the same inputs gave $different" \
+  "different results in bits."
 [ $failed = 0 ]
