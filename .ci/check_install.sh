@@ -13,8 +13,10 @@ cached() { sed -n "s/^$2:[A-Z]*=//p" "$1/CMakeCache.txt"; } # cached BUILD VARIA
 headers_alone() { # headers_alone PREFIX COMPILER LIBTORCH
   (
     cd "$1/include"
-    find libslice -name '*.h' -print0 | xargs -0 -P 2 -I {} "$2" -std=c++20 -fsyntax-only -Wall -Wextra -Werror \
-      -x c++ -I . -isystem "$3/include" -isystem "$3/include/torch/csrc/api/include" {}
+    # shellcheck disable=SC2016  # expanded by the inner shell
+    find libslice -name '*.h' -print0 | xargs -0 -P 2 -I {} bash -c 'echo "#include \"$1\"" | "${@:2}" -' bash {} \
+      "$2" -std=c++20 -fsyntax-only -Wall -Wextra -Werror -x c++ -I . -isystem "$3/include" \
+      -isystem "$3/include/torch/csrc/api/include"
     printf '%d headers stand alone\n' "$(find libslice -name '*.h' | wc -l)"
   )
 }

@@ -12,6 +12,7 @@
 #include "libslice/base/atomic_directory.h"
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/tensor_text.h"
+#include "libslice/base/error.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/device/device.h"
 #include "libslice/method/plan.h"
@@ -25,6 +26,9 @@ using at::Tensor;
 /// The 256 bytes and the space, and names for the other ids: any text can be read, and any id
 /// written.
 std::shared_ptr<const slice::Tokenizer> byte_tokenizer(int64_t vocabulary_size) {
+  if (vocabulary_size < 257)
+    throw slice::ArgumentError(
+        fmt::format("vocab_size: want at least 257, got {}", vocabulary_size));
   slice::BpeDefinition definition;
   definition.source = "bytes";
   definition.alphabet = slice::BpeDefinition::Alphabet::kCharacters;

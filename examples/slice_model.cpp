@@ -302,7 +302,7 @@ void check_layerwise(const Arguments& a) {
   if (!a.layerwise && (a.resume || a.save_every > 0))
     throw CLI::ValidationError("--resume, --save-every", "want --layerwise");
   if ((a.resume || a.save_every > 0) && a.slice.options.method != slice::Method::kSliceGpt)
-    throw CLI::ValidationError("--resume", "resume is implemented for slicegpt only");
+    throw CLI::ValidationError("--resume, --save-every", "resume is implemented for slicegpt only");
   if (!a.layerwise) return;
   if (!a.gguf.empty() || !a.perplexity_text.empty())
     throw CLI::ValidationError("--layerwise", "excludes --gguf and --perplexity");

@@ -71,10 +71,10 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
                  "refit: windows that gradients are taken on; half of them when absent");
   app.add_option("--seed", a.options.seed, "refit: of the targets that gradients are taken for")
       ->capture_default_str();
-  app.add_option(
-         "--tf32", a.options.tf32,
-         "refit: float32 products on a GPU in TF32 (eleven bits of each factor); off: exact "
-         "float32 products")
+  app.add_option("--tf32", a.options.tf32,
+                 "refit: a float32 model's passes on a GPU in TF32 (10 bits of each factor's "
+                 "fraction); off: "
+                 "exact float32 products")
       ->transform(
           CLI::CheckedTransformer(std::map<std::string, bool>{{"on", true}, {"off", false}}))
       ->default_str("on");

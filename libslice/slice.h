@@ -1,6 +1,6 @@
 #pragma once
 
-/// Everything a program needs: load a model, slice it, save it, measure it, let it write.
+/// Everything a program needs: load a model, slice it, save it, evaluate it, generate text with it.
 
 #include "libslice/base/atomic_directory.h"
 #include "libslice/base/error.h"

@@ -70,7 +70,8 @@ __device__ __forceinline__ Value block_sum(Value value, Value* partial) {
   return value;
 }
 
-/// All kThreads threads of a block get its maximum. @param partial  shared
+/// All kThreads threads of a block get its maximum. @param partial  shared; free for the next use
+/// only after another __syncthreads()
 template <int kThreads, typename Value>
 __device__ __forceinline__ Value block_maximum(Value value, Value (&partial)[kThreads / kWarp]) {
   value = warp_maximum(value);

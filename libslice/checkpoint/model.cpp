@@ -17,7 +17,6 @@
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/device.h"
 #include "libslice/model/decoder.h"
-#include "libslice/model/detail/placeholder.h"
 #include "libslice/model/families/family.h"
 
 namespace slice {

@@ -241,6 +241,8 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
 }
 
 SafetensorsWriter::~SafetensorsWriter() = default;
+SafetensorsWriter::SafetensorsWriter(SafetensorsWriter&&) noexcept = default;
+SafetensorsWriter& SafetensorsWriter::operator=(SafetensorsWriter&&) noexcept = default;
 
 uint64_t SafetensorsWriter::bytes(const std::vector<Slot>& slots, size_t written) {
   uint64_t sum = sizeof(uint64_t) + header_text(slots).size();

@@ -72,6 +72,8 @@ class SafetensorsWriter {
   /// @throws Error  the file is missing, shorter than that, or has another header
   SafetensorsWriter(const std::filesystem::path& path, std::vector<Slot> slots, size_t written);
   ~SafetensorsWriter();
+  SafetensorsWriter(SafetensorsWriter&&) noexcept;
+  SafetensorsWriter& operator=(SafetensorsWriter&&) noexcept;
 
   /// Writes the tensor of the next slot, any device, converted to the slot's dtype.
   /// @throws ArgumentError  `name` is not the next slot's

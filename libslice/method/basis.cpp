@@ -8,7 +8,6 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/tensor_text.h"
-#include "libslice/device/ops.h"
 #include "libslice/method/pca.h"
 
 namespace slice {

@@ -48,8 +48,9 @@ struct SliceOptions {
   /// kRefit: calibration windows that gradients are taken on; absent: half of them.
   std::optional<int64_t> gradient_samples = std::nullopt;
   uint64_t seed = 0;  ///< kRefit: of the targets that gradients are taken for
-  /// kRefit: forward passes of a float32 model on a GPU multiply in TF32 (eleven bits of each
-  /// factor, float32 sums); false: exactly.
+  /// kRefit: forward and backward passes of a float32 model on a GPU multiply in TF32 (10 bits of
+  /// each factor's fraction, float32 sums); false: exactly. LibTorch's switch is the process's and is set
+  /// while slicing runs, so that runs in several threads share the latest choice.
   bool tf32 = true;
 
   /// Whether the residual stream of a model of hidden size D changes its basis. The paper's method

@@ -23,10 +23,9 @@ struct SiteReport {
 struct ResumeReport {
   int64_t layers = 0;        ///< of the model, the embeddings and the head counted
   int64_t layers_found = 0;  ///< of them already on the disk when this run began
-  int64_t signal_layer =
-      0;                   ///< before which the signal was saved that it began with; 0: the tokens
-  int64_t save_every = 0;  ///< layers between two saves of the signal that its cost allows; 0: too
-                           ///< few were measured
+  int64_t signal_layer = 0;  ///< of the saved signal that it began with; 0: of the tokens
+  /// Layers between two saves of the signal that its cost allows; 0: too few were measured.
+  int64_t save_every = 0;
   int64_t saves = 0;       ///< of the signal
   double seconds = 0;      ///< that the saves took
   int64_t disk_bytes = 0;  ///< of bases and signals at most, beside the model
@@ -36,7 +35,7 @@ struct ResumeReport {
 struct SliceReport {
   std::string family, dtype, device, method = "slicegpt", shortcut = "dense";
   std::string signal = "device";  ///< where it was kept: signal_place_name
-  bool tf32 = false;  ///< forward passes multiplied in TF32: refit of a float32 model on a GPU
+  bool tf32 = false;  ///< its passes multiplied in TF32: refit of a float32 model on a GPU
   int64_t hidden_size = 0, layers = 0;
   std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
   bool tied = false;                                          ///< the head is the embedding

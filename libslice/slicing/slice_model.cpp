@@ -57,6 +57,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   DecoderImpl& decoder = model.decoder();
   const ModelConfig dense = decoder.config();
   SLICE_ARGUMENT_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
+  decoder.check_tokens(tokens, /*first=*/0);  // before a search begins or the head is untied
   const detail::Stopwatch total;
   SearchResult search;
   search.options = options;

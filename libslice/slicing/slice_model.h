@@ -15,17 +15,18 @@ struct ModelAdapter;
 /// Slices a model in place: before every sublayer the residual stream is rotated into a basis of
 /// which some directions are deleted, and the weights that read and write it are rewritten.
 /// Method::kSliceGpt is the paper's (docs/method.md, "Slicing"; SliceGPT §3), kRefit ours
-/// (refit_model.h).
+/// (docs/method.md, "Refit").
 ///
-/// The layers are sliced in one sweep: a sublayer sees the signal of the model sliced before it,
-/// and runs once.
+/// The layers are sliced in one sweep: a sublayer sees the signal of the model sliced before it.
+/// With kSliceGpt it runs once.
 ///
 /// A group of processes, each with the model and all tokens, shares the windows and the rewriting:
 /// the ranks' covariances are added, and all of them end with the same model, that of one process
 /// up to the order of float64 sums.
 ///
-/// @param model        dense; its head is untied and its weights change shape. After a throw every
-///                     sublayer is whole, old or new, but the model as a whole is of no use.
+/// @param model        dense; its weights change shape, and a tied head is untied unless it keeps
+///                     its tie or the hidden size stays. After a throw every sublayer is whole, old
+///                     or new, but the model as a whole is of no use.
 /// @param tokens       (N, T) int64 calibration windows, any device
 /// @param on_progress  called after every chunk; may throw to stop
 /// @return             sizes, kept variance and time of every site, parameters before and after,
@@ -37,7 +38,8 @@ struct ModelAdapter;
 /// @throws Error          contact with another rank is lost
 /// Cost of kSliceGpt: one forward pass over the tokens, n·D² flop of covariance and an O(D³)
 /// eigensolve a site; holds the signal (N·T·D elements) and one chunk's activations beside the
-/// model.
+/// model. kRefit: beside the gradients one forward pass of the dense model and two of the sliced
+/// one, and both signals.
 SliceReport slice_model(Model& model, const at::Tensor& tokens, const SliceOptions& options = {},
                         const OnProgress& on_progress = {}, const ProcessGroup& group = {});
 

@@ -136,7 +136,7 @@ TEST_CASE("killed at fifty random moments and gone on with, slicing writes the s
       ++in_a_round;
     }
     if (code == 0 || (fs::exists(job.target) && !fs::exists(job.target / "old"))) {
-      const Files got = contents(job.target);  // whole, by whatever was killed behind its renaming
+      const Files got = contents(job.target);  // whole, whatever was killed after its renaming
       REQUIRE(got.size() == want.size());
       for (const auto& [name, bytes] : want) {
         CAPTURE(name, rounds, in_a_round);

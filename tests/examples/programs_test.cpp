@@ -356,7 +356,7 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
   }
 }
 
-TEST_CASE("a transformer of somebody's own is sliced in place, and k = D is its identity") {
+TEST_CASE("a user-defined transformer is sliced in place, and k = D is its identity") {
   const Workshop shop;
   const Outcome outcome = shop.run({"own_transformer", "--slice", "0.25"});
   INFO(outcome.out << outcome.err);

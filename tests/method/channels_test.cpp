@@ -18,7 +18,7 @@ using namespace tests;
 
 constexpr double kRidge = 1e-10;
 
-Tensor gram(const Tensor& h) { return h.t().mm(h); }
+Tensor covariance_of(const Tensor& h) { return h.t().mm(h); }
 
 std::vector<int64_t> as_vector(const Tensor& ids) {
   return {ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + ids.numel()};
@@ -33,7 +33,8 @@ std::vector<int64_t> all_but(int64_t F, int64_t gone) {
 }
 
 TEST_CASE("a network that keeps all of its channels keeps them in order") {
-  const Tensor kept = keep_channels(gram(gaussian({50, 9}, 1)), gaussian({4, 9}, 2), {}, 9, kRidge);
+  const Tensor kept =
+      keep_channels(covariance_of(gaussian({50, 9}, 1)), gaussian({4, 9}, 2), {}, 9, kRidge);
   CHECK(as_vector(kept) == std::vector<int64_t>{0, 1, 2, 3, 4, 5, 6, 7, 8});
 }
 
@@ -42,7 +43,8 @@ TEST_CASE("the channel that goes is the one whose loss least squares cannot repa
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     CAPTURE(seed);
     const Tensor h = gaussian({40, F}, 10 * seed).mm(gaussian({F, F}, 10 * seed + 1)),
-                 W = gaussian({D, F}, 10 * seed + 2), gamma = gram(gaussian({9, D}, 10 * seed + 3));
+                 W = gaussian({D, F}, 10 * seed + 2),
+                 gamma = covariance_of(gaussian({9, D}, 10 * seed + 3));
     for (const bool weighted : {true, false}) {
       const Tensor metric = weighted ? gamma : at::eye(D, at::kDouble);
       int64_t cheapest = -1;
@@ -58,7 +60,8 @@ TEST_CASE("the channel that goes is the one whose loss least squares cannot repa
           cheapest = gone;
         }
       }
-      const Tensor kept = keep_channels(gram(h), W, weighted ? gamma : Tensor(), F - 1, kRidge);
+      const Tensor kept =
+          keep_channels(covariance_of(h), W, weighted ? gamma : Tensor(), F - 1, kRidge);
       CHECK(as_vector(kept) == all_but(F, cheapest));
     }
   }
@@ -67,7 +70,7 @@ TEST_CASE("the channel that goes is the one whose loss least squares cannot repa
 TEST_CASE("a channel that another one repeats goes before one of its own") {
   Tensor h = gaussian({60, 7}, 1);
   h.select(1, 5).copy_(h.select(1, 2) * 3);
-  const Tensor kept = keep_channels(gram(h), gaussian({5, 7}, 2), {}, 6, 1e-8);
+  const Tensor kept = keep_channels(covariance_of(h), gaussian({5, 7}, 2), {}, 6, 1e-8);
   const auto ids = as_vector(kept);
   CHECK((ids == all_but(7, 2) || ids == all_but(7, 5)));
 }
@@ -75,14 +78,15 @@ TEST_CASE("a channel that another one repeats goes before one of its own") {
 TEST_CASE("of channels in pairs one of each pair stays") {
   const int64_t pairs = 10;
   const Tensor half = gaussian({80, pairs}, 1), h = at::cat({half, -2 * half}, 1);
-  const Tensor gamma = gram(gaussian({9, 5}, 3));
-  const Tensor kept = keep_channels(gram(h), gaussian({5, 2 * pairs}, 2), gamma, pairs, 1e-8);
+  const Tensor gamma = covariance_of(gaussian({9, 5}, 3));
+  const Tensor kept =
+      keep_channels(covariance_of(h), gaussian({5, 2 * pairs}, 2), gamma, pairs, 1e-8);
   const Tensor of_pair = std::get<0>((kept % pairs).sort());
   CHECK(bit_difference(of_pair, at::arange(pairs)) == "");
 }
 
 TEST_CASE("channels go first that write nothing, or nothing that is felt") {
-  const Tensor A = gram(gaussian({60, 7}, 1));
+  const Tensor A = covariance_of(gaussian({60, 7}, 1));
   Tensor silent = gaussian({5, 7}, 2);
   silent.select(1, 3).zero_();
   CHECK(as_vector(keep_channels(A, silent, {}, 6, kRidge)) == all_but(7, 3));
@@ -97,14 +101,14 @@ TEST_CASE("rounds find the channels that matter among many that do not") {
   Tensor W = 1e-3 * gaussian({D, F}, 3);
   const Tensor matter = at::arange(1, F, 3);  // 33 of them
   W.index_copy_(1, matter, gaussian({D, matter.size(0)}, 4));
-  const Tensor A = gram(gaussian({400, F}, 5)), before = A.clone();
+  const Tensor A = covariance_of(gaussian({400, F}, 5)), before = A.clone();
   const Tensor kept = keep_channels(A, W, {}, matter.size(0), 1e-4);
   CHECK(bit_difference(kept, matter) == "");
   CHECK(bit_difference(A, before) == "");
 }
 
 TEST_CASE("keeping channels refuses shapes that do not fit, and moments that are not positive") {
-  const Tensor A = gram(gaussian({20, 6}, 1)), W = gaussian({4, 6}, 2);
+  const Tensor A = covariance_of(gaussian({20, 6}, 1)), W = gaussian({4, 6}, 2);
   CHECK_THROWS_NAMING(keep_channels(A, gaussian({4, 5}, 2), {}, 3, kRidge), ShapeError, "(4, 5)");
   CHECK_THROWS_NAMING(keep_channels(A, W, {}, 0, kRidge), ArgumentError, "1 … 6, got 0");
   CHECK_THROWS_NAMING(keep_channels(A, W, {}, 7, kRidge), ArgumentError, "1 … 6, got 7");
@@ -121,7 +125,7 @@ TEST_CASE("scores of channels are E[h²] · wᵀ Γ w, of the feed-forward netwo
     const Tensor tokens = random_tokens(config, 3, 8);
     std::vector<Tensor> gammas;
     for (int64_t site = 0; site < config.sites(); ++site) {
-      gammas.push_back(gram(gaussian({30, config.hidden_size}, 40 + site)));
+      gammas.push_back(covariance_of(gaussian({30, config.hidden_size}, 40 + site)));
     }
     const auto scores = channel_scores(model, tokens, gammas);
     REQUIRE(static_cast<int64_t>(scores.size()) == config.layers);

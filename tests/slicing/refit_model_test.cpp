@@ -420,7 +420,7 @@ TEST_CASE("a float32 refit on a GPU multiplies as asked, and the report says how
   }
 }
 
-TEST_CASE("a refit in half precision multiplies no float32 matrices in TF32", "[cuda]") {
+TEST_CASE("a refit in half precision reports no TF32", "[cuda]") {
   if (choose_device().is_cpu()) SKIP("no CUDA device");
   const ModelConfig config = tiny_config();
   Model model = random_model(config, 1, at::kHalf);

@@ -407,6 +407,7 @@ TEST_CASE("options and tokens out of range are refused and leave the model as it
   CHECK_THROWS_NAMING(slice_model(model, ids({1, 53})), ArgumentError, "[0, 53)");
   CHECK_THROWS_NAMING(slice_model(model, ids({-1, 5})), ArgumentError, "-1");
   CHECK(bit_difference(logits(model, good), dense) == "");
+  CHECK(model.config().tied_head);
   CHECK_NOTHROW(slice_model(model, good));
 }
 

@@ -26,7 +26,7 @@ struct Outcome {
 class Child {
  public:
   /// @param file_bytes  a file may have; writing more fails as on a full disk. 0: any number
-  /// @param environment  NAME=VALUE, in front of what this process has
+  /// @param environment  NAME=VALUE, before those of this process
   Child(const std::filesystem::path& scratch, std::vector<std::string> arguments,
         uint64_t file_bytes = 0, std::vector<std::string> environment = {})
       : out_(scratch / "stdout"), err_(scratch / "stderr") {

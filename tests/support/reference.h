@@ -31,14 +31,14 @@ at::Tensor attention_reference(const at::Tensor& q, const at::Tensor& k, const a
 using Weights = std::map<std::string, at::Tensor>;
 Weights weights_of(const torch::nn::Module& module);
 
-/// The stream in front of the next sublayer, of one window: site 2·layer is attention's, 2·layer +
+/// The stream before the next sublayer, of one window: site 2·layer is attention's, 2·layer +
 /// 1 the MLP's.
 /// @param x  (T, D)   @return  x + writer(hidden(norm(x))), (T, D)
 at::Tensor sublayer_reference(const ModelConfig& config, const Weights& weights, int64_t site,
                               const at::Tensor& x);
 
 /// Logits (T, V) of one window of ids (T), of a dense model with the projectors PPᵀ of a slicing
-/// put in front of every sublayer and of the final norm: what slicing means before any weight is
+/// put before every sublayer and the final norm: what slicing means before any weight is
 /// touched.
 /// @param projectors  (D, D) a site, 2·L + 1 of them; none for the dense model itself
 at::Tensor logits_reference(const ModelConfig& config, const Weights& weights,

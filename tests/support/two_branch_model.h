@@ -10,8 +10,8 @@
 
 namespace slice::tests {
 
-/// A transformer of somebody's own, of a shape no family of the library has: learned positions
-/// beside the token embedding, parallel blocks (two inner functions behind one norm, writers with
+/// A user-defined transformer of a shape no family of the library has: learned positions
+/// beside the token embedding, parallel blocks (two branches after one norm, writers with
 /// biases), a head with a bias.
 struct TwoBranchModel {
   static constexpr int64_t D = 20, F = 33, V = 31, kPositions = 16, kBlocks = 2;

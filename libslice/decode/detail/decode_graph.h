@@ -15,8 +15,8 @@ inline bool decodes_by_graph(const ModelConfig& config) {
   return config.head_size <= kLargestDecodeHead && !config.maps_head();
 }
 
-/// Decoding whose single tokens are a captured graph: nothing is allocated and
-/// the host does not wait between two tokens. Lays the weights out anew (decode_weights.h).
+/// Decoding whose single tokens are a captured graph: nothing is allocated and the host does not
+/// wait between two tokens. Lays the weights out anew (decode_weights.h).
 /// @return  nullptr where decodes_by_graph says no, on the CPU and in float64
 std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache);
 

@@ -109,7 +109,7 @@ class DecodeModules final : public Decoding {
 
   const DecoderImpl& decoder_;
   KvCache& cache_;
-  std::map<int64_t, Text> texts_;  // by row
+  std::map<int64_t, Text> texts_;  // by row; one that ended stays until its row is entered again
 };
 
 }  // namespace

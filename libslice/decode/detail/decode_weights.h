@@ -8,9 +8,9 @@ namespace slice::detail {
 
 /// What is between a norm and the addition, as decoding reads it: all readers one matrix.
 struct DecodeBranch {
-  at::Tensor readers,
-      readers_bias;  ///< (rows, k), (rows): q, k and v one below the other; of a gated
-                     ///< MLP rows 2i and 2i + 1 are gate and up of channel i
+  /// (rows, k), (rows): q, k and v one below the other; of a gated MLP rows 2i and 2i + 1 are gate
+  /// and up of channel i.
+  at::Tensor readers, readers_bias;
   at::Tensor writer, writer_bias;  ///< (k_b, in), (k_b)
   bool attention = false;
   bool gated = false;

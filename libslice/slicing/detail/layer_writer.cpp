@@ -104,7 +104,7 @@ std::string LayerWriter::save(int64_t part, const Signal& x, const Tensor& P) {
   }
   const std::string reason = journal_->save(part, x, P);
   if (reason.empty()) return {};
-  return detail::formatted("no room to save the signal, so none is saved from now on: {}", reason);
+  return formatted("no room to save the signal, so none is saved from now on: {}", reason);
 }
 
 /// On a CUDA stream of its own, so that the copies do not wait for the next layer's work. The loop

@@ -38,8 +38,8 @@ void ProgressReporter::note(const std::string& words) {
 }
 
 void ProgressReporter::note_smaller_chunks(int64_t chunk_tokens) {
-  note(detail::formatted("{} is short of memory: continuing in chunks of {} tokens", report_.device,
-                         chunk_tokens));
+  note(formatted("{} is short of memory: continuing in chunks of {} tokens", report_.device,
+                 chunk_tokens));
 }
 
 void ProgressReporter::signal_lives(const Signal& x, bool chosen) {
@@ -48,10 +48,10 @@ void ProgressReporter::signal_lives(const Signal& x, bool chosen) {
   if (x.place() == SignalPlace::kDevice) return;
   const std::string reason =
       chosen ? ""
-             : detail::formatted(": {} has no room for {:.2f} GiB beside what a layer needs",
-                                 report_.device, static_cast<double>(x.room_bytes()) / 0x1p30);
-  note(detail::formatted("the signal of {} tokens is kept {}{}", x.tokens(),
-                         x.place() == SignalPlace::kHost ? "in host memory" : "on disk", reason));
+             : formatted(": {} has no room for {:.2f} GiB beside what a layer needs",
+                         report_.device, static_cast<double>(x.room_bytes()) / 0x1p30);
+  note(formatted("the signal of {} tokens is kept {}{}", x.tokens(),
+                 x.place() == SignalPlace::kHost ? "in host memory" : "on disk", reason));
 }
 
 void ProgressReporter::site_done(const std::string& name, int64_t k, double kept_variance) {

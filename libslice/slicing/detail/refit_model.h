@@ -24,8 +24,8 @@ namespace slice {
 /// The ranks of a group share the windows, held-out ones and others, and add their moments; every
 /// rank computes what follows from these, and takes rank 0's result.
 ///
-/// Forward passes of a float32 model on a GPU multiply in TF32 unless options.tf32 is false; all
-/// other products are exact either way.
+/// Forward and backward passes of a float32 model on a GPU multiply in TF32 unless options.tf32 is
+/// false; all other products are exact either way.
 ///
 /// @param gammas  what gradient_covariances gave; computed here when empty
 /// @throws as slice_model.

@@ -6,7 +6,6 @@
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/error.h"
-#include "libslice/device/detail/tf32.h"
 #include "libslice/method/covariance.h"
 #include "libslice/method/fuse.h"
 #include "libslice/method/joint_writer.h"
@@ -211,7 +210,7 @@ Moments Refitter::observe(int64_t site, bool held) {
   try {
     return sums.moments(group_);
   } catch (const NumericError& error) {
-    throw NumericError(detail::formatted("signal before {}: {}", site_name(site), error.what()));
+    throw NumericError(formatted("signal before {}: {}", site_name(site), error.what()));
   }
 }
 

@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "libslice/device/ops.h"
 #include "libslice/method/rotate.h"
 #include "libslice/slicing/detail/refitter.h"

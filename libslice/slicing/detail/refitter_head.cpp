@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/device/ops.h"

@@ -24,8 +24,8 @@ namespace {
 constexpr double kShare = 0.05;  // of the run's time: what saving signals may take
 constexpr char kRun[] = "run.json", kUnfinished[] = ".tmp";
 
-std::string basis_name(int64_t site) { return detail::formatted("site.{}.basis", site); }
-std::string numbers_name(int64_t site) { return detail::formatted("site.{}.numbers", site); }
+std::string basis_name(int64_t site) { return formatted("site.{}.basis", site); }
+std::string numbers_name(int64_t site) { return formatted("site.{}.numbers", site); }
 
 Tensor numbers_of(const FoundSite& site) {
   return at::tensor({site.kept_variance, site.seconds, static_cast<double>(site.chunk_tokens)},
@@ -110,7 +110,7 @@ int64_t ResumeJournal::first_part() const {
 }
 
 fs::path ResumeJournal::file(const std::string& name, int64_t layer) const {
-  return directory_ / detail::formatted("{}-{:05}.safetensors", name, layer);
+  return directory_ / formatted("{}-{:05}.safetensors", name, layer);
 }
 
 FoundSite ResumeJournal::recall(int64_t site, at::Device device) const {

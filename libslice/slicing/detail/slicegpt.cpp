@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/error.h"
@@ -191,7 +193,7 @@ Tensor SliceGpt::matrix(Covariance& signal, int64_t site) const {
   try {
     return signal.matrix(group_);
   } catch (const NumericError& error) {
-    throw NumericError(detail::formatted("signal before {}: {}", site_name(site), error.what()));
+    throw NumericError(formatted("signal before {}: {}", site_name(site), error.what()));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "libslice/device/detail/tf32.h"
 #include "libslice/device/process_group.h"
 #include "libslice/method/covariance.h"
 #include "libslice/method/plan.h"
@@ -70,6 +71,7 @@ class SliceGpt {
   bool keeps(int64_t site) const { return site == last_ && sizes_[last_] == D_; }
   std::string site_name(int64_t site) const;
 
+  const Tf32Scope exact_{false};  // float32 products, whatever the process had chosen
   ModelAdapter& model_;
   const SliceOptions& options_;
   SliceReport& report_;

@@ -15,9 +15,9 @@ int64_t SliceGpt::resume() {
   const int64_t first = journal->first_part();
   const ResumeReport held = journal->report();
   reporter_.begin_after(std::max<int64_t>(first - 1, 0));
-  reporter_.note(detail::formatted(
-      "resuming: {} of {} layers are on the disk, the signal before {}", held.layers_found,
-      held.layers, first > 0 ? model_.sublayers[first - 1].name : "the embeddings"));
+  reporter_.note(formatted("resuming: {} of {} layers are on the disk, the signal before {}",
+                           held.layers_found, held.layers,
+                           first > 0 ? model_.sublayers[first - 1].name : "the embeddings"));
   if (first == 0) {
     hooks_.entered(0);
     embed_tokens();

@@ -6,13 +6,13 @@ namespace slice::detail {
 
 Snapshot::Snapshot(Sublayer& sublayer)
     : sublayer_(sublayer), alpha_(sublayer.norm->weight), beta_(sublayer.norm->bias) {
-  for (const Branch& part : sublayer.branches) {
-    for (const LinearRef& reader : part.readers) {
+  for (const Branch& branch : sublayer.branches) {
+    for (const LinearRef& reader : branch.readers) {
       keep(reader.weight);
       keep(reader.bias);
     }
-    keep(part.writer.weight);
-    keep(part.writer.bias);
+    keep(branch.writer.weight);
+    keep(branch.writer.bias);
   }
 }
 
