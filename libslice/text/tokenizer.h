@@ -24,7 +24,8 @@ class Tokenizer {
   /// @param text  UTF-8. Special tokens written out in it (`<|im_start|>`) are recognised only
   ///              with `special`.
   /// @return      ids, without a beginning-of-sequence token: see bos_token(), adds_bos()
-  /// @throws FormatError  not UTF-8 (gives the byte offset)
+  /// @throws FormatError  not UTF-8 (gives the byte offset), or a regular expression of the model
+  ///                      takes too much time or memory on this text (gives the pattern)
   virtual std::vector<int64_t> encode(std::string_view text, bool special = false) const = 0;
   /// Ids back to bytes; for any text without special tokens, the text that was encoded. Ids that
   /// end within a multi-byte character give its first bytes. Special tokens are left out unless

@@ -102,6 +102,32 @@ TEST_CASE("options of a pre-tokenizer", "[tokenizer]") {
   CHECK(encode(R"({"type": "ByteLevel", "add_prefix_space": true})", " wor") == Pieces{" wor"});
 }
 
+json split_at(const std::string& pattern) {
+  return {{"type", "Sequence"},
+          {"pretokenizers",
+           {{{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Removed"}},
+            {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", false}}}}};
+}
+
+TEST_CASE("a stranger's regular expression made encode run for ever", "[tokenizer]") {
+  json tokenizer = tiny_json();
+  tokenizer["pre_tokenizer"] = split_at("(a+)+$");
+  const auto loaded = load_json(tokenizer);
+  CHECK(loaded->encode("aaaa").empty());
+  const std::string message =
+      refusal([&] { loaded->encode(std::string(40, 'a') + "!"); });  // 2^40 ways
+  check_contains(message, "tokenizer.json: pattern '(a+)+$' on this text: U_REGEX_TIME_OUT");
+  CHECK(loaded->encode("aaaa").empty());
+}
+
+TEST_CASE("a long match overflowed ICU's usual stack", "[tokenizer]") {
+  json tokenizer = tiny_json();
+  tokenizer["pre_tokenizer"] = split_at("(?:ab)+c?");
+  std::string text;
+  for (int turn = 0; turn < 2000000; ++turn) text += "ab";
+  CHECK(load_json(tokenizer)->encode(text + "h").size() == 1);
+}
+
 TEST_CASE("Metaspace before each word", "[tokenizer]") {
   json tokenizer = tiny_json();
   tokenizer["model"]["vocab"] = {{"<|end|>", 0}, {"<|begin|>", 1}, {"▁", 2},

@@ -15,8 +15,10 @@
 namespace slice::detail {
 namespace {
 
-// ICU counts matching steps in units of about a millisecond; a sane pattern needs less for a match.
-constexpr int32_t kMatchTimeLimit = 20000;
+// ICU counts time from a text's start to its end, in units of 10,000 places remembered to go back
+// to (a quarter of a millisecond): 8000 are two seconds. A long text gets 100 places a byte on top;
+// sane patterns remember a handful.
+constexpr size_t kMatchTimeUnits = 8000, kTextBytesPerUnit = 100;
 // A loop over anything but a set stores every iteration: room for runs of some million characters.
 constexpr int32_t kMatchStackBytes = 512 << 20;
 
@@ -112,8 +114,14 @@ RegexMatcher::RegexMatcher(const std::string& pattern, const std::string& source
   if (U_SUCCESS(status)) regex_.reset(uregex_openUText(text.get(), 0, &where, &status));
   SLICE_FORMAT_CHECK(U_SUCCESS(status), "{}: pattern '{}': {} at character {}", source, pattern,
                      u_errorName(status), where.offset);
-  uregex_setTimeLimit(regex_.get(), kMatchTimeLimit, &status);
+  limit_memory();
+}
+
+void RegexMatcher::limit_memory() {
+  UErrorCode status = U_ZERO_ERROR;
   uregex_setStackLimit(regex_.get(), kMatchStackBytes, &status);
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "{}: pattern '{}': {}", source_, pattern_,
+                     u_errorName(status));
 }
 
 RegexMatcher RegexMatcher::clone() const {
@@ -124,6 +132,7 @@ RegexMatcher RegexMatcher::clone() const {
   copy.regex_.reset(uregex_clone(regex_.get(), &status));
   SLICE_FORMAT_CHECK(U_SUCCESS(status), "{}: pattern '{}': {}", source_, pattern_,
                      u_errorName(status));
+  copy.limit_memory();
   return copy;
 }
 
@@ -135,6 +144,9 @@ void RegexMatcher::reset(std::string_view text) {
       utext_openUTF8(text_.get(), text.data(), static_cast<int64_t>(text.size()), &status);
   if (!text_) text_.reset(opened);
   uregex_setUText(regex_.get(), text_.get(), &status);
+  uregex_setTimeLimit(regex_.get(),
+                      static_cast<int32_t>(kMatchTimeUnits + text.size() / kTextBytesPerUnit),
+                      &status);
   SLICE_FORMAT_CHECK(U_SUCCESS(status), "{}: pattern '{}': {}", source_, pattern_,
                      u_errorName(status));
 }
