@@ -308,9 +308,13 @@ void ShardWriter::finish() {
                  s.directory.string());
   if (s.shards.size() == 1) return;
   nlohmann::ordered_json index = {{"metadata", {{"total_size", s.total_bytes}}}};
+  nlohmann::ordered_json map = nlohmann::ordered_json::object();
+  // ordered_json compares a new key with all earlier ones, so entries go into its container.
+  auto& entries = map.get_ref<nlohmann::ordered_json::object_t&>();
   for (const State::Shard& shard : s.shards) {
-    for (const auto& slot : shard.slots) index["weight_map"][slot.name] = shard.file;
+    for (const auto& slot : shard.slots) entries.Container::emplace_back(slot.name, shard.file);
   }
+  index["weight_map"] = std::move(map);
   detail::write_file(s.directory / "model.safetensors.index.json", index.dump(2) + "\n");
 }
 

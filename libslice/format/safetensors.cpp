@@ -28,6 +28,7 @@ static_assert(std::endian::native == std::endian::little,
               "the format's numbers are copied byte by byte");
 
 constexpr uint64_t kLargestHeader = 100'000'000;  // the format's own limit
+constexpr int64_t kMostHeaderValues = 8'000'000;  // a tensor has six and its dimensions
 constexpr size_t kMostDimensions = 8;
 
 constexpr std::pair<const char*, at::ScalarType> kDtypes[] = {
@@ -92,36 +93,28 @@ SafetensorsFile::Entry parse_entry(const json& object, uint64_t base, uint64_t s
 /// Every data byte belongs to exactly one tensor.
 void check_cover(const std::map<std::string, SafetensorsFile::Entry>& entries, uint64_t base,
                  uint64_t size, const std::string& path) {
-  std::vector<std::pair<uint64_t, std::string>> order;
-  for (const auto& [name, entry] : entries) order.emplace_back(entry.begin, name);
-  std::sort(order.begin(), order.end(), [&](const auto& a, const auto& b) {
-    return std::tie(a.first, entries.at(a.second).end) <
-           std::tie(b.first, entries.at(b.second).end);
+  using Named = std::pair<const std::string, SafetensorsFile::Entry>;
+  std::vector<const Named*> order;
+  for (const Named& named : entries) order.push_back(&named);
+  std::sort(order.begin(), order.end(), [](const Named* a, const Named* b) {
+    return std::tie(a->second.begin, a->second.end) < std::tie(b->second.begin, b->second.end);
   });
   uint64_t at = base;
-  for (const auto& [begin, name] : order) {
-    SLICE_FORMAT_CHECK(begin >= at, "{}: {} overlaps another tensor", path, name);
-    SLICE_FORMAT_CHECK(begin == at, "{}: {} bytes before {} belong to no tensor", path, begin - at,
-                       name);
-    at = entries.at(name).end;
+  for (const Named* named : order) {
+    const auto& [name, entry] = *named;
+    SLICE_FORMAT_CHECK(entry.begin >= at, "{}: {} overlaps another tensor", path, name);
+    SLICE_FORMAT_CHECK(entry.begin == at, "{}: {} bytes before {} belong to no tensor", path,
+                       entry.begin - at, name);
+    at = entry.end;
   }
   SLICE_FORMAT_CHECK(at == size, "{}: {} bytes at the end belong to no tensor", path, size - at);
 }
 
-/// The parser keeps the last of two equal keys, so they are looked for while it reads.
 json parse_header(const std::string& text, const std::string& path) {
-  detail::parse_json(text, path);  // rejects bad JSON and nesting that is too deep
-  std::vector<std::set<std::string>> seen;
-  return json::parse(text, [&](int, json::parse_event_t event, json& value) {
-    if (event == json::parse_event_t::object_start) seen.emplace_back();
-    if (event == json::parse_event_t::object_end) seen.pop_back();
-    if (event == json::parse_event_t::key) {
-      const auto key = value.get<std::string>();
-      SLICE_FORMAT_CHECK(seen.back().insert(key).second, "{}: duplicate key '{}' in the header",
-                         path, key);
-    }
-    return true;
-  });
+  json header = detail::parse_json(text, path, kMostHeaderValues);
+  const auto duplicate = detail::duplicate_key(text);
+  SLICE_FORMAT_CHECK(!duplicate, "{}: duplicate key '{}' in the header", path, *duplicate);
+  return header;
 }
 
 }  // namespace
@@ -198,14 +191,18 @@ namespace {
 /// The header's JSON, padded so that the data begin on an 8-byte boundary.
 std::string header_text(const std::vector<SafetensorsWriter::Slot>& slots) {
   nlohmann::ordered_json header = {{"__metadata__", {{"format", "pt"}}}};
+  // ordered_json compares a new key with all earlier ones, so entries go into its container.
+  auto& entries = header.get_ref<nlohmann::ordered_json::object_t&>();
+  std::set<std::string> names = {"__metadata__"};
   uint64_t at = 0;
   for (const auto& slot : slots) {
-    SLICE_ARGUMENT_CHECK(!header.contains(slot.name), "safetensors: duplicate tensor {}",
+    SLICE_ARGUMENT_CHECK(names.insert(slot.name).second, "safetensors: duplicate tensor {}",
                          slot.name);
     const uint64_t end = at + static_cast<uint64_t>(c10::multiply_integers(slot.shape)) *
                                   c10::elementSize(slot.dtype);
-    header[slot.name] = {
+    nlohmann::ordered_json entry = {
         {"dtype", dtype_text(slot.dtype)}, {"shape", slot.shape}, {"data_offsets", {at, end}}};
+    entries.Container::emplace_back(slot.name, std::move(entry));
     at = end;
   }
   std::string text = header.dump();

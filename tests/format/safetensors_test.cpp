@@ -7,6 +7,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -283,6 +284,28 @@ TEST_CASE("malformed safetensors files are refused, naming the file and the tens
   }
   CHECK_NOTHROW(SafetensorsFile(directory.write("good", with({{"a", a}}))));
   CHECK_NOTHROW(SafetensorsFile(directory.write("none", file_bytes("{}", ""))));
+}
+
+TEST_CASE("a safetensors file of 50,000 tensors took a minute and a half to open") {
+  const TemporaryDirectory directory;
+  const fs::path path = directory.path() / "many.safetensors";
+  std::vector<Slot> slots;
+  for (int i = 0; i < 50000; ++i) slots.push_back({std::to_string(i), at::kFloat, {0}});
+  const std::clock_t start = std::clock();
+  SafetensorsWriter writer(path, slots);
+  for (const Slot& slot : slots) writer.write(slot.name, at::empty({0}));
+  writer.finish();
+  CHECK(SafetensorsFile(path).tensors().size() == slots.size());
+  CHECK(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < 20);
+}
+
+TEST_CASE("a header of millions of values is refused before it takes gigabytes") {
+  std::string header = R"({"a":[0)";
+  for (int i = 0; i < 8000000; ++i) header += ",0";
+  const TemporaryDirectory directory;
+  const fs::path path = directory.write("bad.safetensors", file_bytes(header + "]}", ""));
+  CHECK_THROWS_NAMING(SafetensorsFile(path), FormatError,
+                      "bad.safetensors: JSON of 8000003 values, want at most 8000000");
 }
 
 TEST_CASE("a file that cannot be read, or lacks the tensor, is refused by name") {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -9,9 +10,18 @@
 
 namespace slice::detail {
 
+/// Numbers, strings, lists, … in one JSON text. A value takes up to about 100 bytes of memory, and
+/// two of text, so a stranger's file of 1 GiB could ask for more memory than there is.
+constexpr int64_t kMostJsonValues = 32'000'000;
+
 /// Parses JSON that came from a file. @param name  file (and line), for messages.
-/// @throws FormatError  not JSON, or nested more than 64 levels deep
-nlohmann::json parse_json(std::string_view text, const std::string& name);
+/// @throws FormatError  not JSON, nested more than 64 levels deep, or of more values than allowed
+nlohmann::json parse_json(std::string_view text, const std::string& name,
+                          int64_t most_values = kMostJsonValues);
+
+/// A key that occurs twice in one object of a text that parse_json took (it keeps the last).
+/// Cost: one pass over the text, and the keys of the objects that are open.
+std::optional<std::string> duplicate_key(std::string_view text);
 
 /// A member of an object; null counts as missing. T: bool, int64_t, double, std::string.
 /// @param where         file and place, for messages
