@@ -1,4 +1,5 @@
 #include <catch2/catch_test_macros.hpp>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "libslice/text/tokenizer.h"
@@ -110,6 +111,23 @@ TEST_CASE("tokens added to GPT-2's kind", "[tokenizer]") {
   const auto decoder = files.load({{"tokenizer_config.json", config.dump()}});
   CHECK(decoder->encode("a <|one|>", true) == Ids{2 + 'a', size});
   CHECK(decoder->encode("<|one|>").size() > 1);
+}
+
+TEST_CASE("an added_tokens.json of 200,000 tokens took half a minute to read", "[tokenizer]") {
+  const TinyFiles files;
+  const auto size = std::ssize(tiny_definition().tokens);
+  json added, end;
+  for (int64_t i = 0; i < 200000; ++i) {
+    added["<|" + std::to_string(i) + "|>"] = size + i;
+    end.push_back(size + i);
+  }
+  const json generation = {{"eos_token_id", end}};
+  const std::clock_t start = std::clock();
+  const auto loaded = files.load(
+      {{"added_tokens.json", added.dump()}, {"generation_config.json", generation.dump()}});
+  CHECK(static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC < 10);
+  CHECK(loaded->encode("<|199999|>a<|0|>") == Ids{size + 199999, 2 + 'a', size});
+  CHECK(loaded->eos_tokens().size() == 200000);
 }
 
 TEST_CASE("directories of two files alone have GPT-2's or OPT's special tokens", "[tokenizer]") {

@@ -1,8 +1,9 @@
 #include "libslice/text/sources/tokenizer_config.h"
 
-#include <algorithm>
 #include <charconv>
 #include <map>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "libslice/base/detail/json.h"
 #include "libslice/text/detail/chat_template.h"
@@ -64,12 +65,14 @@ std::optional<int64_t> named_token(const Configs& configs, const char* key,
   return std::nullopt;
 }
 
-void add_eos(BpeDefinition& definition, const json& id, const std::string& where) {
-  SLICE_FORMAT_CHECK(id.is_number_integer(), "{}: eos_token_id: want an integer, got {}", where,
-                     id.type_name());
-  const auto token = id.get<int64_t>();
-  if (std::ranges::find(definition.eos, token) == definition.eos.end()) {
-    definition.eos.push_back(token);
+// One end token, or a list of them.
+void add_eos(const json& ids, const std::string& where, BpeDefinition& definition) {
+  std::unordered_set<int64_t> known(definition.eos.begin(), definition.eos.end());
+  for (const json& id : ids.is_array() ? ids : json::array({ids})) {
+    SLICE_FORMAT_CHECK(id.is_number_integer(), "{}: eos_token_id: want an integer, got {}", where,
+                       id.type_name());
+    const auto token = id.get<int64_t>();
+    if (known.insert(token).second) definition.eos.push_back(token);
   }
 }
 
@@ -97,7 +100,17 @@ std::vector<std::string> special_names(const Configs& configs) {
   return names;
 }
 
-void add_token(const AddedToken& token, const std::string& where, BpeDefinition& definition) {
+// Where each id comes first in a definition's added tokens.
+using Places = std::unordered_map<int64_t, size_t>;
+
+Places places_of(const BpeDefinition& definition) {
+  Places places;
+  for (size_t i = 0; i < definition.added.size(); ++i) places.emplace(definition.added[i].id, i);
+  return places;
+}
+
+void add_token(const AddedToken& token, const std::string& where, BpeDefinition& definition,
+               Places& places) {
   const auto size = static_cast<int64_t>(definition.tokens.size());
   SLICE_FORMAT_CHECK(token.id >= 0 && token.id <= size,
                      "{}: '{}' has id {}: want 0 <= id <= {}, without holes", where, token.content,
@@ -106,11 +119,11 @@ void add_token(const AddedToken& token, const std::string& where, BpeDefinition&
   SLICE_FORMAT_CHECK(definition.tokens[token.id] == token.content,
                      "{}: id {} is both '{}' and '{}'", where, token.id,
                      definition.tokens[token.id], token.content);
-  const auto known = std::ranges::find(definition.added, token.id, &AddedToken::id);
-  if (known == definition.added.end()) {
+  const auto [place, fresh] = places.emplace(token.id, definition.added.size());
+  if (fresh) {
     definition.added.push_back(token);
   } else if (token.special) {
-    known->special = true;
+    definition.added[place->second].special = true;
   }
 }
 
@@ -144,7 +157,8 @@ void read_added_tokens(const TokenizerTexts& texts, BpeDefinition& definition) {
     token.right_strip = find_field<bool>(entry, "rstrip", where).value_or(false);
     tokens.insert_or_assign(token.id, std::pair(token, where));
   }
-  for (const auto& [id, entry] : tokens) add_token(entry.first, entry.second, definition);
+  Places places = places_of(definition);
+  for (const auto& [id, entry] : tokens) add_token(entry.first, entry.second, definition, places);
   const auto ids = ids_of(definition);
   for (const std::string& name : special_names(configs)) {
     const auto found = ids.find(name);
@@ -153,7 +167,7 @@ void read_added_tokens(const TokenizerTexts& texts, BpeDefinition& definition) {
     token.id = found->second;
     token.content = name;
     token.special = true;
-    add_token(token, configs.special.where, definition);
+    add_token(token, configs.special.where, definition, places);
   }
 }
 
@@ -166,11 +180,7 @@ void read_tokenizer_config(const TokenizerTexts& texts, BpeDefinition& definitio
   if (const auto pad = named_token(configs, "pad_token", ids)) definition.padding = pad;
   if (const auto eos = named_token(configs, "eos_token", ids)) definition.eos = {*eos};
   const json& more = generation.member("eos_token_id");
-  if (more.is_array()) {
-    for (const json& id : more) add_eos(definition, id, generation.where);
-  } else if (!more.is_null()) {
-    add_eos(definition, more, generation.where);
-  }
+  if (!more.is_null()) add_eos(more, generation.where, definition);
   definition.chat_template =
       texts.chat_template.empty()
           ? read_chat_template(configs.tokenizer.object, configs.tokenizer.where)
