@@ -106,8 +106,9 @@ struct BpeDefinition {
 };
 
 /// @param files  what Tokenizer::files() returns; written from the definition when empty
-/// @throws FormatError  an id out of range, a duplicate token, a token not UTF-8, a pattern that
-///                      ICU refuses, a byte token inside a merge, no bos where one is to be added
+/// @throws FormatError  an id out of range, a duplicate token, a token, pattern or template not
+///                      UTF-8, a pattern that ICU refuses, a byte token inside a merge, no bos
+///                      where one is to be added
 std::shared_ptr<const Tokenizer> make_bpe_tokenizer(BpeDefinition definition,
                                                     std::vector<Tokenizer::File> files = {});
 

@@ -150,7 +150,14 @@ void check_definition(const BpeDefinition& definition) {
     SLICE_FORMAT_CHECK(id >= 0 && id < size, "{}: {} is token {}, want 0 <= id < {}", source, what,
                        id, size);
   };
-  for (const AddedToken& token : definition.added) check_id(token.id, "an added token");
+  for (const AddedToken& token : definition.added) {
+    check_id(token.id, "an added token");
+    detail::check_utf8(token.content, detail::formatted("{}: added token {}", source, token.id));
+  }
+  for (const Split& split : definition.splits) {
+    detail::check_utf8(split.pattern, source + ": a pattern");
+  }
+  detail::check_utf8(definition.chat_template, source + ": chat template");
   for (const int64_t id : definition.eos) check_id(id, "the end-of-sequence token");
   if (definition.bos) check_id(*definition.bos, "the beginning-of-sequence token");
   if (definition.unknown) check_id(*definition.unknown, "the unknown token");

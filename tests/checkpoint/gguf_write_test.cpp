@@ -5,6 +5,7 @@
 #include <catch2/catch_all.hpp>
 #include <filesystem>
 
+#include "libslice/base/detail/file.h"
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/stock.h"
@@ -144,6 +145,28 @@ TEST_CASE("a byte-level tokenizer gives the same ids from a GGUF") {
     check_same(*through_gguf(tokenizer, 0), *tokenizer);
     check_same(*through_gguf(tokenizer, 5), *tokenizer);
   }
+}
+
+TEST_CASE("a GGUF whose chat template is not UTF-8 did not load, even as a model of ids alone") {
+  BpeDefinition definition = tiny_definition();
+  definition.splits.clear();
+  REQUIRE(detail::add_pre_tokenizer("smollm", definition));
+  ModelConfig config = tiny_config();
+  config.vocabulary_size = std::ssize(definition.tokens);
+  const Model model(random_decoder(config, 1, at::kHalf), make_bpe_tokenizer(definition),
+                    at::kHalf);
+  const TemporaryDirectory directory;
+  save_gguf(model, directory.path() / "good.gguf");
+  const detail::MappedFile file(directory.path() / "good.gguf");
+  std::string bytes(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  const size_t place = bytes.find(definition.chat_template);
+  REQUIRE(place != std::string::npos);
+  bytes[place + 3] = '\xFF';
+  const Model broken = load_model(directory.write("broken.gguf", bytes));
+  CHECK_FALSE(broken.has_tokenizer());
+  CHECK_THROWS_NAMING(broken.tokenizer(), FormatError,
+                      "broken.gguf: tokenizer.chat_template: not UTF-8 at byte 3");
+  CHECK(broken.config().vocabulary_size == config.vocabulary_size);
 }
 
 TEST_CASE("SentencePiece's tokenizer gives the same ids from a GGUF") {

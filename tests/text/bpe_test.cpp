@@ -197,6 +197,9 @@ TEST_CASE("a malformed definition is refused", "[bpe]") {
   refused([](auto& d) { d.eos = {100000}; });
   refused([](auto& d) { d.bos.reset(), d.adds_bos = true; });
   refused([](auto& d) { d.splits[0].pattern = "(unclosed"; });
+  refused([](auto& d) { d.splits[0].pattern = "\xFF"; });
+  refused([](auto& d) { d.added[0].content = "\xFF"; });
+  refused([](auto& d) { d.chat_template = "\xFF"; });
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ using tests::TemporaryDirectory;
 using tests::tiny_definition;
 
 struct TinyGguf {
-  std::string model = "gpt2", pre = "smollm";
+  std::string model = "gpt2", pre = "smollm", chat_template = "{{ messages }}";
   std::vector<std::string> tokens = tiny_definition().tokens, merges;
   std::vector<int32_t> types = std::vector<int32_t>(tokens.size(), 1);
   uint32_t bos = 1;
@@ -41,7 +41,7 @@ struct TinyGguf {
     file.number("tokenizer.ggml.bos_token_id", bos);
     file.number("tokenizer.ggml.eos_token_id", 0);
     file.flag("tokenizer.ggml.add_bos_token", false);
-    file.text("tokenizer.chat_template", "{{ messages }}");
+    file.text("tokenizer.chat_template", chat_template);
     const TemporaryDirectory directory;
     return load_tokenizer(directory.write("model.gguf", file.bytes()));
   }
@@ -199,6 +199,9 @@ TEST_CASE("a malformed or unsupported GGUF tokenizer is refused", "[tokenizer]")
   refused([](auto& g) { g.merges[2] = "hell"; }, "merges[2]");
   refused([](auto& g) { g.merges[2] = "he zz"; }, "'zz' is not a token");
   refused([](auto& g) { g.tokens[9] = g.tokens[8]; }, "token 9");
+  refused([](auto& g) { g.tokens[0] = "\xFF"; }, "model.gguf: token 0: not UTF-8 at byte 0");
+  refused([](auto& g) { g.chat_template = "{{ \xFF }}"; },
+          "model.gguf: tokenizer.chat_template: not UTF-8 at byte 3");
   refused([](auto& g) { g.bos = 1u << 31; }, "beginning-of-sequence");
 }
 

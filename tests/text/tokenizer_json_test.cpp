@@ -253,6 +253,11 @@ TEST_CASE("files around tokenizer.json are checked too", "[tokenizer]") {
                  }),
                  "none is named");
   check_contains(refusal([] { load_json(tiny_json(), json::array()); }), "want an object");
+  const TemporaryDirectory chat;
+  chat.write("tokenizer.json", tiny_json().dump());
+  chat.write("chat_template.jinja", "a\xFF");
+  check_contains(refusal([&] { load_tokenizer(chat.path()); }),
+                 "chat_template.jinja: not UTF-8 at byte 1");
   const TemporaryDirectory directory;
   check_contains(refusal([&] { load_tokenizer(directory.path()); }), "no tokenizer.json");
   check_contains(refusal([&] { load_tokenizer(directory.path() / "missing"); }), "missing");

@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/unicode.h"
 #include "libslice/text/detail/chat_template.h"
 #include "libslice/text/detail/word_encoder.h"
 
@@ -175,6 +176,7 @@ void read_tokenizer_config(const TokenizerTexts& texts, BpeDefinition& definitio
   const Configs configs(texts);
   const Config generation(texts, texts.generation, "generation_config.json");
   const Config model(texts, texts.model, "config.json");
+  check_utf8(texts.chat_template, texts.directory + "/chat_template.jinja");
   const auto ids = ids_of(definition);
   if (const auto bos = named_token(configs, "bos_token", ids)) definition.bos = bos;
   if (const auto pad = named_token(configs, "pad_token", ids)) definition.padding = pad;

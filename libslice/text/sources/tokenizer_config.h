@@ -15,7 +15,7 @@ void read_added_tokens(const TokenizerTexts& texts, BpeDefinition& definition);
 /// and the chat template from chat_template.jinja, else from tokenizer_config.json. What these do
 /// not say keeps its value. An OPT model (config.json) gets no beginning token, although OPT's
 /// tokenizer_config.json asks for one.
-/// @throws FormatError  malformed, or a name that is not a token
+/// @throws FormatError  malformed, a template that is not UTF-8, or a name that is not a token
 void read_tokenizer_config(const TokenizerTexts& texts, BpeDefinition& definition);
 
 }  // namespace slice::detail

@@ -2,6 +2,7 @@
 #include <string>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/unicode.h"
 #include "libslice/format/gguf.h"
 #include "libslice/text/detail/pieces.h"
 #include "libslice/text/detail/pre_tokenizer.h"
@@ -117,6 +118,7 @@ BpeDefinition read_gguf_tokenizer(const GgufFile& file) {
   definition.padding = optional_id(file, "tokenizer.ggml.padding_token_id");
   definition.adds_bos = file.get<bool>("tokenizer.ggml.add_bos_token", definition.adds_bos);
   definition.chat_template = file.get<std::string>("tokenizer.chat_template", "");
+  check_utf8(definition.chat_template, definition.source + ": tokenizer.chat_template");
   return definition;
 }
 
