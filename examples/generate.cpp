@@ -1,6 +1,7 @@
 // generate MODEL --prompt TEXT: continues a text, streamed to stdout; with --chat, answers it.
 
 #include <cstdio>
+#include <iterator>
 #include <optional>
 
 #include "cli.h"
@@ -22,6 +23,13 @@ std::vector<int64_t> asked(const slice::Tokenizer& tokenizer, const std::string&
   if (system) messages.push_back({"system", *system});
   messages.push_back({"user", prompt});
   return slice::encode_chat(tokenizer, messages);
+}
+
+/// Says that a text ended early because the model has no further position.
+void report_full(const slice::Model& model, int64_t length) {
+  if (length < model.config().positions()) return;
+  std::fprintf(stderr, "the text ends at position %lld, the model's last\n",
+               static_cast<long long>(length));
 }
 
 }  // namespace
@@ -75,6 +83,7 @@ int main(int argc, char** argv) {
       return true;
     });
     std::fputs("\n", stdout);
+    if (std::ssize(written) < options.max_tokens) report_full(model, std::ssize(text));
     if (!quiet) {
       std::fprintf(stderr, "%zu tokens, %.1f tokens/s\n", written.size(),
                    static_cast<double>(written.size()) / (cli::seconds() - begin));

@@ -89,20 +89,21 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
                        options.max_tokens);
   check_sampling(options.sampling);
   std::vector<int64_t> written;
-  if (options.max_tokens == 0) return written;
-  Generator generator(model, static_cast<int64_t>(prompt.size()) + options.max_tokens);
+  const auto length = static_cast<int64_t>(prompt.size());
+  model.decoder().check_positions(length);
+  const int64_t room = std::min(options.max_tokens, model.decoder().positions() - length);
+  if (room == 0) return written;
+  Generator generator(model, length + room);
   /// Writes an id down; false when the text ends.
   const auto write = [&](int64_t id) {
     if (detail::is_stop(id, options)) return false;
     written.push_back(id);
     if (on_token && !on_token(id)) return false;
-    return static_cast<int64_t>(written.size()) < options.max_tokens;
+    return static_cast<int64_t>(written.size()) < room;
   };
   generator.feed(at::tensor(prompt, at::kLong).unsqueeze(0));
-  const int64_t positions = model.decoder().positions();
   while (true) {
-    const int64_t ahead = std::min({options.max_tokens - static_cast<int64_t>(written.size()) - 1,
-                                    kAhead, positions - generator.length()});
+    const int64_t ahead = std::min(room - static_cast<int64_t>(written.size()) - 1, kAhead);
     if (ahead > 0 && generator.runs_captured()) {
       const std::vector<int64_t> ids =
           to_vector(generator.continue_sampled(ahead, options.sampling, options.seed));

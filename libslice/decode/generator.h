@@ -75,10 +75,12 @@ struct GenerateOptions {
   std::vector<int64_t> stop_tokens = {};  ///< ends the text and is not part of it
 };
 
-/// Continues a prompt.
+/// Continues a prompt. With learned positions the text ends at the last of them
+/// (ModelConfig::positions counts prompt and new ids), however many tokens were asked for; after a
+/// prompt that takes all of them it is empty.
 /// @param on_token  called with every new id; returning false ends the text
-/// @return  the new ids    @throws ArgumentError  an empty prompt, max_tokens < 0,
-/// an id outside the vocabulary, bad sampling options
+/// @return  the new ids    @throws ArgumentError  an empty prompt, or one with more tokens than
+/// positions; max_tokens < 0, an id outside the vocabulary, bad sampling options
 std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& prompt,
                               const GenerateOptions& options = {},
                               const std::function<bool(int64_t)>& on_token = {});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -99,6 +100,11 @@ int64_t ModelConfig::stream_size(int64_t site) const {
 
 int64_t ModelConfig::ffn_width(int64_t layer) const {
   return ffn_sizes.empty() ? ffn_size : ffn_sizes.at(static_cast<size_t>(layer));
+}
+
+int64_t ModelConfig::positions() const {
+  return learned_positions > 0 ? learned_positions - position_offset
+                               : std::numeric_limits<int64_t>::max();
 }
 
 ShortcutForm ModelConfig::shortcut_of(int64_t sublayer) const {

@@ -2,8 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <limits>
-
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/model/detail/placeholder.h"
@@ -151,11 +149,6 @@ void DecoderImpl::check_tokens(const Tensor& tokens, int64_t first) const {
                        "tokens: want ids in [0, {}), got {} … {}", config_.vocabulary_size, least,
                        most);
   check_positions(first + tokens.size(1));
-}
-
-int64_t DecoderImpl::positions() const {
-  return positions_.is_empty() ? std::numeric_limits<int64_t>::max()
-                               : config_.learned_positions - config_.position_offset;
 }
 
 void DecoderImpl::check_positions(int64_t count) const {

@@ -29,8 +29,8 @@ class DecoderImpl : public torch::nn::Module {
   /// @throws ShapeError     they are not (B, T) int64, or there are none
   /// @throws ArgumentError  an id outside the vocabulary, more positions than a learned table has
   void check_tokens(const at::Tensor& tokens, int64_t first) const;
-  /// Positions of a learned table; without one the largest int64.
-  int64_t positions() const;
+  /// ModelConfig::positions.
+  int64_t positions() const { return config_.positions(); }
   /// @throws ArgumentError  a learned position table has fewer positions than `count`
   void check_positions(int64_t count) const;
   /// The learned position table (learned_positions, k_0); undefined with rotary positions.

@@ -155,7 +155,10 @@ TEST_CASE("a text ends where its slot does, or the model's positions") {
   };
   CHECK(ended(dense, {1, 17, 5}, 9) == generate(dense, {1, 17, 5}, {.max_tokens = 6}));
   REQUIRE(learned.decoder().positions() == 128);
+  // Past the table's end, with the 128 tokens that GenerateOptions asks for: the same text.
+  CHECK(ended(learned, Ids(120, 3), 400) == generate(learned, Ids(120, 3)));
   CHECK(ended(learned, Ids(120, 3), 400) == generate(learned, Ids(120, 3), {.max_tokens = 8}));
+  CHECK(ended(learned, Ids(127, 3), 400).size() == 1);
   Batch batch(learned, 1, 400);
   CHECK_THROWS_NAMING(batch.add(Ids(128, 3)), ArgumentError, "no room for a token among 128");
 }

@@ -201,6 +201,27 @@ TEST_CASE("a text ends at a stop token, at the callback's word or at its length"
   CHECK(heard == cut);
 }
 
+TEST_CASE("a text that reaches the last learned position ends there, asked for more or not") {
+  const ModelConfig opt = tiny_families()[2];
+  const Model model = random_model(opt), rotary = random_model(tiny_config());
+  REQUIRE(opt.positions() == 128);
+  for (const SamplingOptions& sampling : {SamplingOptions{}, SamplingOptions{.temperature = 1}}) {
+    const std::vector<int64_t> prompt(120, 3);
+    const auto text = [&](int64_t max_tokens) {
+      return generate(model, prompt, {.max_tokens = max_tokens, .sampling = sampling, .seed = 5});
+    };
+    const std::vector<int64_t> whole = text(8);
+    CHECK(whole.size() == 8);
+    for (const int64_t past : {9, 10, 24, 400}) CHECK(text(past) == whole);
+    CHECK(text(7) == std::vector<int64_t>(whole.begin(), whole.end() - 1));
+  }
+  CHECK(generate(model, std::vector<int64_t>(127, 3), {.max_tokens = 2}).size() == 1);
+  CHECK(generate(model, std::vector<int64_t>(128, 3), {.max_tokens = 2}).empty());
+  CHECK_THROWS_NAMING(generate(model, std::vector<int64_t>(129, 3)), ArgumentError,
+                      "this model has 128, asked for 129");
+  CHECK(generate(rotary, std::vector<int64_t>(126, 3), {.max_tokens = 5}).size() == 5);
+}
+
 TEST_CASE("sampled texts are repeatable by seed and differ between seeds") {
   const Model model = random_model(tiny_config());
   const auto text = [&](uint64_t seed) {

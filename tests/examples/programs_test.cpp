@@ -205,6 +205,30 @@ TEST_CASE("inspect counts the parameters of published models from their config.j
   CHECK(shop.run({"inspect", shop.path("published/config.json")}).code == 0);
 }
 
+TEST_CASE("generate ends a text at the last learned position and says so") {
+  const Workshop shop;
+  BpeDefinition definition = tiny_definition();
+  definition.eos.clear();  // nothing else ends the text
+  const auto tokenizer = make_bpe_tokenizer(definition);
+  ModelConfig config = tiny_families()[2];
+  config.vocabulary_size = tokenizer->vocabulary_size();
+  config.eos_tokens.clear();
+  const Model model(random_decoder(config, 1, at::kFloat), tokenizer, at::kFloat);
+  save_model(model, shop.path("learned"));
+  const std::string prompt(120, '7');  // a token a digit
+  const auto run = [&](const char* max_tokens) {
+    return shop.run({"generate", shop.path("learned"), "--prompt", prompt, "--max-tokens",
+                     max_tokens, "--quiet"});
+  };
+  const Outcome past = run("400"), within = run("2");
+  INFO(past.err);
+  CHECK(past.code == 0);
+  CHECK(past.out.starts_with(prompt));
+  CHECK(past.err.find("ends at position 128, the model's last") != std::string::npos);
+  CHECK(within.code == 0);
+  CHECK(within.err.find("position") == std::string::npos);
+}
+
 TEST_CASE("generate --chat prints the answer alone") {
   const Workshop shop;
   const Outcome answer = shop.run({"generate", shop.path("model"), "--prompt", "hello", "--chat",
