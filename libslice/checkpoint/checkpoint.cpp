@@ -199,8 +199,13 @@ ModelConfig read_config(const fs::path& path) {
   std::error_code ignored;
   const bool directory = fs::is_directory(path, ignored);
   if (!directory && path.extension() != ".json") return open_checkpoint(path)->config();
+  constexpr size_t kLargest = size_t{1} << 24;
   const fs::path file = directory ? path / "config.json" : path;
-  return parse_config(detail::read_text_file(file, size_t{1} << 24), file.string());
+  ModelConfig config = parse_config(detail::read_text_file(file, kLargest), file.string());
+  const fs::path generation = path / "generation_config.json";
+  if (!directory || !fs::exists(generation, ignored)) return config;
+  return with_generation_config(std::move(config), detail::read_text_file(generation, kLargest),
+                                generation.string());
 }
 
 std::optional<at::ScalarType> stored_dtype(const Checkpoint& checkpoint) {

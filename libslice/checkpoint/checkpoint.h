@@ -48,7 +48,8 @@ class Checkpoint {
 std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path);
 
 /// The configuration alone: of whatever open_checkpoint opens, of a directory that holds only a
-/// config.json, or of that file. @throws FormatError  as open_checkpoint
+/// config.json, or of that file. Of a directory with what its generation_config.json says.
+/// @throws FormatError  as open_checkpoint
 ModelConfig read_config(const std::filesystem::path& path);
 
 /// The dtype that the matrices of a file are stored in (the embedding's, where they differ);

@@ -100,7 +100,8 @@ void write_tokenizer(const Model& model, const ModelConfig& c, detail::GgufHeade
   } else {
     header.text("tokenizer.ggml.model", "no_vocab");
   }
-  detail::write_gguf_special_tokens(words && words->bos ? words->bos : c.bos_token, eos, header);
+  detail::write_gguf_special_tokens(words && words->bos ? words->bos : c.bos_token, eos,
+                                    words && words->padding ? words->padding : c.pad_token, header);
 }
 
 /// What Llama 3's scaling divides each rotary frequency by, (d/2) float32.

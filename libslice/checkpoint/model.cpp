@@ -99,7 +99,23 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
   const std::optional<at::ScalarType> stored = stored_dtype(*checkpoint);
   const at::ScalarType dtype =
       options.dtype.value_or(options.device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
-  auto decoder = std::make_shared<DecoderImpl>(checkpoint->config());
+
+  std::shared_ptr<const Tokenizer> tokenizer;
+  std::string problem;
+  try {
+    tokenizer = load_tokenizer(path);
+  } catch (const FormatError& error) {  // a model without a tokenizer still works on token ids
+    problem = error.what();
+  }
+  ModelConfig config = checkpoint->config();
+  if (tokenizer) {
+    SLICE_FORMAT_CHECK(tokenizer->vocabulary_size() <= config.vocabulary_size,
+                       "{}: the tokenizer has {} tokens, the model's vocabulary {}", path.string(),
+                       tokenizer->vocabulary_size(), config.vocabulary_size);
+    config = with_end_tokens(std::move(config), tokenizer->eos_tokens());
+  }
+
+  auto decoder = std::make_shared<DecoderImpl>(config);
   const auto load = [&](at::ScalarType held) {
     detail::name_memory(path.string(), device,
                         [&] { load_parameters(*decoder, *checkpoint, device, held); });
@@ -110,18 +126,6 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
     if (options.dtype || stored) throw;
     load(at::kBFloat16);  // a quantised file's values may be wider than float16
   }
-
-  std::shared_ptr<const Tokenizer> tokenizer;
-  std::string problem;
-  try {
-    tokenizer = load_tokenizer(path);
-  } catch (const FormatError& error) {  // a model without a tokenizer still works on token ids
-    problem = error.what();
-  }
-  SLICE_FORMAT_CHECK(
-      !tokenizer || tokenizer->vocabulary_size() <= checkpoint->config().vocabulary_size,
-      "{}: the tokenizer has {} tokens, the model's vocabulary {}", path.string(),
-      tokenizer->vocabulary_size(), checkpoint->config().vocabulary_size);
   Model model(std::move(decoder), std::move(tokenizer), stored);
   if (!problem.empty()) model.tokenizer_problem = problem;
   return model;
@@ -140,8 +144,10 @@ void check_whole(const Model& model) {
 
 void write_description(const ModelConfig& form, at::ScalarType dtype, const Tokenizer* tokenizer,
                        const std::filesystem::path& directory) {
-  detail::write_file(directory / "config.json", config_json(form, detail::dtype_name(dtype)));
-  detail::write_file(directory / "generation_config.json", generation_config_json(form));
+  const ModelConfig told =
+      tokenizer == nullptr ? form : with_end_tokens(form, tokenizer->eos_tokens());
+  detail::write_file(directory / "config.json", config_json(told, detail::dtype_name(dtype)));
+  detail::write_file(directory / "generation_config.json", generation_config_json(told));
   if (!stock_config(form)) {
     const std::string module = models::modeling_module(models::family(form.family));
     detail::write_file(directory / (module + ".py"), detail::modeling_sliced());

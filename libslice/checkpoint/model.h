@@ -104,7 +104,8 @@ void save_model(const Model& model, const std::filesystem::path& directory,
                 const SaveOptions& options = {}, const OnProgress& on_progress = {});
 
 /// Writes everything but the weights: config.json, generation_config.json, the modeling file unless
-/// the form is a stock one, the files of the tokenizer where there is one.
+/// the form is a stock one, the files of the tokenizer where there is one. The first two name the
+/// end tokens of form and tokenizer together.
 void write_description(const ModelConfig& form, at::ScalarType dtype, const Tokenizer* tokenizer,
                        const std::filesystem::path& directory);
 

@@ -8,6 +8,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
+#include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 
 namespace slice {
@@ -84,12 +85,23 @@ void check_ffn_sizes(const ModelConfig& c, const std::string& origin) {
   }
 }
 
+/// Appends the ids that are not among `tokens`.
+void unite_inplace(std::vector<int64_t>& tokens, const std::vector<int64_t>& ids) {
+  for (const int64_t id : ids)
+    if (std::find(tokens.begin(), tokens.end(), id) == tokens.end()) tokens.push_back(id);
+}
+
+void write_end_tokens(const std::vector<int64_t>& ids, json& object) {
+  object["eos_token_id"] = ids.empty() ? json() : json(ids);
+  if (ids.size() == 1) object["eos_token_id"] = ids[0];
+}
+
 /// Special tokens, the same in both files. Absent ones are written as null, because Transformers
 /// takes the family's default for a missing key.
 void write_special_tokens(const ModelConfig& c, json& object) {
   object["bos_token_id"] = c.bos_token ? json(*c.bos_token) : json();
-  object["eos_token_id"] = c.eos_tokens.empty() ? json() : json(c.eos_tokens);
-  if (c.eos_tokens.size() == 1) object["eos_token_id"] = c.eos_tokens[0];
+  object["pad_token_id"] = c.pad_token ? json(*c.pad_token) : json();
+  write_end_tokens(c.eos_tokens, object);
 }
 
 }  // namespace
@@ -243,9 +255,37 @@ std::string config_json(const ModelConfig& config, const std::string& dtype) {
   return object.dump(2) + "\n";
 }
 
+ModelConfig with_end_tokens(ModelConfig config, const std::vector<int64_t>& ids) {
+  std::vector<int64_t> usable;
+  for (const int64_t id : ids)
+    if (id >= 0 && id < config.vocabulary_size) usable.push_back(id);
+  unite_inplace(config.eos_tokens, usable);
+  return config;
+}
+
+ModelConfig with_generation_config(ModelConfig config, std::string text,
+                                   const std::string& origin) {
+  if (text.empty()) return config;
+  const json object = detail::parse_json(text, origin);
+  SLICE_FORMAT_CHECK(object.is_object(), "{}: want an object, got {}", origin, object.type_name());
+  config = with_end_tokens(std::move(config), models::parse_eos_tokens(object, origin));
+  config.generation = std::move(text);
+  return config;
+}
+
 std::string generation_config_json(const ModelConfig& config) {
-  json object = {{"_from_model_config", true}};
-  write_special_tokens(config, object);
+  if (config.generation.empty()) {
+    json object = {{"_from_model_config", true}};
+    write_special_tokens(config, object);
+    return object.dump(2) + "\n";
+  }
+  const std::string origin = "generation_config.json";
+  json object = detail::parse_json(config.generation, origin);
+  const std::vector<int64_t> known = models::parse_eos_tokens(object, origin);
+  std::vector<int64_t> all = known;
+  unite_inplace(all, config.eos_tokens);
+  if (all == known) return config.generation;
+  write_end_tokens(all, object);
   return object.dump(2) + "\n";
 }
 

@@ -85,8 +85,11 @@ struct ModelConfig {
   bool output_bias = false;  ///< the output projection of attention does
   bool mlp_bias = false;     ///< gate, up and down do
   bool head_bias = false;    ///< the head does
-  std::optional<int64_t> bos_token;
+  std::optional<int64_t> bos_token, pad_token;
+  /// Every token that ends a text: the union of what the source's files say.
   std::vector<int64_t> eos_tokens;
+  /// Text of the source's generation_config.json; empty where it has none.
+  std::string generation;
 
   /// Kept hidden size k of each site; empty for a model that is not sliced. A sliced model is
   /// fused: its norms have no weights, and its head is untied unless it keeps its tie.
@@ -142,7 +145,19 @@ ModelConfig parse_config(std::string_view text, const std::string& origin);
 /// @param dtype  "float32", "float16" or "bfloat16", the type of the stored weights
 std::string config_json(const ModelConfig& config, const std::string& dtype);
 
-/// The `generation_config.json` next to it: special token ids.
+/// The configuration with further end tokens, each once; an id outside the vocabulary can end no
+/// text and is left out.
+ModelConfig with_end_tokens(ModelConfig config, const std::vector<int64_t>& ids);
+
+/// The configuration with the source's `generation_config.json`: its text, which saving carries
+/// through, and its end tokens.
+/// @param text    untrusted; nothing is changed when it is empty
+/// @param origin  the file's name, for messages
+/// @throws FormatError  not a JSON object, or end tokens that are no integers
+ModelConfig with_generation_config(ModelConfig config, std::string text, const std::string& origin);
+
+/// The `generation_config.json` next to it. That of the source as it is, sampling defaults and all,
+/// unless it lacks an end token; without one special token ids alone.
 std::string generation_config_json(const ModelConfig& config);
 
 }  // namespace slice

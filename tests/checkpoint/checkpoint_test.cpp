@@ -205,6 +205,7 @@ TEST_CASE("a GGUF's sizes come from its metadata and its tensors have Hugging Fa
     const TemporaryDirectory directory;
     TinyGguf gguf(tied);
     gguf.metadata.number("tokenizer.ggml.eot_token_id", 5);
+    gguf.metadata.number("tokenizer.ggml.eom_token_id", 7);
     const auto checkpoint = open_checkpoint(gguf.write(directory));
     const ModelConfig& c = checkpoint->config();
     CHECK(c.family == "llama");
@@ -223,7 +224,7 @@ TEST_CASE("a GGUF's sizes come from its metadata and its tensors have Hugging Fa
     CHECK(c.output_bias);
     CHECK_FALSE(c.mlp_bias);
     CHECK(c.bos_token == 1);
-    CHECK(c.eos_tokens == std::vector<int64_t>{2, 5});
+    CHECK(c.eos_tokens == std::vector<int64_t>{2, 5, 7});
     CHECK(checkpoint->tensors().contains("lm_head.weight") == !tied);
     const std::map<std::string, std::string> as_they_are = {
         {"model.embed_tokens.weight", "token_embd.weight"},

@@ -106,6 +106,17 @@ TEST_CASE("rotary scaling and special tokens survive a GGUF") {
   }
 }
 
+TEST_CASE("a GGUF holds three end tokens, the first ones, and the padding token") {
+  ModelConfig config = tiny_config();
+  config.eos_tokens = {2, 7, 9, 11};
+  config.pad_token = 4;
+  const TemporaryDirectory directory;
+  save_gguf(random_model(config), directory.path() / "m.gguf", {.dtype = at::kFloat});
+  const ModelConfig again = read_config(directory.path() / "m.gguf");
+  CHECK(again.eos_tokens == std::vector<int64_t>{2, 7, 9});
+  CHECK(again.pad_token == 4);
+}
+
 /// A model with this tokenizer, saved and loaded.
 std::shared_ptr<const Tokenizer> through_gguf(const std::shared_ptr<const Tokenizer>& tokenizer,
                                               int64_t extra_rows) {

@@ -14,10 +14,12 @@
 #include "libslice/base/atomic_directory.h"
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/gguf_write.h"
 #include "libslice/format/safetensors.h"
 #include "libslice/method/fuse.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/slice_model.h"
+#include "tests/support/end_tokens.h"
 #include "tests/support/matchers.h"
 #include "tests/support/reference.h"
 #include "tests/support/temporary_directory.h"
@@ -151,6 +153,43 @@ TEST_CASE("a saved model is a Hugging Face directory, of a sliced kind when it w
   CHECK(sliced["model_type"] == "sliced_llama");
   CHECK(sliced["hidden_size"] == 24);
   CHECK(sliced["stream_sizes"] == std::vector<int64_t>{16, 16, 16, 16, 24});
+}
+
+TEST_CASE("a sliced model keeps every end token and the sampling defaults of its source") {
+  const TemporaryDirectory scratch;
+  Model model = load_model(write_three_ends(scratch.path() / "source"));
+  save_model(model, scratch.path() / "dense");
+  check_three_ends(scratch.path() / "dense");
+  slice_model(model, random_tokens(model.config(), 4, 16),
+              {.method = Method::kSliceGpt, .slice = 0.25});
+  save_model(model, scratch.path() / "sliced");
+  check_three_ends(scratch.path() / "sliced");
+  // What lacks nothing is written as it was read.
+  const auto text = [&](const char* name) {
+    return detail::read_text_file(scratch.path() / name / "generation_config.json");
+  };
+  save_model(load_model(scratch.path() / "sliced"), scratch.path() / "again");
+  CHECK(text("again") == text("sliced"));
+}
+
+TEST_CASE("a model from a GGUF file is saved with all of its end tokens") {
+  const TemporaryDirectory scratch;
+  const fs::path file = scratch.path() / "m.gguf", directory = scratch.path() / "model";
+  save_gguf(load_model(write_three_ends(scratch.path() / "source")), file);
+  using Ids = std::vector<int64_t>;
+  const Model model = load_model(file);
+  CHECK(model.config().eos_tokens == Ids{0, 5, 2});
+  CHECK(model.tokenizer().eos_tokens() == Ids{0, 5, 2});
+  save_model(model, directory);
+  const auto generation =
+      nlohmann::json::parse(detail::read_text_file(directory / "generation_config.json"));
+  CHECK(generation["bos_token_id"] == 1);
+  CHECK(generation["eos_token_id"] == Ids{0, 5, 2});
+  CHECK(generation["pad_token_id"] == 4);
+  const Model again = load_model(directory);
+  CHECK(again.config().eos_tokens == Ids{0, 5, 2});
+  CHECK(again.config().pad_token == 4);
+  CHECK(again.tokenizer().eos_tokens() == Ids{0, 5, 2});
 }
 
 TEST_CASE("weights are converted to the dtype asked for, on either side") {

@@ -43,6 +43,7 @@ void check_same(const ModelConfig& a, const ModelConfig& b) {
   CHECK(a.mlp_bias == b.mlp_bias);
   CHECK(a.bos_token == b.bos_token);
   CHECK(a.eos_tokens == b.eos_tokens);
+  CHECK(a.pad_token == b.pad_token);
   CHECK(a.stream_sizes == b.stream_sizes);
   CHECK(a.shortcut == b.shortcut);
   CHECK(a.shortcut_rank == b.shortcut_rank);
@@ -270,6 +271,37 @@ TEST_CASE("a dense model's file is a stock LLaMA's, a sliced model's is marked a
   const json generation = json::parse(generation_config_json(c));
   CHECK(generation["bos_token_id"] == 1);
   CHECK(generation["eos_token_id"] == c.eos_tokens);
+}
+
+TEST_CASE("generation_config.json keeps its sampling defaults and gains what ends a text") {
+  const std::string name = "generation_config.json",
+                    source = R"({"do_sample": true, "eos_token_id": [3, 2, 100000],
+                                 "pad_token_id": 4, "temperature": 0.6, "top_p": 0.9})";
+  const ModelConfig c = parse_with({{"eos_token_id", 2}});
+  const ModelConfig whole = with_generation_config(c, source, name);
+  CHECK(whole.eos_tokens == std::vector<int64_t>{2, 3});
+  CHECK(generation_config_json(whole) == source);
+  const ModelConfig more = with_end_tokens(whole, {5, 3, 100000, -1});
+  CHECK(more.eos_tokens == std::vector<int64_t>{2, 3, 5});
+  json want = json::parse(source);
+  want["eos_token_id"] = {3, 2, 100000, 5};
+  CHECK(json::parse(generation_config_json(more)) == want);
+  const ModelConfig silent = with_generation_config(c, R"({"top_k": 5})", name);
+  CHECK(json::parse(generation_config_json(silent)) == json{{"top_k", 5}, {"eos_token_id", 2}});
+  check_same(with_generation_config(c, "", name), c);
+  for (const auto& [text, message] :
+       {std::pair("[2]", "want an object"), std::pair("{", "generation_config.json"),
+        std::pair(R"({"eos_token_id": "</s>"})", "want integers")}) {
+    CHECK_THROWS_NAMING(with_generation_config(c, text, name), FormatError, message);
+  }
+}
+
+TEST_CASE("pad_token_id is kept where it is a token") {
+  CHECK(parse_with({{"pad_token_id", 3}}).pad_token == 3);
+  for (const json& id : {json(-1), json(100000), json(nullptr), json("<pad>")})
+    CHECK_FALSE(parse_with({{"pad_token_id", id}}).pad_token);
+  const ModelConfig c = parse_with({{"pad_token_id", 3}});
+  CHECK(json::parse(config_json(c, "float16"))["pad_token_id"] == 3);
 }
 
 TEST_CASE("a configuration that cannot be run is refused, naming the file and the key") {

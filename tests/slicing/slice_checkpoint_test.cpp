@@ -10,6 +10,7 @@
 #include "libslice/method/signal.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/directory_contents.h"
+#include "tests/support/end_tokens.h"
 #include "tests/support/file_limit.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -101,6 +102,24 @@ TEST_CASE("layer by layer gives the bytes that slicing in memory gives") {
 
 TEST_CASE("layer by layer gives the same bytes from half-precision weights") {
   check_same_files(at::kCPU, at::kBFloat16);
+}
+
+TEST_CASE("layer by layer keeps every end token and the sampling defaults of its source") {
+  const TemporaryDirectory scratch;
+  const fs::path source = write_three_ends(scratch.path() / "source"),
+                 whole = scratch.path() / "whole", layerwise = scratch.path() / "layerwise";
+  const auto checkpoint = open_checkpoint(source);
+  const auto tokenizer = load_tokenizer(source);
+  const Tensor tokens = random_tokens(checkpoint->config(), 9, 16);
+  const SliceOptions options = {.method = Method::kSliceGpt, .slice = 0.3, .round = 1};
+  slice_whole(source, tokens, options, whole, at::kCPU);
+  fs::create_directory(layerwise);
+  slice_checkpoint(*checkpoint, tokens, options, layerwise, {.device = at::kCPU}, tokenizer.get());
+  check_three_ends(layerwise);
+  for (const char* name : {"config.json", "generation_config.json", "tokenizer_config.json"}) {
+    CAPTURE(name);
+    CHECK(contents(layerwise).at(name) == contents(whole).at(name));
+  }
 }
 
 TEST_CASE("layer by layer refit gives the bytes that it gives in memory") {

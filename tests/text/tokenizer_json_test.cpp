@@ -164,12 +164,16 @@ TEST_CASE("a template that puts a token first makes it the beginning token", "[t
             ->adds_bos());
 }
 
-TEST_CASE("every end token of generation_config.json counts", "[tokenizer]") {
+TEST_CASE("every end token of generation_config.json and config.json counts", "[tokenizer]") {
   const TemporaryDirectory directory;
   directory.write("tokenizer.json", tiny_json().dump());
   directory.write("tokenizer_config.json", R"({"eos_token": "<|end|>"})");
   directory.write("generation_config.json", R"({"eos_token_id": [1, 0]})");
   CHECK(load_tokenizer(directory.path())->eos_tokens() == std::vector<int64_t>{0, 1});
+  directory.write("config.json", R"({"eos_token_id": 2})");
+  CHECK(load_tokenizer(directory.path())->eos_tokens() == std::vector<int64_t>{0, 1, 2});
+  directory.write("config.json", R"({"eos_token_id": [3, 100000, -1]})");  // only 3 is a token
+  CHECK(load_tokenizer(directory.path())->eos_tokens() == std::vector<int64_t>{0, 1, 3});
 }
 
 TEST_CASE("text is normalised before the search for tokens that ask for it", "[tokenizer]") {

@@ -56,17 +56,27 @@ json scaling_json(const ModelConfig& c) {
 
 void parse_special_tokens(const json& object, ModelConfig& c, const std::string& origin) {
   c.bos_token = find_field<int64_t>(object, "bos_token_id", origin);
+  c.eos_tokens = parse_eos_tokens(object, origin);
+  const auto pad = object.find("pad_token_id");
+  if (pad == object.end() || !pad->is_number_integer()) return;
+  const auto id = pad->get<int64_t>();  // nothing here needs it: one that is no token is left out
+  if (id >= 0 && id < c.vocabulary_size) c.pad_token = id;
+}
+
+}  // namespace
+
+std::vector<int64_t> parse_eos_tokens(const json& object, const std::string& origin) {
+  std::vector<int64_t> tokens;
   const auto eos = object.find("eos_token_id");
-  if (eos == object.end() || eos->is_null()) return;
+  if (eos == object.end() || eos->is_null()) return tokens;
   const json list = eos->is_array() ? *eos : json::array({*eos});
   for (const json& id : list) {
     SLICE_FORMAT_CHECK(id.is_number_integer(), "{}: 'eos_token_id': want integers, got {}", origin,
                        id.type_name());
-    c.eos_tokens.push_back(id.get<int64_t>());
+    tokens.push_back(id.get<int64_t>());
   }
+  return tokens;
 }
-
-}  // namespace
 
 ModelConfig parse_sizes(const json& object, const std::string& family, const std::string& origin) {
   const auto size = [&](const char* key) { return field<int64_t>(object, key, origin); };

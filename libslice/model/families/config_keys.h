@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "libslice/base/detail/json.h"
 #include "libslice/model/config.h"
@@ -15,6 +16,8 @@ namespace slice::models {
 /// num_key_value_heads is the number of heads. @throws FormatError  also for quantization_config.
 ModelConfig parse_sizes(const nlohmann::json& object, const std::string& family,
                         const std::string& origin);
+/// The end tokens of a config.json or generation_config.json: an integer, a list of them, or none.
+std::vector<int64_t> parse_eos_tokens(const nlohmann::json& object, const std::string& origin);
 /// Writes the same keys.
 nlohmann::json sizes_json(const ModelConfig& config);
 

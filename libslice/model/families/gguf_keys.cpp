@@ -69,7 +69,8 @@ void parse_ffn_sizes(const GgufFile& file, ModelConfig& c) {
 
 std::vector<int64_t> parse_eos_tokens(const GgufFile& file) {
   std::vector<int64_t> tokens;
-  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id"}) {
+  for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                          "tokenizer.ggml.eom_token_id"}) {
     if (!file.metadata().contains(key)) continue;
     const auto id = file.get<int64_t>(key);
     if (std::find(tokens.begin(), tokens.end(), id) == tokens.end()) tokens.push_back(id);
@@ -163,6 +164,10 @@ ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family) {
   c.head_bias = has("output.bias");
   if (file.metadata().contains("tokenizer.ggml.bos_token_id")) {
     c.bos_token = file.get<int64_t>("tokenizer.ggml.bos_token_id");
+  }
+  if (file.metadata().contains("tokenizer.ggml.padding_token_id")) {
+    const auto id = file.get<int64_t>("tokenizer.ggml.padding_token_id");
+    if (id >= 0 && id < c.vocabulary_size) c.pad_token = id;
   }
   c.eos_tokens = parse_eos_tokens(file);
   return c;

@@ -14,6 +14,7 @@ using nlohmann::json;
 
 constexpr int64_t kPositionOffset = 2;  // the first two rows of the table have no position
 constexpr int64_t kSpecialToken = 2;    // "</s>", begin and end, the default of config.json
+constexpr int64_t kPadToken = 1;        // "<pad>", likewise
 
 /// Refuses options of OPTConfig that define another network.
 void refuse_options(const json& object, int64_t hidden_size, const std::string& origin) {
@@ -47,6 +48,7 @@ ModelConfig parse(const json& object, const std::string& origin) {
   c.qkv_bias = c.output_bias = c.mlp_bias = true;
   if (!object.contains("bos_token_id")) c.bos_token = kSpecialToken;
   if (!object.contains("eos_token_id")) c.eos_tokens = {kSpecialToken};
+  if (!object.contains("pad_token_id") && c.vocabulary_size > kPadToken) c.pad_token = kPadToken;
   return c;
 }
 

@@ -66,13 +66,16 @@ std::optional<int64_t> named_token(const Configs& configs, const char* key,
   return std::nullopt;
 }
 
-// One end token, or a list of them.
-void add_eos(const json& ids, const std::string& where, BpeDefinition& definition) {
+// The end tokens that a configuration gives by id. One that is no token ends no text.
+void add_eos(const Config& config, BpeDefinition& definition) {
+  const json& value = config.member("eos_token_id");
+  if (value.is_null()) return;
   std::unordered_set<int64_t> known(definition.eos.begin(), definition.eos.end());
-  for (const json& id : ids.is_array() ? ids : json::array({ids})) {
-    SLICE_FORMAT_CHECK(id.is_number_integer(), "{}: eos_token_id: want an integer, got {}", where,
-                       id.type_name());
+  for (const json& id : value.is_array() ? value : json::array({value})) {
+    SLICE_FORMAT_CHECK(id.is_number_integer(), "{}: eos_token_id: want an integer, got {}",
+                       config.where, id.type_name());
     const auto token = id.get<int64_t>();
+    if (token < 0 || token >= std::ssize(definition.tokens)) continue;
     if (known.insert(token).second) definition.eos.push_back(token);
   }
 }
@@ -181,8 +184,7 @@ void read_tokenizer_config(const TokenizerTexts& texts, BpeDefinition& definitio
   if (const auto bos = named_token(configs, "bos_token", ids)) definition.bos = bos;
   if (const auto pad = named_token(configs, "pad_token", ids)) definition.padding = pad;
   if (const auto eos = named_token(configs, "eos_token", ids)) definition.eos = {*eos};
-  const json& more = generation.member("eos_token_id");
-  if (!more.is_null()) add_eos(more, generation.where, definition);
+  for (const Config* config : {&generation, &model}) add_eos(*config, definition);
   definition.chat_template =
       texts.chat_template.empty()
           ? read_chat_template(configs.tokenizer.object, configs.tokenizer.where)

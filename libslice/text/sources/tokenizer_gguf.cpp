@@ -98,9 +98,11 @@ void read_llama(const GgufFile& file, BpeDefinition& definition) {
 void read_eos(const GgufFile& file, BpeDefinition& definition) {
   const auto id = optional_id(file, "tokenizer.ggml.eos_token_id");
   if (id) definition.eos = {*id};
-  const auto turn = optional_id(file, "tokenizer.ggml.eot_token_id");
-  if (turn && std::ranges::find(definition.eos, *turn) == definition.eos.end()) {
-    definition.eos.push_back(*turn);
+  for (const char* key : {"tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
+    const auto more = optional_id(file, key);
+    if (more && std::ranges::find(definition.eos, *more) == definition.eos.end()) {
+      definition.eos.push_back(*more);
+    }
   }
 }
 

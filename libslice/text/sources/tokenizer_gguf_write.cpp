@@ -1,6 +1,7 @@
 #include "libslice/text/sources/tokenizer_gguf_write.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/text/detail/byte_alphabet.h"
@@ -88,17 +89,18 @@ void write_gguf_tokenizer(const BpeDefinition& definition, int64_t vocabulary, G
   header.flag("tokenizer.ggml.add_bos_token", definition.adds_bos);
   if (definition.unknown)
     header.number("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*definition.unknown));
-  if (definition.padding)
-    header.number("tokenizer.ggml.padding_token_id", static_cast<uint32_t>(*definition.padding));
   if (!definition.chat_template.empty())
     header.text("tokenizer.chat_template", definition.chat_template);
 }
 
 void write_gguf_special_tokens(std::optional<int64_t> bos, const std::vector<int64_t>& eos,
-                               GgufHeader& header) {
+                               std::optional<int64_t> padding, GgufHeader& header) {
+  constexpr const char* kEnds[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                   "tokenizer.ggml.eom_token_id"};
   if (bos) header.number("tokenizer.ggml.bos_token_id", static_cast<uint32_t>(*bos));
-  if (!eos.empty()) header.number("tokenizer.ggml.eos_token_id", static_cast<uint32_t>(eos[0]));
-  if (eos.size() > 1) header.number("tokenizer.ggml.eot_token_id", static_cast<uint32_t>(eos[1]));
+  for (size_t i = 0; i < std::min(eos.size(), std::size(kEnds)); ++i)
+    header.number(kEnds[i], static_cast<uint32_t>(eos[i]));
+  if (padding) header.number("tokenizer.ggml.padding_token_id", static_cast<uint32_t>(*padding));
 }
 
 }  // namespace slice::detail

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "libslice/format/gguf_header.h"
@@ -16,9 +17,9 @@ namespace slice::detail {
 ///                      characters without byte tokens
 void write_gguf_tokenizer(const BpeDefinition& definition, int64_t vocabulary, GgufHeader& header);
 
-/// Special tokens, which have the same keys for every kind of tokenizer; only the first two of
-/// `eos` have keys.
+/// Special tokens, which have the same keys for every kind of tokenizer; a GGUF file has keys for
+/// the first three of `eos` alone.
 void write_gguf_special_tokens(std::optional<int64_t> bos, const std::vector<int64_t>& eos,
-                               GgufHeader& header);
+                               std::optional<int64_t> padding, GgufHeader& header);
 
 }  // namespace slice::detail
