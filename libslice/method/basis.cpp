@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -19,8 +20,19 @@ namespace {
 constexpr int kSolves = 3;
 constexpr double kGrid[] = {0.1, 1, 10, 100};  // τ at the first site
 constexpr double kSettled = 0.02;              // relative change of τ below which it is settled
+// Beyond these 1/τ² or τ² comes near the rounding of float64, and C or Γ is lost in the other's.
+constexpr double kLeastTau = 1e-6, kMostTau = 1e6;
 
 double trace_of(const Tensor& X) { return X.diagonal().sum().item<double>(); }
+
+/// The τ that traces ask for. Directions that hold nothing, as with fewer tokens than dimensions,
+/// have traces that are rounding of either sign; where both do, τ is as good as any.
+double asked_tau(double seen, double lost, double tau) {
+  seen = std::max(seen, 0.0);
+  lost = std::max(lost, 0.0);
+  if (seen == 0 && lost == 0) return tau;
+  return std::sqrt(std::clamp(seen / lost, kLeastTau * kLeastTau, kMostTau * kMostTau));
+}
 
 }  // namespace
 
@@ -40,7 +52,7 @@ Tensor OutputAwareBasis::operator()(const Tensor& C, const Tensor& gamma, int64_
     const Tensor U = family.vectors.slice(1, k);  // (D, D − k)
     const Tensor lost = U.t().mm(c.mm(U)), seen = U.t().mm(g.mm(U));
     const double cost = (lost * seen).sum().item<double>();  // both are symmetric
-    const double asked = std::sqrt(trace_of(seen) / trace_of(lost));
+    const double asked = asked_tau(trace_of(seen), trace_of(lost), tau);
     if (cost < least) {
       least = cost;
       tau_ = tau;
@@ -55,7 +67,7 @@ Tensor OutputAwareBasis::operator()(const Tensor& C, const Tensor& gamma, int64_
   for (int step = 0; step < kSolves; ++step) {
     const double tau = next;
     next = solve(tau);
-    if (!std::isfinite(next) || next <= 0 || std::abs(next / tau - 1) < kSettled) break;
+    if (std::abs(next / tau - 1) < kSettled) break;
   }
   return kept;
 }

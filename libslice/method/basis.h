@@ -10,8 +10,8 @@ namespace slice {
 /// gradient's, both divided by their traces, over the family of bottom eigenvectors of τ C + Γ / τ
 /// (docs/method.md, "Output-aware directions"). If the two factors were numbers, their product
 /// tr(UᵀCU)·tr(UᵀΓU) would be least where τ² = tr(UᵀΓU) / tr(UᵀCU): that is iterated, starting with
-/// the τ of the site before, and the best basis tried is taken. Within a tenth of the best of a
-/// grid of seven (`basis_test.cpp`).
+/// the τ of the site before and staying within [1e-6, 1e6], and the best basis tried is taken.
+/// Within a tenth of the best of a grid of seven (`basis_test.cpp`). C and Γ may be of any rank.
 class OutputAwareBasis {
  public:
   /// @param C  (D, D) float64     @param gamma  (D, D) float64, same device

@@ -109,6 +109,39 @@ TEST_CASE("a gradient of low rank leaves a whole basis") {
   check_orthonormal(OutputAwareBasis()(u.mm(u.t()), u.mm(u.t()), 5));
 }
 
+TEST_CASE("directions that hold nothing gave τ = √(0/0), and a covariance that holds a NaN") {
+  const Tensor C = at::diag(at::tensor({3.0, 0.0, 0.0, 0.0}, at::kDouble)),
+               gamma = at::diag(at::tensor({0.0, 2.0, 0.0, 0.0}, at::kDouble));
+  const Tensor want = at::diag(at::tensor({1.0, 1.0, 0.0, 0.0}, at::kDouble));
+  OutputAwareBasis basis;  // hands τ on from site to site
+  for (int site = 0; site < 3; ++site) {
+    const Tensor P = basis(C, gamma, 2);
+    check_orthonormal(P);
+    CHECK(violation(projector(P), want, eigen_bound(4)) == "");
+  }
+}
+
+TEST_CASE("fewer tokens than dimensions ended now and then with a covariance that holds a NaN") {
+  for (const int64_t D : {32, 128}) {
+    OutputAwareBasis handed_on;  // from seed to seed
+    for (int64_t seed = 1; seed <= (D == 32 ? 150 : 30); ++seed) {
+      const int64_t tokens = seed % 3 == 0 ? D / 4 : seed % 2 + 1;
+      CAPTURE(D, seed, tokens);
+      const auto one = static_cast<uint64_t>(2 * seed);
+      const Tensor X = gaussian({tokens, D}, one), Y = gaussian({D, D}, one + 1);
+      const Tensor C = X.t().mm(X), gamma = Y.t().mm(Y);
+      for (const int64_t k : {D / 2, D - D / 10}) {
+        OutputAwareBasis first;
+        Tensor P;
+        REQUIRE_NOTHROW(P = first(C, gamma, k));
+        const Tensor errors = P.t().mm(P) - at::eye(k, P.options());
+        CHECK(errors.abs().max().item<double>() <= eigen_bound(D));
+        REQUIRE_NOTHROW(seed % 2 == 0 ? handed_on(C, gamma, k) : handed_on(gamma, C, k));
+      }
+    }
+  }
+}
+
 TEST_CASE("output-aware bases refuse sizes that differ and numbers that are not finite") {
   const Tensor C = random_spectrum(6, 1, 3);
   CHECK_THROWS_NAMING(OutputAwareBasis()(C, at::eye(5, at::kDouble), 3), ShapeError, "(5, 5)");
