@@ -114,13 +114,12 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
       windows.slice(0, 0, windows.size(0) - held_out), {.samples = kCalibrationWindows});
   const Measured before = measure(model, test, on_progress);
   const slice::ModelConfig dense = model.config();
-  const auto width = static_cast<int64_t>(kKeptChannels * static_cast<double>(dense.ffn_size));
-  slice::SliceReport report =
-      slice::slice_model(model, calibration,
-                         {.slice = 0.0,
-                          .ffn_sizes = std::vector<int64_t>(dense.layers, width),
-                          .gradient_samples = kGradientWindows},
-                         on_progress);
+  std::vector<int64_t> widths = dense.ffn_widths();
+  for (int64_t& width : widths)
+    width = static_cast<int64_t>(kKeptChannels * static_cast<double>(width));
+  slice::SliceReport report = slice::slice_model(
+      model, calibration, {.slice = 0.0, .ffn_sizes = widths, .gradient_samples = kGradientWindows},
+      on_progress);
   const Measured after = measure(model, test, on_progress);
   report.perplexity_before = before.perplexity;
   report.perplexity_after = after.perplexity;

@@ -1,5 +1,6 @@
 // inspect MODEL: sizes, parameters, and what slicing would remove. Reads headers only.
 
+#include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -30,13 +31,18 @@ int main(int argc, char** argv) {
                                      {"sliced", c.sliced()},
                                      {"parameters", now.total},
                                      {"block_parameters", now.blocks}};
+    const std::vector<int64_t> widths = c.ffn_widths();
+    const auto [narrowest, widest] = std::minmax_element(widths.begin(), widths.end());
+    if (*narrowest < *widest) object["ffn_sizes"] = widths;
     if (!json) {
+      std::string ffn = std::to_string(*widest);
+      if (*narrowest < *widest) ffn = std::to_string(*narrowest) + " to " + ffn;
       std::printf(
           "%s: %s, hidden size %ld, %ld layers, %ld heads (%ld for keys and values) of %ld, FFN "
-          "%ld,\n"
+          "%s,\n"
           "vocabulary %ld, context %ld, head %s%s\n",
           path.c_str(), c.family.c_str(), c.hidden_size, c.layers, c.heads, c.kv_heads, c.head_size,
-          c.ffn_size, c.vocabulary_size, c.context_length, c.tied_head ? "tied" : "untied",
+          ffn.c_str(), c.vocabulary_size, c.context_length, c.tied_head ? "tied" : "untied",
           c.sliced() ? ", sliced" : "");
       std::printf("parameters %s as stored, %s in blocks\n", cli::grouped(now.total).c_str(),
                   cli::grouped(now.blocks).c_str());

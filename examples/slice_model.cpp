@@ -73,9 +73,8 @@ void print_plan(const Arguments& a) {
   if (a.slice.options.budgeted()) return print_candidates(a, dense);
   const slice::SliceOptions options = options_for(a, dense);
   const slice::ModelConfig sliced = slice::planned_config(dense, options);
-  std::vector<int64_t> sizes(dense.sites()), widths(dense.layers);
+  std::vector<int64_t> sizes(dense.sites());
   for (int64_t site = 0; site < dense.sites(); ++site) sizes[site] = sliced.stream_size(site);
-  for (int64_t layer = 0; layer < dense.layers; ++layer) widths[layer] = sliced.ffn_width(layer);
   const slice::ParameterCount before = slice::count_parameters(dense),
                               after = slice::count_parameters(sliced);
   const int64_t tokens = *a.windows.samples * a.windows.context;
@@ -93,7 +92,7 @@ void print_plan(const Arguments& a) {
   const int64_t disk = layerwise ? layerwise->disk_bytes : cost.disk_bytes;
   const double seconds = cost.flop / cli::measured_flop_per_second();
   if (a.json) {
-    nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", widths}}},
+    nlohmann::ordered_json json = {{"plan", {{"k", sizes}, {"ffn", sliced.ffn_widths()}}},
                                    {"parameters",
                                     {{"before", before.total},
                                      {"after", after.total},

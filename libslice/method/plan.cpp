@@ -126,9 +126,15 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options
     SLICE_ARGUMENT_CHECK(std::ssize(options.ffn_sizes) == dense.layers,
                          "ffn sizes: want {}, one a layer, got {}", dense.layers,
                          options.ffn_sizes.size());
-    planned = narrowed_config(planned, options.ffn_sizes);
+    for (int64_t layer = 0; layer < dense.layers; ++layer) {
+      const int64_t width = dense.ffn_width(layer), keep = options.ffn_sizes[layer];
+      SLICE_ARGUMENT_CHECK(keep >= 1 && keep <= width,
+                           "ffn sizes: want to keep 1 … {} channels in layer {}, got {}", width,
+                           layer, keep);
+    }
   }
-  return planned;
+  return narrowed_config(planned,
+                         options.ffn_sizes.empty() ? dense.ffn_widths() : options.ffn_sizes);
 }
 
 }  // namespace slice

@@ -104,7 +104,8 @@ struct ParameterCount {
 ParameterCount count_parameters(const ModelConfig& config);
 
 /// The configuration of a dense model once sliced with these options.
-/// @throws ArgumentError  as check_options and kept_size; as many FFN sizes as layers are wanted
+/// @throws ArgumentError  as check_options and kept_size; FFN sizes other than one a layer, from 1
+///                        to the layer's width
 ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options);
 
 /// A way to reach a budget: a kept size, and how many FFN channels stay in all layers together.

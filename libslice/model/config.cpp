@@ -119,6 +119,11 @@ int64_t ModelConfig::positions() const {
                                : std::numeric_limits<int64_t>::max();
 }
 
+std::vector<int64_t> ModelConfig::ffn_widths() const {
+  return ffn_sizes.empty() ? std::vector<int64_t>(static_cast<size_t>(layers), ffn_size)
+                           : ffn_sizes;
+}
+
 ShortcutForm ModelConfig::shortcut_of(int64_t sublayer) const {
   if (!sliced()) return ShortcutForm::kNone;
   const bool extends = stream_size(sublayer) < stream_size(sublayer + 1);

@@ -110,6 +110,8 @@ struct ModelConfig {
   int64_t ffn_width(int64_t layer) const;
   /// Tokens that a text may have: those of a learned position table; without one the largest int64.
   int64_t positions() const;
+  /// Those of all layers.
+  std::vector<int64_t> ffn_widths() const;
   /// Sublayers: two per layer, one per parallel block.
   int64_t sublayers() const { return sites() - 1; }
   /// The shortcut around a sublayer of a sliced model. Forms other than kDense need none where the

@@ -19,6 +19,13 @@ constexpr int64_t kHostHidden = int64_t{2} << 30;
 
 int64_t size_of(at::ScalarType dtype) { return static_cast<int64_t>(c10::elementSize(dtype)); }
 
+/// The model with every layer as wide as the widest: what peaks are those of.
+ModelConfig widest_everywhere(const ModelConfig& dense) {
+  const std::vector<int64_t> widths = dense.ffn_widths();
+  const int64_t widest = *std::max_element(widths.begin(), widths.end());
+  return narrowed_config(dense, std::vector<int64_t>(widths.size(), widest));
+}
+
 /// Γ of every site.
 int64_t gamma_bytes(const ModelConfig& dense) {
   return dense.sites() * dense.hidden_size * dense.hidden_size * kDouble;
@@ -35,10 +42,13 @@ double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method
   if (method != Method::kRefit) return flop;
   // Moments of [h | x | z] in float64; the dense forward pass, another sliced one, and for half of
   // the tokens two forward and one backward pass; factorisations of the moments.
-  const double width = static_cast<double>(dense.ffn_size + 2 * dense.hidden_size),
-               F = static_cast<double>(dense.ffn_size);
+  double moments = 0;  // of a site in every layer
+  for (const int64_t channels : dense.ffn_widths()) {
+    const auto F = static_cast<double>(channels), width = F + 2 * D;
+    moments += n * width * width + 20 * F * F * F;
+  }
   flop += 2.0 * n * static_cast<double>(4 * before + after) +
-          sites * (n * width * width + 20 * F * F * F);
+          sites / static_cast<double>(dense.layers) * moments;
   return flop;
 }
 
@@ -55,7 +65,7 @@ void add_journal(LayerwiseCost& cost, const ModelConfig& dense, int64_t k, int64
 
 ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
                            int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes) {
-  const int64_t D = dense.hidden_size, F = dense.ffn_size;
+  const int64_t D = dense.hidden_size, F = widest_everywhere(dense).ffn_size;
   const bool refit = method == Method::kRefit, untied = dense.tied_head && !sliced.tied_head;
   const detail::WorkingSizes sizes{
       .hidden_size = D, .element_bytes = kFloat, .widest = 3 * F, .hidden = F, .refit = refit};
@@ -76,6 +86,7 @@ LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelC
                                       const LayerwiseOptions& layerwise, FreeMemory free) {
   constexpr int64_t kPieces = int64_t{64} << 20;  // conversions on the way to a file
   const ModelConfig& dense = checkpoint.config();
+  const ModelConfig widest = widest_everywhere(dense);
   const at::ScalarType stored = stored_dtype(checkpoint).value_or(at::kHalf);
   const bool gpu = layerwise.device.is_cuda(), refit = method == Method::kRefit;
   const int64_t held = size_of(layerwise.dtype.value_or(gpu ? stored : at::kFloat));
@@ -83,10 +94,10 @@ LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelC
   const detail::WorkingSizes sizes{
       .hidden_size = dense.hidden_size,
       .element_bytes = held,
-      .layer_bytes = count_parameters(dense).blocks / dense.layers * held,
+      .layer_bytes = count_parameters(widest).blocks / dense.layers * held,
       .table_bytes = dense.vocabulary_size * dense.hidden_size * held,  // embedding or head
-      .widest = 3 * dense.ffn_size,
-      .hidden = dense.ffn_size + heads,
+      .widest = 3 * widest.ffn_size,
+      .hidden = widest.ffn_size + heads,
       .refit = refit};
   const int64_t working =
       detail::working_bytes(sizes, gpu ? context : std::max(context, kHostChunkTokens));
@@ -140,7 +151,7 @@ int64_t detail::held_layers(const ModelConfig& dense, at::Device device, at::Sca
     return static_cast<int64_t>(std::ceil(std::sqrt(static_cast<double>(dense.layers))));
   const int64_t D = dense.hidden_size,
                 sums = D * D * kDouble + 2 * kCovarianceBlock * D * size_of(dtype),  // of a site
-      layer = count_parameters(dense).blocks / dense.layers * size_of(dtype) +
+      layer = count_parameters(widest_everywhere(dense)).blocks / dense.layers * size_of(dtype) +
               (dense.parallel_block ? 1 : 2) * sums,
                 tables = 2 * dense.vocabulary_size * D * size_of(dtype);
   return std::clamp<int64_t>((device_memory(device).free - tables) / 2 / layer, 1, dense.layers);

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
@@ -25,13 +26,55 @@ namespace {
 constexpr double kKeptShares[] = {1.0, 0.9722, 0.9445, 0.9167, 0.8889, 0.8334};
 constexpr int64_t kTrialWindows = 32;
 
+/// What allocate_channels leaves of a layer at least.
+int64_t least_width(int64_t width) { return (width + 5) / 6; }
+
+/// Fewest and most channels of all layers together that a plan keeps; where all layers keep as
+/// many, no more than the narrowest has.
+std::pair<int64_t, int64_t> channel_range(const ModelConfig& dense, const SliceOptions& options) {
+  const std::vector<int64_t> widths = dense.ffn_widths();
+  if (options.head == HeadMode::kSlice) {
+    const auto [narrowest, widest] = std::minmax_element(widths.begin(), widths.end());
+    return {dense.layers * std::min(least_width(*widest), *narrowest), dense.layers * *narrowest};
+  }
+  int64_t least = 0, all = 0;
+  for (const int64_t width : widths) {
+    least += least_width(width);
+    all += width;
+  }
+  return {least, all};
+}
+
+/// The widths of layers that keep so many channels together, for counting: as many in every layer
+/// where the head is sliced, otherwise the same share of what each can lose, and the first ones a
+/// channel more where that does not come out even.
+std::vector<int64_t> spread(const ModelConfig& dense, const SliceOptions& options,
+                            int64_t channels) {
+  if (options.head == HeadMode::kSlice)
+    return std::vector<int64_t>(dense.layers, channels / dense.layers);
+  const auto [least, all] = channel_range(dense, options);
+  std::vector<int64_t> widths = dense.ffn_widths();
+  if (channels == all) return widths;
+  int64_t left = channels;
+  for (int64_t& width : widths) {
+    const int64_t fewest = least_width(width);
+    width = fewest + (width - fewest) * (channels - least) / (all - least);
+    left -= width;
+  }
+  for (int64_t layer = 0; left > 0; ++layer) {
+    if (widths[layer] == dense.ffn_width(layer)) continue;
+    ++widths[layer];
+    --left;
+  }
+  return widths;
+}
+
 /// The configuration of a candidate with its channels spread evenly, for counting.
 ModelConfig candidate_config(const ModelConfig& dense, SliceOptions options, int64_t kept,
                              int64_t channels, bool tied) {
   options.kept = kept;
   options.keep_tie = tied;
-  options.ffn_sizes.assign(dense.layers, channels / dense.layers);
-  for (int64_t layer = 0; layer < channels % dense.layers; ++layer) ++options.ffn_sizes[layer];
+  options.ffn_sizes = spread(dense, options, channels);
   return planned_config(dense, options);
 }
 
@@ -85,8 +128,8 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   check_options(options);
   const double most = bound(dense, options);
   const int64_t step = options.head == HeadMode::kSlice ? dense.layers : 1;
-  const int64_t all = dense.layers * dense.ffn_size / step,
-                least = dense.layers * ((dense.ffn_size + 5) / 6) / step;
+  const auto range = channel_range(dense, options);
+  const int64_t least = range.first / step, all = range.second / step;
   std::vector<Candidate> found;
   for (const bool tied : ties(dense, options)) {
     int64_t last = 0;
@@ -134,7 +177,6 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
   const std::vector<Tensor> scores = channel_scores(adapter, windows, result.gammas, group);
   const ModelConfig dense = decoder.config();
   const double most = bound(dense, options);
-  const int64_t networks = std::ssize(scores);
   // A channel of the last layer may cost more than others, so what was counted with channels spread
   // evenly is counted again.
   const auto plan = [&](Candidate& candidate) {
@@ -145,7 +187,7 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
     planned.keep_tie = candidate.tied;
     for (;; --candidate.channels) {
       if (options.head == HeadMode::kSlice) {
-        planned.ffn_sizes.assign(networks, candidate.channels / networks);
+        planned.ffn_sizes = spread(dense, options, candidate.channels);
       } else {
         planned.ffn_sizes = allocate_channels(scores, candidate.channels);
       }

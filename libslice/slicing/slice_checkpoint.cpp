@@ -136,7 +136,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   report.family = dense.family;
   report.layers = dense.layers;
   report.head_counts.assign(dense.layers, dense.heads);
-  if (report.ffn_sizes.empty()) report.ffn_sizes.assign(dense.layers, dense.ffn_size);
+  if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
   report.tied = sliced.tied_head;
   report.before = count_parameters(dense);
   report.after = count_parameters(sliced);

@@ -81,7 +81,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   if (adapter.head_map.weight.defined())
     decoder.set_head_map(adapter.head_map.weight, adapter.head_map.bias);
   report.tied = decoder.config().tied_head;
-  if (report.ffn_sizes.empty()) report.ffn_sizes.assign(dense.layers, dense.ffn_size);
+  if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
   decoder.set_ffn_sizes(report.ffn_sizes);
 
   report.family = dense.family;

@@ -278,6 +278,34 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   CHECK(shop.listing() == before);
 }
 
+TEST_CASE("dry-run and inspect showed every layer of a model of uneven widths as its widest") {
+  const Workshop shop;
+  const std::vector<int64_t> widths = {30, 21};
+  save_model(random_model(narrowed_config(tiny_config(), widths), 1, at::kFloat),
+             shop.path("uneven"));
+  const auto dry_run = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"slice_model", shop.path("uneven"), "--dry-run", "--json"});
+    return shop.run(more);
+  };
+  const Outcome plan = dry_run({"--method", "slicegpt", "--slice", "0.25"});
+  INFO(plan.err);
+  REQUIRE(plan.code == 0);
+  CHECK(nlohmann::json::parse(plan.out)["plan"]["ffn"] == widths);
+  const Outcome choice = dry_run({"--remove", "0.1", "--round", "2"});
+  INFO(choice.err);
+  REQUIRE(choice.code == 0);
+  const auto found = nlohmann::json::parse(choice.out);
+  REQUIRE(!found["candidates"].empty());
+  for (const auto& candidate : found["candidates"])
+    CHECK(candidate["ffn_channels"].get<int64_t>() <= 51);
+  const Outcome wide = dry_run({"--slice", "0", "--ffn", "22"});
+  CHECK(wide.code == 1);
+  CHECK(wide.err.find("in layer 1, got 22") != std::string::npos);
+  const Outcome inspected = shop.run({"inspect", shop.path("uneven"), "--json"});
+  CHECK(nlohmann::json::parse(inspected.out)["ffn_sizes"] == widths);
+  CHECK(shop.run({"inspect", shop.path("uneven")}).out.find("FFN 21 to 30") != std::string::npos);
+}
+
 TEST_CASE("bad arguments and files end with the right code, name the culprit and write nothing") {
   const Workshop shop;
   const std::string model = shop.path("model"), text = shop.path("text.txt"),

@@ -222,6 +222,10 @@ TEST_CASE("a planned configuration is the sliced model's") {
   widths[7] = 849;
   CHECK(planned_config(dense, {.slice = 0, .ffn_sizes = widths}).ffn_sizes == widths);
   CHECK(planned_config(dense, {.slice = 0.25, .ffn_sizes = widths}).sliced());
+  widths[3] = dense.ffn_size + 1;
+  CHECK_THROWS_NAMING(planned_config(dense, {.ffn_sizes = widths}), ArgumentError, "in layer 3");
+  widths[3] = 0;
+  CHECK_THROWS_NAMING(planned_config(dense, {.ffn_sizes = widths}), ArgumentError, "in layer 3");
   CHECK_THROWS_NAMING(planned_config(dense, {.ffn_sizes = {848, 848}}), ArgumentError,
                       "want 30, one a layer, got 2");
 }

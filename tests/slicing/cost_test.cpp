@@ -57,6 +57,24 @@ TEST_CASE("expected costs cover the weights and grow with the calibration") {
   CHECK(refit.disk_bytes == few.disk_bytes);
 }
 
+TEST_CASE("costs of a model of uneven widths are those of its own layers") {
+  const ModelConfig even = small_llama();
+  std::vector<int64_t> widths(30, 512);
+  widths[7] = 1536;
+  ModelConfig uneven = narrowed_config(even, widths), overstated = uneven;
+  overstated.ffn_size = 6000;  // no layer has it
+  const int64_t less = count_parameters(even).total - count_parameters(uneven).total;
+  for (const Method method : {Method::kSliceGpt, Method::kRefit}) {
+    const auto cost = [&](const ModelConfig& dense) {
+      return expected_cost(dense, dense, method, 2048, 2048, 2);
+    };
+    CHECK(cost(uneven).host_bytes == cost(even).host_bytes - 4 * less);  // the widest's peak
+    CHECK(cost(uneven).flop < cost(even).flop);
+    CHECK(cost(overstated).host_bytes == cost(uneven).host_bytes);
+    CHECK(cost(overstated).flop == cost(uneven).flop);
+  }
+}
+
 TEST_CASE("memory does not grow with depth, disk and arithmetic do") {
   const LayerwiseCost shallow = cost_of(2), deep = cost_of(10);
   CHECK(shallow.host_bytes == deep.host_bytes);

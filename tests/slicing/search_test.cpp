@@ -101,6 +101,37 @@ TEST_CASE("a search with the head sliced keeps as many channels in every layer")
   CHECK(model.config().ffn_sizes.empty());
 }
 
+TEST_CASE("a model of uneven widths was searched as if every layer had the widest's") {
+  ModelConfig config = tiny_config();
+  config.layers = 3;
+  const std::vector<int64_t> widths = {30, 19, 33};
+  config = narrowed_config(config, widths);  // its ffn_size is 38 still
+  for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+    for (const double fraction : {0.02, 0.1, 0.25}) {
+      const bool stock = head == HeadMode::kSlice;
+      CAPTURE(stock, fraction);
+      const SliceOptions options{.round = 2, .head = head, .remove_blocks = fraction};
+      const double most = (1 - fraction) * static_cast<double>(count_parameters(config).blocks);
+      const int64_t all = stock ? 3 * 19 : 30 + 19 + 33;
+      const std::vector<Candidate> found = candidates(config, options);
+      REQUIRE(!found.empty());
+      for (const Candidate& candidate : found) {
+        CHECK(candidate.channels <= all);
+        CHECK(static_cast<double>(candidate.after.blocks) <= most);
+      }
+      // A channel of the dense model's hidden size is three rows of D.
+      if (!stock) CHECK(static_cast<double>(found[0].after.blocks + 3 * config.hidden_size) > most);
+      Model model = random_model(config);
+      const SliceReport report = slice_model(model, random_tokens(config, 16, 16), options);
+      CHECK(static_cast<double>(report.after.blocks) <= most);
+      CHECK(report.after.blocks == count_parameters(model.config()).blocks);
+      for (int64_t layer = 0; layer < 3; ++layer)
+        CHECK(model.config().ffn_width(layer) <= widths[layer]);
+      if (stock) CHECK(model.config().ffn_sizes.empty());
+    }
+  }
+}
+
 TEST_CASE("budgets out of range and out of reach are refused") {
   const ModelConfig config = tiny_config();
   CHECK_THROWS_NAMING(candidates(config, {.remove = 0.0}), ArgumentError, "(0, 1)");

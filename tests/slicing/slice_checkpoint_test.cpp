@@ -54,6 +54,7 @@ void check_same_files(const ModelConfig& config, const SliceOptions& options, at
                        {.device = device, .shard_bytes = kShardBytes}, nullptr);
   CHECK(report.after.total == count_parameters(planned_config(config, options)).total);
   CHECK(report.sites.size() == report.stream_sizes.size());
+  CHECK(report.ffn_sizes == planned_config(config, options).ffn_widths());
   const auto want = contents(scratch.path() / "whole");
   const auto got = contents(scratch.path() / "streamed");
   CHECK(want.size() > 3);  // shards, index, two configurations; the modeling file of most
@@ -124,6 +125,24 @@ TEST_CASE("layer by layer keeps every end token and the sampling defaults of its
 
 TEST_CASE("layer by layer refit gives the bytes that it gives in memory") {
   check_refit_is_the_same(at::kCPU, at::kFloat);
+}
+
+TEST_CASE("slicegpt wrote a model of uneven widths as if every layer had the widest's") {
+  for (const ModelConfig& even : {tiny_config(), tiny_families()[2], tiny_families()[3]}) {
+    std::vector<int64_t> widths, fewer;
+    for (int64_t layer = 0; layer < even.layers; ++layer) {
+      widths.push_back(even.ffn_size - 2 - 9 * layer);  // the widest is narrower than ffn_size
+      fewer.push_back(widths.back() - 3);
+    }
+    const ModelConfig config = narrowed_config(even, widths);
+    for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+      check_same_files(config,
+                       {.method = Method::kSliceGpt, .slice = 0.3, .round = 1, .head = head},
+                       at::kCPU, at::kFloat);
+    }
+    check_same_files(config, {.slice = 0.3, .round = 2}, at::kCPU, at::kFloat);
+    check_same_files(config, {.slice = 0, .ffn_sizes = fewer}, at::kCPU, at::kFloat);
+  }
 }
 
 TEST_CASE("on a GPU layer by layer gives the bytes that slicing in memory gives", "[cuda]") {

@@ -344,6 +344,19 @@ TEST_CASE("fewer calibration tokens than the hidden size still give a basis") {
   CHECK(logits(model, random_tokens(config, 1, 9)).isfinite().all().item<bool>());
 }
 
+TEST_CASE("slicegpt forgot the widths of a model whose layers are of uneven width") {
+  const ModelConfig config = narrowed_config(tiny_config(), {30, 21});
+  Model model = random_model(config);
+  const SliceOptions options{.method = Method::kSliceGpt, .slice = 0.25};
+  const Tensor tokens = random_tokens(config, 3, 16);
+  const SliceReport report = slice_model(model, tokens, options);
+  CHECK(report.ffn_sizes == std::vector<int64_t>{30, 21});
+  CHECK(model.config().ffn_sizes == std::vector<int64_t>{30, 21});
+  CHECK(report.before.total == count_parameters(config).total);
+  CHECK(report.after.total == count_parameters(planned_config(config, options)).total);
+  CHECK(logits(model, tokens).isfinite().all().item<bool>());
+}
+
 TEST_CASE("the report says what was done") {
   const ModelConfig config = tiny_config();
   Model model = random_model(config, 1, at::kFloat);
