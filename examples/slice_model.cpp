@@ -191,6 +191,19 @@ void check_gguf(const Arguments& a, const slice::ModelConfig& dense,
     throw slice::FormatError(a.gguf + ": " + *obstacle);
 }
 
+/// Refuses a report that cannot be written, before the work begins. The directory of the result is
+/// not there yet.
+void check_report(const Arguments& a) {
+  if (a.report.empty()) return;
+  namespace fs = std::filesystem;
+  const fs::path report = fs::absolute(a.report),
+                 parent = fs::weakly_canonical(report.parent_path()),
+                 out = fs::weakly_canonical(fs::absolute(a.out)) / "";
+  if (parent / report.filename() / "" == out)
+    throw slice::Error(a.report + ": is the directory of --out");
+  if (parent / "" != out) slice::check_report_path(a.report);
+}
+
 void warn_of_few_tokens(const Arguments& a, const at::Tensor& tokens, int64_t hidden_size) {
   if (a.quiet || tokens.numel() >= hidden_size) return;
   std::fprintf(
@@ -361,6 +374,7 @@ int main(int argc, char** argv) {
     if (a.dry_run) return print_plan(a);
     if (a.calibration.empty()) throw CLI::RequiredError("--calibration");
     if (a.out.empty()) throw CLI::RequiredError("--out");
+    check_report(a);
     a.layerwise ? slice_resumably(a) : slice_and_save(a);
   });
 }

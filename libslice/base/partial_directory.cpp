@@ -8,6 +8,20 @@ namespace slice {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+/// Removes what writers of single files left when they were killed: detail::AtomicFile's hidden
+/// names.
+void remove_temporaries(const fs::path& directory) {
+  std::error_code ignored;
+  for (const auto& entry : fs::directory_iterator(directory, ignored)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(".") && name.ends_with(".tmp")) fs::remove(entry.path(), ignored);
+  }
+}
+
+}  // namespace
+
 PartialDirectory::PartialDirectory(const fs::path& target, const Options& options)
     : target_(detail::directory_target(target, options.replace)),
       partial_(target_.parent_path() /
@@ -29,7 +43,11 @@ PartialDirectory::PartialDirectory(const fs::path& target, const Options& option
   SLICE_CHECK_AS(Error, !unfinished || options.resume || options.replace,
                  "{}: holds an unfinished run for {}: resume it, or force a new one",
                  partial_.string(), target_.string());
-  if (unfinished && options.resume) return;
+  if (unfinished && options.resume) {
+    remove_temporaries(path());
+    remove_temporaries(journal());
+    return;
+  }
   fs::remove_all(path(), error);
   fs::remove_all(journal(), error);
   fs::remove_all(old(), error);

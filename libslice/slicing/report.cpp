@@ -104,7 +104,9 @@ std::string report_json(const SliceReport& r) {
 }
 
 void save_report(const SliceReport& report, const std::filesystem::path& path) {
-  detail::write_file(path, report_json(report) + "\n");
+  detail::write_output(path, report_json(report) + "\n");
 }
+
+void check_report_path(const std::filesystem::path& path) { detail::check_output(path); }
 
 }  // namespace slice

@@ -92,6 +92,17 @@ TEST_CASE("files without a journal, and a journal without files, are no unfinish
   CHECK(contents(output.journal()).empty());
 }
 
+TEST_CASE("a file that was being written when a run was killed is not resumed with") {
+  const TemporaryDirectory parent;
+  const fs::path target = parent.path() / "model", partial = parent.path() / ".model.partial";
+  leave_unfinished(target);
+  detail::write_file(partial / "model" / ".slice_report.json.00c0ffee.tmp", "{");
+  detail::write_file(partial / "journal" / ".run.json.00c0ffee.tmp", "{");
+  const PartialDirectory output(target, {.resume = true});
+  CHECK(contents(output.path()) == Files{{"half", "text"}});
+  CHECK(contents(output.journal()) == Files{{"done", "so far"}});
+}
+
 TEST_CASE("one process at a time works in a partial directory") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";

@@ -1,6 +1,7 @@
 #include "libslice/checkpoint/gguf_write.h"
 
 #include <ATen/ATen.h>
+#include <sys/stat.h>
 
 #include <catch2/catch_all.hpp>
 #include <filesystem>
@@ -245,6 +246,23 @@ TEST_CASE("a GGUF appears whole or not at all") {
   CHECK_NOTHROW(save_gguf(model, path, {.replace = true}));
   CHECK_THROWS_NAMING(save_gguf(model, directory.path(), {.replace = true}), Error, "directory");
   CHECK_THROWS_AS(save_gguf(model, directory.path() / "none" / "m.gguf"), Error);
+}
+
+TEST_CASE("a GGUF took the place of a symbolic link or a pipe") {
+  const TemporaryDirectory directory;
+  const fs::path target = directory.path() / "m.gguf", first = directory.path() / "link.gguf",
+                 fifo = directory.path() / "fifo";
+  const Model model = random_model(tiny_config(), 1, at::kFloat);
+  fs::create_symlink("m.gguf", first);
+  save_gguf(model, first);
+  CHECK(fs::is_symlink(first));
+  CHECK(fs::is_regular_file(fs::symlink_status(target)));
+  CHECK_THROWS_NAMING(save_gguf(model, first), Error, "exists already");
+  CHECK_NOTHROW(save_gguf(model, first, {.replace = true}));
+  CHECK(fs::is_symlink(first));
+  REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
+  CHECK_THROWS_NAMING(save_gguf(model, fifo, {.replace = true}), Error, "no regular file");
+  CHECK(fs::is_fifo(fs::symlink_status(fifo)));
 }
 
 }  // namespace

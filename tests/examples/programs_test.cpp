@@ -151,6 +151,29 @@ TEST_CASE("slice_model --layerwise writes the weights that slice_model writes") 
   CHECK_FALSE(fs::exists(shop.path("resumed")));
 }
 
+TEST_CASE("a report goes to standard output, to a link's target and into the new directory") {
+  const Workshop shop;
+  const auto slice_to = [&](const std::string& out, const std::string& report) {
+    const Outcome outcome =
+        shop.run(shop.slicing(out, {"--method", "slicegpt", "--slice", "0.25", "--context", "64",
+                                    "--samples", "4", "--quiet", "--report", report}));
+    INFO(outcome.err);
+    CHECK(outcome.code == 0);
+    return outcome.out;
+  };
+  const std::string printed = slice_to("first", "/dev/stdout");
+  CHECK(printed.starts_with("{"));
+  CHECK(printed.find("\n}\nparameters ") != std::string::npos);  // the summary comes after it
+  CHECK(fs::exists("/dev/stdout"));
+  fs::create_symlink("target.json", shop.file("link.json"));
+  slice_to("second", shop.path("link.json"));
+  CHECK(fs::is_symlink(shop.file("link.json")));
+  CHECK(nlohmann::json::parse(detail::read_text_file(shop.file("target.json")))["method"] ==
+        "slicegpt");
+  slice_to("third", shop.path("third/report.json"));
+  CHECK(fs::exists(shop.file("third") / "report.json"));
+}
+
 TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") {
   const Workshop shop;
   const Outcome sliced = shop.run(shop.slicing(
@@ -339,6 +362,10 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--ffn", "1,2,3,4,5"}), 1, "ffn sizes"},
       {slice({"--method", "slicegpt", "--gguf", shop.path("out.gguf")}), 1, "shortcuts"},
       {slice({"--slice", "0", "--gguf", shop.path("text.txt")}), 1, "exists already"},
+      {slice({"--report", shop.path("exists")}), 1, "exists: is a directory"},
+      {slice({"--report", out}), 1, "is the directory of --out"},
+      {slice({"--report", shop.path("nowhere/report.json")}), 1, "nowhere/report.json"},
+      {slice({"--layerwise", "--report", shop.path("exists")}), 1, "exists: is a directory"},
       {slice({"--slice", "-0.1"}), 2, "--slice"},
       {slice({"--slice", "nan"}), 2, "--slice"},
       {slice({"--slice", "much"}), 2, "--slice"},

@@ -1,6 +1,11 @@
 #include "libslice/slicing/report.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <catch2/catch_all.hpp>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -106,6 +111,84 @@ TEST_CASE("a report that cannot be written names the path") {
   const TemporaryDirectory directory;
   CHECK_THROWS_NAMING(save_report(example(), directory.path() / "missing" / "report.json"), Error,
                       "report.json");
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+TEST_CASE("a report took the place of the symbolic link to where it was wanted") {
+  namespace fs = std::filesystem;
+  const std::string want = report_json(example()) + "\n";
+  const TemporaryDirectory directory;
+  fs::create_directory(directory.path() / "elsewhere");
+  const fs::path target = directory.path() / "elsewhere" / "report.json",
+                 first = directory.path() / "link.json", second = directory.path() / "second.json";
+  fs::create_symlink("elsewhere/report.json", first);
+  fs::create_symlink(first, second);
+  for (const char* before : {"", "an older report"}) {  // "": the link leads to nothing
+    if (*before != '\0') std::ofstream(target) << before;
+    check_report_path(second);
+    save_report(example(), second);
+    CHECK(fs::read_symlink(second).string() == first.string());
+    CHECK(fs::read_symlink(first).string() == "elsewhere/report.json");
+    CHECK(fs::is_regular_file(fs::symlink_status(target)));
+    CHECK(text_of(target) == want);
+  }
+  const auto entries = [](const fs::path& path) {
+    return std::distance(fs::directory_iterator(path), fs::directory_iterator());
+  };
+  CHECK(entries(directory.path()) == 3);
+  CHECK(entries(target.parent_path()) == 1);  // nothing temporary is left
+  fs::create_symlink("circle", directory.path() / "circle");
+  CHECK_THROWS_NAMING(check_report_path(directory.path() / "circle"), Error, "symbolic links");
+}
+
+TEST_CASE("a report took the place of an empty directory") {
+  namespace fs = std::filesystem;
+  const TemporaryDirectory directory;
+  fs::create_directory(directory.path() / "reports");
+  fs::create_symlink("reports", directory.path() / "link");
+  for (const char* name : {"reports", "link", "reports/", "absent/"}) {
+    CAPTURE(name);
+    CHECK_THROWS_NAMING(check_report_path(directory.path() / name), Error, "is a directory");
+    CHECK_THROWS_NAMING(save_report(example(), directory.path() / name), Error, "is a directory");
+  }
+  CHECK(fs::is_directory(fs::symlink_status(directory.path() / "reports")));
+  CHECK(fs::is_symlink(directory.path() / "link"));
+  CHECK(fs::is_empty(directory.path() / "reports"));
+}
+
+TEST_CASE("a report took the place of a pipe, as it did of a device") {
+  namespace fs = std::filesystem;
+  const TemporaryDirectory directory;
+  const fs::path fifo = directory.path() / "fifo";
+  REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
+  const int reader = ::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  REQUIRE(reader >= 0);
+  check_report_path(fifo);
+  save_report(example(), fifo);  // a pipe holds more than a report
+  CHECK(fs::is_fifo(fs::symlink_status(fifo)));
+  std::string got(1 << 16, '\0');
+  const ssize_t size = ::read(reader, got.data(), got.size());
+  ::close(reader);
+  REQUIRE(size > 0);
+  got.resize(static_cast<size_t>(size));
+  CHECK(got == report_json(example()) + "\n");
+}
+
+TEST_CASE("a report that cannot be written was refused after the work") {
+  const TemporaryDirectory directory;
+  directory.write("file", "text");
+  CHECK_THROWS_NAMING(check_report_path(directory.path() / "missing" / "report.json"), Error,
+                      "missing/report.json: cannot create it");
+  CHECK_THROWS_NAMING(check_report_path(directory.path() / "file" / "report.json"), Error,
+                      "file/report.json: cannot create it");
+  CHECK_NOTHROW(check_report_path(directory.path() / "report.json"));
+  CHECK_NOTHROW(check_report_path(directory.path() / "file"));
+  CHECK_FALSE(std::filesystem::exists(directory.path() / "report.json"));
+  CHECK(text_of(directory.path() / "file") == "text");
 }
 
 TEST_CASE("the version is three numbers and peak memory is positive") {

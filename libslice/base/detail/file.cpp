@@ -31,6 +31,16 @@ class Descriptor {
   int value_;
 };
 
+/// Standard output or error of this process where that is the file, otherwise −1.
+int standard_stream(const struct stat& file) {
+  for (const int stream : {STDOUT_FILENO, STDERR_FILENO}) {
+    struct stat own {};
+    if (::fstat(stream, &own) == 0 && own.st_dev == file.st_dev && own.st_ino == file.st_ino)
+      return stream;
+  }
+  return -1;
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
@@ -95,6 +105,16 @@ OutputFile OutputFile::reopen(const std::filesystem::path& path, uint64_t size) 
   return file;
 }
 
+OutputFile OutputFile::open_special(const std::filesystem::path& path, int descriptor) {
+  OutputFile file;
+  file.path_ = path;
+  file.descriptor_ = descriptor >= 0 ? ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0)
+                                     : ::open(path.c_str(), O_WRONLY | O_NOCTTY | O_CLOEXEC);
+  SLICE_CHECK_AS(Error, file.descriptor_ >= 0, "{}: cannot open it: {}", path.string(),
+                 std::strerror(errno));
+  return file;
+}
+
 OutputFile::OutputFile(OutputFile&& other) noexcept
     : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
 
@@ -139,8 +159,23 @@ std::filesystem::path hidden_sibling(const std::filesystem::path& target,
          detail::formatted(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
 }
 
+std::filesystem::path link_target(std::filesystem::path path) {
+  constexpr int kMostLinks = 40;  // as the kernel
+  std::error_code error;
+  for (int links = 0; std::filesystem::is_symlink(std::filesystem::symlink_status(path, error));
+       ++links) {
+    SLICE_CHECK_AS(Error, links < kMostLinks, "{}: too many symbolic links", path.string());
+    const std::filesystem::path next = std::filesystem::read_symlink(path, error);
+    SLICE_CHECK_AS(Error, !error, "{}: cannot follow it: {}", path.string(), error.message());
+    path = path.parent_path() / next;  // `next` alone where it is absolute
+  }
+  return path;
+}
+
 AtomicFile::AtomicFile(std::filesystem::path target, bool replace)
-    : target_(std::move(target)), temporary_(hidden_sibling(target_, "tmp")), replace_(replace) {
+    : target_(link_target(std::move(target))),
+      temporary_(hidden_sibling(target_, "tmp")),
+      replace_(replace) {
   check_target();
   out_ = OutputFile(temporary_);
 }
@@ -158,6 +193,9 @@ void AtomicFile::check_target() const {
                  target_.string());
   SLICE_CHECK_AS(Error, !std::filesystem::is_directory(status), "{}: is a directory",
                  target_.string());
+  SLICE_CHECK_AS(Error,
+                 !std::filesystem::exists(status) || std::filesystem::is_regular_file(status),
+                 "{}: is no regular file", target_.string());
 }
 
 void AtomicFile::commit() {
@@ -189,6 +227,39 @@ void write_file(const std::filesystem::path& path, std::string_view bytes) {
   OutputFile file(path);
   file.write(bytes.data(), bytes.size());
   file.finish();
+}
+
+void write_output(const std::filesystem::path& path, std::string_view bytes) {
+  check_output(path);
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) {
+    const int stream = standard_stream(status);
+    if (stream >= 0 || !S_ISREG(status.st_mode)) {
+      if (stream >= 0) std::fflush(nullptr);  // what the program printed comes first
+      OutputFile::open_special(path, stream).write(bytes.data(), bytes.size());
+      return;
+    }
+  }
+  AtomicFile file(path, /*replace=*/true);
+  file.out().write(bytes.data(), bytes.size());
+  file.commit();
+}
+
+void check_output(const std::filesystem::path& path) {
+  struct stat status {};
+  const bool exists = ::stat(path.c_str(), &status) == 0;
+  SLICE_CHECK_AS(Error, exists ? !S_ISDIR(status.st_mode) : path.has_filename(),
+                 "{}: is a directory", path.string());
+  if (exists && (standard_stream(status) >= 0 || !S_ISREG(status.st_mode))) {
+    SLICE_CHECK_AS(Error, standard_stream(status) >= 0 || ::access(path.c_str(), W_OK) == 0,
+                   "{}: cannot write: {}", path.string(), std::strerror(errno));
+    return;
+  }
+  std::filesystem::path parent = link_target(path).parent_path();
+  if (parent.empty()) parent = ".";
+  parent /= "";  // a directory's name
+  SLICE_CHECK_AS(Error, ::access(parent.c_str(), W_OK | X_OK) == 0, "{}: cannot create it: {}",
+                 path.string(), std::strerror(errno));
 }
 
 }  // namespace slice::detail

@@ -40,6 +40,10 @@ class OutputFile {
   /// Continues a file after its first `size` bytes; what followed them is cut off.
   /// @throws Error  the file is missing or shorter
   static OutputFile reopen(const std::filesystem::path& path, uint64_t size);
+  /// Opens what is no regular file (a device, a pipe) to be written as it is; or, in its place, an
+  /// open descriptor of it, which stays open. Neither can be synced.
+  /// @throws Error  names the path and errno's text
+  static OutputFile open_special(const std::filesystem::path& path, int descriptor = -1);
   OutputFile(OutputFile&& other) noexcept;
   OutputFile& operator=(OutputFile&& other) noexcept;
   ~OutputFile();
@@ -59,11 +63,16 @@ class OutputFile {
 std::filesystem::path hidden_sibling(const std::filesystem::path& target,
                                      const std::string& suffix);
 
+/// What a path names at the end of its symbolic links, which may be a file that does not exist yet.
+/// @throws Error  the links lead in a circle
+std::filesystem::path link_target(std::filesystem::path path);
+
 /// A file that appears whole or not at all: written under a hidden name next to `target` and
-/// renamed by `commit`. Destroying it before that removes every trace.
+/// renamed by `commit`. A symbolic link stays, and its target is written. Destroying it before that
+/// removes every trace.
 class AtomicFile {
  public:
-  /// @throws Error  target exists and `replace` is false, or is a directory; cannot create it
+  /// @throws Error  target exists and `replace` is false, or is no regular file; cannot create it
   AtomicFile(std::filesystem::path target, bool replace);
   AtomicFile(AtomicFile&&) = delete;
   ~AtomicFile();
@@ -87,7 +96,18 @@ void sync_directory(const std::filesystem::path& path);
 /// @throws FormatError  missing, unreadable, or longer than `limit` bytes
 std::string read_text_file(const std::filesystem::path& path, size_t limit = size_t{1} << 30);
 
-/// Writes a small file whole and fsyncs it. @throws Error
+/// Writes a small file whole and fsyncs it, in place of what is there: in directories of this
+/// library's own. @throws Error
 void write_file(const std::filesystem::path& path, std::string_view bytes);
+
+/// Writes a small file to a path that a user gave. A regular file, or none yet, is replaced by an
+/// AtomicFile; what is neither (a device, a pipe), and standard output or error by whatever name,
+/// is written as it is.
+/// @throws Error  as check_output; cannot write
+void write_output(const std::filesystem::path& path, std::string_view bytes);
+
+/// Refuses a path that write_output cannot write, as far as that is known without a trace.
+/// @throws Error  a directory, or a place where no file can be created; names the path
+void check_output(const std::filesystem::path& path);
 
 }  // namespace slice::detail
