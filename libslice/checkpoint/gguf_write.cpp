@@ -11,6 +11,7 @@
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/detail/tensor_text.h"
+#include "libslice/base/detail/unite.h"
 #include "libslice/checkpoint/detail/split_halves.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/format/gguf_header.h"
@@ -93,8 +94,7 @@ void write_tokenizer(const Model& model, const ModelConfig& c, detail::GgufHeade
   SLICE_FORMAT_CHECK(words != nullptr || !model.has_tokenizer(),
                      "GGUF: no form for this kind of tokenizer");
   std::vector<int64_t> eos = words ? words->eos : c.eos_tokens;
-  for (const int64_t id : c.eos_tokens)
-    if (std::ranges::find(eos, id) == eos.end()) eos.push_back(id);
+  detail::unite_inplace(eos, c.eos_tokens);
   if (words) {
     detail::write_gguf_tokenizer(*words, c.vocabulary_size, header);
   } else {

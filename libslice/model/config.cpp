@@ -8,6 +8,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/unite.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 
@@ -83,12 +84,6 @@ void check_ffn_sizes(const ModelConfig& c, const std::string& origin) {
     SLICE_FORMAT_CHECK(size >= 1 && size <= c.ffn_size, "{}: ffn_sizes: want 1 … {}, got {}",
                        origin, c.ffn_size, size);
   }
-}
-
-/// Appends the ids that are not among `tokens`.
-void unite_inplace(std::vector<int64_t>& tokens, const std::vector<int64_t>& ids) {
-  for (const int64_t id : ids)
-    if (std::find(tokens.begin(), tokens.end(), id) == tokens.end()) tokens.push_back(id);
 }
 
 void write_end_tokens(const std::vector<int64_t>& ids, json& object) {
@@ -264,7 +259,7 @@ ModelConfig with_end_tokens(ModelConfig config, const std::vector<int64_t>& ids)
   std::vector<int64_t> usable;
   for (const int64_t id : ids)
     if (id >= 0 && id < config.vocabulary_size) usable.push_back(id);
-  unite_inplace(config.eos_tokens, usable);
+  detail::unite_inplace(config.eos_tokens, usable);
   return config;
 }
 
@@ -288,7 +283,7 @@ std::string generation_config_json(const ModelConfig& config) {
   json object = detail::parse_json(config.generation, origin);
   const std::vector<int64_t> known = models::parse_eos_tokens(object, origin);
   std::vector<int64_t> all = known;
-  unite_inplace(all, config.eos_tokens);
+  detail::unite_inplace(all, config.eos_tokens);
   if (all == known) return config.generation;
   write_end_tokens(all, object);
   return object.dump(2) + "\n";

@@ -1,6 +1,7 @@
 #include "libslice/model/config.h"
 
 #include <catch2/catch_all.hpp>
+#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/error.h"
@@ -294,6 +295,19 @@ TEST_CASE("generation_config.json keeps its sampling defaults and gains what end
         std::pair(R"({"eos_token_id": "</s>"})", "want integers")}) {
     CHECK_THROWS_NAMING(with_generation_config(c, text, name), FormatError, message);
   }
+}
+
+TEST_CASE("a generation_config.json of many end tokens took time that grew with their square") {
+  constexpr int64_t kIds = 400'000;
+  ModelConfig config;
+  config.vocabulary_size = kIds;
+  std::string ids;
+  for (int64_t id = 0; id < kIds; ++id) ids += (id ? "," : "") + std::to_string(id);
+  const std::clock_t begin = std::clock();
+  const ModelConfig read =
+      with_generation_config(config, "{\"eos_token_id\": [" + ids + "]}", "generation_config.json");
+  CHECK(static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC < 10);
+  CHECK(std::ssize(read.eos_tokens) == kIds);
 }
 
 TEST_CASE("pad_token_id is kept where it is a token") {

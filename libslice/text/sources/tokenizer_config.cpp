@@ -3,10 +3,10 @@
 #include <charconv>
 #include <map>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "libslice/base/detail/json.h"
 #include "libslice/base/detail/unicode.h"
+#include "libslice/base/detail/unite.h"
 #include "libslice/text/detail/chat_template.h"
 #include "libslice/text/detail/word_encoder.h"
 
@@ -70,14 +70,14 @@ std::optional<int64_t> named_token(const Configs& configs, const char* key,
 void add_eos(const Config& config, BpeDefinition& definition) {
   const json& value = config.member("eos_token_id");
   if (value.is_null()) return;
-  std::unordered_set<int64_t> known(definition.eos.begin(), definition.eos.end());
+  std::vector<int64_t> ids;
   for (const json& id : value.is_array() ? value : json::array({value})) {
     SLICE_FORMAT_CHECK(id.is_number_integer(), "{}: eos_token_id: want an integer, got {}",
                        config.where, id.type_name());
     const auto token = id.get<int64_t>();
-    if (token < 0 || token >= std::ssize(definition.tokens)) continue;
-    if (known.insert(token).second) definition.eos.push_back(token);
+    if (token >= 0 && token < std::ssize(definition.tokens)) ids.push_back(token);
   }
+  unite_inplace(definition.eos, ids);
 }
 
 int64_t parse_id(const std::string& text, const std::string& where) {
