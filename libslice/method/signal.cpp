@@ -1,6 +1,7 @@
 #include "libslice/method/signal.h"
 
 #include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
 
 #include <algorithm>
 
@@ -86,7 +87,7 @@ void Signal::project(const Tensor& P) {
     transform([&split](const Tensor& z) { return split.product(z); });
     return;
   }
-  const Tensor basis = P.to(dtype() == at::kDouble ? at::kDouble : at::kFloat);
+  const Tensor basis = P.to(at::toOpMathType(dtype()));
   transform([&basis](const Tensor& z) { return at::matmul(z.to(basis.scalar_type()), basis); });
 }
 

@@ -13,20 +13,6 @@ namespace {
 
 using namespace tests;
 
-ModelConfig smollm2_135m() {
-  ModelConfig c;
-  c.family = "llama";
-  c.hidden_size = 576;
-  c.layers = 30;
-  c.heads = 9;
-  c.kv_heads = 3;
-  c.head_size = 64;
-  c.ffn_size = 1536;
-  c.vocabulary_size = 49152;
-  c.tied_head = true;
-  return c;
-}
-
 TEST_CASE("kept sizes are rounded down to the multiple") {
   struct Row {
     int64_t D;

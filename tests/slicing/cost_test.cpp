@@ -3,6 +3,7 @@
 #include <catch2/catch_all.hpp>
 
 #include "libslice/checkpoint/model.h"
+#include "tests/support/published_models.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
@@ -10,21 +11,6 @@ namespace slice {
 namespace {
 
 using namespace tests;
-
-/// Of the size of SmolLM2-135M.
-ModelConfig small_llama() {
-  ModelConfig c;
-  c.family = "llama";
-  c.hidden_size = 576;
-  c.layers = 30;
-  c.heads = 9;
-  c.kv_heads = 3;
-  c.head_size = 64;
-  c.ffn_size = 1536;
-  c.vocabulary_size = 49152;
-  c.tied_head = true;
-  return c;
-}
 
 LayerwiseCost cost_of(int64_t layers, const LayerwiseOptions& layerwise = {}, int64_t tokens = 4096,
                       Method method = Method::kSliceGpt,
@@ -40,7 +26,7 @@ LayerwiseCost cost_of(int64_t layers, const LayerwiseOptions& layerwise = {}, in
 }
 
 TEST_CASE("expected costs cover the weights and grow with the calibration") {
-  const ModelConfig dense = small_llama();
+  const ModelConfig dense = smollm2_135m();
   const std::vector<int64_t> sizes(61, 432);
   const ModelConfig sliced = sliced_config(dense, sizes);
   const ExpectedCost few = expected_cost(dense, sliced, Method::kSliceGpt, 2048, 2048, 2),
@@ -58,7 +44,7 @@ TEST_CASE("expected costs cover the weights and grow with the calibration") {
 }
 
 TEST_CASE("costs of a model of uneven widths are those of its own layers") {
-  const ModelConfig even = small_llama();
+  const ModelConfig even = smollm2_135m();
   std::vector<int64_t> widths(30, 512);
   widths[7] = 1536;
   ModelConfig uneven = narrowed_config(even, widths), overstated = uneven;

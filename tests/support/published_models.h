@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "libslice/model/config.h"
+
 namespace slice::tests {
 
 /// A published model: its config.json, and its parameters dense (as Transformers counts them, a
@@ -104,6 +106,21 @@ inline std::vector<PublishedModel> published_models() {
        {62145631680, 57908133888, 53642050560}},
       {"Phi-2", phi2_config(), 2779683840, {2391772160, 2244947200, 2099138048}},
   };
+}
+
+/// The sizes of SmolLM2-135M.
+inline ModelConfig smollm2_135m() {
+  ModelConfig c;
+  c.family = "llama";
+  c.hidden_size = 576;
+  c.layers = 30;
+  c.heads = 9;
+  c.kv_heads = 3;
+  c.head_size = 64;
+  c.ffn_size = 1536;
+  c.vocabulary_size = 49152;
+  c.tied_head = true;
+  return c;
 }
 
 }  // namespace slice::tests
