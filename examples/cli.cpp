@@ -14,6 +14,7 @@
 
 #include "last_words.h"
 #include "libslice/base/error.h"
+#include "libslice/base/warning.h"
 #include "libslice/device/device.h"
 #include "libslice/slicing/report.h"
 
@@ -52,6 +53,10 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
   prepare_last_words(app.get_name().c_str());
   app.set_version_flag("--version", "libslice " + slice::version());
   watch_signals();
+  slice::set_warning_handler([&app](std::string_view text) {
+    std::fprintf(stderr, "%s: warning: %.*s\n", app.get_name().c_str(), int(text.size()),
+                 text.data());
+  });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -5,6 +5,7 @@
 #include "libslice/base/atomic_directory.h"
 #include "libslice/base/error.h"
 #include "libslice/base/partial_directory.h"
+#include "libslice/base/warning.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/gguf_write.h"
 #include "libslice/checkpoint/model.h"
