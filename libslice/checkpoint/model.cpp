@@ -161,8 +161,7 @@ void write_model(const Model& model, const std::filesystem::path& directory,
                  const SaveOptions& options, const OnProgress& on_progress) {
   const at::ScalarType dtype = options.dtype.value_or(model.stored_dtype());
   check_whole(model);
-  const std::optional<ModelConfig> stock = stock_config(model.config());
-  const ModelConfig& form = stock ? *stock : model.config();
+  const ModelConfig form = written_config(model.config());
   const WrittenWeights weights(model.decoder(), form);
   std::vector<ShardWriter::Slot> slots;
   for (const auto& [name, shape] : weights.entries()) slots.push_back({name, shape});

@@ -55,55 +55,80 @@ std::optional<ModelConfig> stock_config(const ModelConfig& config) {
   return stock;
 }
 
-WrittenWeights::WrittenWeights(const DecoderImpl& decoder, const ModelConfig& form) {
-  const ModelConfig& held = decoder.config();
-  const bool changes = held.sliced() && !form.sliced();
-  width_ = form.hidden_size;
-  scale_ = std::sqrt(static_cast<double>(held.hidden_size) / static_cast<double>(form.hidden_size));
+ModelConfig written_config(const ModelConfig& config) {
+  return stock_config(config).value_or(config);
+}
 
-  std::map<std::string, Role> roles;
+WrittenForm::WrittenForm(const ModelConfig& held, const ModelConfig& form)
+    : width_(form.hidden_size),
+      scale_(std::sqrt(static_cast<double>(held.hidden_size) /
+                       static_cast<double>(form.hidden_size))) {
+  const bool changes = held.sliced() && !form.sliced();
+  const DecoderImpl named(held);  // placeholders
+  std::map<std::string, Role> changed;
   if (changes) {
-    const ModelAdapter model = decoder.adapter();
+    const ModelAdapter model = named.adapter();
     for (const LinearRef& embedding : model.embeddings)
-      roles[embedding.name + ".weight"] = Role::kEmbedding;
-    roles[model.head.name + ".weight"] = Role::kReader;
+      changed[embedding.name + ".weight"] = Role::kEmbedding;
+    changed[model.head.name + ".weight"] = Role::kReader;
     for (const Sublayer& sublayer : model.sublayers) {
       for (const Branch& branch : sublayer.branches) {
         for (const LinearRef& reader : branch.readers)
-          roles[reader.name + ".weight"] = Role::kReader;
+          changed[reader.name + ".weight"] = Role::kReader;
         for (const char* part : {".weight", ".bias"})
-          roles[branch.writer.name + part] = Role::kWriter;
+          changed[branch.writer.name + part] = Role::kWriter;
       }
     }
   }
-  const auto parameters = decoder.named_parameters();
+  const auto parameters = named.named_parameters();
   for (const auto& wanted : DecoderImpl(form).named_parameters()) {  // placeholders
     const std::string& name = wanted.key();
-    Source source;
-    if (const Tensor* tensor = parameters.find(name)) {
-      source.tensor = *tensor;
-      if (const auto role = roles.find(name); role != roles.end()) source.role = role->second;
-    } else {
-      SLICE_CHECK(changes, "writing: {} is missing", name);
-      source.role = name.ends_with(".bias") ? Role::kZeros : Role::kOnes;  // of a norm
+    Role role = name.ends_with(".bias") ? Role::kZeros : Role::kOnes;  // of a norm
+    if (parameters.contains(name) || !changes) {
+      const auto found = changed.find(name);
+      role = found == changed.end() ? Role::kKept : found->second;
     }
     entries_.push_back({name, wanted.value().sizes().vec()});
-    sources_.emplace(name, std::move(source));
+    roles_.emplace(name, role);
+  }
+}
+
+WrittenForm::Role WrittenForm::role_of(const std::string& name) const {
+  const auto found = roles_.find(name);
+  SLICE_ARGUMENT_CHECK(found != roles_.end(), "writing: no weight is called {}", name);
+  return found->second;
+}
+
+bool WrittenForm::held(const std::string& name) const {
+  const Role role = role_of(name);
+  return role != Role::kOnes && role != Role::kZeros;
+}
+
+Tensor WrittenForm::written(const std::string& name, const Tensor& weight) const {
+  const Role role = role_of(name);
+  if (role == Role::kOnes) return at::ones({width_}, at::kDouble);
+  if (role == Role::kZeros) return at::zeros({width_}, at::kDouble);
+  if (role == Role::kKept) return weight;
+  if (role != Role::kReader && weight.size(role == Role::kWriter ? 0 : -1) == width_) return weight;
+  const Tensor wide = weight.detach().to(at::kCPU, at::kDouble);
+  if (role == Role::kReader) return centred(wide, width_).mul(scale_);                 // (out, h)
+  if (role == Role::kWriter && wide.dim() == 2) return centred(wide.t(), width_).t();  // (h, in)
+  return centred(wide, width_);  // (rows, h), or a writer's bias (h)
+}
+
+WrittenWeights::WrittenWeights(const DecoderImpl& decoder, const ModelConfig& form)
+    : form_(decoder.config(), form) {
+  const auto parameters = decoder.named_parameters();
+  for (const auto& [name, shape] : entries()) {
+    if (!form_.held(name)) continue;
+    const Tensor* weight = parameters.find(name);
+    SLICE_CHECK(weight != nullptr, "writing: {} is missing", name);
+    weights_.emplace(name, *weight);
   }
 }
 
 Tensor WrittenWeights::read(const std::string& name) const {
-  const auto found = sources_.find(name);
-  SLICE_ARGUMENT_CHECK(found != sources_.end(), "writing: no weight is called {}", name);
-  const auto& [tensor, role] = found->second;
-  if (role == Role::kOnes) return at::ones({width_}, at::kDouble);
-  if (role == Role::kZeros) return at::zeros({width_}, at::kDouble);
-  if (role == Role::kKept) return tensor;
-  if (role != Role::kReader && tensor.size(role == Role::kWriter ? 0 : -1) == width_) return tensor;
-  const Tensor wide = tensor.detach().to(at::kCPU, at::kDouble);
-  if (role == Role::kReader) return centred(wide, width_).mul(scale_);                 // (out, h)
-  if (role == Role::kWriter && wide.dim() == 2) return centred(wide.t(), width_).t();  // (h, in)
-  return centred(wide, width_);  // (rows, h), or a writer's bias (h)
+  return form_.written(name, form_.held(name) ? weights_.at(name) : Tensor());
 }
 
 }  // namespace slice

@@ -29,13 +29,48 @@ std::optional<ModelConfig> dense_config(const ModelConfig& config);
 /// Mistral without a window, the same network; with biases it has no stock form.
 std::optional<ModelConfig> stock_config(const ModelConfig& config);
 
-/// Weights of a model in the form in which a file holds them, computed one at a time.
-class WrittenWeights {
+/// The configuration that save_model() writes: stock_config() where there is one, else the model's
+/// own. Sizes that are "as stored" are counted on it.
+ModelConfig written_config(const ModelConfig& config);
+
+/// How a file of one form holds the weights of a model: names, shapes, and each weight's change.
+class WrittenForm {
  public:
   struct Entry {
     std::string name;
     std::vector<int64_t> shape;
   };
+
+  /// @param held  the model's own configuration    @param form  that, or dense_config() or
+  ///              stock_config() of it
+  WrittenForm(const ModelConfig& held, const ModelConfig& form);
+
+  /// In the order of the form's named_parameters().
+  const std::vector<Entry>& entries() const { return entries_; }
+  /// Whether the model has a weight of that name; false for a norm, whose weight is one.
+  /// @throws ArgumentError  no weight of the form is called so
+  bool held(const std::string& name) const;
+  /// @param weight  the model's, any device; ignored where it has none
+  /// @return  the weight itself, or a new float64 tensor on the CPU where the form changes it: it
+  ///          is rounded once, to the dtype of the file. Cost: three such tensors at most
+  /// @throws ArgumentError  no weight of the form is called so
+  at::Tensor written(const std::string& name, const at::Tensor& weight) const;
+
+ private:
+  enum class Role { kKept, kReader, kWriter, kEmbedding, kOnes, kZeros };
+
+  Role role_of(const std::string& name) const;
+
+  std::vector<Entry> entries_;
+  std::map<std::string, Role> roles_;
+  int64_t width_ = 0;  // h
+  double scale_ = 1;   // √(D/h)
+};
+
+/// Weights of a model in the form in which a file holds them, computed one at a time.
+class WrittenWeights {
+ public:
+  using Entry = WrittenForm::Entry;
 
   /// @param decoder  has to outlive this
   /// @param form     the model's own configuration, for its weights unchanged; or dense_config() or
@@ -44,23 +79,14 @@ class WrittenWeights {
   WrittenWeights(const DecoderImpl& decoder, const ModelConfig& form);
 
   /// In the order of the form's named_parameters().
-  const std::vector<Entry>& entries() const { return entries_; }
-  /// @return  the weight itself, or a new float64 tensor on the CPU where the form changes it: it
-  ///          is rounded once, to the dtype of the file. Cost: one such tensor
+  const std::vector<Entry>& entries() const { return form_.entries(); }
+  /// @return  as WrittenForm::written
   /// @throws ArgumentError  no such weight
   at::Tensor read(const std::string& name) const;
 
  private:
-  enum class Role { kKept, kReader, kWriter, kEmbedding, kOnes, kZeros };
-  struct Source {
-    at::Tensor tensor;
-    Role role = Role::kKept;
-  };
-
-  std::vector<Entry> entries_;
-  std::map<std::string, Source> sources_;
-  int64_t width_ = 0;  // h
-  double scale_ = 1;   // √(D/h)
+  WrittenForm form_;
+  std::map<std::string, at::Tensor> weights_;  // the model's
 };
 
 }  // namespace slice

@@ -110,10 +110,10 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options
 
 /// A way to reach a budget: a kept size, and how many FFN channels stay in all layers together.
 struct Candidate {
-  int64_t kept = 0;      ///< k
-  int64_t channels = 0;  ///< of all layers together
-  bool tied = false;     ///< the head stays tied to the embedding
-  ParameterCount after;
+  int64_t kept = 0;            ///< k
+  int64_t channels = 0;        ///< of all layers together
+  bool tied = false;           ///< the head stays tied to the embedding
+  ParameterCount after;        ///< of the form that save_model writes
   std::optional<double> loss;  ///< of held-out tokens, nats, where it was tried
 };
 

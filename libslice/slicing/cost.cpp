@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "libslice/checkpoint/stock.h"
 #include "libslice/method/covariance.h"
 #include "libslice/method/working_memory.h"
 #include "libslice/model/adapter.h"
@@ -76,7 +77,7 @@ ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, 
           (count_parameters(dense).total + (untied ? dense.vocabulary_size * D : 0) + signals) +
       detail::activation_bytes(sizes, chunk_tokens) + detail::moment_bytes(sizes) + kLibraries;
   if (refit) cost.host_bytes += std::min(kFloat * tokens * F, kHostHidden) + gamma_bytes(dense);
-  cost.disk_bytes = count_parameters(sliced).total * stored_bytes;
+  cost.disk_bytes = count_parameters(written_config(sliced)).total * stored_bytes;
   cost.flop = expected_flop(dense, sliced, method, tokens);
   return cost;
 }
@@ -118,7 +119,10 @@ LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelC
     (on_device ? free.device : free.host) -= place == SignalPlace::kDisk ? 0 : signal;
     cost.signal = std::max(cost.signal, place);
   }
-  cost.disk_bytes = count_parameters(sliced).total * size_of(layerwise.written.value_or(stored));
+  const ModelConfig form = written_config(sliced);
+  cost.disk_bytes = count_parameters(form).total * size_of(layerwise.written.value_or(stored));
+  if (sliced.sliced() && !form.sliced())  // its head, or its embedding, as it is changed
+    cost.host_bytes += 3 * kDouble * form.vocabulary_size * form.hidden_size;
   cost.flop = expected_flop(dense, sliced, method, tokens);
   if (refit) {  // the signal before every run of layers, were gradients taken of all windows
     const int64_t layers =

@@ -45,7 +45,7 @@ struct SliceReport {
   std::vector<SiteReport> sites;
   std::vector<Candidate> candidates;  ///< of a search: the chosen one first, the others by loss
   uint64_t seed = 0;
-  ParameterCount before, after;
+  ParameterCount before, after;  ///< after: of the form that save_model writes
   std::optional<double> perplexity_before, perplexity_after;
   double load_seconds = 0, search_seconds = 0, gradient_seconds = 0, calibrate_seconds = 0,
          eigen_seconds = 0, rewrite_seconds = 0, refit_seconds = 0, save_seconds = 0,

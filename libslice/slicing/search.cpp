@@ -7,6 +7,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/decode/memory.h"
 #include "libslice/device/detail/tf32.h"
 #include "libslice/method/channels.h"
@@ -69,13 +70,13 @@ std::vector<int64_t> spread(const ModelConfig& dense, const SliceOptions& option
   return widths;
 }
 
-/// The configuration of a candidate with its channels spread evenly, for counting.
+/// The form that is written of a candidate with its channels spread evenly, for counting.
 ModelConfig candidate_config(const ModelConfig& dense, SliceOptions options, int64_t kept,
                              int64_t channels, bool tied) {
   options.kept = kept;
   options.keep_tie = tied;
   options.ffn_sizes = spread(dense, options, channels);
-  return planned_config(dense, options);
+  return written_config(planned_config(dense, options));
 }
 
 /// What a budget bounds: bytes or parameters of a configuration.
@@ -191,7 +192,7 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
       } else {
         planned.ffn_sizes = allocate_channels(scores, candidate.channels);
       }
-      const ModelConfig config = planned_config(dense, planned);
+      const ModelConfig config = written_config(planned_config(dense, planned));
       candidate.after = count_parameters(config);
       if (measure(config, options) <= most) return planned;
     }

@@ -14,7 +14,8 @@ namespace slice {
 class Model;
 
 /// The candidates for a budget, from sizes alone: kept sizes from D downwards, each with as many
-/// FFN channels as the budget leaves. At most eight.
+/// FFN channels as the budget leaves; at most eleven. Sizes are those of the form that save_model
+/// writes.
 ///
 /// @param options  exactly one of remove, remove_blocks and fit_bytes; form of shortcuts, head and
 ///                 rounding; slice, kept and ffn_sizes are ignored

@@ -8,6 +8,7 @@
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/checkpoint/fingerprint.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/device.h"
 #include "libslice/method/gradient.h"
@@ -130,7 +131,8 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
     report.load_seconds = reader.seconds() - read_before;  // that of the gradients is in theirs
     report.save_seconds = weights.leave_seconds();
   });
-  write_description(sliced, written, tokenizer, directory);
+  const ModelConfig form = written_config(sliced);
+  write_description(form, written, tokenizer, directory);
 
   if (journal) report.resume = journal->report();
   report.family = dense.family;
@@ -139,7 +141,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
   report.tied = sliced.tied_head;
   report.before = count_parameters(dense);
-  report.after = count_parameters(sliced);
+  report.after = count_parameters(form);
   report.total_seconds = total.seconds();
   report.peak_host_bytes = peak_host_bytes();
   report.peak_device_bytes = peak_device_bytes(device);

@@ -5,6 +5,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/adapter.h"
@@ -88,7 +89,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   report.layers = dense.layers;
   report.head_counts.assign(dense.layers, dense.heads);
   report.before = count_parameters(dense);
-  report.after = count_parameters(decoder.config());
+  report.after = count_parameters(written_config(decoder.config()));
   return report;
 }
 

@@ -1,13 +1,18 @@
 #include "libslice/slicing/search.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include <catch2/catch_all.hpp>
 
 #include "libslice/base/error.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/checkpoint/stock.h"
+#include "libslice/decode/memory.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/matchers.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice {
@@ -124,10 +129,43 @@ TEST_CASE("a model of uneven widths was searched as if every layer had the wides
       Model model = random_model(config);
       const SliceReport report = slice_model(model, random_tokens(config, 16, 16), options);
       CHECK(static_cast<double>(report.after.blocks) <= most);
-      CHECK(report.after.blocks == count_parameters(model.config()).blocks);
+      CHECK(report.after.blocks == count_parameters(written_config(model.config())).blocks);
       for (int64_t layer = 0; layer < 3; ++layer)
         CHECK(model.config().ffn_width(layer) <= widths[layer]);
       if (stock) CHECK(model.config().ffn_sizes.empty());
+    }
+  }
+}
+
+/// Numbers that saving stores.
+int64_t stored_numbers(const Model& model) {
+  const TemporaryDirectory directory;
+  save_model(model, directory.path() / "m", {.dtype = at::kFloat});
+  const auto checkpoint = open_checkpoint(directory.path() / "m");
+  int64_t numbers = 0;
+  for (const auto& [name, entry] : checkpoint->tensors())
+    numbers += c10::multiply_integers(entry.shape);
+  return numbers;
+}
+
+TEST_CASE("sizes of a stock form were those of another, and its file went over the budget") {
+  for (const ModelConfig& config : {tiny_config(), tiny_families()[0], tiny_families()[3]}) {
+    CAPTURE(tests::describe(config));
+    const double whole = static_cast<double>(count_parameters(config).total);
+    const int64_t memory = inference_bytes(config, 2, 64, 1) - 2000;
+    for (const SliceOptions& options :
+         {SliceOptions{.head = HeadMode::kSlice, .remove = 0.15},
+          SliceOptions{.head = HeadMode::kSlice, .fit_bytes = memory, .fit_context = 64}}) {
+      Model model = random_model(config);
+      const SliceReport report = slice_model(model, random_tokens(config, 16, 16), options);
+      const ModelConfig form = written_config(model.config());
+      CHECK_FALSE(form.sliced());
+      CHECK(report.after.total == stored_numbers(model));
+      for (const Candidate& candidate : report.candidates) {
+        if (options.remove) CHECK(static_cast<double>(candidate.after.total) <= 0.85 * whole);
+      }
+      CHECK(report.candidates[0].after.total == report.after.total);
+      if (options.fit_bytes) CHECK(inference_bytes(form, 2, 64, 1) <= memory);
     }
   }
 }

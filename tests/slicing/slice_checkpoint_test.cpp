@@ -1,13 +1,16 @@
 #include "libslice/slicing/slice_checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <c10/util/accumulate.h>
 
 #include <catch2/catch_all.hpp>
 #include <limits>
 
 #include "libslice/base/detail/file.h"
 #include "libslice/base/error.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/method/signal.h"
+#include "libslice/slicing/cost.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/directory_contents.h"
 #include "tests/support/end_tokens.h"
@@ -22,6 +25,15 @@ namespace {
 namespace fs = std::filesystem;
 using at::Tensor;
 using namespace tests;
+
+/// Numbers in the tensors of a directory.
+int64_t stored_numbers(const fs::path& directory) {
+  const auto checkpoint = open_checkpoint(directory);
+  int64_t numbers = 0;
+  for (const auto& [name, entry] : checkpoint->tensors())
+    numbers += c10::multiply_integers(entry.shape);
+  return numbers;
+}
 
 constexpr int64_t kShardBytes = 4000;  // several a model
 
@@ -52,12 +64,16 @@ void check_same_files(const ModelConfig& config, const SliceOptions& options, at
   const SliceReport report =
       slice_checkpoint(*checkpoint, tokens, options, scratch.path() / "streamed",
                        {.device = device, .shard_bytes = kShardBytes}, nullptr);
-  CHECK(report.after.total == count_parameters(planned_config(config, options)).total);
+  const ModelConfig planned = planned_config(config, options);
+  CHECK(report.after.total == count_parameters(written_config(planned)).total);
+  CHECK(report.after.total == stored_numbers(scratch.path() / "streamed"));
+  CHECK(expected_layerwise_cost(*checkpoint, planned, options.method, tokens.numel(), 16, {})
+            .disk_bytes == report.after.total * static_cast<int64_t>(c10::elementSize(stored)));
   CHECK(report.sites.size() == report.stream_sizes.size());
-  CHECK(report.ffn_sizes == planned_config(config, options).ffn_widths());
+  CHECK(report.ffn_sizes == planned.ffn_widths());
   const auto want = contents(scratch.path() / "whole");
   const auto got = contents(scratch.path() / "streamed");
-  CHECK(want.size() > 3);  // shards, index, two configurations; the modeling file of most
+  CHECK(want.size() > 3);  // shards, index, two configurations; the modeling file of some
   REQUIRE(got.size() == want.size());
   for (const auto& [name, bytes] : want) {
     CAPTURE(name);
@@ -76,12 +92,18 @@ void check_same_files(at::Device device, at::ScalarType stored) {
   }
 }
 
-/// Every family without shortcuts, and at k = D; deeper ones, whose gradients take several runs.
+/// Every family without shortcuts, its head sliced or not, and at k = D; deeper ones, whose
+/// gradients take several runs.
 void check_refit_is_the_same(at::Device device, at::ScalarType stored) {
   for (ModelConfig config : every_shape()) {
     SliceOptions options{.slice = 0.3, .round = 2};
     options.ffn_sizes.assign(config.layers, config.ffn_size - 3);
     check_same_files(config, options, device, stored);
+    options.head = HeadMode::kSlice;  // the stock form of most
+    check_same_files(config, options, device, stored);
+    options.ffn_sizes.back() -= 2;  // and of none
+    check_same_files(config, options, device, stored);
+    options.ffn_sizes.back() += 2;
     options.slice = 0;
     check_same_files(config, options, device, stored);
   }
@@ -125,6 +147,25 @@ TEST_CASE("layer by layer keeps every end token and the sampling defaults of its
 
 TEST_CASE("layer by layer refit gives the bytes that it gives in memory") {
   check_refit_is_the_same(at::kCPU, at::kFloat);
+}
+
+TEST_CASE(
+    "layer by layer a stock form was described as one, and its weights were those of another") {
+  for (const at::ScalarType stored : {at::kFloat, at::kBFloat16}) {
+    for (const ModelConfig& config : {tiny_config(), tiny_families()[3]}) {
+      CAPTURE(tests::describe(config));
+      const TemporaryDirectory scratch;
+      save_model(random_model(config, 5, stored), scratch.path() / "dense");
+      const auto checkpoint = open_checkpoint(scratch.path() / "dense");
+      fs::create_directory(scratch.path() / "sliced");
+      const SliceOptions options{.slice = 0.3, .head = HeadMode::kSlice};
+      slice_checkpoint(*checkpoint, random_tokens(config, 9, 16), options,
+                       scratch.path() / "sliced", {}, nullptr);
+      const Model again = load_model(scratch.path() / "sliced");
+      CHECK_FALSE(again.config().sliced());
+      CHECK(contents(scratch.path() / "sliced").size() == 3);
+    }
+  }
 }
 
 TEST_CASE("slicegpt wrote a model of uneven widths as if every layer had the widest's") {

@@ -16,10 +16,9 @@ using at::Tensor;
 
 namespace {
 
-std::vector<ShardWriter::Slot> slots_of(const ModelConfig& config) {
+std::vector<ShardWriter::Slot> slots_of(const WrittenForm& form) {
   std::vector<ShardWriter::Slot> slots;
-  for (const auto& parameter : DecoderImpl(config).named_parameters())  // placeholders
-    slots.push_back({parameter.key(), parameter.value().sizes().vec()});
+  for (const auto& [name, shape] : form.entries()) slots.push_back({name, shape});
   return slots;
 }
 
@@ -31,15 +30,16 @@ LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelC
     : decoder_(decoder),
       reader_(reader),
       device_(device),
+      form_(sliced, written_config(sliced)),
       written_(reader.groups()),
-      writer_(directory, slots_of(sliced), written, shard_bytes),
+      writer_(directory, slots_of(form_), written, shard_bytes),
       journal_(journal) {
   int64_t last = 0;
-  for (const ShardWriter::Slot& slot : slots_of(sliced)) {
-    const int64_t group = reader.group_of(slot.name);
-    SLICE_CHECK_AS(Error, group >= last, "layer by layer: {} comes after a later layer", slot.name);
+  for (const auto& [name, shape] : form_.entries()) {
+    const int64_t group = reader.group_of(name);
+    SLICE_CHECK_AS(Error, group >= last, "layer by layer: {} comes after a later layer", name);
     last = group;
-    written_[group].push_back(slot.name);
+    written_[group].push_back(name);
   }
   if (journal_ != nullptr) {
     int64_t on_disk = 0;  // tensors
@@ -76,6 +76,10 @@ void LayerWriter::leave(int64_t part) {
   const auto parameters = decoder_.named_parameters();
   std::vector<std::pair<std::string, Tensor>> weights;
   for (const std::string& name : written_[group]) {
+    if (!form_.held(name)) {
+      weights.emplace_back(name, Tensor());
+      continue;
+    }
     const Tensor* held = parameters.find(name);
     SLICE_CHECK_AS(Error, held != nullptr, "layer by layer: {} is missing", name);
     weights.emplace_back(name, held->detach());
@@ -115,7 +119,7 @@ void LayerWriter::write(const std::vector<std::pair<std::string, Tensor>>& weigh
   if (device_.is_cuda())
     aside.emplace(
         c10::impl::VirtualGuardImpl(device_.type()).getStreamFromGlobalPool(device_, false));
-  for (const auto& [name, weight] : weights) writer_.write(name, weight);
+  for (const auto& [name, weight] : weights) writer_.write(name, form_.written(name, weight));
 }
 
 void LayerWriter::write_durably(int64_t group,
@@ -123,7 +127,8 @@ void LayerWriter::write_durably(int64_t group,
                                 const std::map<int64_t, FoundSite>& found) {
   const Stopwatch clock;
   int64_t bytes = 0;
-  for (const auto& [name, weight] : weights) bytes += static_cast<int64_t>(weight.nbytes());
+  for (const auto& [name, weight] : weights)
+    bytes += weight.defined() ? static_cast<int64_t>(weight.nbytes()) : 0;
   write(weights);
   writer_.sync();
   journal_->layer_done(group, found, bytes, clock.seconds());

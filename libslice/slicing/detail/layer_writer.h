@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/detail/layer_reader.h"
 #include "libslice/slicing/detail/resume_journal.h"
@@ -17,7 +18,7 @@ namespace slice::detail {
 /// them. One thread reads the next group ahead, another writes the last one.
 class LayerWriter {
  public:
-  /// @param sliced   the decoder's configuration once sliced: names and shapes of the files
+  /// @param sliced   the decoder's configuration once sliced; the files are of its written form
   /// @param written  their dtype
   /// @param journal  outlives this; told of every layer that is on the disk, and asked where to
   ///                 begin; or nullptr
@@ -44,6 +45,7 @@ class LayerWriter {
   DecoderImpl& decoder_;
   LayerReader& reader_;
   at::Device device_;
+  WrittenForm form_;
   std::vector<std::vector<std::string>> written_;  // of each group, in the files' order
   ShardWriter writer_;
   ResumeJournal* journal_;
