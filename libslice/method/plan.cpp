@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/model/families/family.h"
 
 namespace slice {
 
@@ -52,6 +53,26 @@ int64_t kept_size(int64_t D, const SliceOptions& options) {
   SLICE_ARGUMENT_CHECK(options.kept > 0 && options.kept <= D, "kept size: want 1 … {}, got {}", D,
                        options.kept);
   return options.kept;
+}
+
+int64_t mean_coordinates(const ModelConfig& dense, const SliceOptions& o) {
+  const models::Family& family = models::family(dense.family);
+  const std::vector<int64_t> widths = o.ffn_sizes.empty() ? dense.ffn_widths() : o.ffn_sizes;
+  const bool even = std::all_of(widths.begin(), widths.end(),
+                                [&](int64_t width) { return width == widths.front(); });
+  const bool stock = o.head == HeadMode::kSlice && o.shortcut_form() == ShortcutForm::kNone &&
+                     !o.keep_tie && even && family.free_head_size && family.head_bias;
+  return dense.norm == NormKind::kLayer && stock ? 1 : 0;
+}
+
+SliceOptions with_kept_size(const ModelConfig& dense, SliceOptions options) {
+  const int64_t D = dense.hidden_size, h = kept_size(D, options);
+  if (options.kept == 0 && h < D) {
+    options.kept = h - mean_coordinates(dense, options);
+    SLICE_ARGUMENT_CHECK(options.kept > 0, "slice {} of a hidden size of {} leaves nothing",
+                         options.slice, D);
+  }
+  return options;
 }
 
 std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOptions& options) {
@@ -111,8 +132,9 @@ ParameterCount count_parameters(const ModelConfig& c) {
   return count;
 }
 
-ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options) {
-  check_options(options);
+ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& asked) {
+  check_options(asked);
+  const SliceOptions options = with_kept_size(dense, asked);
   const std::vector<int64_t> sizes = plan_stream_sizes(dense.hidden_size, dense.sites(), options);
   ModelConfig planned = dense;
   if (options.rotates(dense.hidden_size)) {

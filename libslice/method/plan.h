@@ -89,6 +89,15 @@ int64_t kept_size(int64_t D, double slice, int64_t round);
 /// Kept size that options ask for: `kept`, or kept_size of `slice` and `round`.
 int64_t kept_size(int64_t D, const SliceOptions& options);
 
+/// The options with the kept size that they ask of this model. Where save_model writes the result
+/// in the stock form of a LayerNorm family, whose hidden size is h = k + 1 (docs/method.md, "Stock
+/// form"), slice and round say h: a multiple of 8 runs faster than one that is one more.
+SliceOptions with_kept_size(const ModelConfig& dense, SliceOptions options);
+
+/// Coordinates that the hidden size which is written has beside the k kept ones: 1 in the case
+/// above, else 0.
+int64_t mean_coordinates(const ModelConfig& dense, const SliceOptions& options);
+
 /// Kept sizes of all sites of a model of hidden size D: one before every sublayer and one before
 /// the head.
 std::vector<int64_t> plan_stream_sizes(int64_t D, int64_t sites, const SliceOptions& options);
@@ -103,7 +112,8 @@ struct ParameterCount {
 /// (docs/method.md, "Counting")
 ParameterCount count_parameters(const ModelConfig& config);
 
-/// The configuration of a dense model once sliced with these options.
+/// The configuration of a dense model once sliced with these options; what with_kept_size says is
+/// taken into account.
 /// @throws ArgumentError  as check_options and kept_size; FFN sizes other than one a layer, from 1
 ///                        to the layer's width
 ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options);

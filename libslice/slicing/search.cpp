@@ -129,6 +129,9 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   check_options(options);
   const double most = bound(dense, options);
   const int64_t step = options.head == HeadMode::kSlice ? dense.layers : 1;
+  SliceOptions even = options;  // a sliced head has layers of one width
+  even.ffn_sizes.assign(dense.layers, 1);
+  const int64_t mean = mean_coordinates(dense, even);
   const auto range = channel_range(dense, options);
   const int64_t least = range.first / step, all = range.second / step;
   std::vector<Candidate> found;
@@ -137,7 +140,8 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
     for (const double share : kKeptShares) {
       const int64_t kept = share == 1.0 ? dense.hidden_size
                                         : static_cast<int64_t>(share * dense.hidden_size) /
-                                              options.round * options.round;
+                                                  options.round * options.round -
+                                              mean;
       if (kept < 1 || kept == last) continue;
       last = kept;
       const auto config = [&](int64_t channels) {

@@ -71,14 +71,15 @@ void check_layerwise(const SliceOptions& options) {
 }  // namespace
 
 SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
-                             const SliceOptions& options, const std::filesystem::path& directory,
+                             const SliceOptions& asked, const std::filesystem::path& directory,
                              const LayerwiseOptions& layerwise, const Tokenizer* tokenizer,
                              const OnProgress& on_progress) {
   const at::NoGradGuard no_grad;
   const detail::Stopwatch total;
   const ModelConfig& dense = checkpoint.config();
   const std::string file = checkpoint.path().string();
-  check_layerwise(options);
+  check_layerwise(asked);
+  const SliceOptions options = with_kept_size(dense, asked);
   const bool refit = options.method == Method::kRefit;
   SLICE_ARGUMENT_CHECK(!refit || layerwise.journal.empty(),
                        "journal: resume is implemented for slicegpt only");

@@ -66,7 +66,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
     detail::name_memory("the search for a plan", decoder.device(),
                         [&] { search = search_plan(model, tokens, options, on_progress, group); });
   }
-  const SliceOptions& plan = search.options;
+  const SliceOptions plan = with_kept_size(dense, search.options);
   planned_config(dense, plan);  // refuses before anything changes
   const double search_seconds = total.seconds();
   const bool rotates = plan.rotates(dense.hidden_size);

@@ -243,5 +243,37 @@ TEST_CASE("options that contradict each other are refused") {
   CHECK_NOTHROW(check_options({.remove = 0.2}));
 }
 
+TEST_CASE("the hidden size that a LayerNorm model is written with was one more than a round one") {
+  for (const ModelConfig& dense : tiny_families()) {  // hidden size 24
+    CAPTURE(tests::describe(dense));
+    const bool extra = dense.family == "phi";
+    const SliceOptions stock{.slice = 0.3, .head = HeadMode::kSlice};
+    CHECK(mean_coordinates(dense, stock) == (extra ? 1 : 0));
+    CHECK(planned_config(dense, stock).stream_size(0) == (extra ? 15 : 16));
+    SliceOptions other = stock;
+    other.kept = 23;  // asked for by itself
+    CHECK(planned_config(dense, other).stream_size(0) == 23);
+    other = stock;
+    other.slice = 0;
+    CHECK_FALSE(planned_config(dense, other).sliced());
+    // What has no stock form rounds k.
+    other = stock;
+    other.head = HeadMode::kKeep;
+    CHECK(planned_config(dense, other).stream_size(0) == 16);
+    other = stock;
+    other.shortcut = ShortcutForm::kDense;
+    CHECK(planned_config(dense, other).stream_size(0) == 16);
+    other = stock;
+    other.ffn_sizes.assign(dense.layers, 20);
+    other.ffn_sizes.back() = 19;
+    CHECK(planned_config(dense, other).stream_size(0) == 16);
+    other.ffn_sizes.back() = 20;
+    CHECK(planned_config(dense, other).stream_size(0) == (extra ? 15 : 16));
+  }
+  const ModelConfig phi = tiny_families()[3];
+  CHECK_THROWS_NAMING(planned_config(phi, {.slice = 0.95, .round = 1, .head = HeadMode::kSlice}),
+                      ArgumentError, "leaves nothing");
+}
+
 }  // namespace
 }  // namespace slice

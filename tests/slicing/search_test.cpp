@@ -160,6 +160,7 @@ TEST_CASE("sizes of a stock form were those of another, and its file went over t
       const SliceReport report = slice_model(model, random_tokens(config, 16, 16), options);
       const ModelConfig form = written_config(model.config());
       CHECK_FALSE(form.sliced());
+      CHECK(form.hidden_size % 8 == 0);  // of a LayerNorm's too
       CHECK(report.after.total == stored_numbers(model));
       for (const Candidate& candidate : report.candidates) {
         if (options.remove) CHECK(static_cast<double>(candidate.after.total) <= 0.85 * whole);

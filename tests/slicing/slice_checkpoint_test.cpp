@@ -163,6 +163,7 @@ TEST_CASE(
                        scratch.path() / "sliced", {}, nullptr);
       const Model again = load_model(scratch.path() / "sliced");
       CHECK_FALSE(again.config().sliced());
+      CHECK(again.config().hidden_size == 16);  // of 24, in multiples of 8
       CHECK(contents(scratch.path() / "sliced").size() == 3);
     }
   }
