@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/method/plan.h"
 #include "libslice/method/refit.h"
@@ -74,7 +75,8 @@ Tensor keep_channels(const Tensor& A, const Tensor& W, const Tensor& gamma, int6
 }
 
 std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& tokens,
-                                   const std::vector<Tensor>& gammas, const ProcessGroup& group) {
+                                   const std::vector<Tensor>& gammas, const OnProgress& on_progress,
+                                   const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   SLICE_ARGUMENT_CHECK(gammas.size() == model.sublayers.size() + 1,
                        "channels: want {} gradients, got {}", model.sublayers.size() + 1,
@@ -83,6 +85,18 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
            {.working_bytes = detail::working_bytes(detail::working_sizes(model, Method::kRefit),
                                                    kHostChunkTokens),
             .processes = group.size()});
+  const detail::Stopwatch clock;
+  const auto count = std::ssize(model.sublayers);
+  const auto report = [&](int64_t done) {
+    if (!on_progress) return;
+    const double seconds = clock.seconds();
+    const double left = static_cast<double>(count - done) / static_cast<double>(done);
+    on_progress({.phase = "channels",
+                 .step = done,
+                 .steps = count,
+                 .seconds = seconds,
+                 .eta = done > 0 ? seconds * left : 0});
+  };
   std::vector<Tensor> scores;
   for (size_t i = 0; i < model.sublayers.size(); ++i) {
     const Sublayer& s = model.sublayers[i];
@@ -94,6 +108,7 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
       x.visit([&](const Tensor& chunk) {
         const Tensor h = branch.hidden(s.norm->forward(chunk), nullptr);  // (n, T, F)
         square += h.to(at::kFloat).square().sum(at::IntArrayRef{0, 1}).to(at::kDouble);
+        report(static_cast<int64_t>(i));
       });
       group.sum_inplace(square);
       Tensor score = square / static_cast<double>(tokens.numel()) * effect;
@@ -101,6 +116,7 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
       scores.push_back(score.cpu());
     }
     x.transform([&](const Tensor& chunk) { return s.forward(chunk); });
+    report(static_cast<int64_t>(i) + 1);
   }
   return scores;
 }

@@ -4,6 +4,7 @@
 
 #include <vector>
 
+#include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
 #include "libslice/model/adapter.h"
 
@@ -42,6 +43,7 @@ at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Ten
 /// Cost: a forward pass; feed-forward networks run twice.
 std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const at::Tensor& tokens,
                                        const std::vector<at::Tensor>& gammas,
+                                       const OnProgress& on_progress = {},
                                        const ProcessGroup& group = {});
 
 /// How many channels each network keeps if the `total` best of all are kept, at least a sixth of

@@ -23,6 +23,8 @@ using at::Tensor;
 
 namespace {
 
+/// Forward passes of a sublayer that its gradients take the time of.
+constexpr int64_t kBackward = 3;
 /// Tokens whose logits are in memory together.
 constexpr int64_t kHeadTokens = 1024;
 
@@ -128,7 +130,10 @@ class Gradients {
     hold(runs_[i]);
     in_batches(runs_[i], [&](int64_t begin, int64_t end) {
       Tensor x = front(i, begin, end);
-      for (int64_t s = runs_[i].first; s < runs_[i].last; ++s) x = model_.sublayers[s].forward(x);
+      for (int64_t s = runs_[i].first; s < runs_[i].last; ++s) {
+        x = model_.sublayers[s].forward(x);
+        report(end - begin, s + 1 - runs_[i].first, runs_[i].last - runs_[i].first);
+      }
       keep(fronts_[i + 1], begin, end, x);
     });
   }
@@ -139,8 +144,11 @@ class Gradients {
     std::vector<Covariance> sums(run.last + 1 - run.first_site(), Covariance(model_.hidden_size));
     in_batches(run, [&](int64_t begin, int64_t end) {
       std::vector<Tensor> signal = {front(i, begin, end)};  // (n, T, D), at every site
-      for (int64_t s = run.first; s < run.last; ++s)
+      const int64_t all = (1 + kBackward) * (run.last - run.first);
+      for (int64_t s = run.first; s < run.last; ++s) {
         signal.push_back(model_.sublayers[s].forward(signal.back()));
+        report(end - begin, s + 1 - run.first, all);
+      }
       const bool last = run.last == sublayers_;
       Tensor g = last ? at_head(signal.back(), begin) : rows(after_, begin, end);  // (n, T, D)
       double scale = last ? 1 : scales_[run.last + 1];
@@ -158,6 +166,7 @@ class Gradients {
           z = model_.sublayers[site - 1].forward(x);
         }
         g = gradient_of(z, x, g);
+        report(end - begin, all - kBackward * (site - 1 - run.first), all);
       }
       keep(after_, begin, end, g);
     });
@@ -218,10 +227,14 @@ class Gradients {
     }
   }
 
-  void report() const {
+  /// Counts windows in full; the batch under way is seen in the estimate.
+  /// @param windows  of that batch    @param made, passes  of its sublayers, until now and in all
+  void report(int64_t windows = 0, int64_t made = 0, int64_t passes = 1) const {
     if (!on_progress_) return;
     const int64_t steps = tokens_.size(0) * (2 * std::ssize(runs_) - 1);
-    const double seconds = clock_.seconds(), done = static_cast<double>(passed_);
+    const double seconds = clock_.seconds(),
+                 done = static_cast<double>(passed_) +
+                        static_cast<double>(windows * made) / static_cast<double>(passes);
     on_progress_({.phase = "gradients",
                   .step = passed_,
                   .steps = steps,

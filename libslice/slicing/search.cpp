@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/stopwatch.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/decode/memory.h"
@@ -123,6 +124,48 @@ double bound(const ModelConfig& dense, const SliceOptions& budget) {
   return measure(dense, budget) * (1 - fraction);
 }
 
+/// The plan of a candidate with its channels ranked. A channel of one layer may cost more than one
+/// of another, so what was counted with channels spread evenly is counted again.
+SliceOptions ranked_plan(const ModelConfig& dense, const SliceOptions& options,
+                         const std::vector<Tensor>& scores, Candidate& candidate) {
+  const double most = bound(dense, options);
+  SliceOptions planned = options;
+  planned.remove = planned.remove_blocks = std::nullopt;
+  planned.fit_bytes = std::nullopt;
+  planned.kept = candidate.kept;
+  planned.keep_tie = candidate.tied;
+  const auto written = [&](int64_t channels) {
+    planned.ffn_sizes = options.head == HeadMode::kSlice ? spread(dense, options, channels)
+                                                         : allocate_channels(scores, channels);
+    return written_config(planned_config(dense, planned));
+  };
+  const auto fits = [&](int64_t channels) { return measure(written(channels), options) <= most; };
+  if (!fits(candidate.channels)) {
+    const int64_t least = channel_range(dense, options).first;
+    candidate.channels = most_channels(least, candidate.channels - 1, fits);
+    SLICE_ARGUMENT_CHECK(candidate.channels >= least,
+                         "budget: no plan reaches it with hidden size {}", candidate.kept);
+  }
+  candidate.after = count_parameters(written(candidate.channels));
+  return planned;
+}
+
+/// Progress of a trial as a part of all of them.
+OnProgress within_search(const OnProgress& on_progress, int64_t trial, int64_t trials,
+                         const detail::Stopwatch& clock) {
+  if (!on_progress) return {};
+  return [&, trial, trials](Progress p) {
+    const double own = p.seconds + p.eta > 0 ? p.seconds / (p.seconds + p.eta) : 0;
+    const double done = static_cast<double>(trial) + own, seconds = clock.seconds();
+    on_progress({.phase = "search",
+                 .step = trial * p.steps + p.step,
+                 .steps = trials * p.steps,
+                 .tokens_per_second = p.tokens_per_second,
+                 .seconds = seconds,
+                 .eta = done > 0 ? seconds * (static_cast<double>(trials) / done - 1) : 0});
+  };
+}
+
 }  // namespace
 
 std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options) {
@@ -175,38 +218,24 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
   result.tried = candidates(decoder.config(), options);
   if (result.tried.size() > 1) check_trial_windows(tokens);  // before the gradients' work
   ModelAdapter adapter = decoder.adapter();
-  result.gammas = gradient_covariances(adapter, gradient_windows(tokens, options), options.seed,
-                                       on_progress, group, {}, options.tf32);
+  {
+    const detail::Charge charge(result.gradient_seconds, decoder.device());
+    result.gammas = gradient_covariances(adapter, gradient_windows(tokens, options), options.seed,
+                                         on_progress, group, {}, options.tf32);
+  }
   const Tensor windows = select_windows(tokens, {.samples = kTrialWindows});
   const detail::Tf32Scope exact(false);
-  const std::vector<Tensor> scores = channel_scores(adapter, windows, result.gammas, group);
-  const ModelConfig dense = decoder.config();
-  const double most = bound(dense, options);
-  // A channel of the last layer may cost more than others, so what was counted with channels spread
-  // evenly is counted again.
+  const std::vector<Tensor> scores =
+      channel_scores(adapter, windows, result.gammas, on_progress, group);
   const auto plan = [&](Candidate& candidate) {
-    SliceOptions planned = options;
-    planned.remove = planned.remove_blocks = std::nullopt;
-    planned.fit_bytes = std::nullopt;
-    planned.kept = candidate.kept;
-    planned.keep_tie = candidate.tied;
-    for (;; --candidate.channels) {
-      if (options.head == HeadMode::kSlice) {
-        planned.ffn_sizes = spread(dense, options, candidate.channels);
-      } else {
-        planned.ffn_sizes = allocate_channels(scores, candidate.channels);
-      }
-      const ModelConfig config = written_config(planned_config(dense, planned));
-      candidate.after = count_parameters(config);
-      if (measure(config, options) <= most) return planned;
-    }
+    return ranked_plan(decoder.config(), options, scores, candidate);
   };
+  const detail::Stopwatch clock;
   const auto trials = std::ssize(result.tried);
-  for (int64_t i = 0; i < trials; ++i) {
+  for (int64_t i = 0; trials > 1 && i < trials; ++i) {
     Candidate& candidate = result.tried[i];
-    if (trials > 1)
-      candidate.loss = refit_trial(adapter, windows, plan(candidate), result.gammas, group);
-    if (on_progress) on_progress({.phase = "search", .step = i + 1, .steps = trials});
+    candidate.loss = refit_trial(adapter, windows, plan(candidate), result.gammas,
+                                 within_search(on_progress, i, trials, clock), group);
   }
   std::stable_sort(result.tried.begin(), result.tried.end(),
                    [](const Candidate& a, const Candidate& b) {

@@ -30,6 +30,7 @@ struct SearchResult {
   SliceOptions options;          ///< of the chosen plan: kept, ffn_sizes
   std::vector<Candidate> tried;  ///< all candidates, the chosen one first
   std::vector<at::Tensor> gammas;
+  double gradient_seconds = 0;  ///< that these took
 };
 
 /// @param tokens  (N, T) int64; fewer than eight windows are refused: none would be held out

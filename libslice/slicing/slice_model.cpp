@@ -75,7 +75,8 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   ModelAdapter adapter = decoder.adapter();
   SliceReport report = run(adapter, tokens, plan, on_progress, group, std::move(search.gammas));
   report.candidates = std::move(search.tried);
-  report.search_seconds = options.budgeted() ? search_seconds : 0;
+  report.search_seconds = options.budgeted() ? search_seconds - search.gradient_seconds : 0;
+  report.gradient_seconds += search.gradient_seconds;
   if (rotates)
     decoder.set_sliced(report.stream_sizes, plan.shortcut_form(),
                        planned_config(dense, plan).shortcut_rank);
@@ -90,6 +91,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   report.head_counts.assign(dense.layers, dense.heads);
   report.before = count_parameters(dense);
   report.after = count_parameters(written_config(decoder.config()));
+  report.total_seconds = total.seconds();
   return report;
 }
 

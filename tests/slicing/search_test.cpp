@@ -4,6 +4,7 @@
 #include <c10/util/accumulate.h>
 
 #include <catch2/catch_all.hpp>
+#include <cmath>
 
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/model.h"
@@ -168,6 +169,52 @@ TEST_CASE("sizes of a stock form were those of another, and its file went over t
       CHECK(report.candidates[0].after.total == report.after.total);
       if (options.fit_bytes) CHECK(inference_bytes(form, 2, 64, 1) <= memory);
     }
+  }
+}
+
+TEST_CASE("a search tells its progress and an estimate, and can be stopped in every phase") {
+  const ModelConfig config = tiny_config();
+  const Tensor tokens = random_tokens(config, 16, 16);
+  const SliceOptions options{.round = 2, .remove_blocks = 0.2};
+  std::vector<Progress> words;
+  Model model = random_model(config);
+  const SliceReport report = slice_model(model, tokens, options, [&](const Progress& p) {
+    CHECK(p.step <= p.steps);
+    CHECK(p.eta >= 0);
+    CHECK(std::isfinite(p.eta));
+    if (!words.empty() && words.back().phase == p.phase) {
+      CHECK(p.step >= words.back().step);
+      CHECK(p.steps == words.back().steps);
+    }
+    words.push_back(p);
+  });
+  std::vector<std::string> phases;
+  for (const Progress& p : words) {
+    if (phases.empty() || phases.back() != p.phase) phases.push_back(p.phase);
+  }
+  CHECK(phases == std::vector<std::string>{"gradients", "channels", "search", "slice"});
+  CHECK(words.back().step == words.back().steps);
+  CHECK(report.gradient_seconds > 0);
+  CHECK(report.search_seconds > 0);
+  CHECK(report.total_seconds >= report.search_seconds + report.gradient_seconds);
+
+  for (const std::string& phase : phases) {
+    CAPTURE(phase);
+    Model other = random_model(config);
+    const auto before = other.decoder().parameters();
+    std::vector<Tensor> values;
+    for (const Tensor& parameter : before) values.push_back(parameter.clone());
+    int64_t heard = 0;
+    CHECK_THROWS_AS(slice_model(other, tokens, options,
+                                [&](const Progress& p) {
+                                  if (p.phase == phase && ++heard == 3) throw Interrupted("enough");
+                                }),
+                    Interrupted);
+    CHECK(heard == 3);
+    if (phase == "slice") continue;
+    const auto after = other.decoder().parameters();
+    REQUIRE(after.size() == values.size());  // a search leaves the model as it was
+    for (size_t i = 0; i < values.size(); ++i) CHECK(bit_difference(after[i], values[i]) == "");
   }
 }
 

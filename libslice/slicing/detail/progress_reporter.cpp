@@ -23,7 +23,7 @@ void ProgressReporter::chunk_done(int64_t chunk_tokens) {
   if (!on_progress_) return;
   Progress p = progress();
   const auto passed = static_cast<double>(passed_);
-  const auto left = static_cast<double>(tokens_ * (steps_ - begun_)) - passed;
+  const auto left = static_cast<double>(tokens_ * (passes_ - begun_)) - passed;
   if (!report_.sites.empty()) p.kept_variance = report_.sites.back().kept_variance;
   p.tokens_per_second = p.seconds > 0 ? passed / p.seconds : 0;
   p.eta = passed > 0 ? p.seconds * left / passed : 0;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -14,10 +15,16 @@ namespace slice::detail {
 /// Reports a slicing loop's progress to the caller, and times its sites.
 class ProgressReporter {
  public:
-  /// @param steps   runs of a sublayer over all tokens, in the whole loop     @param tokens  of
-  /// each
-  ProgressReporter(SliceReport& report, OnProgress on_progress, int64_t steps, int64_t tokens)
-      : report_(report), on_progress_(std::move(on_progress)), steps_(steps), tokens_(tokens) {}
+  /// @param passes  runs of a sublayer over all tokens, in the whole loop
+  /// @param tokens  of each
+  /// @param steps   sites that the loop finds, which progress counts; absent: one a pass
+  ProgressReporter(SliceReport& report, OnProgress on_progress, int64_t passes, int64_t tokens,
+                   std::optional<int64_t> steps = std::nullopt)
+      : report_(report),
+        on_progress_(std::move(on_progress)),
+        passes_(passes),
+        tokens_(tokens),
+        steps_(steps.value_or(passes)) {}
 
   void chunk_done(int64_t chunk_tokens);
   void note(const std::string& words);
@@ -27,8 +34,8 @@ class ProgressReporter {
   /// farthest goes into the report.
   void signal_lives(const Signal& x, bool chosen);
   void site_done(const std::string& name, int64_t k, double kept_variance);
-  /// An earlier run made these steps already.
-  void begin_after(int64_t steps) { begun_ = steps; }
+  /// An earlier run made these passes already.
+  void begin_after(int64_t passes) { begun_ = passes; }
   /// A site that an earlier run found, and the seconds it took.
   void site_recalled(const std::string& name, int64_t k, double kept_variance, double seconds);
 
@@ -37,7 +44,7 @@ class ProgressReporter {
 
   SliceReport& report_;
   OnProgress on_progress_;
-  int64_t steps_, tokens_, passed_ = 0, begun_ = 0;
+  int64_t passes_, tokens_, steps_, passed_ = 0, begun_ = 0;
   SignalPlace farthest_ = SignalPlace::kDevice;
   Stopwatch clock_;
   double last_ = 0;

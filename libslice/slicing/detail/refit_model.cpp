@@ -91,14 +91,15 @@ SliceReport detail::refit_sublayers(ModelAdapter& model, const Tensor& tokens,
 }
 
 double refit_trial(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                   const std::vector<Tensor>& gammas, const ProcessGroup& group) {
+                   const std::vector<Tensor>& gammas, const OnProgress& on_progress,
+                   const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   check_refit(model, tokens, options, /*trial=*/true);
   check_trial_windows(tokens);
   SliceReport report;
   const detail::LayerHooks none;
-  detail::Refitter refitter(model, tokens, options, gammas, report, {}, /*trial=*/true, none,
-                            group);
+  detail::Refitter refitter(model, tokens, options, gammas, report, on_progress,
+                            /*trial=*/true, none, group);
   refitter.run();
   return refitter.held_out_loss();
 }

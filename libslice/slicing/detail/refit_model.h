@@ -38,9 +38,11 @@ SliceReport refit_model(ModelAdapter& model, const at::Tensor& tokens, const Sli
 
 /// The loss of a plan: mean negative log-likelihood of a token in the held-out windows (the last
 /// eighth) if the model were sliced so. The model is unchanged afterwards; every sublayer is
-/// restored as soon as the next one has its input, so that no second copy of the model exists.
+/// restored as soon as the next one has its input, so that no second copy of the model exists; also
+/// when on_progress throws.
 double refit_trial(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
-                   const std::vector<at::Tensor>& gammas, const ProcessGroup& group = {});
+                   const std::vector<at::Tensor>& gammas, const OnProgress& on_progress = {},
+                   const ProcessGroup& group = {});
 
 /// The windows that gradients are taken on, spread evenly: options.gradient_samples of them, or
 /// half.

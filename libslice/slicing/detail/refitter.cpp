@@ -58,7 +58,7 @@ Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions
       holds_out_(held_out_windows(tokens.size(0)) > 0),
       fit_windows_(share_of_windows(fitted(tokens), group).size(0)),
       tokens_(own_windows(tokens, group)),
-      reporter_(report, on_progress, 3 * last_, tokens_.numel()),
+      reporter_(report, on_progress, 3 * last_, tokens_.numel(), last_ + 1),
       x_(tokens_, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
          {.on_smaller_chunks = [this](int64_t less) { reporter_.note_smaller_chunks(less); },
           .working_bytes = working_bytes(working_sizes(model, Method::kRefit), tokens.size(1)),
