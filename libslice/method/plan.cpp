@@ -18,7 +18,7 @@ void check_options(const SliceOptions& o) {
   SLICE_ARGUMENT_CHECK(o.shortcut_form() != ShortcutForm::kLowRank || o.shortcut_rank >= 1,
                        "shortcut rank: want at least 1, got {}", o.shortcut_rank);
   SLICE_ARGUMENT_CHECK(o.method == Method::kRefit || !o.keep_tie,
-                       "method slicegpt: it unties the head");
+                       "keep_tie: the slicegpt method unties the head; refit can keep it tied");
   const int budgets = (o.remove ? 1 : 0) + (o.remove_blocks ? 1 : 0) + (o.fit_bytes ? 1 : 0);
   SLICE_ARGUMENT_CHECK(budgets <= 1,
                        "budget: want exactly one of remove, remove_blocks and fit_bytes, got {}",

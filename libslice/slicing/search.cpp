@@ -3,9 +3,12 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <limits>
+#include <string>
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/checkpoint/stock.h"
@@ -124,6 +127,29 @@ double bound(const ModelConfig& dense, const SliceOptions& budget) {
   return measure(dense, budget) * (1 - fraction);
 }
 
+std::string size_text(double bytes) {
+  return bytes < 0x1p30 ? detail::formatted("{:.1f} MiB", bytes / 0x1p20)
+                        : detail::formatted("{:.2f} GiB", bytes / 0x1p30);
+}
+
+/// Why no candidate reaches a budget.
+std::string out_of_reach(const ModelConfig& dense, const SliceOptions& budget, double smallest) {
+  const double whole = measure(dense, budget), most = bound(dense, budget);
+  if (!budget.fit_bytes) {
+    return detail::formatted(
+        "budget: no plan reaches it: at most {:.0f} of the dense model's {:.0f} {} were asked for, "
+        "the smallest plan tried keeps {:.0f} ({:.1f} % fewer)",
+        most, whole, budget.remove ? "parameters" : "block weights", smallest,
+        100 * (1 - smallest / whole));
+  }
+  return detail::formatted(
+      "budget: no plan fits into {}: the smallest one tried takes {}, the dense model {}, "
+      "for {} x {} tokens and weights of {} bytes; of each, {} are CUDA's own (context, modules, "
+      "cuBLAS)",
+      size_text(most), size_text(smallest), size_text(whole), budget.fit_batch, budget.fit_context,
+      budget.fit_weight_bytes, size_text(kCudaContextBytes));
+}
+
 /// The plan of a candidate with its channels ranked. A channel of one layer may cost more than one
 /// of another, so what was counted with channels spread evenly is counted again.
 SliceOptions ranked_plan(const ModelConfig& dense, const SliceOptions& options,
@@ -178,6 +204,7 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   const auto range = channel_range(dense, options);
   const int64_t least = range.first / step, all = range.second / step;
   std::vector<Candidate> found;
+  double smallest = std::numeric_limits<double>::infinity();
   for (const bool tied : ties(dense, options)) {
     int64_t last = 0;
     for (const double share : kKeptShares) {
@@ -192,7 +219,10 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
       };
       const int64_t channels = most_channels(
           least, all, [&](int64_t some) { return measure(config(some), options) <= most; });
-      if (channels < least) continue;
+      if (channels < least) {
+        smallest = std::min(smallest, measure(config(least), options));
+        continue;
+      }
       const ModelConfig widest = config(channels);
       const bool whole = kept == dense.hidden_size;  // stays tied either way: listed once
       if (!whole || found.empty() || found.front().kept != kept)
@@ -201,10 +231,7 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
       if (channels == all) break;  // smaller kept sizes would remove more than was asked
     }
   }
-  SLICE_ARGUMENT_CHECK(
-      !found.empty(),
-      "budget: no plan reaches it: the smallest one tried keeps {} of {} FFN channels",
-      least * step, all * step);
+  if (found.empty()) throw ArgumentError(out_of_reach(dense, options, smallest));
   return found;
 }
 

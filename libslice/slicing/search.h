@@ -19,7 +19,8 @@ class Model;
 ///
 /// @param options  exactly one of remove, remove_blocks and fit_bytes; form of shortcuts, head and
 ///                 rounding; slice, kept and ffn_sizes are ignored
-/// @throws ArgumentError  a budget out of range, or one that no candidate reaches
+/// @throws ArgumentError  a budget out of range, or one that no candidate reaches (says what the
+///                        smallest one and the dense model take)
 std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options);
 
 /// The plan with the least loss within a budget: every candidate is tried on some of the

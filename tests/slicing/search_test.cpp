@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <c10/util/accumulate.h>
+#include <fmt/core.h>
 
 #include <catch2/catch_all.hpp>
 #include <cmath>
@@ -170,6 +171,39 @@ TEST_CASE("sizes of a stock form were those of another, and its file went over t
       if (options.fit_bytes) CHECK(inference_bytes(form, 2, 64, 1) <= memory);
     }
   }
+}
+
+TEST_CASE("a budget out of reach says what the smallest plan and the dense model take") {
+  const ModelConfig config = tiny_config();
+  const int64_t dense = count_parameters(config).total;
+  const auto told = [&](const SliceOptions& options) -> std::string {
+    try {
+      candidates(config, options);
+    } catch (const ArgumentError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string fewer = told({.round = 2, .remove = 0.9});
+  CAPTURE(fewer);
+  const std::string mark = "the smallest plan tried keeps ";
+  REQUIRE(fewer.find(mark) != std::string::npos);
+  const int64_t smallest = std::stoll(fewer.substr(fewer.find(mark) + mark.size()));
+  CHECK(fewer.find("of the dense model's " + std::to_string(dense) + " parameters") !=
+        std::string::npos);
+  // Just what it takes, and one parameter less.
+  const auto share = [&](int64_t left) {
+    return 1 - static_cast<double>(left) / static_cast<double>(dense);
+  };
+  CHECK(told({.round = 2, .remove = share(smallest) - 1e-9}).empty());
+  CHECK_FALSE(told({.round = 2, .remove = share(smallest - 1)}).empty());
+  const std::string smaller = told({.fit_bytes = int64_t{600} << 20});
+  CAPTURE(smaller);
+  const auto bytes = static_cast<double>(inference_bytes(config, 2, 2048, 1));
+  const std::string takes = fmt::format("the dense model {:.1f} MiB", bytes / 0x1p20);
+  for (const std::string& part : {std::string("600.0 MiB"), takes, std::string("1 x 2048 tokens"),
+                                  std::string("of each, 700.0 MiB are CUDA's own")})
+    CHECK(smaller.find(part) != std::string::npos);
 }
 
 TEST_CASE("a search tells its progress and an estimate, and can be stopped in every phase") {

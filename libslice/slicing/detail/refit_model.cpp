@@ -48,7 +48,9 @@ int64_t held_out_windows(int64_t n) { return n / 8; }
 
 void check_trial_windows(const Tensor& tokens) {
   SLICE_ARGUMENT_CHECK(held_out_windows(tokens.size(0)) > 0,
-                       "trial: want at least eight windows, got {}", tokens.size(0));
+                       "samples: a search for a budget wants at least eight windows of calibration "
+                       "text, an eighth of which it holds out; got {}",
+                       tokens.size(0));
 }
 
 SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
