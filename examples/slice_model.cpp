@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "last_words.h"
 #include "libslice/checkpoint/gguf_write.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/slice.h"
 #include "slice_options.h"
 
@@ -76,7 +77,7 @@ void print_plan(const Arguments& a) {
   std::vector<int64_t> sizes(dense.sites());
   for (int64_t site = 0; site < dense.sites(); ++site) sizes[site] = sliced.stream_size(site);
   const slice::ParameterCount before = slice::count_parameters(dense),
-                              after = slice::count_parameters(sliced);
+                              after = slice::count_parameters(slice::written_config(sliced));
   const int64_t tokens = *a.windows.samples * a.windows.context;
   const slice::ExpectedCost cost =
       slice::expected_cost(dense, sliced, options.method, tokens, slice::kHostChunkTokens,

@@ -118,6 +118,30 @@ TEST_CASE("slice_model searches a plan for a budget and writes what was asked") 
   CHECK(nlohmann::json::parse(inspected.out)["parameters"] == report["parameters"]["after"]);
 }
 
+TEST_CASE("dry run, report and inspect count a stock model as its file is") {
+  const Workshop shop;
+  for (const bool layerwise : {false, true}) {
+    const std::string out = layerwise ? "layerwise" : "whole";
+    std::vector<std::string> more = {"--slice",   "0.3", "--round",   "2", "--head", "slice",
+                                     "--context", "64",  "--samples", "8", "--json"};
+    if (layerwise) more.insert(more.end(), {"--layerwise", "--dtype", "fp32"});
+    const Outcome sliced = shop.run(shop.slicing(out, more));
+    INFO(sliced.err);
+    REQUIRE(sliced.code == 0);
+    more.push_back("--dry-run");
+    const auto planned = nlohmann::json::parse(shop.run(shop.slicing("planned", more)).out);
+    const auto counted = nlohmann::json::parse(sliced.out)["parameters"];
+    const auto inspected =
+        nlohmann::json::parse(shop.run({"inspect", shop.path(out), "--json"}).out);
+    CHECK(inspected["sliced"] == false);
+    CHECK(inspected["parameters"] == counted["after"]);
+    CHECK(inspected["block_parameters"] == counted["blocks_after"]);
+    CHECK(planned["parameters"]["after"] == counted["after"]);
+  }
+  CHECK(detail::read_text_file(shop.file("layerwise") / "config.json") ==
+        detail::read_text_file(shop.file("whole") / "config.json"));
+}
+
 TEST_CASE("slice_model --layerwise writes the weights that slice_model writes") {
   const Workshop shop;
   const auto slice_to = [&](const std::string& out, std::vector<std::string> more) {
