@@ -162,6 +162,10 @@ std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
   return std::nullopt;
 }
 
+std::string gguf_architecture(const ModelConfig& config) {
+  return gguf_obstacle(config) ? "" : architecture(*dense_config(config));
+}
+
 void save_gguf(const Model& model, const std::filesystem::path& path, const GgufOptions& options,
                const OnProgress& on_progress) {
   const std::optional<std::string> obstacle = gguf_obstacle(model.config());

@@ -27,6 +27,8 @@ struct GgufOptions {
 ///   qwen2   Qwen2 of one FFN width, without a window
 ///   phi2    Phi-2 of one FFN width and of head size hidden size / heads
 std::optional<std::string> gguf_obstacle(const ModelConfig& config);
+/// general.architecture of such a file; empty where gguf_obstacle() says why there is none.
+std::string gguf_architecture(const ModelConfig& config);
 
 /// Writes a model as one GGUF v3 file that llama.cpp loads: metadata, tokenizer, tensors one at a
 /// time. Written next to `path` and renamed at the end. q and k of llama and deci are written in

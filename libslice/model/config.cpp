@@ -241,7 +241,7 @@ std::string config_json(const ModelConfig& config, const std::string& dtype) {
     const std::string module = models::modeling_module(family),
                       type = "Sliced" + family.architecture;
     const std::string base = type.substr(0, type.find("ForCausalLM"));
-    object["model_type"] = kSlicedPrefix + family.model_type;
+    object["model_type"] = models::sliced_model_type(family);
     object["architectures"] = {type};
     object["auto_map"] = {{"AutoConfig", module + "." + base + "Config"},
                           {"AutoModelForCausalLM", module + "." + type}};

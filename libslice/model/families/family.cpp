@@ -20,6 +20,8 @@ const Family& family(const std::string& name) {
 
 std::string modeling_module(const Family& family) { return "modeling_sliced_" + family.model_type; }
 
+std::string sliced_model_type(const Family& family) { return "sliced_" + family.model_type; }
+
 std::optional<int64_t> layer_of(const Names& names, const std::string& parameter) {
   const std::string prefix = names.layers + ".";
   if (!parameter.starts_with(prefix)) return std::nullopt;

@@ -53,6 +53,8 @@ const Family& family(const std::string& name);
 /// Name of the Python module through which Transformers loads a sliced model of this family: the
 /// auto_map of its config.json points there.
 std::string modeling_module(const Family& family);
+/// model_type of that config.json.
+std::string sliced_model_type(const Family& family);
 
 const Family& llama();
 const Family& mistral();
