@@ -66,7 +66,8 @@ add_backports() {
 install_packages() {
   local codename wanted=() package
   codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-  local libraries=(libfmt-dev libcli11-dev nlohmann-json3-dev libprotozero-dev libicu-dev libssl-dev binutils)
+  local libraries=(libfmt-dev libcli11-dev nlohmann-json3-dev libprotozero-dev libicu-dev libssl-dev zlib1g-dev
+    liblzma-dev libzstd-dev binutils)
   if [ "$codename" = bookworm ]; then libraries+=(libcatch2-dev); else libraries+=(catch2); fi
   for package in "${libraries[@]}"; do installed "$package" || wanted+=("$package"); done
   # Tools count wherever they come from.

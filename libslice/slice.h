@@ -28,4 +28,5 @@
 #include "libslice/slicing/slice_model.h"
 #include "libslice/text/calibration.h"
 #include "libslice/text/chat.h"
+#include "libslice/text/text_file.h"
 #include "libslice/text/tokenizer.h"

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "libslice/text/text_file.h"
 #include "libslice/text/tokenizer.h"
 
 namespace slice {
@@ -27,15 +28,11 @@ struct WindowOptions {
   std::optional<bool> bos = std::nullopt;
 };
 
-/// Reads UTF-8 text: plain, `.jsonl` with a "text" field, `.json` of Alpaca records (instruction,
-/// input, output: `instruction + ("\n" + input if input) + "\n" + output`), records joined by a
-/// blank line; "-" is stdin.
-/// @throws FormatError  missing, empty, not UTF-8 (byte offset), a record without its fields (line
-///                      or index)
-std::string read_text(const std::string& path);
+/// The windows of a file: tokenize_text() of what encode_file() gives. @throws  as both
+at::Tensor tokenize_file(const Tokenizer& tokenizer, const std::string& path,
+                         const WindowOptions& options = {});
 
 /// Encodes a whole text and cuts it into consecutive, non-overlapping windows; the rest is dropped.
-///
 /// @return (N, T) int64, CPU. N is less than asked for when the text is short.
 /// @throws ArgumentError  fewer tokens than one context (gives both), context < 2, samples < 1
 /// @throws FormatError    not UTF-8; `bos` asked for from a tokenizer without one
@@ -57,10 +54,10 @@ struct MixedWindows {
 /// (the first ones one more where the division leaves a rest), and their windows take turns, so
 /// that any part of the rows holds some of every text.
 ///
-/// @param paths    what read_text reads, one text after the other
+/// @param paths    what encode_file reads, one text after the other
 /// @param options  for each text; `samples` counts the windows of all
 /// @throws ArgumentError  no path; as tokenize_text
-/// @throws FormatError    as read_text and tokenize_text
+/// @throws FormatError    as encode_file and tokenize_text
 MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string> paths,
                          const WindowOptions& options = {});
 

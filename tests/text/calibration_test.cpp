@@ -3,6 +3,7 @@
 #include <ATen/ops/arange.h>
 
 #include <catch2/catch_test_macros.hpp>
+#include <limits>
 #include <numeric>
 
 #include "libslice/base/error.h"
@@ -142,49 +143,12 @@ TEST_CASE("the rows of one of several texts are those that it gives alone", "[ca
   }
 }
 
-TEST_CASE("text comes from plain files, JSON lines and Alpaca records", "[calibration]") {
+TEST_CASE("all windows of a text are asked for by any large number", "[calibration]") {
   const TemporaryDirectory directory;
-  const auto read = [&](const std::string& name, const std::string& bytes) {
-    return read_text(directory.write(name, bytes).string());
-  };
-  CHECK(read("a.txt", "plain\r\n é\n") == "plain\r\n é\n");
-  CHECK(read("a.jsonl", "{\"text\": \"one\"}\r\n\n{\"id\": 2, \"text\": \"t\\nwo\"}") ==
-        "one\n\nt\nwo");
-  CHECK(read("a.json", R"([{"instruction": "Add", "input": "1 2", "output": "3"},
-                           {"instruction": "Hi", "input": "", "output": "Hello"},
-                           {"instruction": "Bye", "output": "So long"}])") ==
-        "Add\n1 2\n3\n\nHi\nHello\n\nBye\nSo long");
-}
-
-TEST_CASE("malformed text is refused by place", "[calibration]") {
-  const TemporaryDirectory directory;
-  const std::tuple<const char*, std::string, const char*> table[] = {
-      {"empty.txt", "", "no text"},
-      {"latin1.txt", "caf\xE9 au lait", "byte 3"},
-      {"empty.jsonl", "\n\n", "no text"},
-      {"broken.jsonl", "{\"text\": \"a\"}\n{\"text\": ", "line 2"},
-      {"other.jsonl", "{\"text\": \"a\"}\n\n{\"body\": \"b\"}", "line 3: 'text' is missing"},
-      {"number.jsonl", "{\"text\": 5}", "line 1: 'text': want a string"},
-      {"list.jsonl", "[1]", "line 1: want an object"},
-      {"object.json", "{}", "array"},
-      {"none.json", "[]", "no text"},
-      {"field.json", R"([{"instruction": "a", "output": "b"}, {"instruction": "a"}])",
-       "record 1: 'output'"},
-      {"deep.json", std::string(100000, '['), "deep"},
-  };
-  for (const auto& [name, bytes, part] : table) {
-    const std::string path = directory.write(name, bytes).string();
-    try {
-      read_text(path);
-      FAIL("accepted " << name);
-    } catch (const FormatError& error) {
-      const std::string message = error.what();
-      INFO(message);
-      CHECK(message.find(part) != std::string::npos);
-      CHECK(message.find(name) != std::string::npos);
-    }
-  }
-  CHECK_THROWS_AS(read_text((directory.path() / "missing.txt").string()), FormatError);
+  const std::vector<std::string> paths(3, directory.write("a", counting(127)).string());
+  for (const int64_t samples : {int64_t{100'000'000'000}, std::numeric_limits<int64_t>::max()})
+    CHECK(mix_windows(ByteTokenizer(), paths, {.context = 10, .samples = samples}).tokens.size(0) ==
+          36);
 }
 
 }  // namespace
