@@ -77,6 +77,11 @@ std::string report_json(const SliceReport& r) {
         {"blocks_after", r.after.blocks},
         {"blocks_removed", r.before.blocks - r.after.blocks}}},
   };
+  if (!r.form.model_type.empty()) {
+    json["form"] = {{"stock", r.form.stock},
+                    {"model_type", r.form.model_type},
+                    {"gguf", r.form.gguf.empty() ? ordered_json() : ordered_json(r.form.gguf)}};
+  }
   if (!r.candidates.empty() && r.candidates[0].loss) {
     json["plan"]["loss"] = *r.candidates[0].loss;
   }

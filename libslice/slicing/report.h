@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "libslice/checkpoint/output_form.h"
 #include "libslice/method/plan.h"
 
 namespace slice {
@@ -46,6 +47,7 @@ struct SliceReport {
   std::vector<Candidate> candidates;  ///< of a search: the chosen one first, the others by loss
   uint64_t seed = 0;
   ParameterCount before, after;  ///< after: of the form that save_model writes
+  OutputForm form;  ///< what runs the result; without a model_type where an adapter was sliced
   std::optional<double> perplexity_before, perplexity_after;
   double load_seconds = 0, search_seconds = 0, gradient_seconds = 0, calibrate_seconds = 0,
          eigen_seconds = 0, rewrite_seconds = 0, refit_seconds = 0, save_seconds = 0,

@@ -143,6 +143,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   report.tied = sliced.tied_head;
   report.before = count_parameters(dense);
   report.after = count_parameters(form);
+  report.form = output_form(sliced);
   report.total_seconds = total.seconds();
   report.peak_host_bytes = peak_host_bytes();
   report.peak_device_bytes = peak_device_bytes(device);

@@ -91,6 +91,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   report.head_counts.assign(dense.layers, dense.heads);
   report.before = count_parameters(dense);
   report.after = count_parameters(written_config(decoder.config()));
+  report.form = output_form(decoder.config());
   report.total_seconds = total.seconds();
   return report;
 }
