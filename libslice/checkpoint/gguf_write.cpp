@@ -166,6 +166,22 @@ std::string gguf_architecture(const ModelConfig& config) {
   return gguf_obstacle(config) ? "" : architecture(*dense_config(config));
 }
 
+std::optional<std::string> gguf_obstacle(const Tokenizer& tokenizer, int64_t vocabulary_size) {
+  const BpeDefinition* words = bpe_definition(tokenizer);
+  if (words == nullptr) return "llama.cpp has no form for this kind of tokenizer";
+  try {
+    detail::GgufHeader header;
+    detail::write_gguf_tokenizer(*words, vocabulary_size, header);
+  } catch (const FormatError& error) {
+    return error.what();
+  }
+  return std::nullopt;
+}
+
+void check_gguf_path(const std::filesystem::path& path, bool replace) {
+  detail::AtomicFile(path, replace);
+}
+
 void save_gguf(const Model& model, const std::filesystem::path& path, const GgufOptions& options,
                const OnProgress& on_progress) {
   const std::optional<std::string> obstacle = gguf_obstacle(model.config());

@@ -30,6 +30,13 @@ std::optional<std::string> gguf_obstacle(const ModelConfig& config);
 /// general.architecture of such a file; empty where gguf_obstacle() says why there is none.
 std::string gguf_architecture(const ModelConfig& config);
 
+/// Why a tokenizer cannot be written for llama.cpp; nothing where it can.
+std::optional<std::string> gguf_obstacle(const Tokenizer& tokenizer, int64_t vocabulary_size);
+
+/// Refuses, before the work, a path that save_gguf could not write; leaves no trace.
+/// @throws Error  names the path and the reason
+void check_gguf_path(const std::filesystem::path& path, bool replace);
+
 /// Writes a model as one GGUF v3 file that llama.cpp loads: metadata, tokenizer, tensors one at a
 /// time. Written next to `path` and renamed at the end. q and k of llama and deci are written in
 /// the interleaved rotary form. A model without a tokenizer is written without a vocabulary.

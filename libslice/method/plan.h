@@ -64,6 +64,8 @@ struct SliceOptions {
   int64_t fit_context = 2048, fit_batch = 1;           ///< tokens and sequences that run there
   int64_t fit_weight_bytes = 2;                        ///< of one weight there
 
+  bool only_gguf = false;  ///< of these plans only those that llama.cpp runs (gguf_write.h)
+
   bool budgeted() const { return remove || remove_blocks || fit_bytes; }
   ShortcutForm shortcut_form() const {
     return shortcut.value_or(method == Method::kSliceGpt ? ShortcutForm::kDense

@@ -10,6 +10,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
+#include "libslice/checkpoint/gguf_write.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/decode/memory.h"
@@ -99,6 +100,16 @@ std::vector<bool> ties(const ModelConfig& dense, const SliceOptions& options) {
   if (options.keep_tie) return {true};
   if (!dense.tied_head || options.remove_blocks || options.head == HeadMode::kSlice) return {false};
   return {false, true};
+}
+
+/// Whether the options allow the form that a candidate is written in. Where the head is kept,
+/// layers come to keep numbers of channels of their own, whatever was counted.
+bool writable(ModelConfig candidate, const SliceOptions& options, bool all_channels) {
+  if (!options.only_gguf) return true;
+  std::vector<int64_t> widths = candidate.ffn_widths();
+  if (options.head == HeadMode::kKeep && !all_channels && candidate.layers > 1)
+    widths.front() = widths.back() + 1;
+  return !gguf_obstacle(narrowed_config(std::move(candidate), std::move(widths)));
 }
 
 /// The largest number in [least, all] that fits, where smaller ones fit too; least − 1 if none
@@ -225,12 +236,16 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
       }
       const ModelConfig widest = config(channels);
       const bool whole = kept == dense.hidden_size;  // stays tied either way: listed once
-      if (!whole || found.empty() || found.front().kept != kept)
+      if ((!whole || found.empty() || found.front().kept != kept) &&
+          writable(widest, options, channels == all))
         found.push_back(
             {kept, channels * step, widest.tied_head, count_parameters(widest), std::nullopt});
       if (channels == all) break;  // smaller kept sizes would remove more than was asked
     }
   }
+  SLICE_ARGUMENT_CHECK(
+      !found.empty() || !options.only_gguf, "budget: no plan that llama.cpp runs reaches it{}",
+      options.head == HeadMode::kKeep ? "; with the head sliced there are more" : "");
   if (found.empty()) throw ArgumentError(out_of_reach(dense, options, smallest));
   return found;
 }
