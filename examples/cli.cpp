@@ -5,9 +5,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <new>
@@ -35,12 +37,7 @@ void watch_signals() {
   signal(SIGXFSZ, SIG_IGN);  // a file too long for the limit is an error like a full disk
 }
 
-std::string duration(double seconds) {
-  char text[32];
-  const int whole = static_cast<int>(seconds + 0.5);
-  std::snprintf(text, sizeof text, "%d:%02d", whole / 60, whole % 60);
-  return text;
-}
+const char* program_name = "";
 
 }  // namespace
 
@@ -53,10 +50,9 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
   prepare_last_words(app.get_name().c_str());
   app.set_version_flag("--version", "libslice " + slice::version());
   watch_signals();
-  slice::set_warning_handler([&app](std::string_view text) {
-    std::fprintf(stderr, "%s: warning: %.*s\n", app.get_name().c_str(), int(text.size()),
-                 text.data());
-  });
+  static const std::string name = app.get_name();
+  program_name = name.c_str();
+  slice::set_warning_handler([](std::string_view text) { warn(std::string(text)); });
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -80,6 +76,12 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
     std::fprintf(stderr, "%s: %.*s\n", app.get_name().c_str(), length, error.what());
     return 1;
   }
+}
+
+void warn(const std::string& text) {
+  const char* rank = std::getenv("WORLD_SIZE") != nullptr ? std::getenv("RANK") : nullptr;
+  if (rank != nullptr && std::string(rank) != "0") return;
+  std::fprintf(stderr, "%s: warning: %s\n", program_name, text.c_str());
 }
 
 void check_interrupted() {
@@ -117,12 +119,13 @@ slice::OnProgress progress(bool quiet) {
 
 void add_window_options(CLI::App& app, slice::WindowOptions& options,
                         const std::string& count_name) {
-  app.add_option("--context", options.context, "tokens per window")->capture_default_str();
-  app.add_option("--" + count_name, options.samples, "windows at most");
-  app.add_option("--order", options.order,
-                 "which windows: spread evenly over the text, or the first")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, slice::WindowOrder>{
-          {"spread", slice::WindowOrder::kSpread}, {"first", slice::WindowOrder::kFirst}}));
+  app.add_option("--context", options.context, "tokens per window")
+      ->check(at_least(2))
+      ->default_str("2048, or the model's context where that is shorter");
+  app.add_option("--" + count_name, options.samples, "windows at most")->check(at_least(1));
+  add_choice(app, "--order", options.order,
+             {{"spread", slice::WindowOrder::kSpread}, {"first", slice::WindowOrder::kFirst}},
+             "which windows: spread evenly over the text, or the first");
   app.add_option_function<std::string>(
          "--bos",
          [&options](const std::string& value) {
@@ -131,6 +134,41 @@ void add_window_options(CLI::App& app, slice::WindowOptions& options,
          "begin the text with the beginning-of-sequence token")
       ->check(CLI::IsMember({"auto", "yes", "no"}))
       ->default_str("auto");
+}
+
+void fit_context(const CLI::App& app, slice::WindowOptions& options,
+                 const slice::ModelConfig& model) {
+  const int64_t trained = std::max<int64_t>(2, std::min(model.context_length, model.positions()));
+  if (app.count("--context") == 0) {
+    options.context = std::min(options.context, trained);
+    return;
+  }
+  if (options.context <= trained) return;
+  const std::string asked = std::to_string(options.context), most = std::to_string(trained);
+  if (options.context > model.positions())
+    throw CLI::ValidationError("--context", "the model has " + most + " positions, got " + asked);
+  warn("--context " + asked + " is longer than the " + most +
+       " tokens that the model was trained for");
+}
+
+at::Tensor read_windows(const slice::Tokenizer& tokenizer, const std::string& path,
+                        const slice::WindowOptions& options) {
+  try {
+    return slice::tokenize_file(tokenizer, path, options);  // (N, T)
+  } catch (const slice::ArgumentError& error) {
+    throw slice::ArgumentError(first_line(error.what()) + " (--context)");
+  }
+}
+
+CLI::Validator at_least(double least) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.15g", least);
+  return {[least, want = std::string(text)](std::string& value) {
+            double number = least - 1;
+            CLI::detail::lexical_cast(value, number);
+            return number >= least ? "" : "want at least " + want + ", got " + value;
+          },
+          ""};
 }
 
 void add_device_option(CLI::App& app, std::optional<at::Device>& device) {
@@ -182,6 +220,18 @@ std::optional<at::ScalarType> dtype_option(const std::string& text) {
 
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - program_start).count();
+}
+
+std::string duration(double seconds) {
+  const auto whole = static_cast<int64_t>(std::min(seconds, 1e12) + 0.5);
+  const auto unit = [](int64_t number, const char* name) {
+    return std::to_string(number) + " " + name;
+  };
+  if (whole < 60) return unit(whole, "s");
+  if (whole < 600) return unit(whole / 60, "min ") + unit(whole % 60, "s");
+  if (whole < 3600) return unit((whole + 30) / 60, "min");
+  if (whole < 86400) return unit(whole / 3600, "h ") + unit(whole % 3600 / 60, "min");
+  return unit(whole / 86400, "days ") + unit(whole % 86400 / 3600, "h");
 }
 
 double measured_flop_per_second() {

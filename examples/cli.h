@@ -6,6 +6,8 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "libslice/base/progress.h"
 #include "libslice/checkpoint/model.h"
@@ -25,13 +27,52 @@ std::string first_line(const char* message);
 /// too.
 void check_interrupted();
 
+/// One line on stderr, "NAME: warning: …"; of a group of processes only the first one speaks.
+void warn(const std::string& text);
+
 /// A progress callback that checks for signals and, unless quiet, reports on stderr: one line that
 /// is overwritten on a terminal, plain lines otherwise.
 slice::OnProgress progress(bool quiet);
 
+/// What the options that name a text take.
+inline constexpr char kTextHelp[] =
+    "UTF-8, or records (text, messages, instruction and output, …) in .json or .jsonl; with .gz, "
+    ".xz or .zst after the name compressed; - is stdin";
+
 /// --context, --samples (called `count_name`), --order, --bos.
 void add_window_options(CLI::App& app, slice::WindowOptions& options,
                         const std::string& count_name);
+
+/// What --context means for a model: when it was not given, no more than the model's own context.
+/// A longer one is refused where positions are learned, and warned of where they are rotary.
+void fit_context(const CLI::App& app, slice::WindowOptions& options,
+                 const slice::ModelConfig& model);
+
+/// The windows of a text file, for --calibration or --perplexity; what it lacks is said in terms of
+/// --context.
+at::Tensor read_windows(const slice::Tokenizer& tokenizer, const std::string& path,
+                        const slice::WindowOptions& options);
+
+/// A number of at least so much.
+CLI::Validator at_least(double least);
+
+/// An option with a few values, called by these names.
+template <typename T>
+CLI::Option* add_choice(CLI::App& app, const std::string& flag, T& variable,
+                        const std::vector<std::pair<std::string, T>>& values,
+                        const std::string& help) {
+  std::string names;
+  for (const auto& [name, value] : values) names += (names.empty() ? "" : "|") + name;
+  const auto set = [&variable, values, names, flag](const std::string& text) {
+    for (const auto& [name, value] : values) {
+      if (name != text) continue;
+      variable = value;
+      return;
+    }
+    throw CLI::ValidationError(flag, "want " + names + ", got " + text);
+  };
+  return app.add_option_function<std::string>(flag, set, help)->type_name(names);
+}
 
 /// --device, for slice::choose_device; nothing for "auto".
 void add_device_option(CLI::App& app, std::optional<at::Device>& device);
@@ -53,6 +94,9 @@ void add_threads_option(CLI::App& app);
 
 /// The type of "bf16", "fp16" or "fp32"; nothing for "keep".
 std::optional<at::ScalarType> dtype_option(const std::string& text);
+
+/// 4983 → "1 h 23 min"
+std::string duration(double seconds);
 
 /// Seconds since the program started.
 double seconds();

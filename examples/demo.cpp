@@ -106,8 +106,7 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
   slice::Model model =
       slice::load_model(path, {.device = slice::choose_device(), .dtype = at::kFloat});
   // The last windows of the text are not calibrated on.
-  const at::Tensor windows =
-      slice::tokenize_text(model.tokenizer(), slice::read_text(text), {.context = kContext});
+  const at::Tensor windows = slice::tokenize_file(model.tokenizer(), text, {.context = kContext});
   const int64_t held_out = std::max<int64_t>(1, std::min(kTestWindows, windows.size(0) / 4));
   const at::Tensor test = windows.slice(0, windows.size(0) - held_out);  // (n, T)
   const at::Tensor calibration = slice::select_windows(

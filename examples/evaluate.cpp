@@ -13,8 +13,7 @@ int main(int argc, char** argv) {
   bool json = false, quiet = false;
   CLI::App app("Measures a language model.", "evaluate");
   app.add_option("MODEL", path, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
-  app.add_option("--perplexity", text,
-                 "text to predict: UTF-8, .jsonl, .json of Alpaca records; - is stdin")
+  app.add_option("--perplexity", text, std::string("text to predict: ") + cli::kTextHelp)
       ->required();
   cli::add_window_options(app, windows, "windows");
   cli::add_device_option(app, device);
@@ -23,11 +22,11 @@ int main(int argc, char** argv) {
   app.add_flag("--quiet", quiet, "no progress");
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
+    cli::fit_context(app, windows, slice::read_config(path));
     const auto tokenizer = slice::load_tokenizer(path);
     slice::WindowOptions whole = windows;
     whole.samples.reset();
-    const at::Tensor all =
-        slice::tokenize_text(*tokenizer, slice::read_text(text), whole);  // (N, T)
+    const at::Tensor all = cli::read_windows(*tokenizer, text, whole);  // (N, T)
     const at::Tensor tokens = slice::select_windows(all, windows);
     cli::check_interrupted();
     const slice::Model model = cli::load(path, device, dtype);

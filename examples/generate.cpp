@@ -25,9 +25,14 @@ std::vector<int64_t> asked(const slice::Tokenizer& tokenizer, const std::string&
   return slice::encode_chat(tokenizer, messages);
 }
 
-/// Says that a text ended early because the model has no further position.
-void report_full(const slice::Model& model, int64_t length) {
-  if (length < model.config().positions()) return;
+/// Says that a text ended early because the model has no further position, or that it went on past
+/// those it was trained for.
+void report_length(const slice::Model& model, int64_t length, bool early) {
+  const int64_t trained = model.config().context_length;
+  if (length > trained && length < model.config().positions())
+    cli::warn("the text has " + std::to_string(length) + " tokens, the model was trained for " +
+              std::to_string(trained));
+  if (!early || length < model.config().positions()) return;
   std::fprintf(stderr, "the text ends at position %lld, the model's last\n",
                static_cast<long long>(length));
 }
@@ -46,16 +51,23 @@ int main(int argc, char** argv) {
   CLI::Option* chat_flag =
       app.add_flag("--chat", chat, "the prompt is a message, put into the model's chat template");
   app.add_option("--system", system, "a system message before it")->needs(chat_flag);
-  app.add_option("--max-tokens", options.max_tokens)->capture_default_str();
-  app.add_option("--temperature", options.sampling.temperature, "0 takes the most likely token")
+  app.add_option("--max-tokens", options.max_tokens, "tokens to write at most")
+      ->check(cli::at_least(0))
       ->capture_default_str();
-  app.add_option("--top-p", options.sampling.top_p)->capture_default_str();
+  app.add_option("--temperature", options.sampling.temperature, "0 takes the most likely token")
+      ->check(cli::at_least(0))
+      ->capture_default_str();
+  app.add_option("--top-p", options.sampling.top_p,
+                 "sample from the fewest tokens that have this probability together, in (0, 1]")
+      ->capture_default_str();
   app.add_option("--seed", options.seed)->capture_default_str();
   cli::add_device_option(app, device);
   cli::add_dtype_option(app, dtype, "type of the weights in memory; keep is float32 on the CPU");
   app.add_flag("--quiet", quiet, "no statistics on stderr");
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
+    if (!(options.sampling.top_p > 0 && options.sampling.top_p <= 1))
+      throw CLI::ValidationError("--top-p", "want a probability in (0, 1]");
     if (prompt == "-") prompt = slice::read_text("-");
     const slice::Model model = cli::load(path, device, dtype);
     const slice::Tokenizer& tokenizer = model.tokenizer();
@@ -83,7 +95,7 @@ int main(int argc, char** argv) {
       return true;
     });
     std::fputs("\n", stdout);
-    if (std::ssize(written) < options.max_tokens) report_full(model, std::ssize(text));
+    report_length(model, std::ssize(text), std::ssize(written) < options.max_tokens);
     if (!quiet) {
       std::fprintf(stderr, "%zu tokens, %.1f tokens/s\n", written.size(),
                    static_cast<double>(written.size()) / (cli::seconds() - begin));

@@ -34,6 +34,9 @@ int main(int argc, char** argv) {
     const std::vector<int64_t> widths = c.ffn_widths();
     const auto [narrowest, widest] = std::minmax_element(widths.begin(), widths.end());
     if (*narrowest < *widest) object["ffn_sizes"] = widths;
+    const slice::OutputForm form = slice::output_form(c);
+    object["stock"] = form.stock;
+    if (!form.gguf.empty()) object["gguf"] = form.gguf;
     if (!json) {
       std::string ffn = std::to_string(*widest);
       if (*narrowest < *widest) ffn = std::to_string(*narrowest) + " to " + ffn;
@@ -46,6 +49,7 @@ int main(int argc, char** argv) {
           c.sliced() ? ", sliced" : "");
       std::printf("parameters %s as stored, %s in blocks\n", cli::grouped(now.total).c_str(),
                   cli::grouped(now.blocks).c_str());
+      std::printf("saved as   %s\n", slice::describe(form).c_str());
     }
     if (!c.sliced()) {
       if (!json) std::printf("\nslice     k   parameters   blocks, dense shortcuts\n");

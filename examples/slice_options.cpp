@@ -1,5 +1,7 @@
 #include "slice_options.h"
 
+#include "cli.h"
+
 namespace cli {
 namespace {
 
@@ -37,6 +39,25 @@ void set_shortcut(slice::SliceOptions& options, const std::string& text) {
   if (ranked) options.shortcut_rank = std::stoll(rank);
 }
 
+/// What only the default method does.
+void check_method(const SliceArguments& a) {
+  const slice::SliceOptions& o = a.options;
+  if (o.method == slice::Method::kRefit) return;
+  const auto refuse = [](bool given, const char* flag, const char* why) {
+    if (given) throw CLI::ValidationError(flag, std::string("--method slicegpt ") + why);
+  };
+  refuse(o.keep_tie, "--keep-tie", "unties the head");
+  refuse(!a.ffn.empty(), "--ffn", "leaves the feed-forward networks as they are");
+  refuse(o.budgeted(),
+         o.remove      ? "--remove"
+         : o.fit_bytes ? "--fit"
+                       : "--remove-blocks",
+         "has no search: want --slice");
+  refuse(o.gradient_samples.has_value(), "--samples-gradient", "takes no gradients");
+  refuse(o.shortcut && *o.shortcut != slice::ShortcutForm::kDense, "--shortcut",
+         "has dense shortcuts only");
+}
+
 }  // namespace
 
 void add_slice_options(CLI::App& app, SliceArguments& a) {
@@ -54,33 +75,39 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
     for (const char* other : {"--remove", "--remove-blocks", "--fit"})
       if (other != budget) app.get_option(budget)->excludes(app.get_option(other));
   }
+  auto* fit = app.get_option("--fit");
   app.add_option("--fit-context", a.options.fit_context,
                  "tokens of a sequence on the target device")
+      ->check(at_least(1))
+      ->needs(fit)
       ->capture_default_str();
   app.add_option("--fit-batch", a.options.fit_batch, "sequences on the target device")
+      ->check(at_least(1))
+      ->needs(fit)
       ->capture_default_str();
-  app.add_option("--method", a.options.method,
-                 "refit: output-aware, writers fitted to the dense model; slicegpt: the paper's")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, slice::Method>{
-          {"refit", slice::Method::kRefit}, {"slicegpt", slice::Method::kSliceGpt}}));
+  add_choice(app, "--method", a.options.method,
+             {{"refit", slice::Method::kRefit}, {"slicegpt", slice::Method::kSliceGpt}},
+             "refit: output-aware, writers fitted to the dense model; slicegpt: the paper's");
   app.add_option("--shortcut", a.shortcut, "auto, none, diagonal, lowrank:R or dense")
       ->capture_default_str();
-  app.add_option("--ffn", a.ffn, "FFN channels that every layer keeps, or N,N,… one number a layer")
-      ->delimiter(',');
+  auto* ffn = app.add_option("--ffn", a.ffn,
+                             "FFN channels that every layer keeps, or N,N,… one number a layer")
+                  ->check(at_least(1))
+                  ->delimiter(',');
+  for (const char* budget : {"--remove", "--remove-blocks", "--fit"})
+    app.get_option(budget)->excludes(ffn);  // it finds the widths itself
   app.add_option("--samples-gradient", a.options.gradient_samples,
-                 "refit: windows that gradients are taken on; half of them when absent");
+                 "refit: windows that gradients are taken on; half of them when absent")
+      ->check(at_least(1));
   app.add_option("--seed", a.options.seed, "refit: of the targets that gradients are taken for")
       ->capture_default_str();
-  app.add_option("--tf32", a.options.tf32,
-                 "refit: a float32 model's passes on a GPU in TF32 (10 bits of each factor's "
-                 "fraction); off: "
-                 "exact float32 products")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, bool>{{"on", true}, {"off", false}}))
+  add_choice(app, "--tf32", a.options.tf32, {{"on", true}, {"off", false}},
+             "refit: a float32 model's passes on a GPU in TF32 (10 bits of each factor's "
+             "fraction); off: exact float32 products")
       ->default_str("on");
-  app.add_option("--head", a.options.head, "keep the head whole, or slice it too")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, slice::HeadMode>{
-          {"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}}));
+  add_choice(app, "--head", a.options.head,
+             {{"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}},
+             "keep the head whole, or slice it too, which stock checkpoints need");
   app.add_flag(
       "--keep-tie", a.options.keep_tie,
       "refit: a tied head stays the embedding and reads through a k x k map, instead of being "
@@ -90,10 +117,17 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
 }
 
 void check_slice_options(SliceArguments& a) {
+  for (const auto& [flag, fraction] :
+       {std::pair{"--remove", a.options.remove}, {"--remove-blocks", a.options.remove_blocks}}) {
+    if (fraction && !(*fraction > 0 && *fraction < 1))
+      throw CLI::ValidationError(flag,
+                                 "want a fraction in (0, 1), got " + std::to_string(*fraction));
+  }
   if (!(a.options.slice >= 0 && a.options.slice < 1))
     throw CLI::ValidationError("--slice", "want a fraction in [0, 1)");
   if (a.options.round < 1) throw CLI::ValidationError("--round", "want at least 1");
   set_shortcut(a.options, a.shortcut);
+  check_method(a);
 }
 
 slice::SliceOptions slice_options(const SliceArguments& a, const slice::ModelConfig& dense) {

@@ -107,6 +107,8 @@ TEST_CASE("slice_model searches a plan for a budget and writes what was asked") 
   const auto report = nlohmann::json::parse(sliced.out);
   CHECK(report["method"] == "refit");
   CHECK(report["tf32"] == false);
+  CHECK(report["form"]["stock"] == false);
+  CHECK(sliced.err.find("the result will be: ") != std::string::npos);
   CHECK(report["calibration"]["sequences"] == 17);
   CHECK(report["parameters"]["blocks_after"].get<double>() <=
         0.8 * report["parameters"]["blocks_before"].get<double>());
@@ -353,6 +355,100 @@ TEST_CASE("dry-run and inspect showed every layer of a model of uneven widths as
   CHECK(shop.run({"inspect", shop.path("uneven")}).out.find("FFN 21 to 30") != std::string::npos);
 }
 
+TEST_CASE("a dry run looks at the calibration text and says what runs the candidates") {
+  const Workshop shop;
+  const auto dry_run = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"slice_model", shop.path("model"), "--dry-run"});
+    return shop.run(more);
+  };
+  const Outcome plan = dry_run({"--calibration", shop.path("text.txt"), "--samples", "100000000000",
+                                "--context", "64", "--json"});
+  INFO(plan.err);
+  REQUIRE(plan.code == 0);
+  const auto json = nlohmann::json::parse(plan.out);
+  CHECK(json["calibration"]["windows"].get<int64_t>() > 10);
+  CHECK(json["calibration"]["windows"].get<int64_t>() < 1000);
+  CHECK(json["form"]["stock"] == false);
+  CHECK(dry_run({"--calibration", shop.path("short.txt")}).code == 1);
+  CHECK(dry_run({"--samples", "100000000000"}).code == 0);
+  const std::vector<std::string> budget = {"--remove", "0.1", "--round", "2"};
+  const Outcome table = dry_run(budget);
+  CHECK(table.out.find("custom code (trust_remote_code); no GGUF") != std::string::npos);
+  std::vector<std::string> writable = budget;
+  writable.insert(writable.end(), {"--gguf", shop.path("a.gguf"), "--json"});
+  const Outcome kept = dry_run(writable);
+  INFO(kept.err);
+  REQUIRE(kept.code == 0);
+  const auto uneven = nlohmann::json::parse(kept.out);
+  for (const auto& candidate : uneven["candidates"])
+    CHECK(candidate["form"]["gguf"] == "deci");
+  writable.insert(writable.end(), {"--head", "slice"});
+  const Outcome sliced = dry_run(writable);
+  REQUIRE(sliced.code == 0);
+  const auto stock = nlohmann::json::parse(sliced.out);
+  CHECK(stock["candidates"].size() > 1);
+  for (const auto& candidate : stock["candidates"])
+    CHECK(candidate["form"] == nlohmann::json({{"stock", true}, {"gguf", "llama"}}));
+}
+
+TEST_CASE("a search with --gguf finds a plan that is written, as write_gguf writes it again") {
+  const Workshop shop;
+  const Outcome sliced = shop.run(shop.slicing(
+      "small", {"--remove", "0.1", "--round", "2", "--context", "32", "--samples", "9", "--gguf",
+                shop.path("small.gguf"), "--report", shop.path("small/again.json")}));
+  INFO(sliced.err);
+  REQUIRE(sliced.code == 0);
+  CHECK(sliced.out.find("GGUF (deci)") != std::string::npos);
+  const Outcome again =
+      shop.run({"write_gguf", shop.path("small"), shop.path("again.gguf"), "--quiet"});
+  INFO(again.err);
+  REQUIRE(again.code == 0);
+  const auto perplexity = [&](const std::string& name) {
+    return shop
+        .run({"evaluate", shop.path(name), "--perplexity", shop.path("text.txt"), "--context", "64",
+              "--windows", "2", "--json", "--quiet"})
+        .out;
+  };
+  CHECK(nlohmann::json::parse(perplexity("again.gguf"))["perplexity"] ==
+        nlohmann::json::parse(perplexity("small.gguf"))["perplexity"]);
+}
+
+TEST_CASE("windows are no longer than the model's context unless that is asked for") {
+  const Workshop shop;
+  const auto evaluate = [&](const std::string& model, std::vector<std::string> more) {
+    more.insert(more.begin(), {"evaluate", shop.path(model), "--perplexity", shop.path("text.txt"),
+                               "--windows", "1", "--json", "--quiet"});
+    return shop.run(more);
+  };
+  const Outcome plain = evaluate("model", {}), longer = evaluate("model", {"--context", "200"});
+  INFO(plain.err << longer.err);
+  REQUIRE(plain.code == 0);
+  REQUIRE(longer.code == 0);
+  CHECK(nlohmann::json::parse(plain.out)["context"] == 128);
+  CHECK(plain.err == "");
+  CHECK(nlohmann::json::parse(longer.out)["context"] == 200);
+  CHECK(longer.err.starts_with("evaluate: warning: --context 200 is longer than the 128 tokens"));
+  const auto tokenizer = make_bpe_tokenizer(tiny_definition());
+  ModelConfig config = tiny_families()[2];  // learned positions
+  config.vocabulary_size = tokenizer->vocabulary_size();
+  save_model(Model(random_decoder(config, 1, at::kFloat), tokenizer, at::kFloat),
+             shop.path("learned"));
+  CHECK(nlohmann::json::parse(evaluate("learned", {}).out)["context"] == 128);
+  const Outcome refused = evaluate("learned", {"--context", "200"});
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("--context: the model has 128 positions, got 200") != std::string::npos);
+}
+
+TEST_CASE("a result that is larger than the model is said before the work") {
+  const Workshop shop;
+  const Outcome grown = shop.run(
+      {"slice_model", shop.path("model"), "--dry-run", "--method", "slicegpt", "--slice", "0"});
+  INFO(grown.err);
+  CHECK(grown.code == 0);
+  CHECK(grown.err.find("slice_model: warning: the result is larger than the model") !=
+        std::string::npos);
+}
+
 TEST_CASE("bad arguments and files end with the right code, name the culprit and write nothing") {
   const Workshop shop;
   const std::string model = shop.path("model"), text = shop.path("text.txt"),
@@ -379,13 +475,27 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--remove", "0.1", "--fit", "1GiB"}), 2, "--fit"},
       {slice({"--fit", "plenty"}), 2, "--fit"},
       {slice({"--fit", "1MiB"}), 1, "no plan"},
-      {slice({"--remove", "1.5"}), 1, "1.5"},
+      {slice({"--remove", "1.5"}), 2, "--remove: want a fraction in (0, 1)"},
+      {slice({"--remove", "0.1", "--ffn", "20"}), 2, "--ffn"},
+      {slice({"--fit-context", "64"}), 2, "--fit"},
+      {slice({"--fit", "2GiB", "--fit-batch", "0"}), 2, "want at least 1, got 0"},
+      {slice({"--windows", "4"}), 2, "--perplexity"},
+      {slice({"--method", "slicegpt", "--keep-tie"}), 2, "--keep-tie"},
+      {slice({"--method", "slicegpt", "--ffn", "20"}), 2, "--ffn"},
+      {slice({"--method", "slicegpt", "--remove", "0.1"}), 2, "--remove"},
+      {slice({"--method", "slicegpt", "--samples-gradient", "4"}), 2, "--samples-gradient"},
+      {slice({"--ffn", "0"}), 2, "--ffn: want at least 1, got 0"},
+      {slice({"--remove", "0.1", "--round", "2", "--samples", "4"}), 1, "more --samples"},
       {slice({"--shortcut", "lowrank"}), 2, "lowrank"},
       {slice({"--shortcut", "wide"}), 2, "wide"},
-      {slice({"--method", "slicegpt", "--shortcut", "none"}), 1, "slicegpt"},
+      {slice({"--method", "slicegpt", "--shortcut", "none"}), 2, "slicegpt"},
       {slice({"--ffn", "1,2,3,4,5"}), 1, "ffn sizes"},
       {slice({"--method", "slicegpt", "--gguf", shop.path("out.gguf")}), 1, "shortcuts"},
       {slice({"--slice", "0", "--gguf", shop.path("text.txt")}), 1, "exists already"},
+      {slice({"--slice", "0", "--gguf", shop.path("nowhere/a.gguf")}), 1, "nowhere"},
+      {slice({"--slice", "0", "--gguf", out}), 1, "is the directory of --out"},
+      {slice({"--slice", "0", "--gguf", shop.path("a"), "--report", shop.path("a")}), 2,
+       "name the same file"},
       {slice({"--report", shop.path("exists")}), 1, "exists: is a directory"},
       {slice({"--report", out}), 1, "is the directory of --out"},
       {slice({"--report", shop.path("nowhere/report.json")}), 1, "nowhere/report.json"},
@@ -394,7 +504,7 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--slice", "nan"}), 2, "--slice"},
       {slice({"--slice", "much"}), 2, "--slice"},
       {slice({"--round", "0"}), 2, "--round"},
-      {slice({"--method", "magic"}), 2, "--method"},
+      {slice({"--method", "magic"}), 2, "--method: want refit|slicegpt, got magic"},
       {slice({"--dtype", "int4"}), 2, "--dtype"},
       {slice({"--head", "off"}), 2, "--head"},
       {slice({"--tf32", "half"}), 2, "--tf32"},
@@ -404,7 +514,13 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--nonsense"}), 2, "--nonsense"},
       {slice({"--slice", "0.99", "--round", "64"}), 1, "0.99"},
       {slice({"--context", "1"}), 2, "--context"},  // given twice
-      {slice({"--samples", "0"}), 1, "samples 0"},
+      {slice({"--samples", "0"}), 2, "--samples: want at least 1, got 0"},
+      {{"slice_model", model, "--dry-run", "--context", "0"}, 2, "--context: want at least 2"},
+      {{"slice_model", model, "--dry-run", "--device", "cuda:99"}, 1, "cuda:99: no such device"},
+      {{"slice_model", model, "--dry-run", "--out", shop.path("no/such")}, 1, "--out"},
+      {{"slice_model", model, "--dry-run", "--method", "slicegpt", "--gguf", shop.path("a.gguf")},
+       1,
+       "shortcuts"},
       {slice({"--bos", "maybe"}), 2, "--bos"},
       {slice_model(shop.path("nothing"), text), 1, "nothing"},
       {slice_model(shop.path("hollow"), text), 1, "hollow"},
@@ -423,7 +539,7 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {{"slice_model", model, "--calibration", text, "--out", shop.path("exists")}, 1, "exists"},
       {{"slice_model", model, "--calibration", text, "--out", shop.path("no/such/place")},
        1,
-       "no/such"},
+       "no/such/place: there is no directory"},
       {{"slice_model", model, "--calibration", text, "--out", shop.path("text.txt"), "--force"},
        1,
        "text.txt"},
@@ -431,7 +547,12 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--device", "gpu"}), 2, "--device"},
       {{"evaluate", model, "--perplexity", text, "--dtype", "fp8"}, 2, "--dtype"},
       {{"evaluate", model}, 2, "--perplexity"},
-      {{"evaluate", model, "--perplexity", shop.path("short.txt")}, 1, "2048"},
+      {{"evaluate", model, "--perplexity", shop.path("short.txt")},
+       1,
+       "one context of 128 (--context)"},
+      {{"evaluate", model, "--perplexity", text, "--windows", "0"}, 2, "--windows"},
+      {{"write_gguf", model, shop.path("text.txt")}, 1, "text.txt"},
+      {{"write_gguf", shop.path("hollow"), shop.path("a.gguf")}, 1, "hollow"},
       {{"generate", model}, 2, "--prompt"},
       {{"generate", model, "--prompt", ""}, 1, "prompt"},
       {{"generate", model, "--prompt", "a", "--system", "b"}, 2, "--chat"},
@@ -439,8 +560,9 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {{"generate", shop.path("strict"), "--prompt", "a", "--chat"},
        1,
        "line 1: the template refuses"},
-      {{"generate", model, "--prompt", "a", "--temperature", "-1"}, 1, "temperature"},
-      {{"generate", model, "--prompt", "a", "--top-p", "2"}, 1, "top-p"},
+      {{"generate", model, "--prompt", "a", "--temperature", "-1"}, 2, "--temperature"},
+      {{"generate", model, "--prompt", "a", "--top-p", "2"}, 2, "--top-p"},
+      {{"generate", model, "--prompt", "a", "--max-tokens", "-5"}, 2, "--max-tokens"},
       {{"generate", model, "--prompt", "\xff"}, 1, "UTF-8"},
       {{"tokenize", model, "--decode", "1 two"}, 1, "two"},
       {{"tokenize", model, "--decode", "99999"}, 1, "99999"},
@@ -523,7 +645,7 @@ TEST_CASE("a process whose other one is killed says so and leaves nothing") {
       shop.slicing("out", {"--context", "8", "--samples", "1000", "--device", "cpu"});
   const Child second(others.path(), arguments, 0, of_two(1, port)),
       first(shop.scratch().path(), arguments, 0, of_two(0, port));
-  while (detail::read_text_file(first.err()).empty()) {  // it is at work
+  while (detail::read_text_file(first.err()).find("gradients") == std::string::npos) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   second.kill_at_once();
@@ -538,8 +660,8 @@ TEST_CASE("a process whose other one is killed says so and leaves nothing") {
 
 TEST_CASE("help and version are no errors") {
   const Workshop shop;
-  for (const char* program :
-       {"slice_model", "evaluate", "generate", "tokenize", "inspect", "own_transformer"}) {
+  for (const char* program : {"slice_model", "evaluate", "generate", "tokenize", "inspect",
+                              "write_gguf", "own_transformer"}) {
     CHECK(shop.run({program, "--help"}).code == 0);
     CHECK(shop.run({program, "--version"}).out.starts_with("libslice "));
   }

@@ -1,0 +1,183 @@
+#include "slice_plan.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <set>
+
+#include "cli.h"
+#include "libslice/checkpoint/stock.h"
+
+namespace cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kLeastWindows = 8;  // of a search, which holds some of them out
+
+fs::path whole(const std::string& path) { return fs::weakly_canonical(fs::absolute(path)) / ""; }
+
+/// Whether a file is to be put into the directory of the result, which is not there yet.
+bool inside_result(const Arguments& a, const std::string& file) {
+  return !a.out.empty() &&
+         fs::weakly_canonical(fs::absolute(file).parent_path()) / "" == whole(a.out);
+}
+
+void check_out(const Arguments& a) {
+  if (a.out.empty()) return;
+  const fs::path out = whole(a.out).parent_path(), parent = out.parent_path();
+  if (!fs::is_directory(parent))
+    throw slice::Error("--out " + a.out + ": there is no directory " + parent.string());
+  if (fs::exists(out) && !fs::is_directory(out))
+    throw slice::Error("--out " + a.out + ": is no directory");
+  if (fs::exists(out) && !a.force && !a.resume)
+    throw slice::Error(a.out + ": exists already, and --force was not given");
+  if (access(parent.c_str(), W_OK | X_OK) != 0)
+    throw slice::Error("--out " + a.out + ": cannot write in " + parent.string() + ": " +
+                       std::strerror(errno));
+}
+
+void check_report(const Arguments& a) {
+  if (a.report.empty()) return;
+  if (!a.out.empty() && whole(a.report) == whole(a.out))
+    throw slice::Error(a.report + ": is the directory of --out");
+  if (!inside_result(a, a.report)) slice::check_report_path(a.report);
+}
+
+void check_gguf(const Arguments& a, const Plan& plan) {
+  if (a.gguf.empty()) return;
+  if (!a.out.empty() && whole(a.gguf) == whole(a.out))
+    throw slice::Error(a.gguf + ": is the directory of --out");
+  if (!a.report.empty() && whole(a.gguf) == whole(a.report))
+    throw CLI::ValidationError("--gguf, --report", "name the same file");
+  if (!inside_result(a, a.gguf)) slice::check_gguf_path(a.gguf, a.force);
+  auto obstacle = slice::gguf_obstacle(*plan.tokenizer, plan.dense().vocabulary_size);
+  if (!obstacle && plan.candidates.empty()) obstacle = slice::gguf_obstacle(plan.sliced.front());
+  if (obstacle) throw slice::FormatError(a.gguf + ": " + *obstacle);
+}
+
+/// What a candidate becomes. Where the head is kept, layers get widths of their own.
+slice::ModelConfig candidate_config(const slice::ModelConfig& dense, slice::SliceOptions options,
+                                    const slice::Candidate& candidate) {
+  options.remove = options.remove_blocks = std::nullopt;
+  options.fit_bytes = std::nullopt;
+  options.kept = candidate.kept;
+  options.keep_tie = candidate.tied;
+  std::vector<int64_t> widths = dense.ffn_widths();
+  int64_t all = 0, left = candidate.channels;
+  for (const int64_t width : widths) all += width;
+  for (int64_t& width : widths) {
+    width = std::max<int64_t>(1, width * candidate.channels / all);
+    left -= width;
+  }
+  for (size_t layer = 0; left > 0; layer = (layer + 1) % widths.size()) {
+    if (widths[layer] == dense.ffn_width(static_cast<int64_t>(layer))) continue;
+    ++widths[layer];
+    --left;
+  }
+  const bool even = std::ranges::adjacent_find(widths, std::not_equal_to()) == widths.end();
+  if (options.head == slice::HeadMode::kKeep && even && candidate.channels < all &&
+      widths.size() > 1 && widths.front() > 1) {
+    --widths.front();
+    ++widths.back();
+  }
+  options.ffn_sizes = widths;
+  return slice::planned_config(dense, options);
+}
+
+}  // namespace
+
+Plan make_plan(const CLI::App& app, Arguments& a, bool writes) {
+  Plan plan;
+  plan.checkpoint = slice::open_checkpoint(a.model);
+  const slice::ModelConfig& dense = plan.dense();
+  if (dense.sliced())
+    throw slice::ArgumentError(a.model + ": is sliced already; start from the dense model");
+  fit_context(app, a.windows, dense);
+  slice::choose_device(a.device);
+  plan.options = slice_options(a.slice, dense);
+  plan.options.fit_weight_bytes = a.dtype == "fp32" ? 4 : 2;
+  plan.options.only_gguf = !a.gguf.empty();
+  if (plan.options.budgeted()) {
+    plan.candidates = slice::candidates(dense, plan.options);
+    for (const slice::Candidate& candidate : plan.candidates)
+      plan.sliced.push_back(candidate_config(dense, plan.options, candidate));
+  } else {
+    plan.sliced.push_back(slice::planned_config(dense, plan.options));
+  }
+  if (!a.gguf.empty() || !a.calibration.empty()) plan.tokenizer = slice::load_tokenizer(a.model);
+  if (!writes) return plan;
+  check_out(a);
+  check_report(a);
+  check_gguf(a, plan);
+  return plan;
+}
+
+void print_notes(const Arguments& a, const Plan& plan) {
+  std::set<std::string> forms;
+  for (const slice::ModelConfig& config : plan.sliced)
+    forms.insert(slice::describe(slice::output_form(config)));
+  std::string all;
+  for (const std::string& form : forms) all += (all.empty() ? "" : ", or ") + form;
+  std::fprintf(stderr, "the result will be: %s\n", all.c_str());
+  if (a.dtype == "keep" && !slice::stored_dtype(*plan.checkpoint))
+    std::fprintf(
+        stderr,
+        "%s is quantised: the result is written in float16 (bfloat16 where a value is too "
+        "large), %.2f GiB, to be quantised again\n",
+        a.model.c_str(),
+        2.0 * static_cast<double>(slice::count_parameters(slice::written_config(plan.sliced.front())).total) / 0x1p30);
+  const int64_t before = slice::count_parameters(plan.dense()).total,
+                after = slice::count_parameters(slice::written_config(plan.sliced.front())).total;
+  if (after > before)
+    warn("the result is larger than the model: " + grouped(after) +
+         " parameters as stored instead "
+         "of " +
+         grouped(before));
+}
+
+at::Tensor calibration_windows(const Arguments& a, const Plan& plan) {
+  slice::MixedWindows mixed;
+  try {
+    mixed = slice::mix_windows(*plan.tokenizer, a.calibration, a.windows);
+  } catch (const slice::ArgumentError& error) {
+    throw slice::ArgumentError(first_line(error.what()) + " (--context)");
+  }
+  for (size_t i = 0; i < a.calibration.size() && !a.quiet; ++i) {
+    if (mixed.found[i] == mixed.wanted[i]) continue;
+    std::fprintf(stderr,
+                 "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
+                 a.calibration[i].c_str(), mixed.found[i], a.windows.context, mixed.wanted[i]);
+  }
+  const at::Tensor& tokens = mixed.tokens;  // (N, T)
+  if (plan.candidates.size() > 1 && tokens.size(0) < kLeastWindows)
+    throw slice::ArgumentError("a search for a budget wants at least " +
+                               std::to_string(kLeastWindows) + " calibration windows, got " +
+                               std::to_string(tokens.size(0)) +
+                               ": more --samples, more text, or a shorter --context");
+  const int64_t hidden_size = plan.dense().hidden_size;
+  if (!a.quiet && tokens.numel() < hidden_size)
+    warn(std::to_string(tokens.numel()) + " calibration tokens are fewer than the hidden size " +
+         std::to_string(hidden_size) + ": the covariance is rank-deficient");
+  return tokens;
+}
+
+slice::LayerwiseOptions layerwise_options(const Arguments& a) {
+  slice::LayerwiseOptions layerwise{.device = slice::choose_device(a.device),
+                                    .written = dtype_option(a.dtype),
+                                    .save_every = a.save_every};
+  if (layerwise.device.is_cuda()) layerwise.dtype = layerwise.written;
+  return layerwise;
+}
+
+int64_t written_bytes(const Arguments& a, const Plan& plan) {
+  const auto dtype =
+      a.dtype == "keep" ? slice::stored_dtype(*plan.checkpoint) : dtype_option(a.dtype);
+  return dtype == at::kFloat ? 4 : 2;
+}
+
+}  // namespace cli
