@@ -56,10 +56,9 @@ const AddedToken* AddedTokenFinder::longest_at(std::string_view text, size_t off
     const auto byte_at = [&](const AddedToken& t) {
       return static_cast<uint8_t>(t.content[length]);
     };
-    const auto range = std::ranges::equal_range(
-        begin, end, static_cast<uint8_t>(text[offset + length]), {}, byte_at);
-    begin = range.begin();
-    end = range.end();
+    const auto byte = static_cast<uint8_t>(text[offset + length]);
+    begin = std::ranges::lower_bound(begin, end, byte, {}, byte_at);
+    end = std::ranges::upper_bound(begin, end, byte, {}, byte_at);
   }
   return longest;
 }
