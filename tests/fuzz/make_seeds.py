@@ -1,0 +1,200 @@
+"""Writes what fuzzing begins with.     python3 make_seeds.py DIRECTORY
+
+DIRECTORY/<target>/      small valid inputs, from tests/data or in its manner
+DIRECTORY/<target>.dict  words of the format: the strings in the sources that read it
+
+make_large.py writes the large ones.
+"""
+
+import json
+import pathlib
+import re
+import struct
+import sys
+
+from formats import *
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+DATA = HERE.parent / "data"
+out = pathlib.Path(sys.argv[1])
+
+
+def seed(target, name, content):
+    directory = out / target
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+def shortest(pattern, limit):
+    return [path for path in sorted(DATA.glob(pattern)) if path.stat().st_size <= limit]
+
+
+# --- safetensors: the smallest tensors of every file, moved together ---------------------------------------------
+
+def shrunk_safetensors(path, most=2000):
+    bytes_ = path.read_bytes()
+    size = struct.unpack_from("<Q", bytes_)[0]
+    header = json.loads(bytes_[8:8 + size])
+    kept, data = {}, b""
+    if "__metadata__" in header:
+        kept["__metadata__"] = header.pop("__metadata__")
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"][1] - item[1]["data_offsets"][0]):
+        begin, end = entry["data_offsets"]
+        if kept and len(data) + end - begin > most:
+            break
+        kept[name] = entry | {"data_offsets": [len(data), len(data) + end - begin]}
+        data += bytes_[8 + size + begin:8 + size + end]
+    return safetensors(kept, data)
+
+
+for path in shortest("*/model*.safetensors", 200_000) + shortest("*.safetensors", 200_000):
+    seed("safetensors", f"{path.parent.name}-{path.name}", shrunk_safetensors(path))
+
+
+# --- GGUF and llama2.c: tiny models of zeros ---------------------------------------------------------------------
+
+def gguf_tokenizers():
+    end = {"tokenizer.ggml.bos_token_id": (U32, 0), "tokenizer.ggml.eos_token_id": (U32, 0),
+           "tokenizer.ggml.padding_token_id": (U32, 0), "tokenizer.chat_template": (STRING, "{{ bos_token }}")}
+    tokens = ["<|endoftext|>"] + BYTE_CHARACTERS + ["aa", "\u0120a", "aaaa"]
+    yield "gpt2", len(tokens), end | {
+        "tokenizer.ggml.model": (STRING, "gpt2"), "tokenizer.ggml.pre": (STRING, "llama-bpe"),
+        "tokenizer.ggml.tokens": (STRING, tokens), "tokenizer.ggml.token_type": (I32, [3] + [1] * (len(tokens) - 1)),
+        "tokenizer.ggml.merges": (STRING, ["a a", "\u0120 a", "aa aa"])}
+    tokens = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + ["\u2581", "a", "aa", "\u2581a"]
+    yield "llama", len(tokens), end | {
+        "tokenizer.ggml.model": (STRING, "llama"), "tokenizer.ggml.tokens": (STRING, tokens),
+        "tokenizer.ggml.scores": (F32, [-float(i) for i in range(len(tokens))]),
+        "tokenizer.ggml.token_type": (I32, [2, 3, 3] + [6] * 256 + [1] * 4),
+        "tokenizer.ggml.add_bos_token": (BOOL, True), "tokenizer.ggml.add_space_prefix": (BOOL, True),
+        "tokenizer.ggml.unknown_token_id": (U32, 0)}
+
+
+for kind, (values, _) in BLOCKS.items():
+    seed("gguf", f"type-{kind}", gguf({"general.architecture": (STRING, "llama")}, {"x": (kind, [2, values])}))
+for architecture in ("llama", "qwen2", "phi2", "mistral"):
+    seed("gguf", architecture, gguf(*gguf_model(architecture, bias=architecture != "llama")))
+for name, vocabulary, pairs in gguf_tokenizers():
+    model, tensors = gguf_model("llama", vocabulary=vocabulary, D=32, F=32, kind=8)
+    seed("gguf", f"tokenizer-{name}", gguf(model | pairs, tensors))
+    seed("gguf", f"tokenizer-{name}-alone", gguf(pairs, {}))
+
+for name, (D, F, layers, heads, kv_heads, V, T) in {"tied": (8, 12, 1, 2, 1, 5, 4), "untied": (4, 4, 2, 1, 1, -3, 2)}.items():
+    kv = D // heads * kv_heads
+    floats = abs(V) * D * (1 if V > 0 else 2) + layers * (2 * D + 2 * D * D + 2 * kv * D + 3 * D * F) + D + T * (D // heads)
+    seed("llama2c", name, struct.pack("<7i", D, F, layers, heads, kv_heads, V, T) + bytes(4 * floats))
+for name, tokens in {"plain": ["<unk>", "<s>", "</s>", " ", "a", "aa", " a"],
+                     "bytes": ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + [" ", "a", "aa"]}.items():
+    seed("llama2c_tokenizer", name, llama2c_tokenizer(tokens))
+
+
+# --- tokenizers --------------------------------------------------------------------------------------------------
+
+CONFIG = json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": {"content": "<s>"},
+                     "add_bos_token": True, "chat_template": [{"name": "default", "template": "{{ bos_token }}"}]})
+SPLIT = {"type": "Split", "pattern": {"Regex": "(?i:'s|'t)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|\\s+(?!\\S)|\\s+"},
+         "behavior": "Isolated", "invert": False}
+BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+byte_tokens = BYTE_CHARACTERS + ["aa", "\u0120a"]
+pieces = ["<unk>", "\u2581", "a", "aa", "\u2581a", "1"] + [f"<0x{byte:02X}>" for byte in range(256)]
+for name, text in {
+        "byte-level": tokenizer_json(byte_tokens, ["a a", "\u0120 a"], pre_tokenizer=BYTE_LEVEL, decoder=BYTE_LEVEL),
+        "split": tokenizer_json(
+            byte_tokens, [["a", "a"], ["\u0120", "a"]], normalizer={"type": "NFC"}, decoder=BYTE_LEVEL,
+            pre_tokenizer={"type": "Sequence", "pretokenizers": [
+                SPLIT, {"type": "Digits", "individual_digits": True}, BYTE_LEVEL | {"use_regex": False}]},
+            post_processor={"type": "Sequence", "processors": [BYTE_LEVEL, {
+                "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}},
+                                                         {"Sequence": {"id": "A", "type_id": 0}}],
+                "pair": [], "special_tokens": {"<s>": {"id": "<s>", "ids": [len(byte_tokens)], "tokens": ["<s>"]}}}]},
+            model={"ignore_merges": True}),
+        "pieces": tokenizer_json(
+            pieces, ["a a", "\u2581 a"], model={"byte_fallback": True, "fuse_unk": True, "unk_token": "<unk>"},
+            normalizer={"type": "Sequence", "normalizers": [
+                {"type": "Prepend", "prepend": "\u2581"},
+                {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}]},
+            decoder={"type": "Sequence", "decoders": [
+                {"type": "Replace", "pattern": {"String": "\u2581"}, "content": " "}, {"type": "ByteFallback"},
+                {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]}),
+        "metaspace": tokenizer_json(
+            pieces[:6], ["a a", "\u2581 a"], model={"unk_token": "<unk>"},
+            pre_tokenizer={"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first", "split": True},
+            decoder={"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "first"}),
+        "unigram": tokenizer_json([], [], model={
+            "type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["\u2581", -2.0], ["a", -3.0], ["\u2581a", -3.5]]}),
+        "word-piece": tokenizer_json(["[UNK]", "a", "##a"], [], model={
+            "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##"},
+            normalizer={"type": "BertNormalizer", "clean_text": True, "lowercase": True},
+            pre_tokenizer={"type": "BertPreTokenizer"}, decoder={"type": "WordPiece", "prefix": "##"})}.items():
+    seed("tokenizer_json", name, text)
+    seed("tokenizer_json", name + "-configured", text + "\0" + CONFIG + "\0" + CONFIG)
+for path in sorted(DATA.glob("*/tokenizer.json")):
+    seed("tokenizer_json", path.parent.name, path.read_bytes())
+
+vocabulary = json.dumps({token: i for i, token in enumerate(byte_tokens)}, ensure_ascii=False)
+for name in ("GPT2Tokenizer", "CodeGenTokenizer", "Qwen2Tokenizer"):
+    files = [vocabulary, "#version: 0.2\na a\n\u0120 a\n", json.dumps({
+        "tokenizer_class": name, "eos_token": "<s>", "added_tokens_decoder": {"258": {"content": "<s>", "special": True}}}),
+        '{"<s>": 258}', '{"eos_token": "<s>"}']
+    seed("vocab_merges", name, "\0".join(files))
+seed("vocab_merges", "tiny", (DATA / "tiny_tokenizers/vocab.json").read_bytes() + b"\0"
+     + (DATA / "tiny_tokenizers/merges.txt").read_bytes())
+
+
+def shrunk_model(bytes_, most=40):
+    """The first pieces of a SentencePiece model, and the rest of its messages."""
+    at, found, kept = 0, 0, b""
+    while at < len(bytes_):
+        begin, field = at, bytes_[at] >> 3
+        at += 1
+        size = shift = 0
+        while True:
+            size |= (bytes_[at] & 0x7F) << shift
+            shift += 7
+            at += 1
+            if bytes_[at - 1] < 0x80:
+                break
+        at += size
+        found += field == 1
+        if field != 1 or found <= most:
+            kept += bytes_[begin:at]
+    return kept
+
+
+for path in sorted(DATA.glob("tiny_tokenizers/*.model")):
+    seed("sentencepiece", path.stem, shrunk_model(path.read_bytes()))
+    seed("sentencepiece", path.stem + "-bytes", shrunk_model(path.read_bytes(), 300))
+
+
+# --- texts -------------------------------------------------------------------------------------------------------
+
+for path in sorted(DATA.glob("*/config.json")):
+    generation = path.with_name("generation_config.json")
+    seed("config", path.parent.name, path.read_bytes() + b"\0" + (generation.read_bytes() if generation.exists() else b""))
+
+chats = json.loads((DATA / "chat_templates.json").read_text())
+for name, template in chats["styles"].items():
+    seed("jinja", f"style-{name}", template + "\0Hello there")
+for i, snippet in enumerate(chats["snippets"]):
+    seed("jinja", f"snippet-{i}", snippet["template"])
+
+for name, text in {"jsonl": '{"text": "one"}\r\n\n{"id": 2, "text": "t\\nwo"}\n', "text": "One line.\n\nTwo \u00e9.\n",
+                   "alpaca": json.dumps([{"instruction": "Add.", "input": "1, 2", "output": "3"},
+                                         {"instruction": "Say.", "output": "\u00e9"}])}.items():
+    seed("calibration", name, text)
+
+
+# --- dictionaries ------------------------------------------------------------------------------------------------
+
+TEXT = ["text/sources/*.cpp", "text/detail/*.cpp"]
+for target, patterns in {"calibration": ["text/calibration.cpp"], "config": ["model/config.cpp", "model/families/*.cpp"],
+                         "gguf": ["model/families/gguf_keys.cpp", "model/families/llama.cpp",
+                                  "text/sources/tokenizer_gguf.cpp"],
+                         "jinja": ["text/jinja/*.cpp"], "safetensors": ["format/safetensors.cpp"],
+                         "tokenizer_json": TEXT, "vocab_merges": TEXT}.items():
+    words = {word for pattern in patterns for path in sorted((ROOT / "libslice").glob(pattern))
+             for word in re.findall(r'"([A-Za-z0-9_.%{}<>|#=+*/-]{2,40})"', path.read_text()) if "/" not in word}
+    if target == "safetensors":
+        words |= {"F64", "F32", "F16", "BF16", "F8_E4M3", "I64", "U8", "BOOL"}
+    (out / f"{target}.dict").write_text("".join(f'"{word}"\n' for word in sorted(words)))
