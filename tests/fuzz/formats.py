@@ -62,6 +62,16 @@ def gguf_model(architecture, vocabulary=8, D=8, F=8, kind=0, bias=False):
     return pairs, tensors
 
 
+def gguf_phi2(D=8, F=8, vocabulary=4):
+    """Parallel blocks with one matrix for q, k and v, and biases everywhere."""
+    pairs, _ = gguf_model("phi2", D=D, F=F)
+    shapes = {"token_embd": [vocabulary, D], "output_norm": [D], "output": [vocabulary, D], "blk.0.attn_norm": [D],
+              "blk.0.attn_qkv": [3 * D, D], "blk.0.attn_output": [D, D], "blk.0.ffn_up": [F, D], "blk.0.ffn_down": [D, F]}
+    tensors = {name + ".weight": (0, shape) for name, shape in shapes.items()}
+    tensors |= {name + ".bias": (0, shape[:1]) for name, shape in shapes.items() if name != "token_embd"}
+    return pairs | {"phi2.attention.head_count_kv": (U32, 2), "phi2.rope.dimension_count": (U32, 2)}, tensors
+
+
 BYTE_CHARACTERS = [chr(c) if 33 <= c < 127 or 161 <= c < 173 or 174 <= c else None for c in range(256)]
 spare = iter(range(256, 400))
 BYTE_CHARACTERS = [c or chr(next(spare)) for c in BYTE_CHARACTERS]
@@ -88,9 +98,10 @@ def message(field, content):
 
 
 def sentencepiece(pieces):
-    """pieces: (text, score, type). Of type BPE, with SentencePiece's identity normalisation."""
+    """pieces: (text, score, type). Of type BPE, bytes for unknown characters if they are there, identity normalisation."""
+    trainer = b"\x18\x02" + (b"\x98\x02\x01" if any(kind == 6 for _, _, kind in pieces) else b"")
     return b"".join(message(1, message(1, text.encode()) + b"\x15" + struct.pack("<f", score) + b"\x18" + varint(kind))
-                    for text, score, kind in pieces) + message(2, b"\x18\x02") + message(3, message(1, b"identity"))
+                    for text, score, kind in pieces) + message(2, trainer) + message(3, message(1, b"identity"))
 
 
 def llama2c_tokenizer(tokens):

@@ -49,7 +49,7 @@ large("gguf", "byte-level", gguf(gpt2 | {"tokenizer.ggml.merges": (STRING, chain
 large("gguf", "merges", gguf(gpt2 | {"tokenizer.ggml.merges": (STRING, ["a a"] * N)}, {}))
 large("gguf", "special-tokens", gguf(gpt2 | {"tokenizer.ggml.merges": (STRING, chain), "tokenizer.ggml.token_type": (
     I32, [3] + [1] * (len(tokens) - N - 1) + [3] * N)}, {}))
-spelt = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + ["\u2581", "a", "1"]
+spelt = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)] + ["\u2581", "a", "t", *"0123456789"]
 spelt += ["a" * i for i in range(2, 200)] + ["\u2581" * i for i in range(2, 200)] + names
 kinds = [2, 3, 3] + [6] * 256 + [1] * (len(spelt) - 259)
 large("gguf", "pieces", gguf(KIND | end | {
@@ -78,23 +78,28 @@ def parts(kind, list_name, part):
 
 
 replace = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+fuse = {"type": "Fuse"}
 split = {"type": "Split", "pattern": {"Regex": "a"}, "behavior": "Isolated", "invert": False}
 for name, text in {
         "vocabulary": tokenizer_json(tokens, chain, **simple),
         "merges": tokenizer_json(tokens, ["a a"] * N, **simple),
         "added": tokenizer_json(tokens, chain, added_tokens=added(f"<{name}>" for name in names), **simple),
         "added-prefixes": tokenizer_json(tokens, chain, added_tokens=added("a" * i for i in range(200, 1200)), **simple),
-        "added-strips": tokenizer_json(tokens, chain, added_tokens=added(["1"], lstrip=True, rstrip=True), **simple),
+        "added-strips": tokenizer_json(tokens, chain, added_tokens=[
+            added(["1"], lstrip=True, rstrip=True)[0] | {"id": tokens.index("1")}], **simple),
         "added-normalized": tokenizer_json(tokens, chain, normalizer={"type": "NFC"}, added_tokens=added(
             (f"<{name}>" for name in names), normalized=True), **simple),
         "normalizers": tokenizer_json(tokens, chain, normalizer=parts("many", "normalizers", {"type": "NFC"}), **simple),
         "replaces": tokenizer_json(tokens, chain, normalizer=parts("few", "normalizers", replace), **simple),
-        "splits": tokenizer_json(tokens, chain, pre_tokenizer=parts("many", "pretokenizers", split)),
-        "long-pattern": tokenizer_json(tokens, chain, pre_tokenizer=split | {"pattern": {"Regex": "a|" * N + "b"}}),
-        "backtracking": tokenizer_json(tokens, chain, pre_tokenizer=split | {"pattern": {"Regex": "(a|a)*(a+)+b"}}),
-        "look-behind": tokenizer_json(tokens, chain, pre_tokenizer=split | {"pattern": {"Regex": "(?<=a{1,1000})b|a(?=.*b)"}}),
-        "decoders": tokenizer_json(tokens, chain, decoder=parts("many", "decoders", {"type": "Fuse"})),
-        "processors": tokenizer_json(tokens, chain, post_processor=parts("few", "processors", {
+        "splits": tokenizer_json(tokens, chain, decoder=fuse, pre_tokenizer=parts("many", "pretokenizers", split)),
+        "long-pattern": tokenizer_json(tokens, chain, decoder=fuse, pre_tokenizer=split | {
+            "pattern": {"Regex": "a|" * N + "b"}}),
+        "backtracking": tokenizer_json(tokens, chain, decoder=fuse, pre_tokenizer=split | {
+            "pattern": {"Regex": "(a|a)*(a+)+b"}}),
+        "look-behind": tokenizer_json(tokens, chain, decoder=fuse, pre_tokenizer=split | {
+            "pattern": {"Regex": "(?<=a{1,1000})b|a(?=.*b)"}}),
+        "decoders": tokenizer_json(tokens, chain, decoder=parts("many", "decoders", fuse)),
+        "processors": tokenizer_json(tokens, chain, decoder=fuse, post_processor=parts("few", "processors", {
             "type": "TemplateProcessing", "single": [{"SpecialToken": {"id": tokens[-1], "type_id": 0}}]})),
         "nested": "[" * N}.items():
     large("tokenizer_json", name, text)
@@ -108,7 +113,7 @@ large("vocab_merges", "added", "\0".join([vocabulary, "#version\n" + "\n".join(c
     {f"<{name}>": len(tokens) + i for i, name in enumerate(names)})]))
 
 config = json.loads((pathlib.Path(__file__).resolve().parent.parent / "data/tiny_llama_gqa/config.json").read_text())
-for name, more in {"end-tokens": {"eos_token_id": list(range(10 * N))}, "unknown-keys": {name: 1 for name in names},
+for name, more in {"end-tokens": {"eos_token_id": list(range(2 * N))}, "unknown-keys": {name: 1 for name in names},
                    "layer-types": {"layer_types": ["full_attention"] * N}, "long-text": {"hidden_act": "a" * 10 * N},
                    "layers": {"num_hidden_layers": 1000}}.items():
     large("config", name, json.dumps(config | more) + "\0" + end_tokens)

@@ -73,12 +73,13 @@ def gguf_tokenizers():
 
 for kind, (values, _) in BLOCKS.items():
     seed("gguf", f"type-{kind}", gguf({"general.architecture": (STRING, "llama")}, {"x": (kind, [2, values])}))
-for architecture in ("llama", "qwen2", "phi2", "mistral"):
-    seed("gguf", architecture, gguf(*gguf_model(architecture, bias=architecture != "llama")))
+seed("gguf", "llama", gguf(*gguf_model("llama")))
+seed("gguf", "qwen2", gguf(*gguf_model("qwen2", bias=True)))
+seed("gguf", "phi2", gguf(*gguf_phi2()))
 for name, vocabulary, pairs in gguf_tokenizers():
     model, tensors = gguf_model("llama", vocabulary=vocabulary, D=32, F=32, kind=8)
     seed("gguf", f"tokenizer-{name}", gguf(model | pairs, tensors))
-    seed("gguf", f"tokenizer-{name}-alone", gguf(pairs, {}))
+    seed("gguf", f"tokenizer-{name}-alone", gguf(pairs | {"general.architecture": (STRING, "llama")}, {}))
 
 for name, (D, F, layers, heads, kv_heads, V, T) in {"tied": (8, 12, 1, 2, 1, 5, 4), "untied": (4, 4, 2, 1, 1, -3, 2)}.items():
     kv = D // heads * kv_heads
@@ -142,29 +143,13 @@ seed("vocab_merges", "tiny", (DATA / "tiny_tokenizers/vocab.json").read_bytes() 
      + (DATA / "tiny_tokenizers/merges.txt").read_bytes())
 
 
-def shrunk_model(bytes_, most=40):
-    """The first pieces of a SentencePiece model, and the rest of its messages."""
-    at, found, kept = 0, 0, b""
-    while at < len(bytes_):
-        begin, field = at, bytes_[at] >> 3
-        at += 1
-        size = shift = 0
-        while True:
-            size |= (bytes_[at] & 0x7F) << shift
-            shift += 7
-            at += 1
-            if bytes_[at - 1] < 0x80:
-                break
-        at += size
-        found += field == 1
-        if field != 1 or found <= most:
-            kept += bytes_[begin:at]
-    return kept
-
-
 for path in sorted(DATA.glob("tiny_tokenizers/*.model")):
-    seed("sentencepiece", path.stem, shrunk_model(path.read_bytes()))
-    seed("sentencepiece", path.stem + "-bytes", shrunk_model(path.read_bytes(), 300))
+    seed("sentencepiece", path.stem, path.read_bytes())
+letters = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3), ("\u2581a", -1.0, 1), ("aa", -2.0, 1), ("==", 0.0, 4)]
+singles = [("\u2581", -3.0, 1), ("a", -4.0, 1), ("1", -5.0, 1)]
+seed("sentencepiece", "letters", sentencepiece(letters + singles))
+seed("sentencepiece", "letters-bytes", sentencepiece(
+    letters[:3] + [(f"<0x{byte:02X}>", 0.0, 6) for byte in range(256)] + letters[3:] + singles))
 
 
 # --- texts -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # run.sh MINUTES [TARGET...]: fuzzes every target, or these, that long each, as many at a time as there are processors
-# (or $JOBS), after the large inputs were read once. From the folder of the build, or $FUZZ_DIR:
+# (or $JOBS), after the large inputs were read once (unless LARGE=no). From the folder of the build, or $FUZZ_DIR:
 #
 #   bin/*_fuzz, seeds/, large/      what `cmake --build --preset fuzz` made
 #   corpus/TARGET/                  inputs that reach something new; the next run begins with them
@@ -27,14 +27,14 @@ fuzz() { # fuzz TARGET SECONDS
   local limits=(-timeout=10 -rss_limit_mb=2048 "-artifact_prefix=findings/$target/")
   mkdir -p "corpus/$target" "findings/$target" "seeds/$target"
   for input in "large/$target"/*; do
-    [ -e "$input" ] || continue
+    [ -e "$input" ] && [ "${LARGE:-yes}" != no ] || continue
     "bin/${target}_fuzz" "${limits[@]}" "$input" || cp "$input" "findings/$target/large-${input##*/}"
   done
   if [ -e "seeds/$target.dict" ]; then words=("-dict=seeds/$target.dict"); fi
   began=$SECONDS
   # A finding ends libFuzzer, not the search.
   while [ $((SECONDS - began)) -lt "$seconds" ]; do
-    "bin/${target}_fuzz" "${limits[@]}" "${words[@]}" "-max_total_time=$((seconds - SECONDS + began))" -len_control=0 \
+    "bin/${target}_fuzz" "${limits[@]}" "${words[@]}" "-max_total_time=$((seconds - SECONDS + began))" \
       -max_len=262144 -report_slow_units=5 -print_final_stats=1 "corpus/$target" "seeds/$target" || true
     found=$(find "findings/$target" -type f | wc -l)
     if [ "$found" -ge 20 ]; then break; fi
