@@ -185,6 +185,23 @@ TEST_CASE("text is normalised before the search for tokens that ask for it", "[t
   CHECK(load_json(tokenizer)->encode("e\u0301\u00e9") == std::vector<int64_t>{id});
 }
 
+TEST_CASE("replacements that doubled a text two hundred times filled any memory", "[tokenizer]") {
+  json tokenizer = tiny_json();
+  const json twice = {{"type", "Replace"}, {"pattern", {{"String", "a"}}}, {"content", "aa"}};
+  tokenizer["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::vector(200, twice)}};
+  check_contains(refusal([&] { load_json(tokenizer)->encode("a"); }), "normalizers make");
+  tokenizer["normalizer"]["normalizers"] = {twice, twice};
+  CHECK(load_json(tokenizer)->encode("a") == load_json(tiny_json())->encode("aaaa"));
+}
+
+TEST_CASE("twenty thousand splits, one inside the other, overflowed the stack", "[tokenizer]") {
+  json tokenizer = tiny_json();
+  json& parts = tokenizer["pre_tokenizer"]["pretokenizers"];
+  const json split = parts[0];
+  parts.insert(parts.begin(), 20000, split);
+  check_contains(refusal([&] { load_json(tokenizer)->encode("a text"); }), "stages");
+}
+
 TEST_CASE("LLaMA's special tokens were decoded without the space before them", "[tokenizer]") {
   json tokenizer = tiny_json();
   tokenizer["model"]["vocab"] = {{"<|end|>", 0}, {"<|begin|>", 1}, {"▁", 2}, {"a", 3}, {"▁a", 4}};

@@ -1,9 +1,18 @@
 #include "libslice/text/detail/normalizer.h"
 
+#include "libslice/base/detail/check.h"
 #include "libslice/base/detail/unicode.h"
 
 namespace slice::detail {
 namespace {
+
+/// Refuses what makes a text much longer: a file's replacements, each of which doubles what the one
+/// before it left, would fill any memory. NFKC makes at most 18 bytes of one.
+void check_growth(size_t from, size_t to) {
+  constexpr size_t kMostTimes = 64, kMostBytes = 1 << 20;
+  SLICE_FORMAT_CHECK(to / kMostTimes <= from + kMostBytes / kMostTimes,
+                     "the tokenizer's normalizers make {} bytes and more of {}", to, from);
+}
 
 void squeeze_inplace(std::string& text, std::string_view from) {
   std::string result;
@@ -30,13 +39,16 @@ void replace_all_inplace(std::string& text, std::string_view from, std::string_v
   for (; at != std::string::npos; at = text.find(from, last)) {
     result.append(text, last, at - last).append(to);
     last = at + from.size();
+    check_growth(text.size(), result.size());
   }
   text = std::move(result.append(text, last));
 }
 
 std::string normalized(std::string text, const std::vector<Normalizer>& normalizers,
                        bool at_start) {
+  const size_t before = text.size();
   for (const Normalizer& normalizer : normalizers) {
+    check_growth(before, text.size());
     switch (normalizer.kind) {
       case Normalizer::Kind::kNfc:
         text = to_nfc(text);

@@ -1,5 +1,7 @@
 #include "libslice/text/detail/word_splitter.h"
 
+#include "libslice/base/detail/check.h"
+
 namespace slice::detail {
 namespace {
 
@@ -50,6 +52,10 @@ class PieceJoiner {
 }  // namespace
 
 WordSplitter::WordSplitter(const std::vector<Split>& splits, const std::string& source) {
+  constexpr size_t kMostStages = 100;  // each is a call inside the one before it
+  SLICE_FORMAT_CHECK(splits.size() <= kMostStages,
+                     "{}: cuts text into words in {} stages: want at most {}", source,
+                     splits.size(), kMostStages);
   for (const Split& split : splits) {
     stages_.push_back({split.matches, split.invert, RegexMatcher(split.pattern, source)});
   }
