@@ -14,8 +14,10 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
+#include "libslice/base/detail/file_kind.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/base/detail/tensor_text.h"
+#include "libslice/format/detail/safetensors_dtype.h"
 #include "libslice/format/write_tensor.h"
 
 namespace slice {
@@ -31,23 +33,6 @@ constexpr uint64_t kLargestHeader = 100'000'000;  // the format's own limit
 constexpr int64_t kMostHeaderValues = 8'000'000;  // a tensor has six and its dimensions
 constexpr size_t kMostDimensions = 8;
 
-constexpr std::pair<const char*, at::ScalarType> kDtypes[] = {
-    {"F64", at::kDouble}, {"F32", at::kFloat}, {"F16", at::kHalf},  {"BF16", at::kBFloat16},
-    {"I64", at::kLong},   {"I32", at::kInt},   {"I16", at::kShort}, {"I8", at::kChar},
-    {"U8", at::kByte},    {"BOOL", at::kBool}};
-
-at::ScalarType parse_dtype(const std::string& name, const std::string& where) {
-  for (const auto& [known, dtype] : kDtypes)
-    if (name == known) return dtype;
-  throw FormatError(detail::formatted("{}: dtype '{}' is not supported", where, name));
-}
-
-std::string dtype_text(at::ScalarType dtype) {
-  for (const auto& [name, known] : kDtypes)
-    if (dtype == known) return name;
-  throw DtypeError(detail::formatted("safetensors: cannot store {}", detail::dtype_name(dtype)));
-}
-
 uint64_t unsigned_number(const json& value, const std::string& where) {
   SLICE_FORMAT_CHECK(value.is_number_unsigned(), "{}: want a non-negative integer, got {}", where,
                      value.is_number() ? value.dump() : value.type_name());
@@ -58,7 +43,8 @@ uint64_t unsigned_number(const json& value, const std::string& where) {
 SafetensorsFile::Entry parse_entry(const json& object, uint64_t base, uint64_t size,
                                    const std::string& where) {
   SafetensorsFile::Entry entry;
-  entry.dtype = parse_dtype(detail::field<std::string>(object, "dtype", where), where);
+  entry.dtype =
+      detail::safetensors_dtype(detail::field<std::string>(object, "dtype", where), where);
   SLICE_FORMAT_CHECK(object.contains("shape") && object.contains("data_offsets"),
                      "{}: want shape and data_offsets", where);
   const json& shape = detail::array_field(object, "shape", where);
@@ -127,9 +113,11 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
   SLICE_FORMAT_CHECK(bytes.size() >= sizeof header,
                      "{}: {} bytes, too short for a safetensors file", where, bytes.size());
   std::memcpy(&header, bytes.data(), sizeof header);
-  SLICE_FORMAT_CHECK(header <= kLargestHeader && header <= bytes.size() - sizeof header,
-                     "{}: a header of {} bytes: want at most {}, in a file of {}", where, header,
-                     kLargestHeader, bytes.size());
+  const bool fits = header <= kLargestHeader && header <= bytes.size() - sizeof header;
+  const std::string kind = fits ? "" : detail::file_kind(bytes);
+  SLICE_FORMAT_CHECK(kind.empty(), "{}: want a safetensors file, this is {}", where, kind);
+  SLICE_FORMAT_CHECK(fits, "{}: a header of {} bytes: want at most {}, in a file of {}", where,
+                     header, kLargestHeader, bytes.size());
   const std::string text(reinterpret_cast<const char*>(bytes.data()) + sizeof header, header);
   const json object = parse_header(text, where);
   SLICE_FORMAT_CHECK(object.is_object(), "{}: the header is not a JSON object", where);
@@ -200,8 +188,9 @@ std::string header_text(const std::vector<SafetensorsWriter::Slot>& slots) {
                          slot.name);
     const uint64_t end = at + static_cast<uint64_t>(c10::multiply_integers(slot.shape)) *
                                   c10::elementSize(slot.dtype);
-    nlohmann::ordered_json entry = {
-        {"dtype", dtype_text(slot.dtype)}, {"shape", slot.shape}, {"data_offsets", {at, end}}};
+    nlohmann::ordered_json entry = {{"dtype", detail::safetensors_name(slot.dtype)},
+                                    {"shape", slot.shape},
+                                    {"data_offsets", {at, end}}};
     entries.Container::emplace_back(slot.name, std::move(entry));
     at = end;
   }

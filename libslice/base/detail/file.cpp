@@ -31,6 +31,15 @@ class Descriptor {
   int value_;
 };
 
+/// What a Git LFS clone without its files has in their place: three short lines.
+bool is_lfs_pointer(std::span<const std::byte> bytes) {
+  constexpr std::string_view kFirst = "version https://git-lfs.github.com/spec/";
+  constexpr size_t kLongest = 1024;
+  if (bytes.size() > kLongest || bytes.size() < kFirst.size()) return false;
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  return text.starts_with(kFirst) && text.find("\noid ") != std::string_view::npos;
+}
+
 /// Standard output or error of this process where that is the file, otherwise −1.
 int standard_stream(const struct stat& file) {
   for (const int stream : {STDOUT_FILENO, STDERR_FILENO}) {
@@ -56,6 +65,10 @@ MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
   SLICE_FORMAT_CHECK(data != MAP_FAILED, "{}: cannot map it: {}", path.string(),
                      std::strerror(errno));
   data_ = static_cast<const std::byte*>(data);
+  if (!is_lfs_pointer(bytes())) return;
+  ::munmap(data, size_);
+  throw FormatError(formatted(
+      "{}: a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'", path.string()));
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
