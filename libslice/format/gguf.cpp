@@ -2,139 +2,82 @@
 
 #include <ATen/ops/empty.h>
 
-#include <algorithm>
-#include <array>
-#include <bit>
 #include <cstring>
-#include <limits>
 #include <optional>
-#include <span>
 #include <type_traits>
 #include <utility>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
+#include "libslice/base/detail/tensor_text.h"
 #include "libslice/format/detail/dequantise.h"
-#include "libslice/format/detail/gguf_values.h"
+#include "libslice/format/detail/gguf_part.h"
 
 namespace slice {
 
-namespace {
-
-constexpr uint32_t kMostDimensions = 4;
-constexpr uint64_t kLargestDimension = uint64_t{1} << 40;
-
-/// One row of the tensor table. Its begin counts from the start of the data; end is begin + size.
-std::pair<std::string, GgufFile::Entry> read_tensor_info(detail::GgufReader& in) {
-  std::string name = in.text("tensor name");
-  const std::string where = in.path() + ": " + name;
-  const auto dimensions = in.number<uint32_t>(name);
-  SLICE_FORMAT_CHECK(dimensions >= 1 && dimensions <= kMostDimensions,
-                     "{}: want 1 … {} dimensions, got {}", where, kMostDimensions, dimensions);
-  GgufFile::Entry entry{};
-  uint64_t values = 1;
-  for (uint32_t i = 0; i < dimensions; ++i) {
-    const auto extent = in.number<uint64_t>(name);
-    SLICE_FORMAT_CHECK(extent >= 1 && extent <= kLargestDimension &&
-                           !__builtin_mul_overflow(values, extent, &values) &&
-                           values <= uint64_t{1} << 60,
-                       "{}: dimension {} of {} is empty or too large", where, i, extent);
-    entry.shape.push_back(static_cast<int64_t>(extent));
-  }
-  entry.type = in.number<int32_t>(name);
-  const detail::GgmlType& type = detail::ggml_type(entry.type, where);
-  SLICE_FORMAT_CHECK(entry.shape[0] % type.block_size == 0,
-                     "{}: a row of {} is not a multiple of {}'s block of {}", where, entry.shape[0],
-                     type.name, type.block_size);
-  std::reverse(entry.shape.begin(), entry.shape.end());
-  entry.begin = in.number<uint64_t>(name);
-  const uint64_t bytes =
-      values / static_cast<uint64_t>(type.block_size) * static_cast<uint64_t>(type.block_bytes);
-  SLICE_FORMAT_CHECK(!__builtin_add_overflow(entry.begin, bytes, &entry.end),
-                     "{}: offset {} is outside the file", where, entry.begin);
-  return {std::move(name), std::move(entry)};
-}
-
-/// Turns offsets in the data, which begin at `data`, into offsets in the file. Without tensors
-/// `data` may lie past the file's end.
-void place_tensors(std::map<std::string, GgufFile::Entry>& entries, uint64_t data,
-                   uint64_t alignment, uint64_t size, const std::string& path) {
-  std::vector<std::pair<uint64_t, std::string>> order;
-  for (auto& [name, entry] : entries) {
-    SLICE_FORMAT_CHECK(entry.begin % alignment == 0,
-                       "{}: {}: offset {} is not a multiple of the alignment {}", path, name,
-                       entry.begin, alignment);
-    SLICE_FORMAT_CHECK(
-        data <= size && entry.end <= size - data,
-        "{}: {}: bytes {} … {} of the data, which begins at {}, are outside the file's {}", path,
-        name, entry.begin, entry.end, data, size);
-    entry.begin += data;
-    entry.end += data;
-    order.emplace_back(entry.begin, name);
-  }
-  std::sort(order.begin(), order.end());
-  for (size_t i = 1; i < order.size(); ++i) {
-    SLICE_FORMAT_CHECK(entries.at(order[i - 1].second).end <= order[i].first, "{}: {} overlaps {}",
-                       path, order[i].second, order[i - 1].second);
+GgufFile::GgufFile(const std::filesystem::path& path) {
+  std::vector<detail::GgufPart> parts;
+  parts.push_back(detail::read_gguf_part(path));
+  const int64_t count = parts.front().number("split.count").value_or(1);
+  if (count > 1) parts = detail::read_gguf_split(std::move(parts.front()), count);
+  path_ = path;
+  metadata_ = std::move(parts.front().metadata);
+  for (detail::GgufPart& part : parts) {
+    for (auto& [name, entry] : part.entries) {
+      entry.part = files_.size();
+      SLICE_FORMAT_CHECK(entries_.emplace(name, std::move(entry)).second,
+                         "{}: {} is in another file of this split model too",
+                         part.file->path().string(), name);
+    }
+    files_.push_back(std::move(part.file));
   }
 }
 
-void check_version(detail::GgufReader& in) {
-  constexpr char kMagic[4] = {'G', 'G', 'U', 'F'};
-  const auto magic = in.number<std::array<char, 4>>("magic");
-  SLICE_FORMAT_CHECK(std::equal(magic.begin(), magic.end(), kMagic), "{}: not a GGUF file",
-                     in.path());
-  const auto version = in.number<uint32_t>("version");
-  SLICE_FORMAT_CHECK((version & 0xffff) != 0, "{}: a big-endian GGUF is not supported", in.path());
-  SLICE_FORMAT_CHECK(version == 2 || version == 3,
-                     "{}: GGUF version {} is not supported: want 2 or 3", in.path(), version);
+std::vector<std::filesystem::path> GgufFile::files() const {
+  std::vector<std::filesystem::path> paths;
+  for (const auto& file : files_) paths.push_back(file->path());
+  return paths;
 }
 
-}  // namespace
-
-GgufFile::GgufFile(const std::filesystem::path& path)
-    : file_(std::make_shared<detail::MappedFile>(path)) {
-  detail::GgufReader in(file_->bytes(), path.string());
-  check_version(in);
-  const auto tensors = in.number<uint64_t>("tensor count");
-  const auto pairs = in.number<uint64_t>("metadata count");
-  for (uint64_t i = 0; i < pairs; ++i) {
-    auto [key, value] = detail::read_gguf_pair(in);
-    const auto [place, fresh] = metadata_.emplace(std::move(key), std::move(value));
-    SLICE_FORMAT_CHECK(fresh, "{}: duplicate metadata key {}", in.path(), place->first);
-  }
-  for (uint64_t i = 0; i < tensors; ++i) {
-    auto [name, entry] = read_tensor_info(in);
-    const auto [place, fresh] = entries_.emplace(std::move(name), std::move(entry));
-    SLICE_FORMAT_CHECK(fresh, "{}: duplicate tensor {}", in.path(), place->first);
-  }
-  const auto alignment = get<int64_t>("general.alignment", 32);
-  SLICE_FORMAT_CHECK(alignment >= 8 && alignment <= int64_t{1} << 30 &&
-                         std::has_single_bit(static_cast<uint64_t>(alignment)),
-                     "{}: general.alignment: want a power of two of at least 8, got {}", in.path(),
-                     alignment);
-  const auto unit = static_cast<uint64_t>(alignment);
-  place_tensors(entries_, (in.position() + unit - 1) / unit * unit, unit, file_->bytes().size(),
-                in.path());
-}
-
-const std::filesystem::path& GgufFile::path() const { return file_->path(); }
-
-at::Tensor GgufFile::read(const std::string& name) const {
+const GgufFile::Entry& GgufFile::entry(const std::string& name) const {
   const auto found = entries_.find(name);
-  SLICE_FORMAT_CHECK(found != entries_.end(), "{}: no tensor is called {}", path().string(), name);
-  const Entry& entry = found->second;
-  const detail::GgmlType& type = detail::ggml_type(entry.type, name);
-  const std::byte* from = file_->bytes().data() + entry.begin;
-  at::Tensor tensor = at::empty(entry.shape, type.dtype);
+  SLICE_FORMAT_CHECK(found != entries_.end(), "{}: no tensor is called {}", path_.string(), name);
+  return found->second;
+}
+
+at::Tensor GgufFile::copied(const std::string& name, uint64_t first, uint64_t last,
+                            at::IntArrayRef shape) const {
+  const Entry& from = entry(name);
+  const detail::MappedFile& file = *files_[from.part];
+  const detail::GgmlType& type = detail::ggml_type(from.type, name);
+  at::Tensor tensor = at::empty(shape, type.dtype);
+  const std::byte* bytes = file.bytes().data() + first;
   if (type.dequantise == nullptr) {
-    std::memcpy(tensor.mutable_data_ptr(), from, entry.end - entry.begin);
+    std::memcpy(tensor.mutable_data_ptr(), bytes, last - first);
   } else {
-    detail::dequantise(type, from, tensor.mutable_data_ptr<float>(),
+    detail::dequantise(type, bytes, tensor.mutable_data_ptr<float>(),
                        tensor.numel() / type.block_size);
   }
-  file_->forget(entry.begin, entry.end);
+  file.forget(first, last);
   return tensor;
+}
+
+at::Tensor GgufFile::read(const std::string& name) const {
+  const Entry& from = entry(name);
+  return copied(name, from.begin, from.end, from.shape);
+}
+
+at::Tensor GgufFile::read(const std::string& name, int64_t begin, int64_t end) const {
+  const Entry& from = entry(name);
+  const int64_t rows = from.shape[0];
+  SLICE_ARGUMENT_CHECK(from.shape.size() > 1 && 0 <= begin && begin <= end && end <= rows,
+                       "{}: {}: want a matrix of at least {} rows, got {}", path_.string(), name,
+                       end, detail::describe(from.shape));
+  std::vector<int64_t> shape = from.shape;
+  shape[0] = end - begin;
+  const uint64_t row = (from.end - from.begin) / static_cast<uint64_t>(rows);
+  return copied(name, from.begin + row * static_cast<uint64_t>(begin),
+                from.begin + row * static_cast<uint64_t>(end), shape);
 }
 
 bool GgufFile::quantised(int32_t type) {
@@ -142,6 +85,8 @@ bool GgufFile::quantised(int32_t type) {
 }
 
 at::ScalarType GgufFile::read_dtype(int32_t type) { return detail::ggml_type(type, "GGUF").dtype; }
+
+std::string GgufFile::type_name(int32_t type) { return detail::ggml_type(type, "GGUF").name; }
 
 namespace {
 
@@ -190,10 +135,10 @@ constexpr const char* kWanted<std::vector<double>> = "a list of numbers";
 template <typename T>
 T GgufFile::get(const std::string& key) const {
   const auto found = metadata_.find(key);
-  SLICE_FORMAT_CHECK(found != metadata_.end(), "{}: metadata key {} is missing", path().string(),
+  SLICE_FORMAT_CHECK(found != metadata_.end(), "{}: metadata key {} is missing", path_.string(),
                      key);
   auto value = std::visit([](const auto& stored) { return convert<T>(stored); }, found->second);
-  SLICE_FORMAT_CHECK(value, "{}: {}: want {}", path().string(), key, kWanted<T>);
+  SLICE_FORMAT_CHECK(value, "{}: {}: want {}", path_.string(), key, kWanted<T>);
   return *std::move(value);
 }
 
