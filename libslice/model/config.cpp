@@ -223,7 +223,11 @@ ModelConfig parse_config(std::string_view text, const std::string& origin) {
     check_config(config, origin);
     return config;
   }
-  throw FormatError(detail::formatted("{}: model_type '{}' is not supported", origin, type));
+  std::string known;
+  for (const models::Family* family : models::families())
+    known += (known.empty() ? "" : ", ") + family->model_type;
+  throw FormatError(detail::formatted("{}: model_type '{}' is not supported: libslice reads {}",
+                                      origin, type, known));
 }
 
 std::string config_json(const ModelConfig& config, const std::string& dtype) {

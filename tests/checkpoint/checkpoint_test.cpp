@@ -334,6 +334,36 @@ TEST_CASE("a GGUF without a word on head counts and rotary sizes takes the usual
   CHECK_FALSE(checkpoint->tensors().contains("rope_freqs.weight"));
 }
 
+TEST_CASE("a GGUF may list a size for each layer, and give numbers in any width") {
+  const auto with_heads = [](const std::vector<int32_t>& heads, const std::vector<int32_t>& kv) {
+    const TemporaryDirectory directory;
+    TinyGguf gguf(true, false);
+    W& m = gguf.metadata;
+    m.text("general.architecture", "llama");
+    m.value("llama.block_count", W::kU64, uint64_t{1});
+    m.value("llama.embedding_length", W::kU64, uint64_t{32});
+    m.numbers("llama.feed_forward_length", {10});
+    m.numbers("llama.attention.head_count", heads);
+    m.numbers("llama.attention.head_count_kv", kv);
+    m.value("llama.context_length", W::kU64, uint64_t{77});
+    constexpr uint32_t kF64 = 12;
+    m.value("llama.attention.layer_norm_rms_epsilon", kF64, 0.03125);
+    m.value("llama.rope.freq_base", kF64, 500.0);
+    return open_checkpoint(gguf.write(directory))->config();
+  };
+  const ModelConfig c = with_heads({4}, {2, 2, 2});
+  CHECK(c.heads == 4);
+  CHECK(c.kv_heads == 2);
+  CHECK(c.ffn_size == 10);
+  CHECK(c.hidden_size == 32);
+  CHECK(c.norm_eps == 0.03125);
+  CHECK(c.rope_theta == 500.0);
+  CHECK_THROWS_NAMING(with_heads({4}, {2, 1}), FormatError,
+                      "llama.attention.head_count_kv: 2 in one layer and 1 in another");
+  CHECK_THROWS_NAMING(with_heads({}, {2}), FormatError,
+                      "llama.attention.head_count: want a number");
+}
+
 TEST_CASE("a GGUF may list an FFN width for each layer") {
   const TemporaryDirectory directory;
   const auto open = [&](const std::vector<int32_t>& sizes) {

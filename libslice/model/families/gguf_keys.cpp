@@ -16,15 +16,38 @@ namespace {
 constexpr const char* kEmbedding = "token_embd.weight";
 constexpr const char* kFrequencyDivisors = "rope_freqs.weight";
 
+/// A size of the model. One that is listed layer by layer, as `deci` files do, has to be the same
+/// in all of them.
+int64_t uniform_size(const GgufFile& file, const char* key) {
+  const std::string name = gguf_key(file, key);
+  const auto found = file.metadata().find(name);
+  if (found == file.metadata().end() ||
+      !std::holds_alternative<std::vector<int64_t>>(found->second))
+    return file.get<int64_t>(name);
+  const auto sizes = file.get<std::vector<int64_t>>(name);
+  SLICE_FORMAT_CHECK(!sizes.empty(), "{}: {}: want a number, got an empty list",
+                     file.path().string(), name);
+  for (const int64_t size : sizes)
+    SLICE_FORMAT_CHECK(size == sizes.front(),
+                       "{}: {}: {} in one layer and {} in another is not supported: libslice runs "
+                       "layers that differ in their FFN width alone",
+                       file.path().string(), name, sizes.front(), size);
+  return sizes.front();
+}
+
+int64_t uniform_size(const GgufFile& file, const char* key, int64_t otherwise) {
+  return file.metadata().contains(gguf_key(file, key)) ? uniform_size(file, key) : otherwise;
+}
+
 /// Size of a query head; refuses contradicting keys.
 int64_t parse_head_size(const GgufFile& file, const ModelConfig& c, const std::string& origin) {
   const std::string key = gguf_key(file, "attention.key_length");
   SLICE_FORMAT_CHECK(file.metadata().contains(key) || c.hidden_size % c.heads == 0,
                      "{}: {} {} is not a multiple of {} heads", origin,
                      gguf_key(file, "embedding_length"), c.hidden_size, c.heads);
-  const auto size = file.get<int64_t>(key, c.hidden_size / c.heads);
+  const int64_t size = uniform_size(file, "attention.key_length", c.hidden_size / c.heads);
   const std::string value_key = gguf_key(file, "attention.value_length");
-  const auto value = file.get<int64_t>(value_key, size);
+  const int64_t value = uniform_size(file, "attention.value_length", size);
   SLICE_FORMAT_CHECK(value == size, "{}: {}: want the head size {}, got {}", origin, value_key,
                      size, value);
   return size;
@@ -137,10 +160,10 @@ std::string gguf_key(const GgufFile& file, const std::string& key) {
 
 ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family) {
   const std::string origin = file.path().string();
-  const auto size = [&](const char* key) { return file.get<int64_t>(gguf_key(file, key)); };
+  const auto size = [&](const char* key) { return uniform_size(file, key); };
   const auto has = [&](const std::string& name) { return file.tensors().contains(name); };
   const auto any = [&](const std::string& name) { return has("blk.0." + name); };
-  SLICE_FORMAT_CHECK(file.get<int64_t>(gguf_key(file, "expert_count"), 0) == 0,
+  SLICE_FORMAT_CHECK(uniform_size(file, "expert_count", 0) == 0,
                      "{}: {}: mixtures of experts are not supported", origin,
                      gguf_key(file, "expert_count"));
   SLICE_FORMAT_CHECK(has(kEmbedding), "{}: tensor {} is missing", origin, kEmbedding);
@@ -152,7 +175,7 @@ ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family) {
   c.heads = size("attention.head_count");
   SLICE_FORMAT_CHECK(c.heads > 0, "{}: {}: want at least 1, got {}", origin,
                      gguf_key(file, "attention.head_count"), c.heads);
-  c.kv_heads = file.get<int64_t>(gguf_key(file, "attention.head_count_kv"), c.heads);
+  c.kv_heads = uniform_size(file, "attention.head_count_kv", c.heads);
   c.head_size = parse_head_size(file, c, origin);
   parse_ffn_sizes(file, c);
   c.vocabulary_size = file.tensors().at(kEmbedding).shape[0];
@@ -176,7 +199,7 @@ ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family) {
 void parse_gguf_rope(const GgufFile& file, ModelConfig& c) {
   const std::string origin = file.path().string();
   c.rope_theta = file.get<double>(gguf_key(file, "rope.freq_base"), 10000.0);
-  const auto turning = file.get<int64_t>(gguf_key(file, "rope.dimension_count"), c.head_size);
+  const int64_t turning = uniform_size(file, "rope.dimension_count", c.head_size);
   if (turning != c.head_size) c.rotary_size = turning;
   c.rope_scaling = parse_scaling(file, c, origin);
 }
