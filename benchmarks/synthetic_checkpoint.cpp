@@ -13,7 +13,7 @@
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/base/error.h"
-#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/shard_writer.h"
 #include "libslice/device/device.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/decoder.h"

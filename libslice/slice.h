@@ -10,6 +10,7 @@
 #include "libslice/checkpoint/gguf_write.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/checkpoint/output_form.h"
+#include "libslice/checkpoint/shard_writer.h"
 #include "libslice/decode/batch.h"
 #include "libslice/decode/generator.h"
 #include "libslice/decode/memory.h"

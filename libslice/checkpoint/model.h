@@ -10,6 +10,7 @@
 
 #include "libslice/base/progress.h"
 #include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/shard_writer.h"
 #include "libslice/model/config.h"
 #include "libslice/text/tokenizer.h"
 

@@ -6,6 +6,7 @@
 
 #include "libslice/base/progress.h"
 #include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/shard_writer.h"
 #include "libslice/method/plan.h"
 #include "libslice/slicing/report.h"
 #include "libslice/text/tokenizer.h"
