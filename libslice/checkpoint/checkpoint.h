@@ -39,15 +39,19 @@ class Checkpoint {
 };
 
 /// Opens a Hugging Face directory (config.json with model.safetensors, or with shards and their
-/// index), a `.gguf` file, or a llama2.c `.bin`; the content decides, not the suffix alone.
+/// index), a `.gguf` file, or a llama2.c `.bin`; the content decides, not the suffix alone. A head
+/// that the file holds is the model's, whatever the configuration says of a tie. Warns of tensors
+/// that are not used.                                  (docs/models.md, "What a file may hold")
 ///
-/// @throws FormatError  nothing there; none of these formats, or something that the format's reader
-///                      rejects; an index that names a missing shard or tensor, or a shard outside
-///                      the directory
+/// @throws FormatError  nothing there; none of these formats (says what it is instead, where that
+///                      is known), or something that the format's reader rejects; an index that
+///                      names a missing shard, or a shard outside the directory; a tensor that the
+///                      network lacks and that would change what it computes
 std::unique_ptr<Checkpoint> open_checkpoint(const std::filesystem::path& path);
 
-/// The configuration alone: of whatever open_checkpoint opens, of a directory that holds only a
-/// config.json, or of that file. Of a directory with what its generation_config.json says.
+/// The configuration alone: of whatever open_checkpoint opens, of a directory that holds a
+/// config.json and no weights, or of that file. Of a directory with what its generation_config.json
+/// says.
 /// @throws FormatError  as open_checkpoint
 ModelConfig read_config(const std::filesystem::path& path);
 

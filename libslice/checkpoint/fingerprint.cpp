@@ -1,11 +1,13 @@
 #include "libslice/checkpoint/fingerprint.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/sha256.h"
+#include "libslice/format/gguf.h"
 
 namespace slice::detail {
 
@@ -26,6 +28,16 @@ void add_file(Sha256& digest, const fs::path& path, const std::string& name) {
   for (size_t i = 0; i < kPages; ++i) digest.add(bytes.data() + i * stride, kPage);
 }
 
+/// The other files of a split GGUF file.
+std::vector<fs::path> other_parts(const fs::path& file) {
+  const MappedFile mapped(file);
+  const auto bytes = mapped.bytes();
+  if (bytes.size() < 4 || std::memcmp(bytes.data(), "GGUF", 4) != 0) return {};
+  std::vector<fs::path> parts = GgufFile(file).files();
+  std::erase(parts, file);
+  return parts;
+}
+
 }  // namespace
 
 std::string fingerprint(const fs::path& checkpoint) {
@@ -34,6 +46,8 @@ std::string fingerprint(const fs::path& checkpoint) {
   std::error_code ignored;
   if (!fs::is_directory(checkpoint, ignored)) {
     add_file(digest, checkpoint, "");
+    for (const fs::path& part : other_parts(checkpoint))
+      add_file(digest, part, part.filename().string());
     return digest.text();
   }
   for (const auto& entry : fs::directory_iterator(checkpoint)) {

@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "libslice/base/atomic_directory.h"
@@ -55,21 +54,16 @@ class Overflow : public NumericError {
 
 void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint) {
   const std::string file = checkpoint.path().string();
-  const auto parameters = module.named_parameters();
-
-  for (const auto& [name, entry] : checkpoint.tensors()) {
-    const auto& ignored = models::family(checkpoint.config().family).ignored_suffixes;
-    const bool carries_nothing =
-        std::any_of(ignored.begin(), ignored.end(),
-                    [&](const std::string& suffix) { return name.ends_with(suffix); });
-    SLICE_FORMAT_CHECK(carries_nothing || parameters.contains(name) ||
-                           (checkpoint.config().tied_head && name.ends_with("lm_head.weight")),
-                       "{}: unexpected tensor {} {}", file, name, detail::describe(entry.shape));
-  }
-  for (const auto& parameter : parameters) {
+  for (const auto& parameter : module.named_parameters()) {
     const auto found = checkpoint.tensors().find(parameter.key());
     SLICE_FORMAT_CHECK(found != checkpoint.tensors().end(), "{}: tensor {} is missing, want {}",
                        file, parameter.key(), detail::describe(parameter.value().sizes()));
+    const at::ScalarType dtype = found->second.dtype;
+    SLICE_FORMAT_CHECK(
+        dtype == at::kFloat || dtype == at::kHalf || dtype == at::kBFloat16 || dtype == at::kDouble,
+        "{}: {}: want a weight in floating point of 16 bits or more, got {}: is this "
+        "a quantised model?",
+        file, parameter.key(), detail::dtype_name(dtype));
     SLICE_FORMAT_CHECK(at::IntArrayRef(found->second.shape) == parameter.value().sizes(),
                        "{}: {}: want {}, got {}", file, parameter.key(),
                        detail::describe(parameter.value().sizes()),

@@ -67,20 +67,20 @@ class Model {
 /// Loads a model: a Hugging Face directory, a `.gguf`, a llama2.c `.bin`, or a directory that
 /// save_model wrote. One tensor is materialised at a time: peak memory is the model and one tensor.
 ///
-/// @throws FormatError   what open_checkpoint rejects; a tensor that is missing, unexpected or
-///                       misshapen (named)
+/// @throws FormatError   what open_checkpoint rejects; a tensor that is missing, misshapen or no
+///                       floating-point weight (named)
 /// @throws NumericError  a weight holds a NaN or Inf (named)
 /// @throws DeviceError   no such device
 Model load_model(const std::filesystem::path& path, const LoadOptions& options = {});
 
 /// Fills a module from a checkpoint by walking named_parameters(): the one place where weights are
-/// loaded. Keys that end with one of the family's ignored suffixes are skipped.
+/// loaded.
 /// @throws FormatError, NumericError  as load_model
 void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at::Device device,
                      at::ScalarType dtype);
 
-/// Checks a checkpoint's keys and shapes against a module's, before anything is read.
-/// @throws FormatError  a tensor that is missing, unexpected or misshapen (named)
+/// Checks a checkpoint's keys, dtypes and shapes against a module's, before anything is read.
+/// @throws FormatError  a tensor that is missing, misshapen or no floating-point weight (named)
 void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint);
 
 struct SaveOptions {

@@ -8,11 +8,11 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/error.h"
-#include "libslice/format/safetensors.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/matchers.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/temporary_directory.h"
+#include "tests/support/tensor_file.h"
 
 namespace slice {
 namespace {
@@ -32,15 +32,6 @@ std::string bytes_of(const Tensor& tensor) {
 json tiny_json() {
   return {{"model_type", "llama"},    {"hidden_size", 4},       {"num_hidden_layers", 1},
           {"num_attention_heads", 2}, {"intermediate_size", 6}, {"vocab_size", 5}};
-}
-
-void write_tensors(const fs::path& path, const std::map<std::string, Tensor>& tensors) {
-  std::vector<SafetensorsWriter::Slot> slots;
-  for (const auto& [name, tensor] : tensors)
-    slots.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
-  SafetensorsWriter writer(path, slots);
-  for (const auto& [name, tensor] : tensors) writer.write(name, tensor);
-  writer.finish();
 }
 
 TEST_CASE("a directory of one file, and of shards, is one set of tensors") {
@@ -118,8 +109,8 @@ TEST_CASE("a directory that is not a model is refused, naming the file at fault"
       {"shard 'x/y' is not a plain", [](auto&, json& i) { i["weight_map"]["a"] = "x/y"; }},
       {"missing.safetensors: No such file",
        [](auto&, json& i) { i["weight_map"]["a"] = "missing.safetensors"; }},
-      {"index.json: ghost is not in " + shard,
-       [&](auto&, json& i) { i["weight_map"]["ghost"] = shard; }},
+      {"index.json: model.norm.weight is not in " + shard,
+       [&](auto&, json& i) { i["weight_map"]["model.norm.weight"] = shard; }},
       {shard + ": 5 bytes, too short", [&](auto& d, json&) { d.write(shard, "short"); }},
   };
   for (const Row& row : rows) {
@@ -399,13 +390,16 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
     std::function<void(TinyGguf&)> make;
   };
   const std::vector<Row> rows = {
-      {"'granite' is not supported",
+      {"'granite' is not supported: libslice reads llama, phi2, qwen2",
        [](TinyGguf& g) { g.metadata = W(), g.metadata.text("general.architecture", "granite"); }},
       {"general.architecture is missing", [](TinyGguf& g) { g.metadata = W(); }},
       {"llama.embedding_length is missing",
        [](TinyGguf& g) { g.metadata = W(), g.metadata.text("general.architecture", "llama"); }},
-      {"one of 3 files (split.count)",
-       [](TinyGguf& g) { g.metadata.value("split.count", 2, uint16_t{3}); }},
+      {"one of 3 files (split.count), number 1: want them side by side",
+       [](TinyGguf& g) {
+         g.metadata.value("split.count", 2, uint16_t{3}),
+             g.metadata.value("split.no", 2, uint16_t{0});
+       }},
       {"llama.rope.scaling.factor is missing",
        [](TinyGguf& g) { g.metadata.text("llama.rope.scaling.type", "linear"); }},
       {"rope scaling 'yarn' is not supported",

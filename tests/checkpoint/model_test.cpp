@@ -228,8 +228,8 @@ TEST_CASE("a missing, unexpected or misshapen tensor is refused by name") {
   const std::vector<Fault> faults = {
       {up + " is missing, want (38, 24)", [&](Tensors& t) { t.erase(up); }},
       {"lm_head.weight is missing", [&](Tensors& t) { t.erase("lm_head.weight"); }},
-      {"unexpected tensor model.layers.2.mlp.up_proj.weight (38, 24)",
-       [&](Tensors& t) { t["model.layers.2.mlp.up_proj.weight"] = t.at(up); }},
+      {"unexpected tensor model.layers.1.mlp.gap_proj.weight (38, 24)",
+       [&](Tensors& t) { t["model.layers.1.mlp.gap_proj.weight"] = t.at(up); }},
       {"unexpected tensor model.layers.1.mlp.up_proj.bias (38)",
        [&](Tensors& t) { t["model.layers.1.mlp.up_proj.bias"] = at::ones({38}); }},
       {up + ": want (38, 24), got (24, 38)",
@@ -252,8 +252,7 @@ TEST_CASE("tensors that carry nothing are skipped") {
   const Model model = random_model(config, 1, at::kFloat);
   auto tensors = tensors_of(model);
   tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = at::ones({3});
-  tensors["lm_head.weight"] =
-      at::zeros({config.vocabulary_size, config.hidden_size});  // tied: not looked at
+  tensors["lm_head.weight"] = tensors.at("model.embed_tokens.weight").clone();
   const TemporaryDirectory directory;
   const Tensor tokens = random_tokens(config, 1, 9);
   const Model loaded = load_model(write_checkpoint(directory, config, tensors));

@@ -235,8 +235,7 @@ std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
               {root + names.v + kind, q + kv, rows}};
     }
   }
-  throw FormatError(
-      detail::formatted("unexpected tensor {} in a model of family {}", name, c.family));
+  return {{name, 0, rows}};
 }
 
 std::string gguf_name(const Names& names, const std::string& name) {

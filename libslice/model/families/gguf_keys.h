@@ -35,8 +35,7 @@ struct GgufPlace {
 };
 
 /// The Hugging Face tensors of the GGUF tensor `name`: several for a fused q, k, v; none for
-/// `rope_freqs.weight`, which is metadata.
-/// @throws FormatError  the family has no such tensor
+/// `rope_freqs.weight`, which is metadata. A tensor that the family does not have keeps its name.
 std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& config,
                                    const std::string& name, int64_t rows);
 
