@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,7 +13,7 @@
 namespace slice::detail::jinja {
 
 /// Tokens to trees of expressions, by Jinja's precedences: if-else, or, and, not, comparisons,
-/// + -, ~, * / // %, signs, then attributes, subscripts, calls, filters and tests.
+/// + -, ~, * / // %, **, signs, then attributes, subscripts, calls, filters and tests.
 class ExpressionParser {
  public:
   ExpressionParser(std::vector<Token> tokens, const std::string& name)
@@ -23,6 +24,14 @@ class ExpressionParser {
   ExpressionPtr parse_or();
   /// One expression, or a tuple of several between commas.
   ExpressionPtr parse_list(bool with_conditional = true);
+  /// `name(…) | name …`, applied to a hole.
+  ExpressionPtr parse_filter_chain();
+
+  /// How often a name was read, as a value, so far.
+  int times_read(const std::string& name) const {
+    const auto found = names_.find(name);
+    return found == names_.end() ? 0 : found->second;
+  }
 
   const Token& current() const { return tokens_[position_]; }
   bool at(Token::Kind kind, std::string_view text) const;
@@ -61,6 +70,7 @@ class ExpressionParser {
   ExpressionPtr parse_sum();
   ExpressionPtr parse_concatenation();
   ExpressionPtr parse_product();
+  ExpressionPtr parse_power();
   ExpressionPtr parse_unary(bool with_filters);
   ExpressionPtr parse_primary();
   ExpressionPtr parse_name();
@@ -70,6 +80,7 @@ class ExpressionParser {
   ExpressionPtr parse_postfix(ExpressionPtr subject);
   ExpressionPtr parse_subscript(ExpressionPtr subject);
   ExpressionPtr parse_filters(ExpressionPtr subject);
+  ExpressionPtr parse_filter(ExpressionPtr subject, int line);
   ExpressionPtr parse_test(ExpressionPtr subject);
   void parse_arguments(Expression& call);
 
@@ -77,6 +88,7 @@ class ExpressionParser {
   size_t position_ = 0;
   const std::string& name_;
   int nesting_ = 0;
+  std::map<std::string, int> names_;
 };
 
 }  // namespace slice::detail::jinja

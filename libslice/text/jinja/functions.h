@@ -6,8 +6,8 @@
 
 namespace slice::detail::jinja {
 
-/// range, dict, raise_exception and strftime_now: the functions that Transformers gives a template,
-/// except for `namespace`, which the interpreter defines.
+/// range, dict, cycler, joiner, raise_exception and strftime_now: the functions that Transformers
+/// gives a template, except for `namespace`, which the interpreter defines, and `lipsum`.
 bool has_function(std::string_view name);
 
 /// @throws Failure  wrong arguments; the message of raise_exception

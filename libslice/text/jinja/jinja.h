@@ -9,9 +9,10 @@
 namespace slice::detail::jinja {
 
 /// The output of Jinja 3.1 for a template, in the environment that Transformers sets up for chat
-/// templates (sandboxed, trim_blocks, lstrip_blocks, break and continue). Supports the part of the
-/// language that such templates use; anything else is refused by name, never ignored. Templates are
-/// untrusted: their time, memory and stack are bounded (meter.h).
+/// templates (sandboxed, trim_blocks, lstrip_blocks, break and continue, generation). Refused by
+/// name, never ignored: other files (include, import, extends), autoescape, `self`, lipsum, the
+/// filters urlize and wordwrap, integers past 64 bits, and the values that Python prints with their
+/// address. Templates are untrusted: their time, memory and stack are bounded (meter.h).
 ///
 /// @param source     the template      @param name  its origin, for messages
 /// @param variables  by name; not modified

@@ -1,13 +1,12 @@
 #include "libslice/text/jinja/lexer.h"
 
-#include <unicode/utf8.h>
+#include <unicode/uchar.h>
 
 #include <algorithm>
-#include <cctype>
-#include <climits>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/unicode.h"
+#include "libslice/text/jinja/literals.h"
 #include "libslice/text/jinja/meter.h"
 #include "libslice/text/jinja/text.h"
 
@@ -15,7 +14,17 @@ namespace slice::detail::jinja {
 namespace {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+
+// Of the identifier at the beginning of the text; 0 without one.
+size_t name_length(std::string_view text) {
+  size_t length = 0;
+  for (size_t next = 0; next < text.size(); length = next) {
+    const auto c = static_cast<UChar32>(next_character(text, next));
+    const UProperty property = length == 0 ? UCHAR_XID_START : UCHAR_XID_CONTINUE;
+    if (c != '_' && !u_hasBinaryProperty(c, property)) break;
+  }
+  return length;
+}
 
 // Every line break as \n; one at the end is not part of the template.
 std::string normalised(std::string_view source) {
@@ -42,7 +51,11 @@ class Lexer {
   }
 
   std::vector<Token> run() {
-    while (position_ < source_.size()) read_data();
+    try {
+      while (position_ < source_.size()) read_data();
+    } catch (const Failure& failure) {
+      fail("{}", failure.what());
+    }
     add(Token::Kind::kEnd, "end of the template");
     return std::move(tokens_);
   }
@@ -85,7 +98,39 @@ class Lexer {
     add_data(kept(text.substr(0, length), mark, sign));
     advance(length + 2 + (sign == '-' || sign == '+'));
     if (mark == '#') return skip_comment();
+    if (mark == '%' && skip_raw_begin()) return read_raw();
     read_code(mark == '{');
+  }
+
+  // The rest of a tag {% raw %}, if it is one.
+  bool skip_raw_begin() {
+    std::string_view text = strip_left(rest());
+    if (!text.starts_with("raw")) return false;
+    text = strip_left(text.substr(3));
+    const bool strips = text.starts_with("-%}");
+    if (!strips && !text.starts_with("%}")) return false;
+    advance(rest().size() - text.size() + (strips ? 3 : 2));
+    if (strips) skip_spaces();
+    return true;
+  }
+
+  // Text up to {% endraw %}, whatever is in it.
+  void read_raw() {
+    const std::string_view text = rest();
+    for (size_t i = text.find("{%"); i != std::string_view::npos; i = text.find("{%", i + 2)) {
+      std::string_view tag = text.substr(i + 2);
+      const char sign = tag.empty() ? '\0' : tag.front();
+      tag = strip_left(tag.substr(sign == '-' || sign == '+'));
+      if (!tag.starts_with("endraw")) continue;
+      tag = strip_left(tag.substr(6));
+      const bool has_sign = tag.starts_with('-') || tag.starts_with('+');
+      if (!tag.substr(has_sign).starts_with("%}")) continue;
+      const char last = tag.front();
+      add_data(kept(text.substr(0, i), '%', sign));
+      advance(text.size() - tag.size() + 2 + has_sign);
+      return swallow_after(last);
+    }
+    fail("'raw' without 'endraw'");
   }
 
   void add_data(std::string_view text) {
@@ -147,39 +192,16 @@ class Lexer {
     const char first = rest().front();
     if (is_digit(first)) return read_number();
     if (first == '"' || first == '\'') return read_string(first);
-    if (!is_letter(first)) return read_operator();
-    size_t length = 1;
-    while (length < rest().size() && (is_letter(rest()[length]) || is_digit(rest()[length]))) {
-      ++length;
-    }
+    const size_t length = name_length(rest());
+    if (length == 0) return read_operator();
     add(Token::Kind::kName, std::string(rest().substr(0, length)));
     advance(length);
   }
 
   void read_number() {
-    const std::string_view text = rest();
-    const auto digits_end = [&](size_t i) {
-      while (i < text.size() && (is_digit(text[i]) || text[i] == '_')) ++i;
-      return i;
-    };
-    const auto digit_at = [&](size_t i) { return i < text.size() && is_digit(text[i]); };
-    size_t end = digits_end(0);
-    bool is_float = false;
-    if (end < text.size() && text[end] == '.' && digit_at(end + 1)) {
-      is_float = true;
-      end = digits_end(end + 1);
-    }
-    if (end < text.size() && (text[end] == 'e' || text[end] == 'E')) {
-      const bool has_sign = end + 1 < text.size() && (text[end + 1] == '+' || text[end + 1] == '-');
-      if (digit_at(end + 1 + has_sign)) {
-        is_float = true;
-        end = digits_end(end + 1 + has_sign);
-      }
-    }
-    std::string number(text.substr(0, end));
-    std::erase(number, '_');
-    add(is_float ? Token::Kind::kFloat : Token::Kind::kInteger, std::move(number));
-    advance(end);
+    const NumberLiteral number = read_number_literal(rest());
+    add(number.is_float ? Token::Kind::kFloat : Token::Kind::kInteger, number.digits);
+    advance(number.length);
   }
 
   void read_string(char quote) {
@@ -188,52 +210,6 @@ class Lexer {
     if (end >= rest().size()) fail("a string without its closing {}", quote);
     add(Token::Kind::kString, unescaped(rest().substr(1, end - 1)));
     advance(end + 1);
-  }
-
-  // Python's escapes; a backslash before anything else is kept.
-  std::string unescaped(std::string_view text) const {
-    constexpr std::string_view kLetters = "abfnrtv\\'\"", kMeanings = "\a\b\f\n\r\t\v\\'\"";
-    std::string result;
-    for (size_t i = 0; i < text.size(); ++i) {
-      if (text[i] != '\\') {
-        result += text[i];
-        continue;
-      }
-      const char letter = text[++i];
-      const size_t found = kLetters.find(letter);
-      if (found != std::string_view::npos) {
-        result += kMeanings[found];
-      } else if (letter == 'x' || letter == 'u' || letter == 'U') {
-        const size_t digits = letter == 'x' ? 2 : letter == 'u' ? 4 : 8;
-        result += code_point(text.substr(i + 1, digits), digits, 16);
-        i += digits;
-      } else if (letter >= '0' && letter <= '7') {
-        size_t digits = 1;
-        while (digits < 3 && i + digits < text.size() && text[i + digits] >= '0' &&
-               text[i + digits] <= '7') {
-          ++digits;
-        }
-        result += code_point(text.substr(i, digits), digits, 8);
-        i += digits - 1;
-      } else if (letter == 'N') {
-        fail("'\\N' in a string is not supported");
-      } else if (letter != '\n') {
-        result += {'\\', letter};
-      }
-    }
-    return result;
-  }
-
-  std::string code_point(std::string_view digits, size_t wanted, int base) const {
-    unsigned long code = ULONG_MAX;
-    const bool only_digits =
-        std::ranges::all_of(digits, [](unsigned char c) { return std::isxdigit(c) != 0; });
-    if (only_digits && digits.size() == wanted)
-      code = std::stoul(std::string(digits), nullptr, base);
-    if (code > 0x10FFFF || U_IS_SURROGATE(code)) {
-      fail("'{}' after a backslash is not a character", digits);
-    }
-    return to_utf8(static_cast<char32_t>(code));
   }
 
   void read_operator() {

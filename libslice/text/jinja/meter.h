@@ -26,6 +26,7 @@ class Meter {
  public:
   static constexpr uint64_t kStep = 16;     ///< an expression or a statement
   static constexpr uint64_t kElement = 64;  ///< of a list or a dict
+  static constexpr uint64_t kScope = 8;     ///< in which a name is looked for
 
   void charge(uint64_t units) {
     if (units > left_) throw Failure("the template does not come to an end within its limits");

@@ -1,200 +1,189 @@
 #include "libslice/text/jinja/methods.h"
 
 #include <algorithm>
-#include <map>
+#include <bit>
+#include <cmath>
 
 #include "libslice/base/detail/formatted.h"
-#include "libslice/text/jinja/operators.h"
-#include "libslice/text/jinja/text.h"
+#include "libslice/text/jinja/compare.h"
+#include "libslice/text/jinja/markup.h"
+#include "libslice/text/jinja/objects.h"
+#include "libslice/text/jinja/print.h"
 
 namespace slice::detail::jinja {
 namespace {
 
-using Method = Value (*)(const Value& receiver, const Arguments& arguments, Meter& meter);
-using Methods = std::map<std::string_view, Method>;
-
-std::optional<std::string_view> stripped_set(const Value& set) {
-  if (set.undefined() || set.is_none()) return std::nullopt;
-  return want_text(set, "strip()");
-}
-
-template <bool kLeft, bool kRight>
-Value strip(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  const auto bound = arguments.bind("strip", {"chars"});
-  const auto set = stripped_set(bound[0]);
-  std::string_view text = *receiver.text();
-  if (kLeft) text = strip_left(text, set);
-  if (kRight) text = strip_right(text, set);
-  return new_text(std::string(text), meter);
-}
-
-int64_t limit_of(const Value& value, std::string_view function) {
-  if (value.undefined()) return -1;
-  if (!value.as_integer()) {
-    throw Failure(detail::formatted("{}(): want an integer, got {}", function, value.kind()));
-  }
-  return *value.as_integer();
-}
-
-const std::string& needle_of(const Value& value, std::string_view function) {
-  const std::string& needle = want_text(value, function);
-  if (needle.empty())
-    throw Failure(detail::formatted("{}(): cannot search for an empty string", function));
-  return needle;
-}
-
-Value split_text(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  const auto bound = arguments.bind("split", {"sep", "maxsplit"});
-  const std::string& text = *receiver.text();
-  const int64_t limit = limit_of(bound[1], "split");
-  std::vector<std::string_view> pieces;
-  if (bound[0].undefined() || bound[0].is_none()) {
-    meter.charge(text.size());
-    pieces = split_at_spaces(text, limit);
-  } else {
-    const std::string& separator = needle_of(bound[0], "split");
-    charge_search(text, separator, meter);
-    pieces = split(text, separator, limit);
-  }
-  std::vector<Value> items;
-  meter.charge(pieces.size() * Meter::kElement);
-  for (const std::string_view piece : pieces) {
-    items.push_back(new_text(std::string(piece), meter));
-  }
-  return new_list(std::move(items), meter);
-}
-
-Value splitlines(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  arguments.bind("splitlines", {});
-  const std::string& text = *receiver.text();
-  meter.charge(text.size() * 2);
-  std::vector<Value> items;
-  for (size_t begin = 0; begin < text.size();) {
-    size_t end = std::min(text.find_first_of("\r\n", begin), text.size());
-    meter.charge(Meter::kElement);
-    items.push_back(new_text(text.substr(begin, end - begin), meter));
-    if (text.compare(end, 2, "\r\n") == 0) ++end;
-    begin = end + 1;
-  }
-  return new_list(std::move(items), meter);
-}
-
-template <bool kAtEnd>
-Value has_affix(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  const char* name = kAtEnd ? "endswith" : "startswith";
-  const auto bound = arguments.bind(name, {"affix"});
-  const auto fits = [&](const Value& affix) {
-    const std::string& wanted = want_text(affix, name);
-    meter.charge(wanted.size());
-    return kAtEnd ? receiver.text()->ends_with(wanted) : receiver.text()->starts_with(wanted);
-  };
-  if (bound[0].list()) return std::ranges::any_of(bound[0].list()->items, fits);
-  return fits(bound[0]);
-}
-
-template <std::string (*kChange)(std::string_view)>
-Value change_case(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  arguments.bind("upper, lower or capitalize", {});
-  meter.charge(receiver.text()->size() * 4);
-  return new_text(kChange(*receiver.text()), meter);
-}
-
-Value replace_text(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  const auto bound = arguments.bind("replace", {"old", "new", "count"});
-  const std::string& text = *receiver.text();
-  const std::string &from = needle_of(bound[0], "replace"), &to = want_text(bound[1], "replace");
-  charge_search(text, from, meter);
-  meter.charge(text.size() / from.size() * to.size());
-  return new_text(replace(text, from, to, limit_of(bound[2], "replace")), meter);
-}
-
-template <bool kLast>
-Value find_text(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  const auto bound = arguments.bind("find", {"sub"});
-  const std::string &text = *receiver.text(), &part = want_text(bound[0], "find");
-  charge_search(text, part, meter);
-  const size_t found = kLast ? text.rfind(part) : text.find(part);
-  if (found == std::string::npos) return int64_t{-1};
-  return character_count(std::string_view(text).substr(0, found));
-}
-
-Value count_text(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  const auto bound = arguments.bind("count", {"sub"});
-  const std::string& part = needle_of(bound[0], "count");
-  charge_search(*receiver.text(), part, meter);
-  return std::ssize(split(*receiver.text(), part, -1)) - 1;
-}
-
-Value join_texts(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  const auto bound = arguments.bind("join", {"items"});
-  std::string result;
-  bool first = true;
-  for (const Value& item : elements(bound[0], meter)) {
-    const std::string& text = want_text(item, "join()");
-    meter.charge(text.size() + receiver.text()->size());
-    if (!first) result += *receiver.text();
-    result += text;
-    first = false;
-  }
-  return new_text(std::move(result), meter);
-}
-
 Value get_entry(const Value& receiver, const Arguments& arguments, Meter& meter) {
   const auto bound = arguments.bind("get", {"key", "default"});
-  meter.charge(receiver.dict()->entries.size());
-  const Value* found = bound[0].text() ? receiver.dict()->find(*bound[0].text()) : nullptr;
-  if (found) return *found;
-  return bound[1].undefined() ? Value(None()) : bound[1];
+  if (const Value* found = find_entry(*receiver.dict(), bound[0], meter)) return *found;
+  return bound[1].is_absent() ? Value(None()) : bound[1];
 }
 
-Value items(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  arguments.bind("items", {});
-  std::vector<Value> pairs;
+template <Sequence kView>
+Value view(const Value& receiver, const Arguments& arguments, Meter& meter) {
+  arguments.bind("items, keys or values", {});
+  std::vector<Value> items;
   for (const auto& [key, value] : receiver.dict()->entries) {
-    pairs.push_back(new_list({new_text(key, meter), value}, meter, /*is_tuple=*/true));
+    items.push_back(kView == Sequence::kKeys     ? key
+                    : kView == Sequence::kValues ? value
+                                                 : new_list({key, value}, meter, Sequence::kTuple));
   }
-  return new_list(std::move(pairs), meter);
+  return new_list(std::move(items), meter, kView);
 }
 
-Value keys(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  arguments.bind("keys", {});
-  return new_list(elements(receiver, meter), meter);
+Value copy(const Value& receiver, const Arguments& arguments, Meter& meter) {
+  arguments.bind("copy", {});
+  if (receiver.list()) return new_list(elements(receiver, meter), meter);
+  meter.charge(receiver.dict()->entries.size() * Meter::kElement);
+  return Value::mapping(receiver.dict()->entries);
 }
 
-Value values(const Value& receiver, const Arguments& arguments, Meter& meter) {
-  arguments.bind("values", {});
-  std::vector<Value> result;
-  for (const auto& [key, value] : receiver.dict()->entries) result.push_back(value);
-  return new_list(std::move(result), meter);
+Value index_of(const Value& receiver, const Arguments& arguments, Meter& meter) {
+  const auto bound = arguments.bind("index", {"value", "start", "stop"});
+  const auto& items = receiver.list()->items;
+  const auto size = std::ssize(items);
+  const auto place = [&](const Value& value, int64_t absent) {
+    const int64_t at = want_integer(value, "index()", absent);
+    return std::clamp<int64_t>(at < 0 ? at + size : at, 0, size);
+  };
+  for (int64_t i = place(bound[1], 0); i < place(bound[2], size); ++i) {
+    if (equal(items[i], bound[0], meter)) return i;
+  }
+  throw Failure("index(): the value is not in the list");
+}
+
+Value count(const Value& receiver, const Arguments& arguments, Meter& meter) {
+  const auto bound = arguments.bind("count", {"value"});
+  return std::ranges::count_if(receiver.list()->items,
+                               [&](const Value& item) { return equal(item, bound[0], meter); });
+}
+
+Value decode(const Value& receiver, const Arguments& arguments, Meter& meter) {
+  arguments.bind("decode", {"encoding", "errors"});
+  std::string text;
+  for (const Value& item : receiver.list()->items) text += static_cast<char>(*item.integer());
+  return new_text(std::move(text), meter);  // made by encode(), so UTF-8
+}
+
+Value is_integer(const Value& receiver, const Arguments& arguments, Meter&) {
+  arguments.bind("is_integer", {});
+  return receiver.as_integer() || std::floor(*receiver.real()) == *receiver.real();
+}
+
+Value bit_length(const Value& receiver, const Arguments& arguments, Meter&) {
+  arguments.bind("bit_length", {});
+  if (!receiver.as_integer()) throw Failure("'bit_length' of a number is undefined");
+  const int64_t number = *receiver.as_integer();
+  const uint64_t size =
+      number < 0 ? ~static_cast<uint64_t>(number) + 1 : static_cast<uint64_t>(number);
+  return static_cast<int64_t>(std::bit_width(size));
+}
+
+// loop.cycle(…)
+Value cycle(const Value& receiver, const Arguments& arguments, Meter&) {
+  const auto& items = arguments.positional;
+  if (items.empty() || !arguments.named.empty()) throw Failure("loop.cycle() wants its items");
+  return items[receiver.loop()->index % items.size()];
+}
+
+// loop.changed(…)
+Value changed(const Value& receiver, const Arguments& arguments, Meter& meter) {
+  auto& seen = receiver.loop()->seen;
+  const bool same = seen && std::ranges::equal(*seen, arguments.positional,
+                                               [&](const Value& one, const Value& other) {
+                                                 return equal(one, other, meter);
+                                               });
+  seen = arguments.positional;
+  return !same;
+}
+
+Value next_turn(const Value& receiver, const Arguments& arguments, Meter&) {
+  arguments.bind("next", {});
+  Turns& turns = *receiver.turns();
+  return turns.items[turns.calls++ % turns.items.size()];
+}
+
+Value reset_turns(const Value& receiver, const Arguments& arguments, Meter&) {
+  arguments.bind("reset", {});
+  receiver.turns()->calls = 0;
+  return None();
 }
 
 const Methods& methods_of(const Value& receiver) {
   static const Methods none;
-  static const Methods of_text = {{"strip", strip<true, true>},
-                                  {"lstrip", strip<true, false>},
-                                  {"rstrip", strip<false, true>},
-                                  {"split", split_text},
-                                  {"splitlines", splitlines},
-                                  {"startswith", has_affix<false>},
-                                  {"endswith", has_affix<true>},
-                                  {"upper", change_case<upper>},
-                                  {"lower", change_case<lower>},
-                                  {"capitalize", change_case<capitalize>},
-                                  {"replace", replace_text},
-                                  {"find", find_text<false>},
-                                  {"rfind", find_text<true>},
-                                  {"count", count_text},
-                                  {"join", join_texts}};
-  static const Methods of_dict = {
-      {"get", get_entry}, {"items", items}, {"keys", keys}, {"values", values}};
+  static const Methods of_text = [] {
+    Methods all = text_searches();
+    all.insert(text_forms().begin(), text_forms().end());
+    return all;
+  }();
+  static const Methods of_dict = {{"get", get_entry},
+                                  {"items", view<Sequence::kItems>},
+                                  {"keys", view<Sequence::kKeys>},
+                                  {"values", view<Sequence::kValues>},
+                                  {"copy", copy}};
+  static const Methods of_list = {{"index", index_of}, {"count", count}, {"copy", copy}};
+  static const Methods of_tuple = {{"index", index_of}, {"count", count}};
+  static const Methods of_bytes = {{"index", index_of}, {"count", count}, {"decode", decode}};
+  static const Methods of_number = {{"is_integer", is_integer}, {"bit_length", bit_length}};
+  static const Methods of_loop = {{"cycle", cycle}, {"changed", changed}};
+  static const Methods of_cycler = {{"next", next_turn}, {"reset", reset_turns}};
   if (receiver.text()) return of_text;
-  return receiver.dict() ? of_dict : none;
+  if (receiver.dict()) return of_dict;
+  if (receiver.as_number()) return of_number;
+  if (receiver.loop()) return of_loop;
+  if (receiver.turns() && !receiver.turns()->joins) return of_cycler;
+  if (!receiver.list() || !receiver.list()->has_places()) return none;
+  if (receiver.list()->type == Sequence::kList) return of_list;
+  return receiver.list()->type == Sequence::kBytes ? of_bytes : of_tuple;
+}
+
+// What Python has beside, by the kind of the receiver: undefined would be another value.
+std::string_view unsupported_of(const Value& receiver) {
+  if (receiver.is_markup()) return " format_map maketrans unescape striptags escape ";
+  if (receiver.text()) return " format_map maketrans ";
+  if (receiver.real()) return " as_integer_ratio conjugate fromhex hex from_number ";
+  if (receiver.as_number()) return " as_integer_ratio bit_count conjugate from_bytes to_bytes ";
+  if (receiver.dict()) return " fromkeys ";
+  if (!receiver.list()) return "";
+  if (!receiver.list()->has_places()) return " isdisjoint mapping ";
+  if (receiver.list()->type == Sequence::kRange) return " start stop step ";
+  if (receiver.list()->type != Sequence::kBytes) return "";
+  return " hex split strip startswith endswith upper lower find replace join ";
+}
+
+bool is_word_of(std::string_view words, std::string_view name) {
+  return words.find(" " + std::string(name) + " ") != std::string_view::npos;
+}
+
+// As markupsafe: a Markup's methods escape the texts that they put into it.
+Arguments escaped_arguments(std::string_view method, const Arguments& arguments, Meter& meter) {
+  Arguments result = arguments;
+  const auto escape = [&](Value& value) { value = new_markup(escaped(value, meter), meter); };
+  auto& positional = result.positional;
+  if (method == "replace" && positional.size() > 1) escape(positional[1]);
+  const bool is_join = method == "join" && !positional.empty();
+  if (is_join) {
+    std::vector<Value> items = elements(positional[0], meter);
+    std::ranges::for_each(items, escape);
+    positional[0] = new_list(std::move(items), meter);
+  }
+  return result;
 }
 
 }  // namespace
 
 bool has_method(const Value& receiver, std::string_view name) {
-  return methods_of(receiver).contains(name);
+  if (methods_of(receiver).contains(name)) {
+    return name != "bit_length" || receiver.as_integer();
+  }
+  if (is_word_of(unsupported_of(receiver), name)) {
+    throw Failure(detail::formatted("'{}' of {} is not supported", name, receiver.kind()));
+  }
+  return false;
+}
+
+bool hides_entry(const Value& receiver, std::string_view name) {
+  return receiver.dict() && is_word_of(" clear pop popitem setdefault update ", name);
 }
 
 Value call_method(const Value& receiver, std::string_view name, const Arguments& arguments,
@@ -205,7 +194,9 @@ Value call_method(const Value& receiver, std::string_view name, const Arguments&
     throw Failure(
         detail::formatted("the method '{}' of {} is not supported", name, receiver.kind()));
   }
-  return found->second(receiver, arguments, meter);
+  if (!receiver.is_markup()) return found->second(receiver, arguments, meter);
+  return as_markup(found->second(receiver, escaped_arguments(name, arguments, meter), meter),
+                   meter);
 }
 
 }  // namespace slice::detail::jinja

@@ -1,9 +1,11 @@
 #include "libslice/text/jinja/operators.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "libslice/base/detail/formatted.h"
+#include "libslice/text/jinja/compare.h"
+#include "libslice/text/jinja/markup.h"
+#include "libslice/text/jinja/percent.h"
 #include "libslice/text/jinja/print.h"
 
 namespace slice::detail::jinja {
@@ -61,84 +63,98 @@ Value real_result(char sign, bool whole, double left, double right) {
   return whole ? std::round((left - remainder_of(left, right)) / right) : left / right;
 }
 
-Value repeated(const std::string& text, int64_t count, Meter& meter) {
+// By repeated squaring: at most 64 products, since a larger power overflows.
+Value integer_power(int64_t base, int64_t exponent) {
+  if (exponent < 0) {
+    if (base == 0) throw Failure("a division by zero");
+    return std::pow(static_cast<double>(base), static_cast<double>(exponent));
+  }
+  int64_t result = 1;
+  while (exponent > 0) {
+    if (exponent % 2 == 1 && __builtin_mul_overflow(result, base, &result)) refuse_size();
+    exponent /= 2;
+    if (exponent > 0 && __builtin_mul_overflow(base, base, &base)) refuse_size();
+  }
+  return result;
+}
+
+Value real_power(double base, double exponent) {
+  if (base == 0 && exponent < 0) throw Failure("a division by zero");
+  if (base < 0 && exponent != std::floor(exponent)) {
+    throw Failure("'**' with a complex result is not supported");
+  }
+  const double result = std::pow(base, exponent);
+  if (std::isinf(result) && std::isfinite(base) && std::isfinite(exponent)) {
+    throw Failure("'**': the result is too large");
+  }
+  return result;
+}
+
+Value repeated(const Value& value, int64_t count, Meter& meter) {
+  if (value.list()) {
+    const Sequence type = value.list()->is_tuple() ? Sequence::kTuple : value.list()->type;
+    std::vector<Value> items;
+    for (int64_t i = 0; i < count && !value.list()->items.empty(); ++i) {
+      for (Value& item : elements(value, meter)) items.push_back(std::move(item));
+    }
+    return new_list(std::move(items), meter, type);
+  }
+  const std::string& text = *value.text();
   std::string result;
-  if (text.empty()) return result;
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < count && !text.empty(); ++i) {
     meter.charge(text.size());
     result += text;
   }
-  return new_text(std::move(result), meter);
+  return value.is_markup() ? new_markup(std::move(result), meter)
+                           : new_text(std::move(result), meter);
 }
 
-// Negative, 0 or positive, as left is before, equal to or after right.
-int order(std::string_view sign, const Value& left, const Value& right, Meter& meter) {
+bool can_repeat(const Value& value) {
+  return value.text() ||
+         (value.list() && value.list()->has_places() && value.list()->type != Sequence::kRange);
+}
+
+// Texts and sequences; absent for other operands.
+Value joined(const Value& left, const Value& right, Meter& meter) {
   if (left.text() && right.text()) {
-    meter.charge(std::min(left.text()->size(), right.text()->size()));
-    return left.text()->compare(*right.text());
+    if (!left.is_markup() && !right.is_markup()) {
+      return new_text(*left.text() + *right.text(), meter);
+    }
+    return new_markup(escaped(left, meter) + escaped(right, meter), meter);
   }
-  if (left.as_integer() && right.as_integer()) {
-    return *left.as_integer() < *right.as_integer() ? -1 : *left.as_integer() > *right.as_integer();
-  }
-  if (left.as_number() && right.as_number()) {
-    return *left.as_number() < *right.as_number() ? -1 : *left.as_number() > *right.as_number();
-  }
-  refuse(sign, left, right);
-}
-
-bool contains(const Value& whole, const Value& part, Meter& meter) {
-  if (whole.text() && part.text()) {
-    charge_search(*whole.text(), *part.text(), meter);
-    return whole.text()->find(*part.text()) != std::string::npos;
-  }
-  if (whole.list()) {
-    return std::ranges::any_of(whole.list()->items,
-                               [&](const Value& item) { return equal(item, part, meter); });
-  }
-  if (whole.dict()) {
-    meter.charge(whole.dict()->entries.size());
-    return part.text() && whole.dict()->find(*part.text());
-  }
-  if (whole.undefined()) return false;
-  refuse("in", part, whole);
+  const List *one = left.list(), *other = right.list();
+  const bool are_alike = one && other && can_repeat(left) &&
+                         (one->type == other->type || (one->is_tuple() && other->is_tuple()));
+  if (!are_alike) return {};
+  std::vector<Value> items = elements(left, meter);
+  for (Value& item : elements(right, meter)) items.push_back(std::move(item));
+  return new_list(std::move(items), meter, one->is_tuple() ? Sequence::kTuple : one->type);
 }
 
 }  // namespace
 
 Value binary(std::string_view sign, const Value& left, const Value& right, Meter& meter) {
   if (sign == "~") return new_text(to_text(left, meter) + to_text(right, meter), meter);
-  if (sign == "+" && left.text() && right.text()) {
-    return new_text(*left.text() + *right.text(), meter);
+  if (sign == "+") {
+    if (Value result = joined(left, right, meter); !result.is_absent()) return result;
   }
-  if (sign == "+" && left.list() && right.list() &&
-      left.list()->is_tuple == right.list()->is_tuple) {
-    std::vector<Value> items = elements(left, meter);
-    for (Value& item : elements(right, meter)) items.push_back(std::move(item));
-    return new_list(std::move(items), meter, left.list()->is_tuple);
+  if (sign == "*" && can_repeat(left) && right.as_integer()) {
+    return repeated(left, *right.as_integer(), meter);
   }
-  if (sign == "*" && left.text() && right.as_integer()) {
-    return repeated(*left.text(), *right.as_integer(), meter);
+  if (sign == "*" && can_repeat(right) && left.as_integer()) {
+    return repeated(right, *left.as_integer(), meter);
   }
-  const bool whole = sign == "//";
-  if (left.as_integer() && right.as_integer()) {
+  if (sign == "%" && left.text()) return format_percent(left, right, meter);
+  const bool whole = sign == "//", are_integers = left.as_integer() && right.as_integer();
+  if (!left.as_number() || !right.as_number()) refuse(sign, left, right);
+  if (sign == "**") {
+    return are_integers ? integer_power(*left.as_integer(), *right.as_integer())
+                        : real_power(*left.as_number(), *right.as_number());
+  }
+  if (are_integers) {
     return integer_result(sign.front(), whole, *left.as_integer(), *right.as_integer());
   }
-  if (left.as_number() && right.as_number()) {
-    return real_result(sign.front(), whole, *left.as_number(), *right.as_number());
-  }
-  refuse(sign, left, right);
-}
-
-bool compare(std::string_view sign, const Value& left, const Value& right, Meter& meter) {
-  if (sign == "==") return equal(left, right, meter);
-  if (sign == "!=") return !equal(left, right, meter);
-  if (sign == "in") return contains(right, left, meter);
-  if (sign == "not in") return !contains(right, left, meter);
-  const int result = order(sign, left, right, meter);
-  if (sign == "<") return result < 0;
-  if (sign == "<=") return result <= 0;
-  if (sign == ">") return result > 0;
-  return result >= 0;
+  return real_result(sign.front(), whole, *left.as_number(), *right.as_number());
 }
 
 Value negated(const Value& value) {
@@ -146,11 +162,6 @@ Value negated(const Value& value) {
   if (value.real()) return -*value.real();
   check_defined(value);
   throw Failure(detail::formatted("a sign before {}", value.kind()));
-}
-
-void charge_search(std::string_view text, std::string_view needle, Meter& meter) {
-  // Both are at most kMaxOutputBytes, so the product fits.
-  meter.charge(text.size() + text.size() * needle.size() / 16);
 }
 
 }  // namespace slice::detail::jinja

@@ -6,16 +6,10 @@
 
 namespace slice::detail::jinja {
 
-/// + - * / // % with Python's meaning, ~ joining texts.
+/// + - * / // % ** with Python's meaning, ~ joining texts.
 /// @throws Failure  operands of the wrong kinds, a division by zero, an integer past 64 bits
 Value binary(std::string_view sign, const Value& left, const Value& right, Meter& meter);
 
-/// == != < <= > >= "in" "not in".
-bool compare(std::string_view sign, const Value& left, const Value& right, Meter& meter);
-
 Value negated(const Value& value);
-
-/// Charges the cost of a search for `needle`, before the search.
-void charge_search(std::string_view text, std::string_view needle, Meter& meter);
 
 }  // namespace slice::detail::jinja

@@ -1,9 +1,11 @@
 #include "libslice/text/jinja/parser.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "libslice/text/jinja/expressions.h"
+#include "libslice/text/jinja/targets.h"
 
 namespace slice::detail::jinja {
 namespace {
@@ -37,11 +39,18 @@ class Parser {
   For parse_for(const Token& tag);
   Set parse_set(const Token& tag);
   Macro parse_macro(const Token& tag);
-  Target parse_target(bool may_be_member);
+  Call parse_call(const Token& tag);
+  FilterBlock parse_filter_block(const Token& tag);
+  With parse_with(const Token& tag);
+  Block parse_named_block(const Token& tag);
+  Output parse_print();
+  void parse_signature(Macro& macro);
+  void parse_macro_body(const Token& tag, std::string_view end, Macro& macro);
   void end_tag();
 
   ExpressionParser expressions_;
   int loops_ = 0;  // loops that the current statement may leave
+  std::set<std::string> blocks_;
 };
 
 void Parser::end_tag() { expressions_.expect(Token::Kind::kBlockEnd, "'%}'"); }
@@ -91,24 +100,29 @@ Body Parser::parse_closed_block(const Token& tag, std::string_view end) {
 }
 
 Statement Parser::parse_statement(const Token& tag) {
-  if (tag.text == "if") return {tag.line, parse_if(tag)};
-  if (tag.text == "for") return {tag.line, parse_for(tag)};
-  if (tag.text == "set") return {tag.line, parse_set(tag)};
-  if (tag.text == "macro") return {tag.line, parse_macro(tag)};
-  if (tag.text == "generation") {
+  const std::string& name = tag.text;
+  if (name == "if") return {tag.line, parse_if(tag)};
+  if (name == "for") return {tag.line, parse_for(tag)};
+  if (name == "set") return {tag.line, parse_set(tag)};
+  if (name == "macro") return {tag.line, parse_macro(tag)};
+  if (name == "call") return {tag.line, parse_call(tag)};
+  if (name == "filter") return {tag.line, parse_filter_block(tag)};
+  if (name == "with") return {tag.line, parse_with(tag)};
+  if (name == "block") return {tag.line, parse_named_block(tag)};
+  if (name == "print") return {tag.line, parse_print()};
+  if (name == "generation") {
     return {tag.line, Generation{parse_closed_block(tag, "endgeneration")}};
   }
-  if (tag.text == "break" || tag.text == "continue") {
-    if (loops_ == 0)
-      expressions_.fail(tag.line, detail::formatted("'{}' outside a loop", tag.text));
+  if (name == "break" || name == "continue") {
+    if (loops_ == 0) expressions_.fail(tag.line, detail::formatted("'{}' outside a loop", name));
     end_tag();
-    if (tag.text == "break") return {tag.line, Break()};
+    if (name == "break") return {tag.line, Break()};
     return {tag.line, Continue()};
   }
-  if (tag.text.starts_with("end") || tag.text == "else" || tag.text == "elif") {
-    expressions_.fail(tag.line, detail::formatted("'{}' ends no block", tag.text));
+  if (name.starts_with("end") || name == "else" || name == "elif") {
+    expressions_.fail(tag.line, detail::formatted("'{}' ends no block", name));
   }
-  expressions_.fail(tag.line, detail::formatted("the statement '{}' is not supported", tag.text));
+  expressions_.fail(tag.line, detail::formatted("the statement '{}' is not supported", name));
 }
 
 If Parser::parse_if(const Token& tag) {
@@ -130,13 +144,11 @@ If Parser::parse_if(const Token& tag) {
 
 For Parser::parse_for(const Token& tag) {
   For result;
-  result.target = parse_target(false);
+  result.target = parse_target(expressions_, false);
   if (!expressions_.skip_name("in")) expressions_.fail(tag.line, "'for' without 'in'");
   result.items = expressions_.parse_list(false);
   if (expressions_.skip_name("if")) result.condition = expressions_.parse_expression();
-  if (expressions_.at_name("recursive")) {
-    expressions_.fail(tag.line, "a recursive loop is not supported");
-  }
+  result.recursive = expressions_.skip_name("recursive");
   end_tag();
   ++loops_;
   const std::string_view end = parse_body_until(tag, {"else", "endfor"}, result.body);
@@ -151,50 +163,102 @@ For Parser::parse_for(const Token& tag) {
 
 Set Parser::parse_set(const Token& tag) {
   Set result;
-  result.target = parse_target(true);
+  result.target = parse_target(expressions_, true);
   if (expressions_.skip_operator("=")) {
     result.value = expressions_.parse_list();
     end_tag();
     return result;
   }
-  if (expressions_.at_operator("|")) {
-    expressions_.fail(tag.line, "a filter on a block 'set' is not supported");
-  }
+  if (expressions_.skip_operator("|")) result.filter = expressions_.parse_filter_chain();
   result.body = parse_closed_block(tag, "endset");
   return result;
+}
+
+void Parser::parse_signature(Macro& macro) {
+  expressions_.expect_operator("(");
+  while (!expressions_.skip_operator(")")) {
+    if (!macro.parameters.empty()) expressions_.expect_operator(",");
+    macro.parameters.push_back(expressions_.expect(Token::Kind::kName, "a parameter").text);
+    macro.defaults.push_back(expressions_.skip_operator("=") ? expressions_.parse_expression()
+                                                             : nullptr);
+    if (macro.parameters.back() == "caller" && !macro.defaults.back()) {
+      expressions_.fail(expressions_.current().line, "the parameter 'caller' without a default");
+    }
+  }
+}
+
+// What a macro may be given beside its parameters is what its body asks for.
+void Parser::parse_macro_body(const Token& tag, std::string_view end, Macro& macro) {
+  const auto read = [&](const char* name) { return expressions_.times_read(name); };
+  const int more = read("varargs"), named = read("kwargs"), caller = read("caller");
+  macro.body = parse_closed_block(tag, end);
+  macro.takes_more = read("varargs") > more;
+  macro.takes_named = read("kwargs") > named;
+  macro.takes_caller = read("caller") > caller;
 }
 
 Macro Parser::parse_macro(const Token& tag) {
   Macro result;
   result.name = expressions_.expect(Token::Kind::kName, "the name of a macro").text;
-  expressions_.expect_operator("(");
-  while (!expressions_.skip_operator(")")) {
-    if (!result.parameters.empty()) expressions_.expect_operator(",");
-    result.parameters.push_back(expressions_.expect(Token::Kind::kName, "a parameter").text);
-    result.defaults.push_back(expressions_.skip_operator("=") ? expressions_.parse_expression()
-                                                              : nullptr);
-  }
-  result.body = parse_closed_block(tag, "endmacro");
+  parse_signature(result);
+  parse_macro_body(tag, "endmacro", result);
   return result;
 }
 
-Target Parser::parse_target(bool may_be_member) {
-  Target target;
-  const bool in_parentheses = expressions_.skip_operator("(");
-  const auto is_end = [&] {
-    return expressions_.at_name("in") || expressions_.at_operator("=") ||
-           expressions_.at_operator(")") || expressions_.current().kind == Token::Kind::kBlockEnd;
-  };
-  do {
-    if (target.unpacks && is_end()) break;  // a comma at the end
-    target.names.push_back(expressions_.expect(Token::Kind::kName, "a name").text);
-    target.unpacks = target.unpacks || expressions_.at_operator(",");
-  } while (expressions_.skip_operator(","));
-  if (in_parentheses) expressions_.expect_operator(")");
-  if (may_be_member && !target.unpacks && expressions_.skip_operator(".")) {
-    target.member = expressions_.expect(Token::Kind::kName, "the name of an attribute").text;
+Call Parser::parse_call(const Token& tag) {
+  Call result;
+  result.caller.name = "caller";
+  if (expressions_.at_operator("(")) parse_signature(result.caller);
+  result.call = expressions_.parse_expression();
+  if (result.call->kind != Expression::Kind::kCall) {
+    expressions_.fail(tag.line, "'call' without a call");
   }
-  return target;
+  parse_macro_body(tag, "endcall", result.caller);
+  return result;
+}
+
+FilterBlock Parser::parse_filter_block(const Token& tag) {
+  FilterBlock result;
+  result.filter = expressions_.parse_filter_chain();
+  result.body = parse_closed_block(tag, "endfilter");
+  return result;
+}
+
+With Parser::parse_with(const Token& tag) {
+  With result;
+  while (expressions_.current().kind != Token::Kind::kBlockEnd) {
+    if (!result.targets.empty()) expressions_.expect_operator(",");
+    result.targets.push_back(parse_target(expressions_, false));
+    expressions_.expect_operator("=");
+    result.values.push_back(expressions_.parse_expression());
+  }
+  result.body = parse_block(tag, "endwith");
+  return result;
+}
+
+Block Parser::parse_named_block(const Token& tag) {
+  const std::string name = expressions_.expect(Token::Kind::kName, "the name of a block").text;
+  if (!blocks_.insert(name).second) {
+    expressions_.fail(tag.line, detail::formatted("the block '{}' is defined twice", name));
+  }
+  Block result;
+  result.sees_loops = expressions_.skip_name("scoped");
+  if (expressions_.at_name("required")) {
+    expressions_.fail(tag.line, "a 'required' block is not supported");
+  }
+  const int loops = std::exchange(loops_, 0);
+  end_tag();
+  parse_body_until(tag, {"endblock"}, result.body);
+  expressions_.skip_name(name);
+  end_tag();
+  loops_ = loops;
+  return result;
+}
+
+Output Parser::parse_print() {
+  Output result{expressions_.parse_expression()};
+  end_tag();
+  return result;
 }
 
 }  // namespace

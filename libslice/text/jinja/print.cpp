@@ -1,36 +1,15 @@
 #include "libslice/text/jinja/print.h"
 
-#include <unicode/uchar.h>
-
-#include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/unicode.h"
+#include "libslice/text/jinja/objects.h"
+#include "libslice/text/jinja/text.h"
 
 namespace slice::detail::jinja {
 namespace {
-
-// The shortest digits that read back as the same number, laid out as Python does.
-std::string float_text(double number) {
-  if (std::isnan(number)) return "nan";
-  if (std::isinf(number)) return number < 0 ? "-inf" : "inf";
-  char buffer[64];
-  const double size = std::abs(number);
-  const bool plain = size == 0 || (size >= 1e-4 && size < 1e16);
-  const auto format = plain ? std::chars_format::fixed : std::chars_format::scientific;
-  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), number, format);
-  std::string text(buffer, end.ptr);
-  if (plain && text.find('.') == std::string::npos) text += ".0";
-  return text;
-}
-
-bool is_printable(char32_t character) {
-  if (character == ' ') return true;
-  constexpr uint32_t kOthers = U_GC_C_MASK | U_GC_Z_MASK;
-  return (U_GET_GC_MASK(static_cast<UChar32>(character)) & kOthers) == 0;
-}
 
 // The text as a Python literal.
 void append_literal(std::string& out, std::string_view text) {
@@ -60,144 +39,122 @@ void append_literal(std::string& out, std::string_view text) {
   out += quote;
 }
 
-// The result of str() for an item of a list or dict.
-void append_repr(std::string& out, const Value& value, Meter& meter) {
-  const size_t before = out.size();
-  if (value.text()) {
-    meter.charge(value.text()->size());
-    append_literal(out, *value.text());
-  } else if (value.list()) {
-    const List& list = *value.list();
-    out += list.is_tuple ? '(' : '[';
-    for (size_t i = 0; i < list.items.size(); ++i) {
-      if (i > 0) out += ", ";
-      append_repr(out, list.items[i], meter);
-    }
-    if (list.is_tuple && list.items.size() == 1) out += ',';
-    out += list.is_tuple ? ')' : ']';
-  } else if (value.dict()) {
-    out += '{';
-    for (const auto& [key, item] : value.dict()->entries) {
-      if (out.back() != '{' || out.size() != before + 1) out += ", ";
-      append_literal(out, key);
-      out += ": ";
-      append_repr(out, item, meter);
-    }
-    out += '}';
-  } else if (value.undefined()) {
-    out += "Undefined";
-  } else {
-    out += to_text(value, meter);
-  }
-  meter.charge(Meter::kStep);
-}
-
-void append_json_string(std::string& out, std::string_view text, bool ascii_only) {
-  const auto append_unit = [&](uint32_t unit) { out += detail::formatted("\\u{:04x}", unit); };
-  out += '"';
-  for (size_t i = 0; i < text.size();) {
-    const size_t begin = i;
-    const char32_t character = next_character(text, i);
-    constexpr std::string_view kEscaped = "\"\\\n\r\t\b\f", kLetters = "\"\\nrtbf";
-    const size_t escape =
-        character < 0x80 ? kEscaped.find(static_cast<char>(character)) : std::string_view::npos;
-    if (escape != std::string_view::npos) {
-      out += {'\\', kLetters[escape]};
-    } else if (character < 0x20 || (ascii_only && character > 0x7E && character < 0x10000)) {
-      append_unit(static_cast<uint32_t>(character));
-    } else if (ascii_only && character >= 0x10000) {
-      append_unit(U16_LEAD(static_cast<uint32_t>(character)));
-      append_unit(U16_TRAIL(static_cast<uint32_t>(character)));
-    } else {
-      out += text.substr(begin, i - begin);
-    }
-  }
-  out += '"';
-}
-
-class JsonWriter {
+// Python's repr() of a value.
+class Writer {
  public:
-  JsonWriter(const JsonOptions& options, Meter& meter) : options_(options), meter_(meter) {}
+  explicit Writer(Meter& meter) : meter_(meter) {}
 
-  void write(const Value& value, int64_t level) {
+  void write(const Value& value) {
     meter_.charge(Meter::kStep);
     if (value.text()) {
-      write_string(*value.text());
-    } else if (value.boolean()) {
-      out_ += *value.boolean() ? "true" : "false";
-    } else if (value.integer()) {
-      out_ += std::to_string(*value.integer());
-    } else if (value.real()) {
-      const double number = *value.real();
-      out_ += std::isnan(number)   ? "NaN"
-              : std::isinf(number) ? (number < 0 ? "-Infinity" : "Infinity")
-                                   : float_text(number);
-    } else if (value.is_none()) {
-      out_ += "null";
+      write_text(value);
     } else if (value.list()) {
-      const auto& items = value.list()->items;
-      write_all('[', ']', items.size(), level, [&](size_t i) { write(items[i], level + 1); });
+      write_list(*value.list());
     } else if (value.dict()) {
-      write_dict(*value.dict(), level);
+      write_dict(*value.dict());
+    } else if (value.loop()) {
+      write_loop(*value.loop());
+    } else if (value.callable() && value.callable()->macro) {
+      out_ += "<Macro ";
+      append_literal(out_, value.callable()->name);
+      out_ += '>';
+    } else if (value.undefined()) {
+      out_ += "Undefined";
     } else {
-      check_defined(value);
-      throw Failure(detail::formatted("{} cannot be written as JSON", value.kind()));
+      out_ += to_text(value, meter_);
     }
   }
 
   std::string take() { return std::move(out_); }
 
  private:
-  void write_string(const std::string& text) {
-    meter_.charge(text.size() * (options_.ascii_only ? 6 : 1));
-    append_json_string(out_, text, options_.ascii_only);
+  void write_text(const Value& value) {
+    meter_.charge(value.text()->size());
+    if (value.is_markup()) out_ += "Markup(";
+    append_literal(out_, *value.text());
+    if (value.is_markup()) out_ += ')';
   }
 
-  void write_dict(const Dict& dict, int64_t level) {
-    std::vector<const std::pair<std::string, Value>*> entries;
-    for (const auto& entry : dict.entries) entries.push_back(&entry);
-    if (options_.sort_keys) {
-      std::ranges::stable_sort(entries, {}, [](const auto* entry) { return entry->first; });
+  void write_list(const List& list) {
+    constexpr const char *kOpening[] =
+        {"[", "(", "(", "", "", "dict_keys([", "dict_values([", "dict_items(["},
+                         *kClosing[] = {"]", ")", ")", "", "", "])", "])", "])"};
+    if (list.type == Sequence::kRange) return write_range(list);
+    if (list.type == Sequence::kBytes) return write_bytes(list);
+    const auto type = static_cast<size_t>(list.type);
+    out_ += kOpening[type];
+    for (size_t i = 0; i < list.items.size(); ++i) {
+      if (i > 0) out_ += ", ";
+      write(list.items[i]);
     }
-    write_all('{', '}', entries.size(), level, [&](size_t i) {
-      write_string(entries[i]->first);
-      out_ += options_.key_separator;
-      write(entries[i]->second, level + 1);
-    });
+    if (list.is_tuple() && list.items.size() == 1) out_ += ',';
+    out_ += kClosing[type];
   }
 
-  template <typename WriteOne>
-  void write_all(char open, char close, size_t count, int64_t level, WriteOne write_one) {
-    out_ += open;
-    for (size_t i = 0; i < count; ++i) {
-      if (i > 0) append(options_.item_separator);
-      break_line(level + 1);
-      write_one(i);
+  void write_range(const List& list) {
+    const auto [start, stop, step] = list.range;
+    out_ += detail::formatted("range({}, {}", start, stop);
+    if (step != 1) out_ += detail::formatted(", {}", step);
+    out_ += ')';
+  }
+
+  void write_bytes(const List& list) {
+    std::string text;
+    for (const Value& item : list.items) text += static_cast<char>(*item.integer());
+    const bool prefers_double = text.find('\'') != text.npos && text.find('"') == text.npos;
+    const char quote = prefers_double ? '"' : '\'';
+    meter_.charge(text.size() * 4);
+    out_ += {'b', quote};
+    for (const char byte : text) {
+      constexpr std::string_view kEscaped = "\n\r\t\\", kLetters = "nrt\\";
+      const size_t escape = kEscaped.find(byte);
+      if (escape != std::string_view::npos || byte == quote) {
+        out_ += {'\\', byte == quote ? byte : kLetters[escape]};
+      } else if (byte >= ' ' && byte <= '~') {
+        out_ += byte;
+      } else {
+        out_ += detail::formatted("\\x{:02x}", static_cast<unsigned char>(byte));
+      }
     }
-    if (count > 0) break_line(level);
-    out_ += close;
+    out_ += quote;
   }
 
-  void append(const std::string& separator) {
-    meter_.charge(separator.size());
-    out_ += separator;
+  void write_dict(const Dict& dict) {
+    const auto& entries = dict.entries;
+    out_ += '{';
+    for (size_t i = 0; i < entries.size(); ++i) {
+      if (i > 0) out_ += ", ";
+      write(entries[i].first);
+      out_ += ": ";
+      write(entries[i].second);
+    }
+    out_ += '}';
   }
 
-  void break_line(int64_t level) {
-    if (!options_.indent) return;
-    const auto width = static_cast<uint64_t>(std::max<int64_t>(0, *options_.indent));
-    meter_.charge(width);  // before it is multiplied
-    meter_.charge(width * static_cast<uint64_t>(level));
-    out_ += '\n';
-    out_.append(width * static_cast<uint64_t>(level), ' ');
+  void write_loop(Loop& loop) {
+    while (loop.pull()) continue;
+    out_ += detail::formatted("<LoopContext {}/{}>", loop.index + 1, loop.items.size());
   }
 
-  const JsonOptions& options_;
   Meter& meter_;
   std::string out_;
 };
 
 }  // namespace
+
+// The shortest digits that read back as the same number, laid out as Python does.
+std::string float_text(double number) {
+  if (std::isnan(number)) return "nan";
+  if (std::isinf(number)) return number < 0 ? "-inf" : "inf";
+  char buffer[64];
+  const double size = std::abs(number);
+  const bool plain = size == 0 || (size >= 1e-4 && size < 1e16);
+  const auto format = plain ? std::chars_format::fixed : std::chars_format::scientific;
+  const auto end = std::to_chars(buffer, buffer + sizeof(buffer), number, format);
+  std::string text(buffer, end.ptr);
+  if (plain && text.find('.') == std::string::npos) text += ".0";
+  return text;
+}
 
 std::string to_text(const Value& value, Meter& meter) {
   if (value.text()) return *value.text();
@@ -206,17 +163,15 @@ std::string to_text(const Value& value, Meter& meter) {
   if (value.boolean()) return *value.boolean() ? "True" : "False";
   if (value.integer()) return std::to_string(*value.integer());
   if (value.real()) return float_text(*value.real());
-  if (value.list() || value.dict()) {
-    std::string out;
-    append_repr(out, value, meter);
-    return out;
-  }
-  throw Failure(detail::formatted("{} cannot be printed", value.kind()));
+  const bool is_address = value.iterator() || value.turns() || value.space() ||
+                          (value.callable() && !value.callable()->macro);
+  if (is_address) throw Failure(detail::formatted("{} cannot be printed", value.kind()));
+  return to_repr(value, meter);
 }
 
-std::string to_json(const Value& value, const JsonOptions& options, Meter& meter) {
-  JsonWriter writer(options, meter);
-  writer.write(value, 0);
+std::string to_repr(const Value& value, Meter& meter) {
+  Writer writer(meter);
+  writer.write(value);
   return writer.take();
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <optional>
 #include <string>
 
 #include "libslice/text/jinja/value.h"
@@ -8,17 +7,13 @@
 namespace slice::detail::jinja {
 
 /// The result of Python's str(); empty for undefined.
-/// @throws Failure  a function or a namespace
+/// @throws Failure  a value that Python prints with its address
 std::string to_text(const Value& value, Meter& meter);
 
-struct JsonOptions {
-  bool ascii_only = false;
-  std::optional<int64_t> indent = {};
-  std::string item_separator = ", ", key_separator = ": ";
-  bool sort_keys = false;
-};
+/// The result of Python's repr(). @throws Failure  as to_text
+std::string to_repr(const Value& value, Meter& meter);
 
-/// The result of Python's json.dumps. @throws Failure  not a value of JSON
-std::string to_json(const Value& value, const JsonOptions& options, Meter& meter);
+/// The shortest digits that read back as the same number, laid out as Python does.
+std::string float_text(double number);
 
 }  // namespace slice::detail::jinja

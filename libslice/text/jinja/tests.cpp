@@ -1,9 +1,14 @@
 
+#include <algorithm>
 #include <map>
 
 #include "libslice/base/detail/formatted.h"
+#include "libslice/text/jinja/compare.h"
 #include "libslice/text/jinja/filters.h"
+#include "libslice/text/jinja/methods.h"
+#include "libslice/text/jinja/objects.h"
 #include "libslice/text/jinja/operators.h"
+#include "libslice/text/jinja/print.h"
 
 namespace slice::detail::jinja {
 namespace {
@@ -11,8 +16,19 @@ namespace {
 // Tests of the kind alone.
 using KindTest = bool (*)(const Value& value);
 
+bool is_sequence(const Value& value) {
+  return value.text() || (value.list() && value.list()->has_places()) || value.dict() ||
+         value.undefined();
+}
+
 bool is_iterable(const Value& value) {
-  return value.text() || value.list() || value.dict() || value.undefined();
+  return is_sequence(value) || value.list() || value.iterator() || value.loop() ||
+         (value.turns() && !value.turns()->joins);
+}
+
+bool is_callable(const Value& value) {
+  return value.callable() || value.undefined() || value.loop() ||
+         (value.turns() && value.turns()->joins);
 }
 
 const std::map<std::string_view, KindTest>& kind_tests() {
@@ -23,14 +39,15 @@ const std::map<std::string_view, KindTest>& kind_tests() {
       {"string", [](const Value& value) { return value.text() != nullptr; }},
       {"mapping", [](const Value& value) { return value.dict() != nullptr; }},
       {"iterable", is_iterable},
-      {"sequence", is_iterable},
+      {"sequence", is_sequence},
       {"number", [](const Value& value) { return value.as_number().has_value(); }},
       {"integer", [](const Value& value) { return value.integer() != nullptr; }},
       {"float", [](const Value& value) { return value.real() != nullptr; }},
       {"boolean", [](const Value& value) { return value.boolean() != nullptr; }},
       {"true", [](const Value& value) { return value.boolean() && *value.boolean(); }},
       {"false", [](const Value& value) { return value.boolean() && !*value.boolean(); }},
-      {"callable", [](const Value& value) { return value.callable() != nullptr; }},
+      {"callable", is_callable},
+      {"escaped", [](const Value& value) { return value.is_markup(); }},
   };
   return tests;
 }
@@ -46,7 +63,20 @@ std::string_view comparison(std::string_view name) {
   return found == signs.end() ? "" : found->second;
 }
 
+// Tests that Python's string methods answer for the printed value.
+bool has_case(std::string_view name, const Value& subject, Meter& meter) {
+  const Value text = new_text(to_text(subject, meter), meter);
+  return call_method(text, name == "lower" ? "islower" : "isupper", {}, meter).truth();
+}
+
 }  // namespace
+
+bool has_test(std::string_view name) {
+  constexpr std::string_view kOthers[] = {"odd",    "even", "divisibleby", "sameas",
+                                          "filter", "test", "lower",       "upper"};
+  return kind_tests().contains(name) || !comparison(name).empty() ||
+         std::ranges::count(kOthers, name) > 0;
+}
 
 bool apply_test(std::string_view name, const Value& subject, const Arguments& arguments,
                 Meter& meter) {
@@ -64,6 +94,16 @@ bool apply_test(std::string_view name, const Value& subject, const Arguments& ar
   if (name == "odd" || name == "even") {
     arguments.bind(name, {});
     return rest_is(int64_t{2}, name == "odd" ? 1 : 0);
+  }
+  if (name == "sameas") return subject.same_as(arguments.bind(name, {"other"})[0]);
+  if (name == "lower" || name == "upper") {
+    arguments.bind(name, {});
+    return has_case(name, subject, meter);
+  }
+  if (name == "filter" || name == "test") {
+    arguments.bind(name, {});
+    const std::string& wanted = want_text(subject, "the name of a filter or test");
+    return name == "filter" ? has_filter(wanted) : has_test(wanted);
   }
   if (name == "divisibleby") return rest_is(arguments.bind(name, {"num"})[0], 0);
   throw Failure(detail::formatted("the test '{}' is not supported", name));

@@ -80,6 +80,24 @@ std::string_view strip_right(std::string_view text, std::optional<std::string_vi
   return text;
 }
 
+std::vector<std::string_view> lines(std::string_view text, bool keep_breaks) {
+  const auto is_break = [](char32_t c) {
+    return (c >= 0x0A && c <= 0x0D) || (c >= 0x1C && c <= 0x1E) || c == 0x85 || c == 0x2028 ||
+           c == 0x2029;
+  };
+  std::vector<std::string_view> pieces;
+  size_t begin = 0;
+  for (size_t next = 0; next < text.size();) {
+    const size_t end = next;
+    if (!is_break(next_character(text, next))) continue;
+    if (text.compare(end, 2, "\r\n") == 0) ++next;
+    pieces.push_back(text.substr(begin, (keep_breaks ? next : end) - begin));
+    begin = next;
+  }
+  if (begin < text.size()) pieces.push_back(text.substr(begin));
+  return pieces;
+}
+
 std::vector<std::string_view> split_at_spaces(std::string_view text, int64_t limit) {
   std::vector<std::string_view> pieces;
   for (text = strip_left(text); !text.empty(); text = strip_left(text)) {
@@ -110,12 +128,64 @@ std::vector<std::string_view> split(std::string_view text, std::string_view sepa
   return pieces;
 }
 
+std::vector<std::string_view> split_last_at_spaces(std::string_view text, int64_t limit) {
+  std::vector<std::string_view> pieces;
+  for (text = strip_right(text); !text.empty(); text = strip_right(text)) {
+    if (limit >= 0 && std::ssize(pieces) == limit) {
+      pieces.push_back(text);
+      break;
+    }
+    size_t begin = 0;
+    for (size_t last = text.size(); last > 0;) {
+      size_t at = last - 1;
+      while (at > 0 && is_continuation(text[at])) --at;
+      size_t offset = at;
+      if (is_space(next_character(text, offset))) {
+        begin = last;
+        break;
+      }
+      last = at;
+    }
+    pieces.push_back(text.substr(begin));
+    text = text.substr(0, begin);
+  }
+  std::ranges::reverse(pieces);
+  return pieces;
+}
+
+std::vector<std::string_view> split_last(std::string_view text, std::string_view separator,
+                                         int64_t limit) {
+  std::vector<std::string_view> pieces;
+  while (limit < 0 || std::ssize(pieces) < limit) {
+    const size_t found = text.rfind(separator);
+    if (found == std::string_view::npos) break;
+    pieces.push_back(text.substr(found + separator.size()));
+    text = text.substr(0, found);
+  }
+  pieces.push_back(text);
+  std::ranges::reverse(pieces);
+  return pieces;
+}
+
 std::string replace(std::string_view text, std::string_view from, std::string_view to,
                     int64_t limit) {
   std::string result;
+  if (from.empty()) {
+    size_t next = 0;
+    for (; limit != 0; --limit) {
+      result += to;
+      const size_t begin = next;
+      if (begin == text.size()) break;
+      next_character(text, next);
+      result += text.substr(begin, next - begin);
+    }
+    return result.append(text.substr(next));
+  }
+  bool first = true;
   for (const std::string_view piece : split(text, from, limit)) {
-    if (piece.data() != text.data()) result += to;
+    if (!first) result += to;
     result += piece;
+    first = false;
   }
   return result;
 }
@@ -134,6 +204,41 @@ std::string capitalize(std::string_view text) {
   const char32_t character = next_character(text, first);
   const auto title = static_cast<char32_t>(u_totitle(static_cast<UChar32>(character)));
   return to_utf8(title) + lower(text.substr(first));
+}
+
+std::string title(std::string_view text) {
+  std::string result;
+  bool in_word = false;
+  for (size_t i = 0; i < text.size();) {
+    const size_t begin = i;
+    const char32_t character = next_character(text, i);
+    const auto code = static_cast<UChar32>(character);
+    result += in_word ? lower(text.substr(begin, i - begin))
+                      : to_utf8(static_cast<char32_t>(u_totitle(code)));
+    in_word = u_hasBinaryProperty(code, UCHAR_CASED) != 0;
+  }
+  return result;
+}
+
+std::string swap_case(std::string_view text) {
+  std::string result;
+  for (size_t i = 0; i < text.size();) {
+    const size_t begin = i;
+    const auto code = static_cast<UChar32>(next_character(text, i));
+    const std::string_view piece = text.substr(begin, i - begin);
+    result += u_isUUppercase(code)   ? lower(piece)
+              : u_isULowercase(code) ? upper(piece)
+                                     : std::string(piece);
+  }
+  return result;
+}
+
+std::string fold_case(std::string_view text) { return to_utf8_text(to_utf16(text).foldCase()); }
+
+bool is_printable(char32_t character) {
+  if (character == ' ') return true;
+  constexpr uint32_t kOthers = U_GC_C_MASK | U_GC_Z_MASK;
+  return (U_GET_GC_MASK(static_cast<UChar32>(character)) & kOthers) == 0;
 }
 
 }  // namespace slice::detail::jinja

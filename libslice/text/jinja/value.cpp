@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "libslice/base/detail/formatted.h"
-#include "libslice/text/jinja/text.h"
+#include "libslice/text/jinja/objects.h"
 
 namespace slice::detail::jinja {
 namespace {
@@ -15,13 +15,22 @@ int checked_depth(int depth) {
   return depth;
 }
 
-bool equal_dicts(const Dict& left, const Dict& right, Meter& meter) {
-  if (left.entries.size() != right.entries.size()) return false;
-  return std::ranges::all_of(left.entries, [&](const auto& entry) {
-    meter.charge(Meter::kElement + right.entries.size());
-    const Value* other = right.find(entry.first);
-    return other && equal(entry.second, *other, meter);
-  });
+int depth_of(const std::vector<Value>& items) {
+  int depth = 0;
+  for (const Value& item : items) depth = std::max(depth, item.depth());
+  return depth;
+}
+
+const char* kind_of(Sequence type) {
+  constexpr const char* kKinds[] = {"a list", "a list",      "a list",      "a range",
+                                    "bytes",  "a dict view", "a dict view", "a dict view"};
+  return kKinds[static_cast<size_t>(type)];
+}
+
+void check_size(const std::string& text) {
+  if (text.size() > kMaxOutputBytes) {
+    throw Failure(detail::formatted("a string of more than {} bytes", kMaxOutputBytes));
+  }
 }
 
 }  // namespace
@@ -30,31 +39,56 @@ Value::Value(Callable callable) : held_(std::make_shared<const Callable>(std::mo
   checked_depth(depth());
 }
 
+Value::Value(Iterator iterator) : held_(std::make_shared<Iterator>(std::move(iterator))) {
+  checked_depth(depth());
+}
+
+Value::Value(Turns turns) {
+  turns.depth = checked_depth(depth_of(turns.items) + 1);
+  held_ = std::make_shared<Turns>(std::move(turns));
+}
+
+Value::Value(List list) {
+  list.depth = checked_depth(depth_of(list.items) + 1);
+  held_ = std::make_shared<const List>(std::move(list));
+}
+
 Value Value::undefined(std::string what) {
   Value value;
   value.held_ = Undefined{std::make_shared<const std::string>(std::move(what))};
   return value;
 }
 
-Value Value::list(std::vector<Value> items, bool is_tuple) {
-  int depth = 0;
-  for (const Value& item : items) depth = std::max(depth, item.depth());
-  Value value;
-  value.held_ =
-      std::make_shared<const List>(List{std::move(items), is_tuple, checked_depth(depth + 1)});
-  return value;
-}
+Value Value::list(std::vector<Value> items, Sequence type) { return List{std::move(items), type}; }
 
 Value Value::dict(std::vector<std::pair<std::string, Value>> entries) {
+  std::vector<std::pair<Value, Value>> keyed;
+  keyed.reserve(entries.size());
+  for (auto& [key, item] : entries) keyed.emplace_back(std::move(key), std::move(item));
+  return mapping(std::move(keyed));
+}
+
+Value Value::mapping(std::vector<std::pair<Value, Value>> entries) {
   int depth = 0;
-  for (const auto& [key, item] : entries) depth = std::max(depth, item.depth());
+  for (const auto& [key, item] : entries) depth = std::max({depth, key.depth(), item.depth()});
   Value value;
   value.held_ = std::make_shared<const Dict>(Dict{std::move(entries), checked_depth(depth + 1)});
   return value;
 }
 
+const std::string* Value::text() const {
+  if (const auto* plain = shared<std::string>()) return plain;
+  const auto* markup = shared<Markup>();
+  return markup ? &markup->text : nullptr;
+}
+
 Namespace* Value::space() const {
   const auto* held = std::get_if<Namespace*>(&held_);
+  return held ? *held : nullptr;
+}
+
+Loop* Value::loop() const {
+  const auto* held = std::get_if<Loop*>(&held_);
   return held ? *held : nullptr;
 }
 
@@ -79,10 +113,26 @@ bool Value::truth() const {
   return true;
 }
 
+bool Value::same_as(const Value& other) const {
+  if (held_.index() != other.held_.index()) return false;
+  if (undefined()) return undefined()->what == other.undefined()->what;
+  if (is_none()) return true;
+  if (as_number()) return *as_number() == *other.as_number();
+  if (text()) return *text() == *other.text();
+  if (list()) return list() == other.list();
+  if (dict()) return dict() == other.dict();
+  if (callable()) return callable() == other.callable();
+  if (space()) return space() == other.space();
+  if (loop()) return loop() == other.loop();
+  return iterator() == other.iterator() && turns() == other.turns();
+}
+
 const char* Value::kind() const {
-  constexpr const char* kKinds[] = {"undefined",  "none",       "a boolean", "an integer",
-                                    "a float",    "a string",   "a list",    "a dict",
-                                    "a function", "a namespace"};
+  if (list()) return kind_of(list()->type);
+  constexpr const char* kKinds[] = {
+      "undefined",   "none",   "a boolean", "an integer", "a number",    "a string",
+      "a string",    "a list", "a dict",    "a function", "an iterator", "a cycler or joiner",
+      "a namespace", "a loop"};
   static_assert(std::size(kKinds) == std::variant_size_v<decltype(held_)>);
   return kKinds[held_.index()];
 }
@@ -91,12 +141,14 @@ int Value::depth() const {
   if (list()) return list()->depth;
   if (dict()) return dict()->depth;
   if (callable()) return callable()->receiver.depth() + 1;
+  if (iterator()) return iterator()->depth;
+  if (turns()) return turns()->depth;
   return 0;
 }
 
 const Value* Dict::find(std::string_view key) const {
-  const auto found = std::ranges::find(
-      entries, key, [](const auto& entry) -> std::string_view { return entry.first; });
+  const auto found = std::ranges::find_if(
+      entries, [&](const auto& entry) { return entry.first.text() && *entry.first.text() == key; });
   return found == entries.end() ? nullptr : &found->second;
 }
 
@@ -122,58 +174,6 @@ std::vector<Value> Arguments::bind(std::string_view function,
   return values;
 }
 
-bool equal(const Value& left, const Value& right, Meter& meter) {
-  meter.charge(Meter::kStep);
-  if (left.as_integer() && right.as_integer()) return *left.as_integer() == *right.as_integer();
-  if (left.as_number() && right.as_number()) return *left.as_number() == *right.as_number();
-  if (left.text() && right.text()) {
-    meter.charge(std::min(left.text()->size(), right.text()->size()));
-    return *left.text() == *right.text();
-  }
-  if (left.list() && right.list()) {
-    return left.list()->is_tuple == right.list()->is_tuple &&
-           std::ranges::equal(
-               left.list()->items, right.list()->items,
-               [&](const Value& one, const Value& other) { return equal(one, other, meter); });
-  }
-  if (left.dict() && right.dict()) return equal_dicts(*left.dict(), *right.dict(), meter);
-  if (left.space() || right.space()) return left.space() == right.space();
-  if (left.callable() || right.callable()) return left.callable() == right.callable();
-  return (left.is_none() && right.is_none()) || (left.undefined() && right.undefined());
-}
-
-std::vector<Value> elements(const Value& value, Meter& meter) {
-  std::vector<Value> items;
-  if (value.list()) {
-    meter.charge(value.list()->items.size() * Meter::kElement);
-    items = value.list()->items;
-  } else if (value.dict()) {
-    meter.charge(value.dict()->entries.size() * Meter::kElement);
-    for (const auto& [key, item] : value.dict()->entries) items.push_back(new_text(key, meter));
-  } else if (value.text()) {
-    meter.charge(value.text()->size() * Meter::kElement);
-    for (const std::string_view character : characters(*value.text())) {
-      items.emplace_back(std::string(character));
-    }
-  } else if (!value.undefined()) {
-    throw Failure(detail::formatted("cannot loop over {}", value.kind()));
-  }
-  return items;
-}
-
-Value new_text(std::string text, Meter& meter) {
-  meter.charge(text.size());
-  if (text.size() > kMaxOutputBytes) {
-    throw Failure(detail::formatted("a string of more than {} bytes", kMaxOutputBytes));
-  }
-  return {std::move(text)};
-}
-
-Value new_list(std::vector<Value> items, Meter& meter, bool is_tuple) {
-  meter.charge((items.size() + 1) * Meter::kElement);
-  return Value::list(std::move(items), is_tuple);
-}
-
 void check_defined(const Value& value) {
   if (!value.undefined()) return;
   const auto& what = value.undefined()->what;
@@ -185,6 +185,31 @@ const std::string& want_text(const Value& value, std::string_view what) {
   if (!value.text())
     throw Failure(detail::formatted("{}: want a string, got {}", what, value.kind()));
   return *value.text();
+}
+
+int64_t want_integer(const Value& value, std::string_view what, std::optional<int64_t> absent) {
+  if (value.is_absent() && absent) return *absent;
+  check_defined(value);
+  if (!value.as_integer())
+    throw Failure(detail::formatted("{}: want an integer, got {}", what, value.kind()));
+  return *value.as_integer();
+}
+
+Value new_text(std::string text, Meter& meter) {
+  meter.charge(text.size());
+  check_size(text);
+  return {std::move(text)};
+}
+
+Value new_markup(std::string text, Meter& meter) {
+  meter.charge(text.size());
+  check_size(text);
+  return Markup{std::move(text)};
+}
+
+Value new_list(std::vector<Value> items, Meter& meter, Sequence type) {
+  meter.charge((items.size() + 1) * Meter::kElement);
+  return Value::list(std::move(items), type);
 }
 
 }  // namespace slice::detail::jinja

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -16,18 +17,26 @@ namespace slice::detail::jinja {
 
 struct List;
 struct Dict;
+struct Iterator;
+struct Turns;
 struct Namespace;
+struct Loop;
 struct Callable;
-struct Macro;
 
 /// The value of an unknown name: empty when printed, false when tested, an error otherwise.
 struct Undefined {
   std::shared_ptr<const std::string> what = {};  ///< for messages
 };
 struct None {};
+/// A text in which HTML is escaped: what joins it is escaped too (markupsafe's Markup).
+struct Markup {
+  std::string text;
+};
+/// Python's types of sequences. A group is the tuple of `groupby`; the views are those of a dict.
+enum class Sequence { kList, kTuple, kGroup, kRange, kBytes, kKeys, kValues, kItems };
 
-/// A value of the template language, with Python's semantics. Cheap to copy: all content except a
-/// namespace's is immutable and shared.
+/// A value of the template language, with Python's semantics. Cheap to copy: content is shared, and
+/// immutable but for namespaces, loops, iterators and turns.
 class Value {
  public:
   Value() = default;  ///< undefined
@@ -37,31 +46,44 @@ class Value {
   Value(double real) : held_(real) {}
   Value(std::string text) : held_(std::make_shared<const std::string>(std::move(text))) {}
   Value(const char* text) : Value(std::string(text)) {}
+  Value(Markup markup) : held_(std::make_shared<const Markup>(std::move(markup))) {}
   Value(Namespace* space) : held_(space) {}
+  Value(Loop* loop) : held_(loop) {}
   Value(Callable callable);
+  Value(Iterator iterator);
+  Value(Turns turns);
+  Value(List list);
   static Value undefined(std::string what);
   /// @throws Failure  nested more than kMaxValueDepth deep
-  static Value list(std::vector<Value> items, bool is_tuple = false);
+  static Value list(std::vector<Value> items, Sequence type = Sequence::kList);
   static Value dict(std::vector<std::pair<std::string, Value>> entries);
+  /// A dict whose keys are any values; they must differ.
+  static Value mapping(std::vector<std::pair<Value, Value>> entries);
 
   /// Undefined because there was no value, not because of an undefined name.
   bool is_absent() const { return undefined() && !undefined()->what; }
   bool is_none() const { return std::holds_alternative<None>(held_); }
+  bool is_markup() const { return shared<Markup>() != nullptr; }
   /// Null when the value is of another kind.
   const Undefined* undefined() const { return std::get_if<Undefined>(&held_); }
   const bool* boolean() const { return std::get_if<bool>(&held_); }
   const int64_t* integer() const { return std::get_if<int64_t>(&held_); }
   const double* real() const { return std::get_if<double>(&held_); }
-  const std::string* text() const { return shared<std::string>(); }
+  const std::string* text() const;
   const List* list() const { return shared<List>(); }
   const Dict* dict() const { return shared<Dict>(); }
   const Callable* callable() const { return shared<Callable>(); }
+  Iterator* iterator() const { return held_by<std::shared_ptr<Iterator>>(); }
+  Turns* turns() const { return held_by<std::shared_ptr<Turns>>(); }
   Namespace* space() const;
+  Loop* loop() const;
 
   /// A boolean counts as 0 or 1.
   std::optional<int64_t> as_integer() const;
   std::optional<double> as_number() const;
   bool truth() const;
+  /// Python's `is`: of texts and numbers, the same type and content.
+  bool same_as(const Value& other) const;
   /// "a string", "a list" …
   const char* kind() const;
   int depth() const;
@@ -72,36 +94,36 @@ class Value {
     const auto* held = std::get_if<std::shared_ptr<const T>>(&held_);
     return held ? held->get() : nullptr;
   }
+  template <typename Pointer>
+  typename Pointer::element_type* held_by() const {
+    const auto* held = std::get_if<Pointer>(&held_);
+    return held ? held->get() : nullptr;
+  }
 
   std::variant<Undefined, None, bool, int64_t, double, std::shared_ptr<const std::string>,
-               std::shared_ptr<const List>, std::shared_ptr<const Dict>,
-               std::shared_ptr<const Callable>, Namespace*>
+               std::shared_ptr<const Markup>, std::shared_ptr<const List>,
+               std::shared_ptr<const Dict>, std::shared_ptr<const Callable>,
+               std::shared_ptr<Iterator>, std::shared_ptr<Turns>, Namespace*, Loop*>
       held_;
 };
 
 struct List {
   std::vector<Value> items;
-  bool is_tuple;
-  int depth;
+  Sequence type;
+  int depth = 0;
+  std::array<int64_t, 3> range = {};  ///< kRange: start, stop, step
+
+  bool is_tuple() const { return type == Sequence::kTuple || type == Sequence::kGroup; }
+  /// False for the views of a dict, which only loops read.
+  bool has_places() const { return type < Sequence::kKeys; }
 };
 
 /// In the order of insertion, as Python's.
 struct Dict {
-  std::vector<std::pair<std::string, Value>> entries;
+  std::vector<std::pair<Value, Value>> entries;
   int depth;
 
   const Value* find(std::string_view key) const;
-};
-
-/// The only value that a template can change; the interpreter owns it, so it may contain itself.
-struct Namespace {
-  std::map<std::string, Value, std::less<>> members;
-};
-
-struct Callable {
-  std::string name;
-  Value receiver = {};           ///< of a method; undefined for a function
-  const Macro* macro = nullptr;  ///< a function that the template defines
 };
 
 /// Arguments of a call, positional and named.
@@ -115,20 +137,20 @@ struct Arguments {
                           const std::vector<std::string_view>& parameters) const;
 };
 
-/// Python's ==.
-bool equal(const Value& left, const Value& right, Meter& meter);
-
-/// The items of a loop: items, keys, or characters; none for undefined.
-std::vector<Value> elements(const Value& value, Meter& meter);
-
-/// A text, charged to the meter.
-Value new_text(std::string text, Meter& meter);
-Value new_list(std::vector<Value> items, Meter& meter, bool is_tuple = false);
-
 /// @throws Failure  the value is undefined (named)
 void check_defined(const Value& value);
 
 /// The text itself. @throws Failure  of another kind
 const std::string& want_text(const Value& value, std::string_view what);
+
+/// The integer itself, or `absent` for an argument that was left out.
+/// @throws Failure  of another kind
+int64_t want_integer(const Value& value, std::string_view what,
+                     std::optional<int64_t> absent = std::nullopt);
+
+/// A text, charged to the meter.
+Value new_text(std::string text, Meter& meter);
+Value new_markup(std::string text, Meter& meter);
+Value new_list(std::vector<Value> items, Meter& meter, Sequence type = Sequence::kList);
 
 }  // namespace slice::detail::jinja
