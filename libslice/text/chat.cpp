@@ -1,6 +1,11 @@
 #include "libslice/text/chat.h"
 
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/json.h"
 #include "libslice/base/detail/unicode.h"
 #include "libslice/text/jinja/jinja.h"
 
@@ -21,6 +26,31 @@ Value messages_value(std::span<const ChatMessage> messages) {
   return Value::list(std::move(values));
 }
 
+// `"…"` or `{"content": "…"}` under a name, if there is no variable of that name yet.
+void add_name(const std::string& name, const nlohmann::json& token,
+              std::map<std::string, Value>& variables) {
+  const auto content = token.is_object() ? token.find("content") : token.end();
+  const nlohmann::json& text = content == token.end() ? token : *content;
+  if (text.is_string()) variables.emplace(name, text.get<std::string>());
+}
+
+// The special tokens that the tokenizer's configuration names: pad_token, unk_token, and whatever
+// else ends so, or is listed as a token of this model.
+void add_named_tokens(const Tokenizer& tokenizer, std::map<std::string, Value>& variables) {
+  const std::vector<Tokenizer::File> files = tokenizer.files();
+  for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
+    const auto file = std::ranges::find(files, name, &Tokenizer::File::name);
+    if (file == files.end()) continue;
+    const nlohmann::json config = detail::parse_json(file->bytes, file->name);
+    for (const auto& [key, value] : config.items()) {
+      const bool lists = key == "extra_special_tokens" || key == "model_specific_special_tokens";
+      if (key.ends_with("_token")) add_name(key, value, variables);
+      if (!lists || !value.is_object()) continue;
+      for (const auto& [inner, token] : value.items()) add_name(inner, token, variables);
+    }
+  }
+}
+
 }  // namespace
 
 std::string render_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
@@ -36,6 +66,7 @@ std::string render_chat(const Tokenizer& tokenizer, std::span<const ChatMessage>
   };
   if (const auto bos = tokenizer.bos_token()) name_token("bos_token", *bos);
   if (const auto eos = tokenizer.eos_tokens(); !eos.empty()) name_token("eos_token", eos.front());
+  add_named_tokens(tokenizer, variables);
   return detail::jinja::render(source, "chat_template", variables);
 }
 

@@ -15,9 +15,10 @@ struct ChatMessage {
 };
 
 /// A conversation as the one text that the model was trained to continue: the output of its chat
-/// template, given messages, add_generation_prompt, bos_token and eos_token, and no tools or
-/// documents. The same as Transformers' apply_chat_template.
-///   (Jinja 3.1; the supported part of it is in jinja/jinja.h)
+/// template, given messages, add_generation_prompt, the special tokens by their names in the
+/// tokenizer's configuration (bos_token, pad_token, …), and no tools or documents. The same as
+/// Transformers' apply_chat_template.
+///   (Jinja 3.1; what is not supported of it is in jinja/jinja.h)
 ///
 /// @param messages               UTF-8, in order
 /// @param add_generation_prompt  end with the beginning of an answer

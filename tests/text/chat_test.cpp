@@ -44,6 +44,20 @@ TEST_CASE("bos_token is undefined where the model has none", "[chat]") {
   CHECK(render_chat(*make_bpe_tokenizer(std::move(definition)), kTalk) == "False");
 }
 
+TEST_CASE("a template is given the special tokens that the configuration names", "[chat]") {
+  const tests::TemporaryDirectory directory;
+  tests::write_files(*tokenizer_with(""), directory);
+  directory.write("chat_template.jinja",
+                  "{{ bos_token }}{{ pad_token }}{{ image_token }}{{ tool_mark }}{{ eos_token }}"
+                  "{{ unk_token is defined }}{{ model_max_length is defined }}");
+  directory.write("tokenizer_config.json",
+                  R"({"bos_token": "<|begin|>", "pad_token": {"content": "<|end|>"},
+                      "unk_token": null, "image_token": "hello", "model_max_length": 5,
+                      "extra_special_tokens": {"tool_mark": "world"}})");
+  CHECK(render_chat(*load_tokenizer(directory.path()), kTalk) ==
+        "<|begin|><|end|>helloworld<|end|>FalseFalse");
+}
+
 TEST_CASE("a chat begins with bos once, whether the template writes it or not", "[chat]") {
   const std::string body = "{{ messages[1].content }}{{ eos_token }}";
   const auto plain = tokenizer_with(body);
