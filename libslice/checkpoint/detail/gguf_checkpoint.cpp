@@ -34,11 +34,12 @@ const models::Family& family_of(const std::string& architecture, const std::stri
 
 GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) {
   path_ = path;
+  const std::string origin = path.string();
   const auto architecture = file_.get<std::string>("general.architecture");
-  const models::Family& family = family_of(architecture, path.string());
+  const models::Family& family = family_of(architecture, origin);
   interleaved_ = models::gguf_interleaves(architecture);
   config_ = family.parse_gguf(file_);
-  check_config(config_, path.string());
+  check_config(config_, origin);
   for (const auto& [name, entry] : file_.tensors()) add_tensor(name, entry);
   tie_head();
   check_unused(*this);
