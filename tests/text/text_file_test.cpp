@@ -128,10 +128,7 @@ TEST_CASE("conversations are rendered through the chat template, special tokens 
   };
   const std::vector<int64_t> want = {'u', ':', 'H', 256, 'u', ':', 'A', 256, 'a', ':', 'B', 256};
   CHECK(ids(hi + "\n" + share) == want);
-  CHECK(ids(R"({"text": "<e>"})"
-            "\n" +
-                hi,
-            7) == std::vector<int64_t>{'<', 'e', '>', 'u', ':', 'H', 256});
+  CHECK(ids("{\"text\": \"<e>\"}\n" + hi) == std::vector<int64_t>{'<', 'e', '>', 'u', ':', 'H', 256});
   tests::HeardWarnings heard;
   CHECK(ids(refused + "\n" + hi) == std::vector<int64_t>{'u', ':', 'H', 256});
   CHECK(heard.text().find("1 conversations are left out") != std::string::npos);
