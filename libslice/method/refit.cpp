@@ -21,8 +21,10 @@ constexpr int64_t kAlignment = 8;
 constexpr double kRidges[] = {1e-4, 1e-3, 1e-2, 1e-1};
 constexpr double kRidgeUntested = 1e-2;
 
+/// The factor of A + ρ·mean(diag A)·I; of I where A is zero, as the moments of what writes nothing.
 Tensor factor_inplace(Tensor& A, double ridge) {
-  A.diagonal().add_(ridge * A.diagonal().mean());
+  const double mean = A.diagonal().mean().item<double>();
+  A.diagonal().add_(mean == 0 ? 1.0 : ridge * mean);
   const auto [L, info] = at::linalg_cholesky_ex(A, /*upper=*/false, /*check_errors=*/false);
   SLICE_CHECK_AS(NumericError, info.item<int>() == 0,
                  "least squares {}: not positive definite at row {}", detail::describe(A),

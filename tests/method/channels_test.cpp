@@ -96,6 +96,21 @@ TEST_CASE("channels go first that write nothing, or nothing that is felt") {
   CHECK(as_vector(keep_channels(A, unfelt, gamma, 6, kRidge)) == all_but(7, 4));
 }
 
+TEST_CASE(
+    "of channels that are all silent, or of which none is felt, as many stay as are asked for") {
+  const Tensor A = covariance_of(gaussian({60, 7}, 1)), W = gaussian({5, 7}, 2);
+  const Tensor no_A = at::zeros_like(A), no_W = at::zeros_like(W);
+  const Tensor unfelt = at::zeros({5, 5}, at::kDouble);
+  for (const int64_t keep : {1, 3, 6}) {
+    CHECK(keep_channels(no_A, W, {}, keep, kRidge).size(0) == keep);
+    CHECK(keep_channels(A, no_W, {}, keep, kRidge).size(0) == keep);
+    CHECK(keep_channels(A, W, unfelt, keep, kRidge).size(0) == keep);
+  }
+  Tensor one = at::zeros_like(A);  // of seven channels only the fifth ever speaks
+  one[4][4] = 1;
+  CHECK(as_vector(keep_channels(one, W, {}, 1, kRidge)) == std::vector<int64_t>{4});
+}
+
 TEST_CASE("rounds find the channels that matter among many that do not") {
   const int64_t F = 100, D = 10;
   Tensor W = 1e-3 * gaussian({D, F}, 3);

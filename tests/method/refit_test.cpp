@@ -268,6 +268,22 @@ TEST_CASE("a ridge is a share of the mean diagonal") {
   }
 }
 
+TEST_CASE("least squares over what writes nothing leave things as they were") {
+  const Tensor zero = at::zeros({3, 3}, at::kDouble);
+  const Tensor nothing = at::zeros({3, 2}, at::kDouble);
+  CHECK(bit_difference(ridge_solve(zero.clone(), nothing, 1e-4), nothing) == "");
+  CHECK(bit_difference(ridge_inverse(zero.clone(), 1e-4), at::eye(3, at::kDouble)) == "");
+  for (const bool with_bias : {false, true}) {
+    const Tensor h = at::zeros({20, 3}, at::kDouble), z = gaussian({20, 2}, 3);
+    const Moments silent = moments_of(h, gaussian({20, 2}, 2), z);
+    const Writer start = {.weight = gaussian({2, 3}, 4),
+                          .bias = with_bias ? gaussian({2}, 5) : Tensor()};
+    const Refit refit = refit_writer(silent, {}, start, {}, {});
+    CHECK(bit_difference(refit.writer.weight, start.weight) == "");
+    CHECK(refit.writer.bias.defined() == with_bias);
+  }
+}
+
 TEST_CASE("least squares refuse moments that are not positive") {
   const Tensor negative = -at::eye(3, at::kDouble), B = at::ones({3, 1}, at::kDouble);
   CHECK_THROWS_NAMING(ridge_solve(negative.clone(), B, 1e-3), NumericError,

@@ -135,14 +135,15 @@ void Refitter::slice_sublayer(int64_t site) {
   if (rotates_) {
     P_next = next_basis(
         site, signal_covariance(trial_ ? fit : fit + held, P_, writer.weight, writer.bias));
-    S = gauge(site, P_next, fit, held);
+    S = named(s.name, [&] { return gauge(site, P_next, fit, held); });
     writer = rotated(writer, P_next);
   } else {
     reporter_.site_done(site_name(site), D_, 1.0);
   }
   {
     const Charge charge(report_.refit_seconds);
-    Refit refit = refit_writer(fit, held, writer, P_next, S, /*both=*/!trial_);
+    Refit refit =
+        named(s.name, [&] { return refit_writer(fit, held, writer, P_next, S, /*both=*/!trial_); });
     agree(refit.writer);
     set_writer(s, refit.writer);
   }
@@ -207,11 +208,7 @@ Moments Refitter::observe(int64_t site, bool held) {
     counted(x);
   });
   if (!seen) return {};
-  try {
-    return sums.moments(group_);
-  } catch (const NumericError& error) {
-    throw NumericError(formatted("signal before {}: {}", site_name(site), error.what()));
-  }
+  return named("signal before " + site_name(site), [&] { return sums.moments(group_); });
 }
 
 bool Refitter::visit(bool held, const std::function<void(const Tensor&, const Tensor&)>& see) {
@@ -233,7 +230,8 @@ Tensor Refitter::basis(Tensor C, int64_t site) {
   const Charge charge(report_.eigen_seconds);
   check_finite(C, "signal before " + site_name(site));
   if (layer_norm_) C = centred_columns(centred_rows(C));
-  Tensor P = output_aware_(C, gamma(site), sizes_[site]);
+  Tensor P = named("signal before " + site_name(site),
+                   [&] { return output_aware_(C, gamma(site), sizes_[site]); });
   group_.copy_from_inplace(0, P);
   const Tensor kept = P.t().mm(C.mm(P)).diagonal().sum();
   const double all = C.diagonal().sum().item<double>();

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "libslice/base/error.h"
 #include "libslice/device/detail/tf32.h"
 #include "libslice/device/ops.h"
 #include "libslice/device/process_group.h"
@@ -42,6 +43,15 @@ class Refitter {
   /// Counts a chunk's tokens as done. @return  z
   at::Tensor counted(const at::Tensor& z);
   std::string site_name(int64_t site) const;
+  /// The result of a step; a NumericError of it says in which part of the model.
+  template <typename Step>
+  static auto named(const std::string& part, Step&& step) {
+    try {
+      return step();
+    } catch (const NumericError& error) {
+      throw NumericError(part + ": " + error.what());
+    }
+  }
   /// Runs the dense model's sublayer before `site` on the dense signal.
   void forward_dense(int64_t site);
   /// Moments of the sublayer before `site`, over the windows that are fitted or those that are held

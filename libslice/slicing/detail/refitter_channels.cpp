@@ -26,7 +26,8 @@ void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments&
       report_.ffn_sizes.push_back(keep);
       if (keep < width) {
         const Charge charge(report_.refit_seconds);
-        narrow(branch, site, column, width, keep, writer, fit, held);
+        named(branch.writer.name,
+              [&] { narrow(branch, site, column, width, keep, writer, fit, held); });
       }
       column += keep;
     } else {

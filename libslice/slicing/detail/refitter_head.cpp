@@ -83,7 +83,7 @@ Writer Refitter::tie_map() {
   const Tensor GP = G_.mm(first_);     // (D, k_0)
   const Tensor A = first_.t().mm(GP);  // (k_0, k_0)
   const auto nearest = [&](const Tensor& X) {
-    return ridge_solve(A.clone(), GP.t().mm(X), kTieRidge);
+    return named("head map", [&] { return ridge_solve(A.clone(), GP.t().mm(X), kTieRidge); });
   };
   Writer map = {nearest(read.weight),
                 read.bias.defined() ? nearest(read.bias.unsqueeze(1)).squeeze(1) : Tensor()};
@@ -104,7 +104,8 @@ Tensor Refitter::head_map() {
   };
   const Moments fit = see(/*held=*/false), held = see(/*held=*/true);
   const Writer start = {P_, {}};  // n̂ ↦ n̂ Pᵀ: (D, k)
-  Writer map = refit_writer(fit, held, start, {}, {}, /*both=*/!trial_).writer;
+  Writer map = named(
+      "head", [&] { return refit_writer(fit, held, start, {}, {}, /*both=*/!trial_).writer; });
   agree(map);
   return map.weight.t();
 }

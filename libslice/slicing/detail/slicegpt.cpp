@@ -26,7 +26,11 @@ namespace {
 /// The principal directions of a site.
 PcaBasis directions(const Tensor& C, const std::string& site) {
   PcaBasis pca;
-  name_memory("the eigenproblem before " + site, C.device(), [&] { pca = pca_basis(C); });
+  try {
+    name_memory("the eigenproblem before " + site, C.device(), [&] { pca = pca_basis(C); });
+  } catch (const NumericError& error) {
+    throw NumericError(formatted("signal before {}: {}", site, error.what()));
+  }
   return pca;
 }
 
