@@ -6,11 +6,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/stopwatch.h"
+#include "libslice/device/detail/memory.h"
+#include "libslice/device/detail/ops_cuda.h"
 #include "libslice/device/detail/tf32.h"
 #include "libslice/device/device.h"
 #include "libslice/method/covariance.h"
@@ -96,6 +99,23 @@ std::vector<Run> runs_of(int64_t sublayers, int64_t most) {
   return runs;
 }
 
+/// Γ of a site as it is summed, in the windows' order. A batch that is tried again in pieces adds
+/// only what the site does not have yet.
+struct SiteSum {
+  explicit SiteSum(int64_t width) : sum(width) {}
+
+  /// @param g  (n, T, D) of the windows from `begin` on
+  void accumulate(const Tensor& g, int64_t begin) {
+    const int64_t end = begin + g.size(0);
+    if (end <= windows) return;
+    sum.accumulate(g.slice(0, windows - begin));
+    windows = end;
+  }
+
+  Covariance sum;
+  int64_t windows = 0;  // in it
+};
+
 /// One computation of gradient_covariances: its state.
 class Gradients {
  public:
@@ -141,7 +161,7 @@ class Gradients {
   void backwards(size_t i) {
     const Run& run = runs_[i];
     hold(run);
-    std::vector<Covariance> sums(run.last + 1 - run.first_site(), Covariance(model_.hidden_size));
+    std::vector<SiteSum> sums(run.last + 1 - run.first_site(), SiteSum(model_.hidden_size));
     in_batches(run, [&](int64_t begin, int64_t end) {
       std::vector<Tensor> signal = {front(i, begin, end)};  // (n, T, D), at every site
       const int64_t all = (1 + kBackward) * (run.last - run.first);
@@ -156,7 +176,7 @@ class Gradients {
         if (scales_[site] == 0) scales_[site] = group_.copy_from(0, scale * balance(g));
         g = (g * (scales_[site] / scale)).to(signal.back().scalar_type());
         scale = scales_[site];
-        sums[site - run.first_site()].accumulate(g);
+        sums[site - run.first_site()].accumulate(g, begin);
         if (site == 0) return;
         signal.pop_back();
         const Tensor x = with_gradient(signal.back());
@@ -172,7 +192,7 @@ class Gradients {
     });
     fronts_[i] = Tensor();
     for (int64_t site = run.first_site(); site <= run.last; ++site)
-      result_[site] = per_token(sums[site - run.first_site()], site);
+      result_[site] = per_token(sums[site - run.first_site()].sum, site);
   }
 
   void hold(const Run& run) const {
@@ -181,13 +201,26 @@ class Gradients {
                   run.last == sublayers_ ? sublayers_ + 1 : run.last);
   }
 
+  /// A batch for which the device has no memory is tried again in halves, and batches stay small
+  /// from then on: memory that counts as free may lie in pieces.
   template <typename Step>
   void in_batches(const Run& run, Step&& step) {
     const int64_t batch = batch_windows(model_, run.last - run.first, tokens_.size(1));
-    for (int64_t begin = 0; begin < tokens_.size(0); begin += batch) {
-      const int64_t end = std::min(begin + batch, tokens_.size(0));
-      step(begin, end);
+    for (int64_t begin = 0; begin < tokens_.size(0);) {
+      const int64_t end = std::min(begin + std::min(batch, most_windows_), tokens_.size(0));
+      try {
+        step(begin, end);
+      } catch (const c10::Error& error) {
+        if (!detail::is_out_of_memory(error)) throw;
+        SLICE_CHECK_AS(DeviceError, end - begin > 1,
+                       "no memory for the gradients of one window of {} tokens: {}",
+                       tokens_.size(1), detail::first_sentence(error));
+        ops::on_device::release_cached_memory();
+        most_windows_ = (end - begin) / 2;
+        continue;
+      }
       passed_ += end - begin;
+      begin = end;
       report();
     }
   }
@@ -223,7 +256,8 @@ class Gradients {
       sum = Covariance(model_.hidden_size);  // gives its memory back
       return result;
     } catch (const NumericError& error) {
-      throw NumericError(detail::formatted("gradient at site {}: {}", site, error.what()));
+      const std::string name = site < sublayers_ ? model_.sublayers[site].name : "head";
+      throw NumericError(detail::formatted("gradient before {}: {}", name, error.what()));
     }
   }
 
@@ -260,7 +294,7 @@ class Gradients {
   std::vector<Tensor> result_;
   const detail::Stopwatch clock_;
   const detail::Tf32Scope tf32_;  // its rounding is far below the noise of one target a token
-  int64_t passed_ = 0;
+  int64_t passed_ = 0, most_windows_ = std::numeric_limits<int64_t>::max();
 };
 
 }  // namespace

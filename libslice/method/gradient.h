@@ -42,7 +42,7 @@ struct HeldWeights {
 /// @param tf32    products of a float32 model on a GPU: TF32, or exact (LibTorch's global switch,
 ///                put back at the end)
 /// @return        for every site (D, D) float64 on the CPU, symmetric, per token
-/// @throws NumericError  a gradient overflowed (names the site)
+/// @throws NumericError  a gradient overflowed (names the sublayer that reads there)
 /// @throws DeviceError   no memory for one window
 /// Cost: two forward and one backward pass; holds the signal of one window (on a device of a few)
 /// at every site, and D² doubles a site.

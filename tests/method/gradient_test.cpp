@@ -173,7 +173,7 @@ TEST_CASE("gradients refuse tokens that are no windows") {
   CHECK_THROWS_AS(gradient_covariances(decoder->adapter(), at::zeros({4}, at::kLong)), ShapeError);
 }
 
-TEST_CASE("a gradient that overflows names its site") {
+TEST_CASE("a gradient that overflows names the sublayer that reads there") {
   ModelConfig config = tiny_config();
   config.norm_eps = 1e-12;
   const auto decoder = random_decoder(config, 3, at::kHalf);
@@ -182,7 +182,7 @@ TEST_CASE("a gradient that overflows names its site") {
   Tensor embedding = model.embeddings[0].weight;
   embedding.set_data((embedding.to(at::kDouble) * 1e-6).to(at::kHalf));
   CHECK_THROWS_NAMING(gradient_covariances(model, random_tokens(config, 1, 5)), NumericError,
-                      "gradient at site 0");
+                      "gradient before model.layers.0.self_attn");
 }
 
 TEST_CASE("gradient covariances of weights that come and go are those of weights that stay") {
@@ -213,6 +213,42 @@ TEST_CASE("gradient covariances of weights that come and go are those of weights
         CHECK(bit_difference(got[site], want[site]) == "");
     }
   }
+}
+
+TEST_CASE("on a GPU gradients without memory for all windows take fewer, each of them once",
+          "[cuda]") {
+  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
+  const ModelConfig config = tiny_config();
+  const auto decoder = random_decoder(config, 3);
+  decoder->to(at::Device(at::kCUDA, 0));
+  const ModelAdapter model = decoder->adapter();
+  const Tensor tokens = random_tokens(config, 9, 11);
+  const auto want = gradient_covariances(model, tokens, 5);
+  /// A sublayer that has memory for so many windows, backwards or at any time.
+  const auto short_of_memory = [&](size_t sublayer, int64_t windows, bool backwards) {
+    ModelAdapter less = model;
+    auto& hidden = less.sublayers[sublayer].branches[0].hidden;
+    hidden = [=, whole = hidden](const Tensor& normed, KvCache* cache) {
+      if (normed.size(0) > windows && (!backwards || at::GradMode::is_enabled()))
+        C10_THROW_ERROR(OutOfMemoryError, "CUDA out of memory. Tried to allocate 1 GiB");
+      return whole(normed, cache);
+    };
+    return less;
+  };
+  for (size_t sublayer = 0; sublayer < model.sublayers.size(); ++sublayer) {
+    for (const int64_t windows : {1, 2, 5}) {
+      for (const bool backwards : {false, true}) {
+        CAPTURE(sublayer, windows, backwards);
+        const auto got =
+            gradient_covariances(short_of_memory(sublayer, windows, backwards), tokens, 5);
+        for (size_t site = 0; site < want.size(); ++site)
+          CHECK(relative_difference(got[site], want[site]) <
+                4 * network_allowance(config, at::kDouble));
+      }
+    }
+  }
+  CHECK_THROWS_NAMING(gradient_covariances(short_of_memory(1, 0, true), tokens, 5), DeviceError,
+                      "the gradients of one window of 11 tokens");
 }
 
 }  // namespace
