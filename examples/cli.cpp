@@ -24,16 +24,29 @@ namespace cli {
 namespace {
 
 const auto program_start = std::chrono::steady_clock::now();
+constexpr char kInterrupted[] = "interrupted, nothing was written";
 std::atomic<bool> interrupted{false};
+std::string farewell;  // written by a signal that ends the program
 
 void on_signal(int) { interrupted = true; }
 
-void watch_signals() {
+void end_at_once(int) {
+  const ssize_t ignored = ::write(STDERR_FILENO, farewell.data(), farewell.size());
+  static_cast<void>(ignored);
+  _exit(130);
+}
+
+void set_handler(void (*handler)(int), int flags) {
   struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = static_cast<int>(SA_RESETHAND);  // a second Ctrl-C kills at once
+  action.sa_handler = handler;
+  action.sa_flags = flags;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+}
+
+void watch_signals(const std::string& name) {
+  farewell = name + ": " + kInterrupted + "\n";
+  set_handler(end_at_once, 0);
   signal(SIGXFSZ, SIG_IGN);  // a file too long for the limit is an error like a full disk
 }
 
@@ -49,7 +62,7 @@ std::string first_line(const char* message) {
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body) {
   prepare_last_words(app.get_name().c_str());
   app.set_version_flag("--version", "libslice " + slice::version());
-  watch_signals();
+  watch_signals(app.get_name());
   static const std::string name = app.get_name();
   program_name = name.c_str();
   slice::set_warning_handler([](std::string_view text) { warn(std::string(text)); });
@@ -84,8 +97,12 @@ void warn(const std::string& text) {
   std::fprintf(stderr, "%s: warning: %s\n", program_name, text.c_str());
 }
 
+void unwind_when_interrupted() {
+  set_handler(on_signal, static_cast<int>(SA_RESETHAND));  // a second Ctrl-C kills at once
+}
+
 void check_interrupted() {
-  if (interrupted) throw slice::Interrupted("interrupted, nothing was written");
+  if (interrupted) throw slice::Interrupted(kInterrupted);
 }
 
 slice::OnProgress progress(bool quiet) {

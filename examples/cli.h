@@ -23,6 +23,11 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
 /// The first line of a message: some of LibTorch's are pages long.
 std::string first_line(const char* message);
 
+/// From now on SIGINT and SIGTERM are heard where check_interrupted is called, so that what is on
+/// the disk can be cleared up. Before that they end the program at once, in whatever reader it is,
+/// with the same exit code.
+void unwind_when_interrupted();
+
 /// Throws slice::Interrupted after SIGINT or SIGTERM. Progress callbacks call it; long loops should
 /// too.
 void check_interrupted();

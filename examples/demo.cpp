@@ -101,7 +101,7 @@ void write_page(const std::filesystem::path& path, const std::vector<Row>& rows,
 
 void demo(const std::string& path, const std::string& text, const std::filesystem::path& out) {
   std::filesystem::create_directories(out);
-  slice::AtomicDirectory output(out / "sliced", /*replace=*/true);
+  slice::AtomicDirectory(out / "sliced", /*replace=*/true);  // refused now, not after the work
   const slice::OnProgress on_progress = cli::progress(/*quiet=*/false);
   slice::Model model =
       slice::load_model(path, {.device = slice::choose_device(), .dtype = at::kFloat});
@@ -111,6 +111,8 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
   const at::Tensor test = windows.slice(0, windows.size(0) - held_out);  // (n, T)
   const at::Tensor calibration = slice::select_windows(
       windows.slice(0, 0, windows.size(0) - held_out), {.samples = kCalibrationWindows});
+  cli::unwind_when_interrupted();
+  slice::AtomicDirectory output(out / "sliced", /*replace=*/true);
   const Measured before = measure(model, test, on_progress);
   const slice::ModelConfig dense = model.config();
   std::vector<int64_t> widths = dense.ffn_widths();

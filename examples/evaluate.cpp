@@ -28,7 +28,6 @@ int main(int argc, char** argv) {
     whole.samples.reset();
     const at::Tensor all = cli::read_windows(*tokenizer, text, whole);  // (N, T)
     const at::Tensor tokens = slice::select_windows(all, windows);
-    cli::check_interrupted();
     const slice::Model model = cli::load(path, device, dtype);
     const slice::PerplexityResult result =
         slice::score_windows(model, tokens, cli::progress(quiet));

@@ -86,7 +86,6 @@ int main(int argc, char** argv) {
     size_t printed = before.size();
     const double begin = cli::seconds();
     const auto written = slice::generate(model, ids, options, [&](int64_t id) {
-      cli::check_interrupted();
       text.push_back(id);
       const std::string now = tokenizer.decode(text);
       std::fwrite(now.data() + printed, 1, now.size() - printed, stdout);

@@ -72,6 +72,7 @@ void slice_layer_by_layer(const Arguments& a, const cli::Plan& plan, const at::T
 void slice_resumably(const Arguments& a, const cli::Plan& plan) {
   const at::Tensor tokens = cli::calibration_windows(a, plan);  // (N, T)
   cli::check_interrupted();
+  cli::unwind_when_interrupted();
   slice::PartialDirectory output(a.out, {.replace = a.force, .resume = a.resume});
   bool under_way = false, said = false;
   const auto kept = [&] { return under_way && output.resumable(); };
@@ -119,6 +120,7 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   slice::Model model = cli::load(a.model, a.device, device.is_cpu() ? "fp32" : a.dtype);
   const double load_seconds = cli::seconds();
   std::optional<slice::AtomicDirectory> output;
+  cli::unwind_when_interrupted();
   if (writes) output.emplace(a.out, a.force);
   const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
   std::optional<double> before;

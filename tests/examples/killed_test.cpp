@@ -33,6 +33,14 @@ namespace {
 using Files = std::map<std::string, std::string>;
 using Clock = std::chrono::steady_clock;
 
+/// What --force replaces: a model's directory, with a file that tells it from a new one.
+const Files kOld = {{"config.json", "{\"model_type\": \"llama\"}"}, {"old", "model"}};
+
+void make_old(const fs::path& directory) {
+  fs::create_directory(directory);
+  for (const auto& [name, bytes] : kOld) detail::write_file(directory / name, bytes);
+}
+
 /// Layers enough for a kill to come between any two of them.
 ModelConfig deep_config() {
   ModelConfig config = tiny_config();
@@ -119,10 +127,7 @@ TEST_CASE("killed at fifty random moments and gone on with, slicing writes the s
     // Signals saved often, seldom and as they cost; every other round in place of an old model.
     job.save_every = std::array<int64_t, 3>{1, 5, 0}[rounds % 3];
     job.replace = rounds % 2 == 1;
-    if (in_a_round == 0 && job.replace) {
-      fs::create_directory(job.target);
-      detail::write_file(job.target / "old", "model");
-    }
+    if (in_a_round == 0 && job.replace) make_old(job.target);
     const Fork run(job);
     if (kills < 50) {
       const double most = in_a_round < 12 ? 0.5 : 1.5;  // of a whole run: some end unharmed
@@ -147,7 +152,7 @@ TEST_CASE("killed at fifty random moments and gone on with, slicing writes the s
       ++rounds;
       in_a_round = 0;
     } else if (fs::exists(job.target)) {
-      CHECK(contents(job.target) == Files{{"old", "model"}});
+      CHECK(contents(job.target) == kOld);
     }
   }
   CHECK(rounds >= 3);
@@ -279,8 +284,7 @@ TEST_CASE("slice_model --layerwise that runs out of disk says so, harms nothing 
   const Bench bench;
   REQUIRE(bench.start("whole", {"--quiet"}).wait().code == 0);
   const Files want = weights_in(bench.file("whole"));
-  fs::create_directory(bench.file("out"));
-  detail::write_file(bench.file("out") / "old", "model");
+  make_old(bench.file("out"));
   const uint64_t size = fs::file_size(bench.file("whole") / "model.safetensors");
   for (const uint64_t bytes : {size / 5, size / 2, size - 1}) {
     CAPTURE(bytes);
@@ -290,7 +294,7 @@ TEST_CASE("slice_model --layerwise that runs out of disk says so, harms nothing 
     CHECK(full.code == 1);
     CHECK(full.err.find("model.safetensors: cannot write: File too large") != std::string::npos);
     CHECK(full.err.find("--resume resumes it") != std::string::npos);
-    CHECK(contents(bench.file("out")) == Files{{"old", "model"}});
+    CHECK(contents(bench.file("out")) == kOld);
   }
   REQUIRE(bench.start("out", {"--force", "--resume"}).wait().code == 0);
   check_same(weights_in(bench.file("out")), want);
@@ -330,6 +334,52 @@ TEST_CASE("slice_model --layerwise that runs out of memory says so, harms nothin
   if (!fs::exists(bench.file("out"))) REQUIRE(bench.start("out", {"--resume"}).wait().code == 0);
   check_same(weights_in(bench.file("out")), want);
   CHECK_FALSE(fs::exists(bench.file(".out.partial")));
+}
+
+TEST_CASE("a program that still reads its files is ended by one signal, and leaves nothing") {
+  const Bench bench;
+  std::string text;
+  while (text.size() < (size_t{64} << 20))
+    text += "hello world hello world " + text.substr(0, 1 << 20);
+  detail::write_file(bench.file("long.txt"), text);  // takes many seconds to tokenise
+  const auto before = bench.listing();
+  for (const bool layerwise : {false, true}) {
+    for (const int signal : {SIGINT, SIGTERM}) {
+      CAPTURE(layerwise, signal);
+      std::vector<std::string> arguments = {"slice_model",   bench.file("model"),
+                                            "--calibration", bench.file("long.txt"),
+                                            "--out",         bench.file("out"),
+                                            "--slice",       "0.3",
+                                            "--device",      "cpu",
+                                            "--method",      "slicegpt"};
+      if (layerwise) arguments.push_back("--layerwise");
+      const Child child(bench.file("."), arguments);
+      const auto end = Clock::now() + std::chrono::seconds(30);
+      while (!child.catches(signal)) {
+        REQUIRE(Clock::now() < end);
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));  // into the reading
+      child.send(signal);
+      const Outcome outcome = child.wait();
+      CHECK(outcome.code == 130);
+      CHECK(outcome.err == "slice_model: interrupted, nothing was written\n");
+      CHECK(bench.listing() == before);
+    }
+  }
+}
+
+TEST_CASE("a model whose file is cut while it is read ends the program with a word") {
+  const Bench bench;
+  const Child child = bench.start("out", {"--save-every", "1000"});
+  wait_for_layer(bench, 2);
+  fs::resize_file(bench.file("model") / "model.safetensors", 100);
+  const Outcome outcome = child.wait();
+  INFO(outcome.err);
+  CHECK(outcome.code == 1);
+  CHECK(outcome.err.find("slice_model: a file became shorter while it was read") !=
+        std::string::npos);
+  CHECK_FALSE(fs::exists(bench.file("out")));
 }
 
 }  // namespace

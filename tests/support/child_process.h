@@ -56,7 +56,18 @@ class Child {
     _exit(127);
   }
 
-  void interrupt() const { kill(process_, SIGINT); }
+  void interrupt() const { send(SIGINT); }
+  void send(int signal) const { kill(process_, signal); }
+  /// Whether it has a handler for a signal by now.
+  bool catches(int signal) const {
+    std::ifstream status("/proc/" + std::to_string(process_) + "/status");
+    for (std::string word; status >> word;) {
+      if (word != "SigCgt:") continue;
+      status >> word;
+      return (std::stoull(word, nullptr, 16) >> (signal - 1) & 1) != 0;
+    }
+    return false;
+  }
   void kill_at_once() const { kill(process_, SIGKILL); }
   /// From now on it gets so many bytes more of memory, and no more of anything that is mapped where
   /// `all` says so: its stack, libraries, files.
