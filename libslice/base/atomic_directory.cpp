@@ -4,41 +4,31 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/directory.h"
-#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/leftovers.h"
+#include "libslice/base/detail/rename.h"
 
 namespace slice {
 
 namespace fs = std::filesystem;
 
-namespace {
-
-/// Removes what killed processes left for a target: directories whose lock nobody holds.
-void remove_stale(const fs::path& target) {
-  const std::string prefix = "." + target.filename().string() + ".", suffix = ".tmp";
-  constexpr size_t kRandom = 8;  // detail::hidden_sibling
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(target.parent_path(), error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.size() != prefix.size() + kRandom + suffix.size() || !name.starts_with(prefix) ||
-        !name.ends_with(suffix) || !fs::is_directory(entry.symlink_status(error)))
-      continue;
-    try {
-      const detail::DirectoryLock nobody_holds(entry.path());
-      fs::remove_all(entry.path(), error);
-    } catch (const Error&) {  // of a running process, or of another user
-    }
-  }
-}
-
-}  // namespace
-
 AtomicDirectory::AtomicDirectory(const fs::path& target, bool replace)
     : target_(detail::directory_target(target, replace)), replace_(replace) {
-  remove_stale(target_);
+  clear_up();
+  detail::directory_target(target_, replace_);  // one that was put back
   create();
 }
 
-/// A process that removes stale directories may lock this one between its creation and our lock:
+void AtomicDirectory::clear_up() const {
+  constexpr auto kDirectory = fs::file_type::directory;
+  std::error_code error;
+  detail::for_each_leftover(target_, "old", kDirectory, [&](const fs::path& old) {
+    if (detail::rename_to_new(old, target_) != 0) fs::remove_all(old, error);
+  });
+  detail::for_each_leftover(target_, "tmp", kDirectory,
+                            [&](const fs::path& path) { fs::remove_all(path, error); });
+}
+
+/// A process that removes leftovers may lock this one between its creation and our lock:
 /// then try again. Where the file system has no locks, nobody else gets one either.
 void AtomicDirectory::create() {
   constexpr int kAttempts = 3;
@@ -48,7 +38,7 @@ void AtomicDirectory::create() {
     SLICE_CHECK_AS(Error, fs::create_directory(temporary_, error), "{}: cannot create it: {}",
                    temporary_.string(), error.message());
     try {
-      lock_ = std::make_unique<detail::DirectoryLock>(temporary_);
+      lock_ = std::make_unique<detail::FileLock>(temporary_);
     } catch (const Error&) {
       if (attempt == kAttempts) return;
       fs::remove(temporary_, error);

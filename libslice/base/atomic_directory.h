@@ -6,32 +6,35 @@
 namespace slice {
 
 namespace detail {
-class DirectoryLock;
+class FileLock;
 }
 
 /// A directory that appears whole or not at all: written as `.<name>.<random>.tmp` next to `target`
 /// and renamed by `commit`. Destroying it before that removes every trace. What a killed process
-/// had written is removed by the next AtomicDirectory for the same target; an old target that it
-/// had moved aside (`.<name>.<random>.old`) is kept, for it may be the only copy.
+/// left is cleared up by the next AtomicDirectory for the same target: what it had written is
+/// removed; an old target that it had moved aside (`.<name>.<random>.old`) is put back where there
+/// is no target, and removed where there is one.
 class AtomicDirectory {
  public:
-  /// @throws Error  target exists and `replace` is false; the parent is missing or not writable.
+  /// @throws Error  target exists and `replace` is false, or is neither empty nor that of a model;
+  ///                the parent is missing or not writable
   AtomicDirectory(const std::filesystem::path& target, bool replace);
   AtomicDirectory(AtomicDirectory&&) = delete;
   ~AtomicDirectory();
 
   /// Where to write until then.
   const std::filesystem::path& path() const { return temporary_; }
-  /// fsyncs the directory and renames it to the target; an old target is moved aside first and
-  /// removed last.
+  /// Syncs the directory and renames it to the target. An old target changes names with it where
+  /// the file system can, else it is moved aside first; it is removed last.
   void commit();
 
  private:
+  void clear_up() const;
   void create();
 
   std::filesystem::path target_, temporary_;
   bool replace_ = false, done_ = false;
-  std::unique_ptr<detail::DirectoryLock> lock_;  // held as long as this process lives
+  std::unique_ptr<detail::FileLock> lock_;  // held as long as this process lives
 };
 
 }  // namespace slice

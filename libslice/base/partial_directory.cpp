@@ -1,8 +1,12 @@
 #include "libslice/base/partial_directory.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/directory.h"
 #include "libslice/base/detail/file.h"
+#include "libslice/base/detail/leftovers.h"
 
 namespace slice {
 
@@ -20,6 +24,13 @@ void remove_temporaries(const fs::path& directory) {
   }
 }
 
+/// What names a directory in its file system besides its path; empty where there is none.
+std::string number_of(const fs::path& directory) {
+  struct stat status {};
+  if (::stat(directory.c_str(), &status) != 0) return {};
+  return detail::formatted("{}:{}", status.st_dev, status.st_ino);
+}
+
 }  // namespace
 
 PartialDirectory::PartialDirectory(const fs::path& target, const Options& options)
@@ -31,10 +42,13 @@ PartialDirectory::PartialDirectory(const fs::path& target, const Options& option
   fs::create_directory(partial_, error);
   SLICE_CHECK_AS(Error, fs::is_directory(fs::symlink_status(partial_, error)),
                  "{}: cannot create it: {}", partial_.string(), error.message());
-  lock_ = std::make_unique<detail::DirectoryLock>(partial_);
+  struct stat status {};
+  SLICE_CHECK_AS(Error, ::lstat(partial_.c_str(), &status) == 0 && status.st_uid == ::geteuid(),
+                 "{}: belongs to another user", partial_.string());
+  lock_ = std::make_unique<detail::FileLock>(partial_);
   // A commit killed between its two renames has moved the old target aside and put nothing in its
   // place; after one killed later the files are at the target, and what is here are leftovers.
-  const bool committed = !fs::is_directory(path(), error);
+  const bool committed = is_committed();
   if (!committed && fs::exists(old(), error) && !fs::exists(target_, error)) {
     fs::rename(old(), target_, error);
   }
@@ -44,6 +58,7 @@ PartialDirectory::PartialDirectory(const fs::path& target, const Options& option
                  "{}: holds an unfinished run for {}: resume it, or force a new one",
                  partial_.string(), target_.string());
   if (unfinished && options.resume) {
+    fs::remove(mark(), error);
     remove_temporaries(path());
     remove_temporaries(journal());
     return;
@@ -51,6 +66,7 @@ PartialDirectory::PartialDirectory(const fs::path& target, const Options& option
   fs::remove_all(path(), error);
   fs::remove_all(journal(), error);
   fs::remove_all(old(), error);
+  fs::remove(mark(), error);  // last: it says what these were
   SLICE_CHECK_AS(Error, fs::create_directory(path(), error), "{}: cannot create it: {}",
                  path().string(), error.message());
   SLICE_CHECK_AS(Error, fs::create_directory(journal(), error), "{}: cannot create it: {}",
@@ -70,8 +86,21 @@ bool PartialDirectory::resumable() const {
   return fs::exists(journal(), ignored) && !fs::is_empty(journal(), ignored);
 }
 
+/// An exchange of names has put the old target where the files were.
+bool PartialDirectory::is_committed() const {
+  std::error_code ignored;
+  if (!fs::is_directory(path(), ignored)) return true;
+  return fs::exists(mark(), ignored) && detail::read_text_file(mark()) != number_of(path());
+}
+
 void PartialDirectory::commit() {
   std::error_code ignored;
+  {
+    const std::string number = number_of(path());
+    detail::AtomicFile file(mark(), /*replace=*/true);
+    file.out().write(number.data(), number.size());
+    file.commit();
+  }
   if (fs::exists(target_, ignored)) fs::remove_all(old(), ignored);  // one that is older still
   detail::put_directory(path(), target_, replace_, old());
   done_ = true;

@@ -6,7 +6,7 @@
 namespace slice {
 
 namespace detail {
-class DirectoryLock;
+class FileLock;
 }
 
 /// A directory that appears whole or not at all, like an AtomicDirectory, but one that outlives a
@@ -22,8 +22,9 @@ class PartialDirectory {
     bool resume = false;   ///< an unfinished one is resumed, where there is one
   };
 
-  /// @throws Error  the target exists without `replace`, or an unfinished one without `resume` or
-  ///                `replace`; another process works in it; the parent is missing or not writable
+  /// @throws Error  the target exists without `replace`, or is neither empty nor that of a model;
+  ///                an unfinished one without `resume` or `replace`, or another user's; another
+  ///                process works in it; the parent is missing or not writable
   PartialDirectory(const std::filesystem::path& target, const Options& options);
   PartialDirectory(PartialDirectory&&) = delete;
   ~PartialDirectory();
@@ -34,16 +35,20 @@ class PartialDirectory {
   std::filesystem::path journal() const { return partial_ / "journal"; }
   /// Whether the journal holds something, so that destroying this keeps it.
   bool resumable() const;
-  /// Makes the files durable and renames their directory to the target; an old target is moved
-  /// aside first and removed last, with the journal.
+  /// Makes the files durable and renames their directory to the target. An old target changes
+  /// names with it where the file system can, else it is moved aside first; it is removed last,
+  /// with the journal.
   void commit();
 
  private:
   std::filesystem::path old() const { return partial_ / "old"; }
+  /// Holds the number that the files' directory has in the file system, whatever its name is.
+  std::filesystem::path mark() const { return partial_ / "committing"; }
+  bool is_committed() const;
 
   std::filesystem::path target_, partial_;
   bool replace_, done_ = false;
-  std::unique_ptr<detail::DirectoryLock> lock_;
+  std::unique_ptr<detail::FileLock> lock_;
 };
 
 }  // namespace slice

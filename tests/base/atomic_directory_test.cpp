@@ -21,6 +21,12 @@ std::set<std::string> names_in(const fs::path& directory) {
   return names;
 }
 
+/// A directory of a model, by what every model's has.
+void make_model(const fs::path& path) {
+  fs::create_directory(path);
+  std::ofstream(path / "config.json") << "{\"model_type\": \"llama\"}";
+}
+
 TEST_CASE("an atomic directory appears with all it holds, or not at all") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";
@@ -45,15 +51,14 @@ TEST_CASE("an atomic directory appears with all it holds, or not at all") {
 TEST_CASE("an atomic directory refuses a target that exists, or replaces it when asked") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";
-  fs::create_directory(target);
-  std::ofstream(target / "old") << "text";
+  make_model(target);
   CHECK_THROWS_NAMING(AtomicDirectory(target, false), Error, "model: exists already");
   { AtomicDirectory output(target, true); }
-  CHECK(names_in(target) == std::set<std::string>{"old"});
+  CHECK(names_in(target) == std::set<std::string>{"config.json"});
   {
     AtomicDirectory output(target, true);
     std::ofstream(output.path() / "new") << "text";
-    CHECK(names_in(target) == std::set<std::string>{"old"});
+    CHECK(names_in(target) == std::set<std::string>{"config.json"});
     output.commit();
   }
   CHECK(names_in(target) == std::set<std::string>{"new"});
@@ -85,21 +90,20 @@ TEST_CASE("a target that appeared meanwhile is not overwritten") {
 TEST_CASE("a replacement that fails puts the old directory back") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";
-  fs::create_directory(target);
-  std::ofstream(target / "old") << "text";
+  make_model(target);
   {
     AtomicDirectory output(target, true);
     fs::remove_all(output.path());  // what is to be renamed is gone
     CHECK_THROWS_NAMING(output.commit(), Error, "model: cannot rename");
   }
-  CHECK(names_in(target) == std::set<std::string>{"old"});
+  CHECK(names_in(target) == std::set<std::string>{"config.json"});
   CHECK(names_in(parent.path()) == std::set<std::string>{"model"});
 }
 
 TEST_CASE("what a killed process left is removed by the next one for the same target only") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";
-  const std::set<std::string> others = {".model.0123456789.tmp", ".model.0123abcd.old",
+  const std::set<std::string> others = {".model.0123456789.tmp", ".model2.0123abcd.old",
                                         ".model2.0123abcd.tmp", "0123abcd.tmp"};
   for (const std::string& name : others) fs::create_directory(parent.path() / name);
   fs::create_directories(parent.path() / ".model.0123abcd.tmp" / "deeper");
@@ -116,6 +120,39 @@ TEST_CASE("what a killed process left is removed by the next one for the same ta
   std::set<std::string> left = others;
   left.insert({"model", ".model.00000000.tmp"});
   CHECK(names_in(parent.path()) == left);
+}
+
+TEST_CASE("an old target that a killed process had moved aside comes back, or goes") {
+  const TemporaryDirectory parent;
+  const fs::path target = parent.path() / "model", old = parent.path() / ".model.0123abcd.old";
+  make_model(old);
+  CHECK_THROWS_NAMING(AtomicDirectory(target, false), Error, "model: exists already");
+  CHECK(names_in(parent.path()) == std::set<std::string>{"model"});
+  CHECK(names_in(target) == std::set<std::string>{"config.json"});
+  make_model(old);
+  std::ofstream(old / "more") << "text";
+  { AtomicDirectory output(target, true); }
+  CHECK(names_in(parent.path()) == std::set<std::string>{"model"});
+  CHECK(names_in(target) == std::set<std::string>{"config.json"});
+}
+
+TEST_CASE("nothing is replaced but an empty directory and that of a model") {
+  const TemporaryDirectory parent;
+  const fs::path target = parent.path() / "photographs";
+  fs::create_directory(target);
+  { const AtomicDirectory output(target, true); }
+  for (const char* config : {"", "{\"name\": \"web page\"}", "[1]", "{"}) {
+    CAPTURE(config);
+    std::ofstream(target / "holiday.jpg") << "picture";
+    if (*config != '\0') std::ofstream(target / "config.json") << config;
+    CHECK_THROWS_NAMING(AtomicDirectory(target, true), Error,
+                        "photographs: is not a directory that can be replaced: neither empty");
+    CHECK(fs::exists(target / "holiday.jpg"));
+  }
+  std::ofstream(target / "config.json") << "{\"architectures\": [\"OPTForCausalLM\"]}";
+  AtomicDirectory output(target, true);
+  output.commit();
+  CHECK(names_in(target).empty());
 }
 
 }  // namespace

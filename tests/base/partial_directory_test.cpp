@@ -1,5 +1,9 @@
 #include "libslice/base/partial_directory.h"
 
+#include <fmt/core.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <catch2/catch_all.hpp>
 #include <memory>
 #include <set>
@@ -31,6 +35,8 @@ void leave_unfinished(const fs::path& target, bool replace = false) {
   detail::write_file(output.journal() / "done", "so far");
   CHECK(output.resumable());
 }
+
+constexpr char kConfig[] = "{\"model_type\": \"llama\"}";
 
 TEST_CASE("a partial directory appears with all it holds, or leaves no trace") {
   const TemporaryDirectory parent;
@@ -116,11 +122,11 @@ TEST_CASE("a target stays until its replacement is whole") {
   const TemporaryDirectory parent;
   const fs::path target = parent.path() / "model";
   fs::create_directory(target);
-  detail::write_file(target / "old", "text");
+  detail::write_file(target / "config.json", kConfig);
   CHECK_THROWS_NAMING(PartialDirectory(target, {}), Error, "model: exists already");
   CHECK_THROWS_NAMING(PartialDirectory(target, {.resume = true}), Error, "model: exists already");
   leave_unfinished(target, /*replace=*/true);
-  CHECK(contents(target) == Files{{"old", "text"}});
+  CHECK(contents(target) == Files{{"config.json", kConfig}});
   {
     PartialDirectory output(target, {.replace = true, .resume = true});
     output.commit();
@@ -138,9 +144,9 @@ TEST_CASE("a commit killed between its two renames puts the old target back") {
   const fs::path target = parent.path() / "model";
   leave_unfinished(target);
   fs::create_directory(parent.path() / ".model.partial" / "old");
-  detail::write_file(parent.path() / ".model.partial" / "old" / "file", "text");
+  detail::write_file(parent.path() / ".model.partial" / "old" / "config.json", kConfig);
   CHECK_THROWS_NAMING(PartialDirectory(target, {.resume = true}), Error, "model: exists already");
-  CHECK(contents(target) == Files{{"file", "text"}});
+  CHECK(contents(target) == Files{{"config.json", kConfig}});
   PartialDirectory output(target, {.replace = true, .resume = true});
   output.commit();
   CHECK(contents(target) == Files{{"half", "text"}});
@@ -164,6 +170,45 @@ TEST_CASE("a commit killed after its renames leaves nothing that comes back") {
     CHECK(contents(target).empty());
     fs::remove_all(target);
   }
+}
+
+TEST_CASE("a commit killed after names were exchanged is one that was done") {
+  const TemporaryDirectory parent;
+  const fs::path target = parent.path() / "model", partial = parent.path() / ".model.partial";
+  for (const bool exchanged : {false, true}) {
+    CAPTURE(exchanged);
+    fs::create_directory(target);
+    detail::write_file(target / "config.json", kConfig);
+    leave_unfinished(target, /*replace=*/true);
+    detail::write_file(partial / "model" / "config.json", kConfig);
+    struct stat status {};
+    REQUIRE(::stat((partial / "model").c_str(), &status) == 0);
+    detail::write_file(partial / "committing", fmt::format("{}:{}", status.st_dev, status.st_ino));
+    if (exchanged) {
+      fs::rename(target, parent.path() / "aside");
+      fs::rename(partial / "model", target);
+      fs::rename(parent.path() / "aside", partial / "model");
+    }
+    {
+      const PartialDirectory output(target, {.replace = true, .resume = true});
+      CHECK(output.resumable() == !exchanged);
+      CHECK(fs::exists(output.path() / "half") == !exchanged);
+    }
+    CHECK(fs::exists(target / "half") == exchanged);
+    fs::remove_all(target);
+    fs::remove_all(partial);
+  }
+}
+
+TEST_CASE("a partial directory of another user is left alone") {
+  if (::geteuid() != 0) SKIP("only root can give a directory away");
+  const TemporaryDirectory parent;
+  const fs::path partial = parent.path() / ".model.partial";
+  fs::create_directory(partial);
+  REQUIRE(::chown(partial.c_str(), 12345, 12345) == 0);
+  for (const bool resume : {false, true})
+    CHECK_THROWS_NAMING(PartialDirectory(parent.path() / "model", {.resume = resume}), Error,
+                        "belongs to another user");
 }
 
 }  // namespace

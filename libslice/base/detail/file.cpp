@@ -1,6 +1,7 @@
 #include "libslice/base/detail/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,10 +9,11 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <random>
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/leftovers.h"
+#include "libslice/base/detail/rename.h"
 
 namespace slice::detail {
 namespace {
@@ -153,6 +155,8 @@ void OutputFile::write(const void* data, size_t size) {
   }
 }
 
+bool OutputFile::lock() const { return ::flock(descriptor_, LOCK_EX | LOCK_NB) == 0; }
+
 void OutputFile::sync() {
   SLICE_CHECK_AS(Error, ::fsync(descriptor_) == 0, "{}: cannot sync it to the disk: {}",
                  path_.string(), std::strerror(errno));
@@ -163,13 +167,6 @@ void OutputFile::finish() {
   const int descriptor = std::exchange(descriptor_, -1);
   SLICE_CHECK_AS(Error, ::close(descriptor) == 0, "{}: cannot close it: {}", path_.string(),
                  std::strerror(errno));
-}
-
-std::filesystem::path hidden_sibling(const std::filesystem::path& target,
-                                     const std::string& suffix) {
-  static thread_local std::random_device random;
-  return target.parent_path() /
-         detail::formatted(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
 }
 
 std::filesystem::path link_target(std::filesystem::path path) {
@@ -186,11 +183,27 @@ std::filesystem::path link_target(std::filesystem::path path) {
 }
 
 AtomicFile::AtomicFile(std::filesystem::path target, bool replace)
-    : target_(link_target(std::move(target))),
-      temporary_(hidden_sibling(target_, "tmp")),
-      replace_(replace) {
+    : target_(link_target(std::move(target))), replace_(replace) {
   check_target();
-  out_ = OutputFile(temporary_);
+  for_each_leftover(target_, "tmp", std::filesystem::file_type::regular, [](const auto& path) {
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+  });
+  create();
+}
+
+/// A process that removes leftovers may lock the file between its creation and our lock: then try
+/// again. Where the file system has no locks, nobody else gets one either.
+void AtomicFile::create() {
+  constexpr int kAttempts = 3;
+  for (int attempt = 1;; ++attempt) {
+    temporary_ = hidden_sibling(target_, "tmp");
+    out_ = OutputFile(temporary_);
+    std::error_code ignored;
+    const bool ours = out_.lock() && std::filesystem::exists(temporary_, ignored);
+    if (ours || attempt == kAttempts) return;
+    std::filesystem::remove(temporary_, ignored);
+  }
 }
 
 AtomicFile::~AtomicFile() {
@@ -212,12 +225,17 @@ void AtomicFile::check_target() const {
 }
 
 void AtomicFile::commit() {
-  out_.finish();
+  out_.sync();
   check_target();  // it may have appeared meanwhile
-  SLICE_CHECK_AS(Error, std::rename(temporary_.c_str(), target_.c_str()) == 0,
-                 "{}: cannot rename {} to it: {}", target_.string(), temporary_.string(),
-                 std::strerror(errno));
+  int status = rename_to_new(temporary_, target_);
+  if (status == EEXIST && replace_)
+    status = std::rename(temporary_.c_str(), target_.c_str()) == 0 ? 0 : errno;
+  SLICE_CHECK_AS(Error, status != EEXIST, "{}: exists already", target_.string());
+  SLICE_CHECK_AS(Error, status == 0, "{}: cannot rename {} to it: {}", target_.string(),
+                 temporary_.string(), std::strerror(status));
   done_ = true;
+  out_.finish();  // only now: its lock ends
+  sync_directory(target_.has_parent_path() ? target_.parent_path() : ".");
 }
 
 void sync_directory(const std::filesystem::path& path) {

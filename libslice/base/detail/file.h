@@ -49,6 +49,8 @@ class OutputFile {
   ~OutputFile();
 
   void write(const void* data, size_t size);
+  /// Locks the file as a FileLock does, as long as it is open. @return  false where it cannot
+  bool lock() const;
   /// Returns when everything written is on the disk. @throws Error
   void sync();
   /// fsync and close. @throws Error
@@ -59,17 +61,14 @@ class OutputFile {
   int descriptor_ = -1;
 };
 
-/// A name that is not taken, `.<name>.<random>.<suffix>` next to `target`.
-std::filesystem::path hidden_sibling(const std::filesystem::path& target,
-                                     const std::string& suffix);
-
 /// What a path names at the end of its symbolic links, which may be a file that does not exist yet.
 /// @throws Error  the links lead in a circle
 std::filesystem::path link_target(std::filesystem::path path);
 
 /// A file that appears whole or not at all: written under a hidden name next to `target` and
 /// renamed by `commit`. A symbolic link stays, and its target is written. Destroying it before that
-/// removes every trace.
+/// removes every trace; what a killed process had written is removed by the next AtomicFile for the
+/// same target.
 class AtomicFile {
  public:
   /// @throws Error  target exists and `replace` is false, or is no regular file; cannot create it
@@ -78,11 +77,12 @@ class AtomicFile {
   ~AtomicFile();
 
   OutputFile& out() { return out_; }
-  /// fsyncs and renames. @throws Error
+  /// Syncs it, renames it, and syncs its directory. @throws Error
   void commit();
 
  private:
   void check_target() const;
+  void create();
 
   std::filesystem::path target_, temporary_;
   bool replace_ = false, done_ = false;
