@@ -2,6 +2,7 @@
 
 #include <c10/util/accumulate.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -9,6 +10,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
+#include "libslice/base/detail/sha256.h"
 #include "libslice/format/safetensors.h"
 
 namespace slice {
@@ -98,6 +100,27 @@ void ShardWriter::resume_after(int64_t tensors) {
   const State::Shard& shard = s.shards[s.shard];
   s.written = static_cast<size_t>(tensors);
   s.writer.emplace(s.directory / shard.file, shard.slots, s.written);
+}
+
+std::string ShardWriter::sha256(int64_t first, int64_t last) const {
+  detail::Sha256 hash;
+  int64_t begin = 0;  // of the shard
+  for (const State::Shard& shard : state_->shards) {
+    const int64_t count = std::ssize(shard.slots), end = begin + count;
+    if (first < end && last > begin) {
+      const auto place = [&](int64_t tensor) {
+        const int64_t before = std::clamp<int64_t>(tensor - begin, 0, count);
+        return SafetensorsWriter::bytes(shard.slots, static_cast<size_t>(before));
+      };
+      const detail::MappedFile file(state_->directory / shard.file);
+      SLICE_CHECK_AS(Error, place(last) <= file.bytes().size(),
+                     "{}: want at least {} bytes, got {}", file.path().string(), place(last),
+                     file.bytes().size());
+      hash.add(file, place(first), place(last));
+    }
+    begin = end;
+  }
+  return hash.text();
 }
 
 void ShardWriter::sync() {

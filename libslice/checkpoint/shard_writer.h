@@ -29,6 +29,9 @@ class ShardWriter {
   ~ShardWriter();
   /// Writes the next tensor, any device, converted to the dtype; throws as SafetensorsWriter does.
   void write(const std::string& name, const at::Tensor& tensor);
+  /// SHA-256, in hexadecimal, of tensors first … last − 1 as the files hold them.
+  /// @throws FormatError  a file of them is missing     @throws Error  or too short
+  std::string sha256(int64_t first, int64_t last) const;
   /// Resumes after the first `tensors` slots, which an earlier writer of the same slots wrote and
   /// synced; what it wrote after them is cut off. Before the first `write` only.
   /// @throws Error          their files are missing, short, or other ones

@@ -2,8 +2,11 @@
 
 #include <ATen/ATen.h>
 #include <c10/util/accumulate.h>
+#include <fmt/core.h>
 
+#include <algorithm>
 #include <catch2/catch_all.hpp>
+#include <fstream>
 #include <limits>
 
 #include "libslice/base/detail/file.h"
@@ -492,6 +495,72 @@ TEST_CASE("what the journal holds is that of the last signal and the layers afte
   for (const auto& [name, bytes] : contents(s.journal)) names.push_back(name);
   CHECK(names == std::vector<std::string>{"layer-00002.safetensors", "layer-00003.safetensors",
                                           "run.json", "signal-00002.safetensors"});
+}
+
+/// Other bytes in the middle of a file.
+void damage(const fs::path& path) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(static_cast<std::streamoff>(fs::file_size(path) / 2));
+  file << "\x01\x02\x03\x04\x05\x06\x07\x08";
+}
+
+TEST_CASE("a journal or a shard that was changed since is not resumed with") {
+  const TemporaryDirectory scratch;
+  const Setup s = stopped_run(scratch);
+  const auto files = contents(s.files), journal = contents(s.journal);
+  const auto restore = [&] {
+    for (const auto& [name, bytes] : files) detail::write_file(s.files / name, bytes);
+    for (const auto& [name, bytes] : journal) detail::write_file(s.journal / name, bytes);
+  };
+  int64_t sealed = 0;
+  for (const auto& [name, bytes] : journal) {
+    if (name == "run.json") continue;
+    CAPTURE(name);
+    damage(s.journal / name);
+    CHECK_THROWS_NAMING(attempt(s, kToTheEnd), FormatError, name + ": damaged");
+    restore();
+    fs::resize_file(s.journal / name, bytes.size() - 1);
+    CHECK_THROWS_NAMING(attempt(s, kToTheEnd), FormatError, name);
+    restore();
+    ++sealed;
+  }
+  CHECK(sealed >= 2);
+  damage(s.files / "model.safetensors");
+  {  // the middle may not be written yet: the embedding is
+    std::fstream file(s.files / "model.safetensors", std::ios::in | std::ios::out);
+    uint64_t header = 0;
+    file.read(reinterpret_cast<char*>(&header), sizeof header);
+    file.seekp(static_cast<std::streamoff>(sizeof header + header + 100));
+    file << "\x01\x02\x03\x04";
+  }
+  CHECK_THROWS_NAMING(attempt(s, kToTheEnd), FormatError, "damaged: the tensors from");
+  restore();
+  attempt(s, kToTheEnd);
+}
+
+TEST_CASE("a layer's file that was removed is made again, and foreign files are no journal") {
+  const TemporaryDirectory scratch;
+  const Setup s = stopped_run(scratch);
+  Setup whole = s;
+  whole.files = scratch.path() / "whole";
+  whole.journal = scratch.path() / "none";
+  fs::create_directory(whole.files);
+  fs::create_directory(whole.journal);
+  attempt(whole, kToTheEnd);
+  int64_t last = -1;
+  for (const auto& [name, bytes] : contents(s.journal))
+    if (name.starts_with("layer-")) last = std::max(last, int64_t{std::stoll(name.substr(6))});
+  REQUIRE(last >= 0);
+  fs::remove(s.journal / fmt::format("layer-{:05}.safetensors", last));
+  for (const char* name :
+       {"layer-abc.safetensors", "layer-.safetensors", "layer-7.safetensors",
+        "layer--0001.safetensors", "layer-99999999999999999999.safetensors",
+        "layer-00999.safetensors", "signal-abc.safetensors", "signal-00999.safetensors", "notes"})
+    detail::write_file(s.journal / name, "no tensors");
+  attempt(s, kToTheEnd);
+  const auto got = contents(s.files), want = contents(whole.files);
+  CHECK(got.at("model.safetensors") == want.at("model.safetensors"));
+  CHECK(detail::read_text_file(s.journal / "notes") == "no tensors");
 }
 
 }  // namespace

@@ -3,10 +3,12 @@
 #include <ATen/ATen.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/file.h"
 #include "libslice/base/detail/tensor_text.h"
 
 namespace slice::detail {
@@ -22,6 +24,15 @@ Sha256::Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
 void Sha256::add(const void* data, size_t size) {
   SLICE_CHECK_AS(Error, EVP_DigestUpdate(context_.get(), data, size) == 1,
                  "sha256: OpenSSL failed");
+}
+
+void Sha256::add(const MappedFile& file, size_t begin, size_t end) {
+  constexpr size_t kPiece = size_t{64} << 20;
+  for (; begin < end; begin += kPiece) {
+    const size_t size = std::min(kPiece, end - begin);
+    add(file.bytes().data() + begin, size);
+    file.forget(begin, begin + size);
+  }
 }
 
 std::string Sha256::text() {

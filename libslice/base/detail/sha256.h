@@ -10,11 +10,15 @@ struct evp_md_ctx_st;  // OpenSSL's
 
 namespace slice::detail {
 
+class MappedFile;
+
 /// SHA-256 of bytes that come in pieces.
 class Sha256 {
  public:
   Sha256();
   void add(const void* data, size_t size);
+  /// Bytes [begin, end) of a file, whose pages are let go again.
+  void add(const MappedFile& file, size_t begin, size_t end);
   /// The hash in hexadecimal; nothing may be added after this.
   std::string text();
 

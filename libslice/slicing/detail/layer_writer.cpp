@@ -42,10 +42,13 @@ LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelC
     written_[group].push_back(name);
   }
   if (journal_ != nullptr) {
-    int64_t on_disk = 0;  // tensors
-    for (int64_t group = 0; group < journal_->layers_done(); ++group)
-      on_disk += std::ssize(written_[group]);
-    writer_.resume_after(on_disk);
+    for (int64_t group = 0; group < journal_->layers_done(); ++group) {
+      SLICE_FORMAT_CHECK(hash(group) == journal_->weights_hash(group),
+                         "{}: damaged: the tensors from {} on are not those that the run wrote; it "
+                         "cannot be resumed",
+                         directory.string(), written_[group].front());
+    }
+    writer_.resume_after(tensors_before(journal_->layers_done()));
   }
   reader_.read_ahead(journal_ == nullptr ? 0 : reader_.group_of(journal_->first_part()));
 }
@@ -56,6 +59,16 @@ LayerHooks LayerWriter::hooks() {
       .leave = [this](int64_t part) { leave(part); },
       .save = [this](int64_t part, const Signal& x, const Tensor& P) { return save(part, x, P); },
       .journal = journal_};
+}
+
+int64_t LayerWriter::tensors_before(int64_t group) const {
+  int64_t tensors = 0;
+  for (int64_t before = 0; before < group; ++before) tensors += std::ssize(written_[before]);
+  return tensors;
+}
+
+std::string LayerWriter::hash(int64_t group) const {
+  return writer_.sha256(tensors_before(group), tensors_before(group + 1));
 }
 
 void LayerWriter::enter(int64_t part) {
@@ -131,7 +144,7 @@ void LayerWriter::write_durably(int64_t group,
     bytes += weight.defined() ? static_cast<int64_t>(weight.nbytes()) : 0;
   write(weights);
   writer_.sync();
-  journal_->layer_done(group, found, bytes, clock.seconds());
+  journal_->layer_done(group, found, hash(group), bytes, clock.seconds());
 }
 
 void LayerWriter::finish() {

@@ -23,6 +23,7 @@ class LayerWriter {
   /// @param written  their dtype
   /// @param journal  outlives this; told of every layer that is on the disk, and asked where to
   ///                 begin; or nullptr
+  /// @throws FormatError, Error  layers on the disk are not those of the journal
   LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
               const std::filesystem::path& directory, at::Device device, at::ScalarType written,
               int64_t shard_bytes, ResumeJournal* journal);
@@ -36,6 +37,9 @@ class LayerWriter {
   double leave_seconds() const { return leave_seconds_; }  ///< the loop waited for the disk
 
  private:
+  int64_t tensors_before(int64_t group) const;
+  /// Of a group's weights on the disk.
+  std::string hash(int64_t group) const;
   void enter(int64_t part);
   void leave(int64_t part);
   std::string save(int64_t part, const Signal& x, const at::Tensor& P);

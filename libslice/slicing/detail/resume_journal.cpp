@@ -13,6 +13,7 @@
 #include "libslice/base/detail/json.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/format/safetensors.h"
+#include "libslice/slicing/detail/journal_file.h"
 
 namespace slice::detail {
 
@@ -26,14 +27,19 @@ constexpr char kRun[] = "run.json", kUnfinished[] = ".tmp";
 
 std::string basis_name(int64_t site) { return formatted("site.{}.basis", site); }
 std::string numbers_name(int64_t site) { return formatted("site.{}.numbers", site); }
+std::string hash_name(int64_t layer) { return formatted("layer.{}.sha256", layer); }
 
 Tensor numbers_of(const FoundSite& site) {
   return at::tensor({site.kept_variance, site.seconds, static_cast<double>(site.chunk_tokens)},
                     at::kDouble);
 }
 
-FoundSite site_from(const Tensor& numbers) {
+FoundSite site_from(const SafetensorsFile& held, const std::string& name, const fs::path& path) {
+  check_entry(held, name, {3}, path);
+  const Tensor numbers = held.read(name).to(at::kDouble);
   const double* values = numbers.const_data_ptr<double>();
+  SLICE_FORMAT_CHECK(values[2] >= 1 && values[2] < 0x1p53, "{}: {}: no chunk has {} tokens",
+                     path.string(), name, values[2]);
   return {.basis = {},
           .kept_variance = values[0],
           .seconds = values[1],
@@ -42,8 +48,7 @@ FoundSite site_from(const Tensor& numbers) {
 
 /// 7 of "layer-00007.safetensors".
 std::optional<int64_t> layer_in(const std::string& file, const std::string& name) {
-  if (!file.starts_with(name + "-") || !file.ends_with(".safetensors")) return std::nullopt;
-  return std::stoll(file.substr(name.size() + 1));
+  return number_between(file, name + "-", ".safetensors");
 }
 
 }  // namespace
@@ -54,39 +59,61 @@ ResumeJournal::ResumeJournal(fs::path directory, Identity run, int64_t layers,
       run_(std::move(run)),
       parts_a_layer_(parts_a_layer),
       save_every_(save_every) {
+  report_.layers = layers;
   std::error_code ignored;
   if (fs::exists(directory_ / kRun, ignored)) identify();
+  const std::vector<int64_t> kept = list_files();
+  layers_done_ = signal_layer_;
+  if (signal_layer_ > 0) read(file("signal", signal_layer_), -1);
+  for (const int64_t layer : kept) {
+    if (layer == layers_done_) {
+      read(file("layer", layer), layer);
+      ++layers_done_;
+    } else if (layer > layers_done_) {  // after a gap: its weights will be written anew
+      fs::remove(file("layer", layer), ignored);
+    }
+  }
+  last_saved_layer_ = signal_layer_;
+  report_.layers_found = layers_done_;
+  report_.signal_layer = signal_layer_;
+  count_disk();
+}
+
+/// Finds the last signal, and removes what was never finished.
+/// @return  the layers that there are files of, in order
+std::vector<int64_t> ResumeJournal::list_files() {
+  std::error_code ignored;
   std::vector<int64_t> kept;
   for (const auto& entry : fs::directory_iterator(directory_)) {
     const std::string name = entry.path().filename().string();
     if (name.ends_with(kUnfinished)) fs::remove(entry.path(), ignored);
-    if (const auto layer = layer_in(name, "layer")) kept.push_back(*layer);
-    if (const auto layer = layer_in(name, "signal"))
-      signal_layer_ = std::max(signal_layer_, *layer);
+    for (const char* kind : {"layer", "signal"}) {
+      const auto layer = layer_in(name, kind);
+      if (!layer || *layer >= report_.layers || entry.path() != file(kind, *layer)) continue;
+      if (kind == std::string("layer")) kept.push_back(*layer);
+      if (kind == std::string("signal")) signal_layer_ = std::max(signal_layer_, *layer);
+    }
   }
   std::sort(kept.begin(), kept.end());
-  const auto read = [&](const fs::path& path, int64_t place) {
-    const SafetensorsFile held(path);
-    for (const auto& [name, entry] : held.tensors()) {
-      if (!name.ends_with(".numbers")) continue;
-      const int64_t site = std::stoll(name.substr(name.find('.') + 1));
-      numbers_[site] = held.read(name);
-      sites_[site] = site_from(numbers_[site]);
-      if (held.tensors().contains(basis_name(site))) places_[site] = place;
-    }
-  };
-  layers_done_ = signal_layer_;
-  if (signal_layer_ > 0) read(file("signal", signal_layer_), -1);
-  for (const int64_t layer : kept) {
-    if (layer != layers_done_) continue;  // a layer before the signal, or after a gap
-    read(file("layer", layer), layer);
-    ++layers_done_;
+  return kept;
+}
+
+void ResumeJournal::read(const fs::path& path, int64_t place) {
+  const SafetensorsFile held = open_sealed(path);
+  for (const auto& [name, entry] : held.tensors()) {
+    if (const auto layer = number_between(name, "layer.", ".sha256"))
+      hashes_[*layer] = hash_text(held, name);
+    const auto site = number_between(name, "site.", ".numbers");
+    if (!site) continue;
+    sites_[*site] = site_from(held, name, path);
+    numbers_[*site] = held.read(name).to(at::kDouble);
+    if (held.tensors().contains(basis_name(*site))) places_[*site] = place;
   }
-  last_saved_layer_ = signal_layer_;
-  report_.layers = layers;
-  report_.layers_found = layers_done_;
-  report_.signal_layer = signal_layer_;
-  count_disk();
+  const int64_t end = place < 0 ? signal_layer_ : place + 1;
+  for (int64_t layer = 0; layer < end; ++layer) {
+    SLICE_FORMAT_CHECK(hashes_.contains(layer), "{}: {} is missing", path.string(),
+                       hash_name(layer));
+  }
 }
 
 /// Refuses the journal of another run.
@@ -113,20 +140,23 @@ fs::path ResumeJournal::file(const std::string& name, int64_t layer) const {
   return directory_ / formatted("{}-{:05}.safetensors", name, layer);
 }
 
-FoundSite ResumeJournal::recall(int64_t site, at::Device device) const {
+FoundSite ResumeJournal::recall(int64_t site, at::IntArrayRef shape, at::Device device) const {
   FoundSite found = sites_.at(site);
   const auto place = places_.find(site);
   if (place == places_.end()) return found;
-  const SafetensorsFile held(place->second < 0 ? file("signal", signal_layer_)
-                                               : file("layer", place->second));
-  found.basis = held.read(basis_name(site)).to(device);
+  const fs::path path =
+      place->second < 0 ? file("signal", signal_layer_) : file("layer", place->second);
+  const SafetensorsFile held(path);
+  check_entry(held, basis_name(site), shape, path);
+  found.basis = held.read(basis_name(site)).to(device, at::kDouble);
   return found;
 }
 
-Signal ResumeJournal::restore(int64_t D, const at::TensorOptions& tensors,
+Signal ResumeJournal::restore(at::IntArrayRef shape, int64_t D, const at::TensorOptions& tensors,
                               SignalOptions options) const {
-  const SafetensorsFile held(file("signal", signal_layer_));
-  const std::vector<int64_t>& shape = held.tensors().at("signal").shape;  // (N, T, k)
+  const fs::path path = file("signal", signal_layer_);
+  const SafetensorsFile held(path);
+  check_entry(held, "signal", shape, path);
   const int64_t chunk = sites_.at(first_part() - 1).chunk_tokens;
   return Signal(
       {shape[0], shape[1], D}, tensors, shape[2], chunk,
@@ -141,7 +171,7 @@ void ResumeJournal::found(int64_t site, FoundSite what) {
 
 std::map<int64_t, FoundSite> ResumeJournal::take_found() { return std::exchange(fresh_, {}); }
 
-/// Under a temporary name, synced, renamed. A signal goes first, as "signal".
+/// Under a temporary name, sealed, synced, renamed. A signal goes first, as "signal".
 void ResumeJournal::write(const fs::path& path,
                           const std::vector<std::pair<std::string, Tensor>>& tensors,
                           const Signal* signal) {
@@ -157,13 +187,16 @@ void ResumeJournal::write(const fs::path& path,
     }
     for (const auto& [name, tensor] : tensors)
       slots.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
+    slots.push_back(seal_slot());
     SafetensorsWriter writer(unfinished, std::move(slots));
     if (signal != nullptr) {
       writer.write("signal", signal->chunk_tokens() / signal->window_tokens(),
                    [&](int64_t begin, int64_t end) { return signal->rows(begin, end); });
     }
     for (const auto& [name, tensor] : tensors) writer.write(name, tensor);
+    writer.write(seal_slot().name, unsealed());
     writer.finish();
+    seal(unfinished);
   } catch (...) {
     fs::remove(unfinished, ignored);
     throw;
@@ -174,7 +207,7 @@ void ResumeJournal::write(const fs::path& path,
 }
 
 void ResumeJournal::layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found,
-                               int64_t bytes, double seconds) {
+                               const std::string& hash, int64_t bytes, double seconds) {
   std::error_code ignored;
   if (!fs::exists(directory_ / kRun, ignored)) {
     nlohmann::ordered_json json;
@@ -185,7 +218,8 @@ void ResumeJournal::layer_done(int64_t layer, const std::map<int64_t, FoundSite>
     text.commit();
   }
   const Stopwatch clock;
-  std::vector<std::pair<std::string, Tensor>> tensors;
+  hashes_[layer] = hash;
+  std::vector<std::pair<std::string, Tensor>> tensors = {{hash_name(layer), hash_tensor(hash)}};
   for (const auto& [site, what] : found) {
     bytes += static_cast<int64_t>(what.basis.nbytes());
     tensors.emplace_back(basis_name(site), what.basis);
@@ -217,6 +251,8 @@ std::string ResumeJournal::save(int64_t part, const Signal& x, const Tensor& P) 
   std::vector<std::pair<std::string, Tensor>> tensors = {{basis_name(part - 1), P}};
   for (const auto& [site, numbers] : numbers_)
     if (site < part) tensors.emplace_back(numbers_name(site), numbers);
+  for (const auto& [before, hash] : hashes_)
+    if (before < layer) tensors.emplace_back(hash_name(before), hash_tensor(hash));
   try {
     write(file("signal", layer), tensors, &x);
   } catch (const Error& error) {

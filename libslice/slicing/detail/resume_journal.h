@@ -25,13 +25,16 @@ struct FoundSite {
 /// What a killed slicing loop resumes from, in a directory of its own:
 ///
 ///   run.json                    the run's identity: a run with another one is refused
-///   layer-00007.safetensors     the bases found in layer 7, whose weights are on the disk
-///   signal-00005.safetensors    the signal before layer 5, its basis, and the numbers of all sites
-///                               before it; files that it makes needless are removed
+///   layer-00007.safetensors     the bases found in layer 7, and the hash of its weights, which are
+///                               on the disk
+///   signal-00005.safetensors    the signal before layer 5, its basis, and the numbers and hashes
+///                               of all sites and layers before it; files that it makes needless
+///                               are removed
 ///
 /// Layer 0 is the embeddings. Files are written under a temporary name, synced and renamed, so that
-/// a kill leaves each of them whole or absent. A resumed loop begins at the last signal, or at the
-/// tokens, and runs the layers after it with the bases that were found.
+/// a kill leaves each of them whole or absent; each ends with its hash (journal_file.h), so that
+/// one that was changed since is refused. Other files are left alone. A resumed loop begins at the
+/// last signal, or at the tokens, and runs the layers after it with the bases that were found.
 class ResumeJournal {
  public:
   using Identity = std::vector<std::pair<std::string, std::string>>;  // name, value
@@ -40,7 +43,8 @@ class ResumeJournal {
   /// @param layers      of the model, the embeddings and the head counted
   /// @param save_every  layers between two saves of the signal; 0: as many as keep their cost below
   ///                    a twentieth of the time
-  /// @throws Error  the directory holds the journal of another run; FormatError  a broken one
+  /// @throws Error  the directory holds the journal of another run
+  /// @throws FormatError  a damaged one (names the file)
   ResumeJournal(std::filesystem::path directory, Identity run, int64_t layers,
                 int64_t parts_a_layer, int64_t save_every);
 
@@ -48,21 +52,27 @@ class ResumeJournal {
   int64_t first_part() const;
   /// Layers whose weights are on the disk, the embeddings counted.
   int64_t layers_done() const { return layers_done_; }
+  /// SHA-256 of the weights of a layer that is done.
+  const std::string& weights_hash(int64_t layer) const { return hashes_.at(layer); }
   bool knows(int64_t site) const { return sites_.contains(site); }
   /// Tokens of a chunk when a known site was found.
   int64_t chunk_tokens(int64_t site) const { return sites_.at(site).chunk_tokens; }
-  /// The numbers of a known site; with its basis unless the saved signal lies after it.
-  FoundSite recall(int64_t site, at::Device device) const;
-  /// The saved signal, with room for D coordinates.
-  Signal restore(int64_t D, const at::TensorOptions& tensors, SignalOptions options) const;
+  /// The numbers of a known site; with its basis, (D, k), unless the saved signal lies after it.
+  /// @throws FormatError  a basis of another shape
+  FoundSite recall(int64_t site, at::IntArrayRef shape, at::Device device) const;
+  /// The saved signal, (N, T, k), with room for D coordinates.
+  /// @throws FormatError  a signal of another shape
+  Signal restore(at::IntArrayRef shape, int64_t D, const at::TensorOptions& tensors,
+                 SignalOptions options) const;
 
   /// Called by the loop's thread: a site was found.
   void found(int64_t site, FoundSite what);
   /// The sites found since the last call, for layer_done.
   std::map<int64_t, FoundSite> take_found();
   /// Called once a layer's weights are written and synced: `bytes` of them, in `seconds`.
-  void layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found, int64_t bytes,
-                  double seconds);
+  /// @param hash  SHA-256 of them as they are on the disk
+  void layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found, const std::string& hash,
+                  int64_t bytes, double seconds);
 
   /// Called by the loop's thread before a part: whether to save a signal of so many bytes there.
   bool due(int64_t part, int64_t bytes);
@@ -80,6 +90,8 @@ class ResumeJournal {
              const std::vector<std::pair<std::string, at::Tensor>>& tensors,
              const Signal* signal = nullptr);
   void identify();
+  std::vector<int64_t> list_files();
+  void read(const std::filesystem::path& path, int64_t place);
   void count_disk();
 
   std::filesystem::path directory_;
@@ -90,6 +102,7 @@ class ResumeJournal {
   std::map<int64_t, int64_t> places_;  // site → layer whose file holds its basis; −1: the signal's
   std::map<int64_t, FoundSite> fresh_;     // of this run, since the last layer
   std::map<int64_t, at::Tensor> numbers_;  // of all sites, as they are saved
+  std::map<int64_t, std::string> hashes_;  // of all layers' weights that are on the disk
   bool full_ = false;                      // no room for signals
   Stopwatch clock_;
   int64_t last_saved_layer_ = 0;

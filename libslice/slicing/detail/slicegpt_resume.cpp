@@ -27,7 +27,8 @@ int64_t SliceGpt::resume() {
     project(P_);
   } else {
     for (int64_t before = 0; before < first; ++before) P_ = recalled(before);  // the last has it
-    x_.emplace(journal->restore(D_, model_.head.weight.options(), signal_options()));
+    x_.emplace(journal->restore({tokens_.size(0), tokens_.size(1), sizes_[first - 1]}, D_,
+                                model_.head.weight.options(), signal_options()));
     reporter_.signal_lives(*x_, options_.signal_place.has_value());
   }
   int64_t site = std::max<int64_t>(first, 1);
@@ -47,7 +48,8 @@ int64_t SliceGpt::resume() {
 }
 
 Tensor SliceGpt::recalled(int64_t site) {
-  const FoundSite found = hooks_.journal->recall(site, model_.head.weight.device());
+  const FoundSite found =
+      hooks_.journal->recall(site, {D_, sizes_[site]}, model_.head.weight.device());
   reporter_.site_recalled(site_name(site), sizes_[site], found.kept_variance, found.seconds);
   return found.basis;
 }
