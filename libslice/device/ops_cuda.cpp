@@ -10,6 +10,8 @@
 
 #include <map>
 #include <mutex>
+#include <new>
+#include <utility>
 #include <vector>
 
 #include "cuda/covariance.h"
@@ -43,24 +45,44 @@ Tensor as_rows(const Tensor& x) {
   return rows.size(1) == 0 || rows.stride(1) == 1 ? rows : rows.contiguous();
 }
 
-/// cuSOLVER's handle of a device, made on first use. LibTorch's own lives in a library it loads
-/// late.
-const kernels::CusolverHandle& solver(at::DeviceIndex device) {
-  static std::mutex mutex;
-  static std::map<int, kernels::CusolverHandle> handles;
-  const std::lock_guard lock(mutex);
-  kernels::CusolverHandle& handle = handles[device];
-  if (!handle && handle.create() != CUSOLVER_STATUS_SUCCESS) {
+/// A cuSOLVER handle of a device, of one call alone: a handle has one stream, and memory of its own
+/// that its work uses. Made when every other one is in use, and kept for the next call. LibTorch's
+/// own lives in a library that it loads late.
+class Solver {
+ public:
+  explicit Solver(at::DeviceIndex device) : device_(device) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (auto& idle = idle_[device]; !idle.empty()) {
+        handle_ = std::move(idle.back());
+        idle.pop_back();
+      }
+    }
+    if (handle_ || handle_.create() == CUSOLVER_STATUS_SUCCESS) return;
     release_cached_memory();  // it allocates outside of LibTorch, which may hold all memory
-    const cusolverStatus_t status = handle.create();
-    if (status != CUSOLVER_STATUS_SUCCESS) {
-      detail::throw_out_of_memory(
-          "cuSOLVER", at::Device(at::kCUDA, device),
-          detail::formatted("cusolverDnCreate gives status {}", int{status}));
+    const cusolverStatus_t status = handle_.create();
+    if (status == CUSOLVER_STATUS_SUCCESS) return;
+    detail::throw_out_of_memory("cuSOLVER", at::Device(at::kCUDA, device),
+                                detail::formatted("cusolverDnCreate gives status {}", int{status}));
+  }
+  Solver(const Solver&) = delete;
+  /// Its work is done, or has failed.
+  ~Solver() {
+    const std::lock_guard lock(mutex_);
+    try {
+      idle_[device_].push_back(std::move(handle_));
+    } catch (const std::bad_alloc&) {  // the handle is destroyed instead
     }
   }
-  return handle;
-}
+
+  const kernels::CusolverHandle& handle() const { return handle_; }
+
+ private:
+  static inline std::mutex mutex_;
+  static inline std::map<at::DeviceIndex, std::vector<kernels::CusolverHandle>> idle_;
+  at::DeviceIndex device_;
+  kernels::CusolverHandle handle_;
+};
 
 }  // namespace
 
@@ -117,7 +139,7 @@ void mirror_lower(Tensor& C) {
 
 Eigen symmetric_eigen(const Tensor& C) {
   const c10::cuda::CUDAGuard guard(C.device());
-  const kernels::CusolverHandle& handle = solver(C.device().index());
+  const Solver solver(C.device().index());
   const int64_t n = C.size(0);
   Tensor rows =
       C.clone(at::MemoryFormat::Contiguous);  // (n, n): becomes the eigenvectors, a row each
@@ -125,13 +147,14 @@ Eigen symmetric_eigen(const Tensor& C) {
   Tensor values = at::empty({n}, C.options());
   Tensor info = at::zeros({1}, C.options().dtype(at::kInt));
   kernels::EigenWorkspace sizes;
-  check(kernels::symmetric_eigen_workspace(&sizes, n, handle), "cusolverDnXsyevd_bufferSize");
+  check(kernels::symmetric_eigen_workspace(&sizes, n, solver.handle()),
+        "cusolverDnXsyevd_bufferSize");
   const Tensor workspace =
       at::empty({static_cast<int64_t>(sizes.device_bytes)}, C.options().dtype(at::kByte));
   std::vector<std::byte> host(sizes.host_bytes);
   check(kernels::symmetric_eigen(values.mutable_data_ptr<double>(), rows.mutable_data_ptr<double>(),
                                  info.mutable_data_ptr<int>(), n, workspace.mutable_data_ptr(),
-                                 host.data(), sizes, handle, current_stream()),
+                                 host.data(), sizes, solver.handle(), current_stream()),
         "cusolverDnXsyevd");
   const int failed = info.item<int>();  // waits for the stream
   SLICE_CHECK_AS(NumericError, failed == 0, "eigenproblem {}: cuSOLVER did not converge (info {})",

@@ -1,12 +1,14 @@
 #include "libslice/device/detail/ops_cuda.h"
 
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <atomic>
 #include <catch2/catch_all.hpp>
 #include <limits>
+#include <thread>
+#include <vector>
 
 #include "benchmarks/shapes.h"
 #include "libslice/base/error.h"
@@ -18,6 +20,7 @@
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/memory_limit.h"
 #include "tests/support/reference.h"
 #include "tests/support/tiny_model.h"
 
@@ -138,21 +141,38 @@ TEST_CASE("on a GPU a covariance with a NaN is refused", "[cuda]") {
   CHECK_THROWS_NAMING(pca_basis(C), NumericError, "NaN");
 }
 
-/// Lets LibTorch have `bytes` more than it holds, until destroyed.
-class MemoryLimit {
- public:
-  explicit MemoryLimit(int64_t bytes) {
-    ops::on_device::release_cached_memory();
-    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(0);
-    const auto all = static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-    const auto held = static_cast<double>(stats.reserved_bytes[all].current + bytes);
-    const auto total = static_cast<double>(device_memory(at::Device(at::kCUDA, 0)).total);
-    c10::cuda::CUDACachingAllocator::setMemoryFraction(held / total, 0);
+TEST_CASE("on a GPU eigenproblems of two threads are those of one", "[cuda]") {
+  require_gpu();
+  constexpr int64_t kSize = 512, kTimes = 500;
+  std::vector<Tensor> matrices;
+  std::vector<ops::Eigen> want;
+  for (const uint64_t seed : {1, 2}) {
+    const Tensor A = gaussian({kSize, kSize + 7}, seed);
+    matrices.push_back(on_gpu(A.mm(A.t())));
+    want.push_back(ops::symmetric_eigen(matrices.back()));
   }
-  ~MemoryLimit() { c10::cuda::CUDACachingAllocator::setMemoryFraction(1.0, 0); }
-  MemoryLimit(const MemoryLimit&) = delete;
-  MemoryLimit& operator=(const MemoryLimit&) = delete;
-};
+  c10::cuda::device_synchronize();
+  std::atomic<int64_t> differ = 0, failed = 0;
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    threads.emplace_back([&, i] {
+      const c10::cuda::CUDAStreamGuard stream(c10::cuda::getStreamFromPool());
+      try {
+        for (int64_t turn = 0; turn < kTimes; ++turn) {
+          const ops::Eigen got = ops::symmetric_eigen(matrices[i]);
+          const bool same =
+              at::equal(got.values, want[i].values) && at::equal(got.vectors, want[i].vectors);
+          differ += same ? 0 : 1;
+        }
+      } catch (const std::exception&) {
+        ++failed;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(failed == 0);
+  CHECK(differ == 0);
+}
 
 TEST_CASE("a GPU short of memory gets smaller chunks, and shorter still a clear error", "[cuda]") {
   require_gpu();

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
+#include <mutex>
 #include <vector>
 
 #include "libslice/base/detail/finite.h"
@@ -15,18 +16,24 @@ namespace {
 
 constexpr int kLargestExponent = 12;  // of an entry of `hi`
 
-/// While it lives, cuBLAS adds the parts of a split sum in float32: half precision may overflow at
-/// the scale of `hi`.
+/// While one lives, cuBLAS adds the parts of a split sum in float32: half precision may overflow at
+/// the scale of `hi`. LibTorch's switches are the process's: the first scope of all threads takes
+/// them down, and the last one sets them as they were.
 class FloatSums {
  public:
   FloatSums() {
+    const std::lock_guard guard(mutex_);
+    if (living_++ > 0) return;
+    half_ = at::globalContext().allowFP16ReductionCuBLAS();
+    bfloat_ = at::globalContext().allowBF16ReductionCuBLAS();
     at::globalContext().setAllowFP16ReductionCuBLAS(false);
     at::globalContext().setAllowBF16ReductionCuBLAS(false);
   }
   FloatSums(const FloatSums&) = delete;
   FloatSums& operator=(const FloatSums&) = delete;
   ~FloatSums() {
-    using Option = at::CuBLASReductionOption;
+    const std::lock_guard guard(mutex_);
+    if (--living_ > 0) return;
     const auto reduced = [](Option o) { return o == Option::AllowReducedPrecisionWithSplitK; };
     const auto split = [](Option o) { return o != Option::DisallowReducedPrecisionDisallowSplitK; };
     at::globalContext().setAllowFP16ReductionCuBLAS(reduced(half_), split(half_));
@@ -34,8 +41,10 @@ class FloatSums {
   }
 
  private:
-  at::CuBLASReductionOption half_ = at::globalContext().allowFP16ReductionCuBLAS();
-  at::CuBLASReductionOption bfloat_ = at::globalContext().allowBF16ReductionCuBLAS();
+  using Option = at::CuBLASReductionOption;
+  static inline std::mutex mutex_;
+  static inline int living_ = 0;
+  static inline Option half_{}, bfloat_{};  // as they were
 };
 
 }  // namespace
