@@ -8,6 +8,7 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/decoding.h"
 #include "libslice/decode/detail/stop_token.h"
+#include "libslice/device/detail/last_stream.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/kv_cache.h"
 
@@ -27,7 +28,8 @@ Batch::Batch(const Model& model, int64_t slots, int64_t capacity)
           model.config(), slots, capacity,
           at::TensorOptions().device(model.decoder().device()).dtype(model.decoder().dtype()))),
       decoding_(detail::make_decoding(model_->decoder(), *cache_)),
-      texts_(static_cast<size_t>(slots)) {}
+      texts_(static_cast<size_t>(slots)),
+      stream_(std::make_unique<detail::LastStream>(model.decoder().device())) {}
 
 Batch::~Batch() = default;
 Batch::Batch(Batch&&) noexcept = default;
@@ -46,6 +48,7 @@ std::optional<int64_t> Batch::add(const std::vector<int64_t>& prompt,
                        options.max_tokens);
   check_sampling(options.sampling);
   auto text = std::make_unique<Text>(Text{next_id_, options, length});
+  stream_->note();
   decoding_->enter(free - texts_.begin(), prompt, options);
   *free = std::move(text);
   return next_id_++;
@@ -59,6 +62,7 @@ int64_t Batch::room(const Text& text) const {
 
 std::vector<BatchOutput> Batch::step(int64_t n) {
   SLICE_ARGUMENT_CHECK(n >= 0, "batch: want at least 0 tokens, got {}", n);
+  stream_->note();
   std::vector<std::optional<BatchOutput>> outputs(texts_.size());  // a slot each
   bool any = false;
   for (int64_t left = n; left > 0 && running() > 0;) {

@@ -55,6 +55,8 @@ class Batch {
                              const GenerateOptions& options = {});
   /// Gives every running text n further tokens, fewer where it ends. On a GPU the host waits once,
   /// and once more for every text whose length ends it within the n.
+  /// After an error the texts are where they were, or as far as the step that returns says, and may
+  /// continue; where a device fails for good, every later step fails.
   /// @return  a text each, in the order of slots; an ended one has left its slot
   /// @throws ArgumentError  n < 0
   std::vector<BatchOutput> step(int64_t n = 1);
@@ -76,6 +78,7 @@ class Batch {
   std::unique_ptr<detail::Decoding> decoding_;  // of the cache
   std::vector<std::unique_ptr<Text>> texts_;    // a slot each, nullptr where it is free
   int64_t next_id_ = 0;
+  std::unique_ptr<detail::LastStream> stream_;  // last: it goes first
 };
 
 }  // namespace slice

@@ -40,10 +40,16 @@ std::unique_ptr<at::cuda::CUDAGraph> captured(const std::function<void()>& step,
   std::unique_ptr<at::cuda::CUDAGraph> graph;
   {
     const c10::cuda::CUDAStreamGuard guard(side);
-    step();
-    restore();
-    check(cudaStreamSynchronize(side.stream()), "cudaStreamSynchronize");
-    graph = capture(step);
+    try {
+      step();
+      restore();
+      check(cudaStreamSynchronize(side.stream()), "cudaStreamSynchronize");
+      graph = capture(step);
+    } catch (...) {
+      restore();  // throws where the device has failed for good
+      check(cudaStreamSynchronize(side.stream()), "cudaStreamSynchronize");
+      throw;
+    }
   }
   check(cudaStreamSynchronize(side.stream()), "cudaStreamSynchronize");
   return graph;

@@ -14,7 +14,7 @@
 #include "cuda/decode_linear.h"
 #include "cuda/next_token.h"
 #include "cuda/sample_token.h"
-#include "libslice/base/error.h"
+#include "libslice/base/detail/check.h"
 #include "libslice/decode/detail/capture.h"
 #include "libslice/decode/detail/decode_graph.h"
 #include "libslice/decode/detail/decode_model.h"
@@ -74,6 +74,7 @@ class CudaDecodeGraph final : public Decoding {
       logits = prefill(model_, cache_, tokens, position);
     } else {
       set_position(position);
+      next_ = -1;  // where an error comes in between
       history_.select(1, position).copy_(tokens.select(1, 0));
       run(Choice::kGiven, cache_.batch());
       next_ = position + 1;
@@ -91,6 +92,7 @@ class CudaDecodeGraph final : public Decoding {
     if (choice == Choice::kSampled) set_samplings(0, cache_.batch(), sampling, seed);
     logits_.copy_(logits);
     set_position(position);
+    next_ = -1;  // where an error comes in between
     for (int64_t i = 0; i < n; ++i) run(choice, cache_.batch());
     next_ = position + n;
     const Tensor ids = history_.slice(1, position, position + n).clone();  // (B, n)
@@ -122,14 +124,23 @@ class CudaDecodeGraph final : public Decoding {
     const Tensor before = at::tensor(fed, at::kInt);
     const Tensor places = (before.to(at::kLong).unsqueeze(1) + at::arange(1, n + 1, at::kLong))
                               .to(x_.device());  // (count, n)
-    // All memory is there before the first step: an error after one would leave the rows ahead of
-    // what the caller knows of.
+    SLICE_CHECK_AS(DeviceError, !lost_, "batch: the device failed, its texts cannot continue");
+    // All memory is there before the first step, and what an error after it takes the rows back to.
+    const Tensor logits = logits_.narrow(0, 0, count).clone();  // (count, V)
     Tensor ids = at::empty_like(places), host = at::empty(places.sizes(), at::kLong);
     positions_.narrow(0, 0, count).copy_(before, /*non_blocking=*/true);
     next_ = -1;
-    for (int64_t i = 0; i < n; ++i) run(Choice::kSampled, count);
-    at::gather_out(ids, history_.narrow(0, 0, count), 1, places);
-    host.copy_(ids);
+    try {
+      for (int64_t i = 0; i < n; ++i) run(Choice::kSampled, count);
+      at::gather_out(ids, history_.narrow(0, 0, count), 1, places);
+      host.copy_(ids);
+    } catch (...) {
+      lost_ = true;  // unless the device still works
+      logits_.narrow(0, 0, count).copy_(logits);
+      check(cudaStreamSynchronize(current_stream()), "cudaStreamSynchronize");
+      lost_ = false;
+      throw;
+    }
     std::vector<std::vector<int64_t>> result;
     for (const DecodingRow& row : rows) {
       const int64_t* first = host.const_data_ptr<int64_t>() + row.row * n;
@@ -198,16 +209,11 @@ class CudaDecodeGraph final : public Decoding {
     auto& graph = rows_of(rows).graphs[static_cast<size_t>(choice)];
     if (!graph) {
       const Tensor position = positions_.clone(), logits = logits_.clone();
-      try {
-        graph = captured([&] { step(choice, rows); },
-                         [&] {
-                           positions_.copy_(position);
-                           logits_.copy_(logits);
-                         });
-      } catch (...) {
-        next_ = -1;
-        throw;
-      }
+      graph = captured([&] { step(choice, rows); },
+                       [&] {
+                         positions_.copy_(position);
+                         logits_.copy_(logits);
+                       });
     }
     graph->replay();
   }
@@ -273,6 +279,7 @@ class CudaDecodeGraph final : public Decoding {
   const DecodeModel model_;
   kernels::DecodeAttention attention_;  // what it is for any number of rows
   int64_t next_ = -1;  // position of the next token, as the device has it; −1: unknown
+  bool lost_ = false;  // the logits, to an error of the device
   Tensor x_, logits_, history_, positions_, choice_, samplings_;
   std::map<int64_t, Rows> rows_;
 };

@@ -9,6 +9,7 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/decoding.h"
 #include "libslice/decode/detail/stop_token.h"
+#include "libslice/device/detail/last_stream.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/kv_cache.h"
 
@@ -20,7 +21,8 @@ Generator::Generator(const Model& model, int64_t capacity, int64_t batch)
     : model_(std::make_shared<Model>(model.share())),
       cache_(std::make_unique<KvCache>(
           model.config(), batch, capacity,
-          at::TensorOptions().device(model.decoder().device()).dtype(model.decoder().dtype()))) {}
+          at::TensorOptions().device(model.decoder().device()).dtype(model.decoder().dtype()))),
+      stream_(std::make_unique<detail::LastStream>(model.decoder().device())) {}
 
 Generator::~Generator() = default;
 Generator::Generator(Generator&&) noexcept = default;
@@ -42,6 +44,7 @@ Tensor Generator::feed(const Tensor& tokens) {
   SLICE_CHECK(tokens.dim() == 2 && tokens.size(0) == cache_->batch() && tokens.size(1) > 0,
               "generator: want ({}, T) tokens, got {}", cache_->batch(), detail::describe(tokens));
   check_room(tokens.size(1));
+  stream_->note();
   logits_ = decoding().feed(tokens);
   return logits_;
 }
@@ -53,6 +56,7 @@ Tensor Generator::continue_sampled(int64_t n, const SamplingOptions& sampling, u
   check_room(n);
   model_->decoder().check_positions(length() + n);
   const int64_t begin = length();
+  stream_->note();
   try {
     return decoding().continue_inplace(logits_, n, sampling, seed);
   } catch (const NumericError&) {

@@ -15,7 +15,8 @@ class Model;
 class KvCache;
 namespace detail {
 class Decoding;
-}
+class LastStream;
+}  // namespace detail
 
 /// Decoding with a KV cache: a prompt once, then a token at a time. One batch, all of one length.
 ///
@@ -66,6 +67,7 @@ class Generator {
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<detail::Decoding> decoding_;  // of the cache; made when first needed
   at::Tensor logits_;
+  std::unique_ptr<detail::LastStream> stream_;  // last: it goes first
 };
 
 struct GenerateOptions {
