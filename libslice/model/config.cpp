@@ -8,6 +8,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/python_json.h"
 #include "libslice/base/detail/unite.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
@@ -19,6 +20,9 @@ using nlohmann::json;
 namespace {
 
 const std::string kSlicedPrefix = "sliced_";
+/// The first version of Transformers that knows all keys that are written. From a file without one
+/// later versions conclude that a tokenizer was made by an old one, and warn.
+constexpr const char* kTransformersVersion = "5.0.0";
 constexpr std::pair<ShortcutForm, const char*> kShortcutNames[] = {
     {ShortcutForm::kDense, "dense"},
     {ShortcutForm::kDiagonal, "diagonal"},
@@ -84,19 +88,6 @@ void check_ffn_sizes(const ModelConfig& c, const std::string& origin) {
     SLICE_FORMAT_CHECK(size >= 1 && size <= c.ffn_size, "{}: ffn_sizes: want 1 … {}, got {}",
                        origin, c.ffn_size, size);
   }
-}
-
-void write_end_tokens(const std::vector<int64_t>& ids, json& object) {
-  object["eos_token_id"] = ids.empty() ? json() : json(ids);
-  if (ids.size() == 1) object["eos_token_id"] = ids[0];
-}
-
-/// Special tokens, the same in both files. Absent ones are written as null, because Transformers
-/// takes the family's default for a missing key.
-void write_special_tokens(const ModelConfig& c, json& object) {
-  object["bos_token_id"] = c.bos_token ? json(*c.bos_token) : json();
-  object["pad_token_id"] = c.pad_token ? json(*c.pad_token) : json();
-  write_end_tokens(c.eos_tokens, object);
 }
 
 }  // namespace
@@ -212,7 +203,8 @@ void check_config(const ModelConfig& c, const std::string& origin) {
 }
 
 ModelConfig parse_config(std::string_view text, const std::string& origin) {
-  const json object = detail::parse_json(text, origin);
+  json object = detail::parse_python_json(text, origin);
+  detail::make_integers_inplace(object);
   std::string type = detail::field<std::string>(object, "model_type", origin);
   const bool sliced = type.starts_with(kSlicedPrefix);
   if (sliced) type = type.substr(kSlicedPrefix.size());
@@ -220,6 +212,7 @@ ModelConfig parse_config(std::string_view text, const std::string& origin) {
     if (family->model_type != type) continue;
     ModelConfig config = family->parse(object, origin);
     if (sliced) config = parse_sliced(object, config, origin);
+    models::keep_usable_tokens(config, origin);
     check_config(config, origin);
     return config;
   }
@@ -240,7 +233,8 @@ std::string config_json(const ModelConfig& config, const std::string& dtype) {
   object["vocab_size"] = config.vocabulary_size;
   object["tie_word_embeddings"] = config.tied_head;
   object["use_cache"] = true;
-  write_special_tokens(config, object);
+  object["transformers_version"] = kTransformersVersion;
+  models::write_special_tokens(config, object);
   if (config.sliced() || !config.ffn_sizes.empty()) {
     const std::string module = models::modeling_module(family),
                       type = "Sliced" + family.architecture;
@@ -270,7 +264,7 @@ ModelConfig with_end_tokens(ModelConfig config, const std::vector<int64_t>& ids)
 ModelConfig with_generation_config(ModelConfig config, std::string text,
                                    const std::string& origin) {
   if (text.empty()) return config;
-  const json object = detail::parse_json(text, origin);
+  const json object = detail::parse_python_json(text, origin);
   SLICE_FORMAT_CHECK(object.is_object(), "{}: want an object, got {}", origin, object.type_name());
   config = with_end_tokens(std::move(config), models::parse_eos_tokens(object, origin));
   config.generation = std::move(text);
@@ -280,16 +274,16 @@ ModelConfig with_generation_config(ModelConfig config, std::string text,
 std::string generation_config_json(const ModelConfig& config) {
   if (config.generation.empty()) {
     json object = {{"_from_model_config", true}};
-    write_special_tokens(config, object);
+    models::write_special_tokens(config, object);
     return object.dump(2) + "\n";
   }
   const std::string origin = "generation_config.json";
-  json object = detail::parse_json(config.generation, origin);
+  json object = detail::parse_python_json(config.generation, origin);
   const std::vector<int64_t> known = models::parse_eos_tokens(object, origin);
   std::vector<int64_t> all = known;
   detail::unite_inplace(all, config.eos_tokens);
   if (all == known) return config.generation;
-  write_end_tokens(all, object);
+  models::write_end_tokens(all, object);
   return object.dump(2) + "\n";
 }
 

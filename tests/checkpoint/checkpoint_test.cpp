@@ -9,6 +9,7 @@
 
 #include "libslice/base/error.h"
 #include "tests/support/gguf_writer.h"
+#include "tests/support/heard_warnings.h"
 #include "tests/support/matchers.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/temporary_directory.h"
@@ -434,8 +435,6 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
        [](TinyGguf& g) {
          g.tensors["blk.00.attn_v.weight"] = at::randn({16, 32});
        }},
-      {"eos_token_id 11 is outside",
-       [](TinyGguf& g) { g.metadata.number("tokenizer.ggml.eot_token_id", 11); }},
   };
   for (const Row& row : rows) {
     INFO(row.message);
@@ -445,6 +444,16 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
     const fs::path path = gguf.write(directory);
     CHECK_THROWS_NAMING(open_checkpoint(path), FormatError, row.message);
   }
+}
+
+TEST_CASE("a GGUF file's special tokens outside its vocabulary are left out, with a warning") {
+  const HeardWarnings heard;
+  const TemporaryDirectory directory;
+  TinyGguf gguf;
+  gguf.metadata.number("tokenizer.ggml.eot_token_id", 11);
+  const auto checkpoint = open_checkpoint(gguf.write(directory));
+  CHECK_THAT(heard.text(), Catch::Matchers::ContainsSubstring("eos_token_id 11 is outside"));
+  for (const int64_t id : checkpoint->config().eos_tokens) CHECK(id < 11);
 }
 
 TEST_CASE("a quantised file has no stored dtype, and says so tensor by tensor") {

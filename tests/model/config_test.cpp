@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/error.h"
+#include "tests/support/heard_warnings.h"
 #include "tests/support/matchers.h"
 
 namespace slice {
@@ -125,6 +126,80 @@ TEST_CASE("linear and Llama 3 rotary scalings are understood in both of their pl
     CHECK(linear->factor == 2);
   }
   CHECK_FALSE(parse_with({{"rope_scaling", {{"type", "default"}}}}).rope_scaling);
+}
+
+TEST_CASE("rotary settings count as in Transformers: rope_scaling first, then the top level") {
+  const json linear = {{"rope_type", "linear"}, {"factor", 2}, {"rope_theta", 300.0}},
+             plain = {{"rope_type", "default"}, {"rope_theta", 400.0}, {"seen", {1, 2}}};
+  const ModelConfig both =
+      parse_with({{"rope_scaling", linear}, {"rope_parameters", plain}, {"rope_theta", 500.0}});
+  CHECK(both.rope_theta == 300.0);
+  CHECK(both.rope_scaling);
+  const ModelConfig empty =
+      parse_with({{"rope_scaling", json::object()}, {"rope_parameters", plain}});
+  CHECK(empty.rope_theta == 400.0);
+  CHECK_FALSE(empty.rope_scaling);
+  json llama3 = {
+      {"rope_type", "llama3"}, {"factor", 8}, {"low_freq_factor", 1}, {"high_freq_factor", 4}};
+  const auto original = [&](const json& changes) {
+    json all = {{"rope_parameters", llama3}, {"max_position_embeddings", 256}};
+    all.update(changes);
+    return parse_with(all).rope_scaling.value().original_context;
+  };
+  CHECK(original(json::object()) == 256);
+  llama3["original_max_position_embeddings"] = 64;
+  CHECK(original(json::object()) == 64);
+  CHECK(original({{"original_max_position_embeddings", 32}}) == 32);
+}
+
+TEST_CASE("config.json is read as Python writes it") {
+  std::string text = smallest_config().dump();
+  text.pop_back();
+  const std::string unread = R"(, "a": NaN, "b": [Infinity, {"c": -Infinity}], "NaN": "\"NaN")";
+  const ModelConfig c = parse_config("\xEF\xBB\xBF" + text + unread + "}", "config.json");
+  check_same(c, parse(smallest_config()));
+  check_same(parse_with({{"hidden_size", 24.0}, {"vocab_size", 50.0}, {"rope_theta", 1e4}}), c);
+  CHECK(parse_with({{"max_position_embeddings", 512.0}}).context_length == 512);
+  for (const char* key : {"rope_theta", "hidden_size", "rms_norm_eps", "bos_token_id"}) {
+    const std::string read = text + ", \"" + key + "\": Infinity}";
+    CHECK_THROWS_NAMING(parse_config(read, "config.json"), FormatError, key);
+  }
+}
+
+TEST_CASE("a LLaMA's sliding_window is not used, as in Transformers, and is warned of") {
+  const HeardWarnings heard;
+  CHECK_FALSE(parse_with({{"sliding_window", 8}, {"use_sliding_window", false}}).sliding_window);
+  CHECK(heard.text() == "");
+  CHECK_FALSE(parse_with({{"sliding_window", 8}}).sliding_window);
+  CHECK(heard.text() ==
+        "config.json: sliding_window 8 is not used: a LLaMA attends to all positions\n");
+}
+
+TEST_CASE("special tokens outside the vocabulary are left out, with a warning") {
+  const HeardWarnings heard;
+  const ModelConfig c = parse_with({{"bos_token_id", 50}, {"eos_token_id", {2, -1}}});
+  CHECK_FALSE(c.bos_token);
+  CHECK(c.eos_tokens == std::vector<int64_t>{2});
+  CHECK(heard.text() ==
+        "config.json: bos_token_id 50 is outside the vocabulary of 50 and is left out\n"
+        "config.json: eos_token_id -1 is outside the vocabulary of 50 and is left out\n");
+}
+
+TEST_CASE("names that compute a supported activation are taken for it") {
+  for (const auto& [name, want] :
+       {std::pair("gelu_python", Activation::kGelu), std::pair("gelu_fast", Activation::kGeluTanh),
+        std::pair("gelu_accurate", Activation::kGeluTanh), std::pair("swish", Activation::kSilu)}) {
+    CHECK(parse_with({{"hidden_act", name}}).activation == want);
+  }
+}
+
+TEST_CASE("a file that is written names a Transformers without warnings about old files") {
+  ModelConfig c = parse(smallest_config());
+  const json plain = json::parse(config_json(c, "float16"));
+  CHECK(plain["transformers_version"] == "5.0.0");
+  CHECK_FALSE(plain.contains("rope_scaling"));
+  c.rope_scaling = RopeScaling{RopeScaling::Kind::kLinear, 4};
+  CHECK(json::parse(config_json(c, "float16"))["rope_scaling"]["factor"] == 4);
 }
 
 TEST_CASE("a sliced model keeps the size of every site") {
@@ -374,11 +449,10 @@ TEST_CASE("a configuration that cannot be run is refused, naming the file and th
       {{{"partial_rotary_factor", 0.5}}, "partial_rotary_factor is not supported"},
       {{{"hidden_act", "mish"}}, "activation 'mish' is not supported"},
       {{{"quantization_config", {{"bits", 4}}}}, "quantization_config is not supported"},
-      {{{"sliding_window", 4096}}, "sliding_window 4096"},
-      {{{"sliding_window", 4096}, {"use_sliding_window", true}}, "sliding_window 4096"},
+      {{{"per_layer_config", {{"0", {{"intermediate_size", 8}}}}}},
+       "per_layer_config is not supported"},
+      {{{"is_causal", false}}, "is_causal false is not supported"},
       {{{"attention_bias", "yes"}}, "'attention_bias': want a boolean"},
-      {{{"bos_token_id", 50}}, "bos_token_id 50 is outside the vocabulary of 50"},
-      {{{"eos_token_id", {2, -1}}}, "eos_token_id -1 is outside"},
       {{{"eos_token_id", "</s>"}}, "'eos_token_id': want integers"},
       {{{"model_type", "sliced_llama"}}, "'stream_sizes' is missing"},
       {{{"model_type", "sliced_llama"}, {"stream_sizes", 24}}, "'stream_sizes': want an array"},

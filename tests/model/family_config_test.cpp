@@ -101,8 +101,39 @@ TEST_CASE("a Qwen2 has biases on q, k and v, and a window in the layers that its
   json typed = window;
   typed["layer_types"] = {"full_attention", "full_attention", "sliding_attention"};
   CHECK(parse_with(small, typed).first_window_layer == 2);
-  typed["layer_types"][0] = "sliding_attention";
-  CHECK_THROWS_NAMING(parse_with(small, typed), FormatError, "layer_types[0]");
+  typed["layer_types"][1] = "sliding_attention";
+  CHECK(parse_with(small, typed).first_window_layer == 1);  // not max_window_layers
+  typed["layer_types"] = {"full_attention", "full_attention", "full_attention"};
+  CHECK_FALSE(parse_with(small, typed).sliding_window);
+  typed["layer_types"] = {"sliding_attention", "full_attention", "sliding_attention"};
+  CHECK_THROWS_NAMING(parse_with(small, typed), FormatError, "layer_types[1]");
+  const json above = {{"use_sliding_window", true}, {"max_window_layers", 3}};
+  CHECK_FALSE(parse_with(small, above).sliding_window);  // in no layer
+}
+
+TEST_CASE("an OPT has no heads of another size and no groups, whatever its file says") {
+  const ModelConfig c =
+      parse_with(opt_config(768, 12, 12), {{"head_dim", 8}, {"num_key_value_heads", 1}});
+  CHECK(c.head_size == 64);
+  CHECK(c.kv_heads == 12);
+}
+
+TEST_CASE("sizes that a file lacks are those of Transformers") {
+  struct Row {
+    const char* family;
+    std::vector<int64_t> sizes;  // D, L, h, key/value heads, F, V, context
+  };
+  for (const auto& [family, sizes] :
+       std::vector<Row>{{"llama", {4096, 32, 32, 32, 11008, 32000, 2048}},
+                        {"mistral", {4096, 32, 32, 8, 14336, 32000, 131072}},
+                        {"opt", {768, 12, 12, 12, 3072, 50272, 2048}},
+                        {"phi", {2048, 24, 32, 32, 8192, 51200, 2048}},
+                        {"qwen2", {4096, 32, 32, 32, 22016, 151936, 32768}}}) {
+    const ModelConfig c = parse_with({{"model_type", family}});
+    CAPTURE(family);
+    CHECK(std::vector{c.hidden_size, c.layers, c.heads, c.kv_heads, c.ffn_size, c.vocabulary_size,
+                      c.context_length} == sizes);
+  }
 }
 
 TEST_CASE("what is written of every family is read again, dense and sliced") {
@@ -165,6 +196,8 @@ TEST_CASE("relatives that compute something else are refused, naming the differe
       {smallest("mistral"), {{"num_key_value_heads", 5}}, "num_key_value_heads 5"},
       {qwen2, {{"use_sliding_window", true}, {"max_window_layers", -1}}, "max_window_layers"},
       {qwen2, {{"layer_types", {"sliding_attention"}}}, "layer_types[0]"},
+      {qwen2, {{"layer_types", {"full_attention"}}}, "layer_types: want 3 entries, got 1"},
+      {qwen2, {{"layer_types", {"chunked_attention"}}}, "layer_types[0]: \"chunked_attention\""},
       {qwen2, {{"layer_types", "all"}}, "'layer_types': want an array"},
   };
   for (const Row& row : rows) {

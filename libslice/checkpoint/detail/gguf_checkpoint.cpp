@@ -6,6 +6,7 @@
 #include "libslice/checkpoint/detail/one_matrix.h"
 #include "libslice/checkpoint/detail/split_halves.h"
 #include "libslice/checkpoint/detail/unused_tensors.h"
+#include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
 
@@ -39,6 +40,7 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) 
   const models::Family& family = family_of(architecture, origin);
   interleaved_ = models::gguf_interleaves(architecture);
   config_ = family.parse_gguf(file_);
+  models::keep_usable_tokens(config_, origin);
   check_config(config_, origin);
   for (const auto& [name, entry] : file_.tensors()) add_tensor(name, entry);
   tie_head();

@@ -5,6 +5,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/warn.h"
 
 namespace slice::models {
 
@@ -18,15 +19,37 @@ namespace {
 constexpr std::pair<const char*, RopeScaling::Kind> kScalings[] = {
     {"linear", RopeScaling::Kind::kLinear}, {"llama3", RopeScaling::Kind::kLlama3}};
 
+constexpr const char* kOriginalContext = "original_max_position_embeddings";
+
 /// Names of activations; the first name of each is the one that is written.
 constexpr std::pair<const char*, Activation> kActivations[] = {
-    {"silu", Activation::kSilu},         {"swish", Activation::kSilu},
-    {"relu", Activation::kRelu},         {"gelu", Activation::kGelu},
-    {"gelu_new", Activation::kGeluTanh}, {"gelu_pytorch_tanh", Activation::kGeluTanh},
+    {"silu", Activation::kSilu},
+    {"swish", Activation::kSilu},
+    {"relu", Activation::kRelu},
+    {"gelu", Activation::kGelu},
+    {"gelu_new", Activation::kGeluTanh},
+    {"gelu_pytorch_tanh", Activation::kGeluTanh},
+    // Other ways to compute the same functions.
+    {"gelu_python", Activation::kGelu},
+    {"gelu_fast", Activation::kGeluTanh},
+    {"gelu_accurate", Activation::kGeluTanh},
+    {"gelu_python_tanh", Activation::kGeluTanh},
 };
 
+/// The key of rotary settings that counts; null where there are none.
+const char* rope_key(const json& object) {
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const auto rope = object.find(key);
+    if (rope != object.end() && !rope->is_null() && !(rope->is_object() && rope->empty()))
+      return key;
+  }
+  return nullptr;
+}
+
+/// @param original_context  of Llama 3's scaling
 std::optional<RopeScaling> parse_scaling(const json& rope, const std::string& kind,
-                                         const std::string& key, const std::string& origin) {
+                                         const std::string& key, int64_t original_context,
+                                         const std::string& origin) {
   if (kind == "default") return std::nullopt;
   for (const auto& [name, value] : kScalings) {
     if (kind != name) continue;
@@ -35,23 +58,21 @@ std::optional<RopeScaling> parse_scaling(const json& rope, const std::string& ki
     if (value == RopeScaling::Kind::kLlama3) {
       scaling.low_frequency_factor = field<double>(rope, "low_freq_factor", where);
       scaling.high_frequency_factor = field<double>(rope, "high_freq_factor", where);
-      scaling.original_context = field<int64_t>(rope, "original_max_position_embeddings", where);
+      scaling.original_context = original_context;
     }
     return scaling;
   }
   throw FormatError(detail::formatted("{}: {} '{}' is not supported", origin, key, kind));
 }
 
-json scaling_json(const ModelConfig& c) {
-  if (!c.rope_scaling) return nullptr;
-  const RopeScaling& s = *c.rope_scaling;
+json scaling_json(const RopeScaling& s) {
   if (s.kind == RopeScaling::Kind::kLinear)
     return {{"rope_type", "linear"}, {"type", "linear"}, {"factor", s.factor}};
   return {{"rope_type", "llama3"},
           {"factor", s.factor},
           {"low_freq_factor", s.low_frequency_factor},
           {"high_freq_factor", s.high_frequency_factor},
-          {"original_max_position_embeddings", s.original_context}};
+          {kOriginalContext, s.original_context}};
 }
 
 void parse_special_tokens(const json& object, ModelConfig& c, const std::string& origin) {
@@ -78,28 +99,61 @@ std::vector<int64_t> parse_eos_tokens(const json& object, const std::string& ori
   return tokens;
 }
 
-ModelConfig parse_sizes(const json& object, const std::string& family, const std::string& origin) {
-  const auto size = [&](const char* key) { return field<int64_t>(object, key, origin); };
-  const auto quantised = object.find("quantization_config");
-  SLICE_FORMAT_CHECK(quantised == object.end() || quantised->is_null(),
-                     "{}: quantization_config is not supported", origin);
+int64_t size_or(const json& object, const char* key, int64_t otherwise, const std::string& origin) {
+  return otherwise != 0 && !object.contains(key) ? otherwise : field<int64_t>(object, key, origin);
+}
+
+void keep_usable_tokens(ModelConfig& c, const std::string& origin) {
+  const auto unusable = [&](const char* key, int64_t id) {
+    const bool outside = id < 0 || id >= c.vocabulary_size;
+    if (outside)
+      detail::warn("{}: {} {} is outside the vocabulary of {} and is left out", origin, key, id,
+                   c.vocabulary_size);
+    return outside;
+  };
+  if (c.bos_token && unusable("bos_token_id", *c.bos_token)) c.bos_token.reset();
+  std::erase_if(c.eos_tokens, [&](int64_t id) { return unusable("eos_token_id", id); });
+}
+
+ModelConfig parse_sizes(const json& object, const std::string& family, const std::string& origin,
+                        const SizeDefaults& defaults) {
+  for (const char* key : {"quantization_config", "per_layer_config"}) {
+    const auto found = object.find(key);
+    SLICE_FORMAT_CHECK(found == object.end() || found->empty(), "{}: {} is not supported", origin,
+                       key);
+  }
+  refuse_unless(object, "is_causal", true, origin);
   ModelConfig c;
   c.family = family;
-  c.hidden_size = size("hidden_size");
-  c.layers = size("num_hidden_layers");
-  c.heads = size("num_attention_heads");
+  c.hidden_size = size_or(object, "hidden_size", defaults.hidden_size, origin);
+  c.layers = size_or(object, "num_hidden_layers", defaults.layers, origin);
+  c.heads = size_or(object, "num_attention_heads", defaults.heads, origin);
   SLICE_FORMAT_CHECK(c.heads > 0, "{}: num_attention_heads: want at least 1, got {}", origin,
                      c.heads);
   c.kv_heads = find_field<int64_t>(object, "num_key_value_heads", origin).value_or(c.heads);
+  if (defaults.kv_heads != 0 && !object.contains("num_key_value_heads"))
+    c.kv_heads = defaults.kv_heads;
   const auto head_size = find_field<int64_t>(object, "head_dim", origin);
   SLICE_FORMAT_CHECK(head_size || c.hidden_size % c.heads == 0,
                      "{}: hidden_size {} is not a multiple of {} heads", origin, c.hidden_size,
                      c.heads);
   c.head_size = head_size.value_or(c.hidden_size / c.heads);
-  c.vocabulary_size = size("vocab_size");
-  c.context_length = find_field<int64_t>(object, "max_position_embeddings", origin).value_or(2048);
+  c.vocabulary_size = size_or(object, "vocab_size", defaults.vocabulary_size, origin);
+  c.context_length = find_field<int64_t>(object, "max_position_embeddings", origin)
+                         .value_or(defaults.context_length);
   parse_special_tokens(object, c, origin);
   return c;
+}
+
+void write_end_tokens(const std::vector<int64_t>& ids, json& object) {
+  object["eos_token_id"] = ids.empty() ? json() : json(ids);
+  if (ids.size() == 1) object["eos_token_id"] = ids[0];
+}
+
+void write_special_tokens(const ModelConfig& c, json& object) {
+  object["bos_token_id"] = c.bos_token ? json(*c.bos_token) : json();
+  object["pad_token_id"] = c.pad_token ? json(*c.pad_token) : json();
+  write_end_tokens(c.eos_tokens, object);
 }
 
 json sizes_json(const ModelConfig& c) {
@@ -115,21 +169,23 @@ void parse_rope(const json& object, ModelConfig& c, double rotated, const std::s
   };
   double theta = number(object, "rope_theta", 10000.0);
   rotated = number(object, "partial_rotary_factor", rotated);
-  for (const char* key : {"rope_scaling", "rope_parameters"}) {
-    const auto rope = object.find(key);
-    if (rope == object.end() || rope->is_null()) continue;
-    SLICE_FORMAT_CHECK(rope->is_object(), "{}: '{}': want an object, got {}", origin, key,
-                       rope->type_name());
-    for (const auto& [name, value] : rope->items()) {
-      SLICE_FORMAT_CHECK(!value.is_structured(), "{}: {}: '{}' is not supported", origin, key,
-                         name);
+  if (const char* key = rope_key(object)) {
+    const json& rope = object[key];
+    SLICE_FORMAT_CHECK(rope.is_object(), "{}: '{}': want an object, got {}", origin, key,
+                       rope.type_name());
+    for (const char* layers : {"full_attention", "sliding_attention"}) {
+      SLICE_FORMAT_CHECK(!rope.contains(layers), "{}: {}: '{}' is not supported", origin, key,
+                         layers);
     }
-    const auto type = find_field<std::string>(*rope, "rope_type", origin);
+    const auto type = find_field<std::string>(rope, "rope_type", origin);
     const std::string kind =
-        type ? *type : find_field<std::string>(*rope, "type", origin).value_or("default");
-    if (auto scaling = parse_scaling(*rope, kind, key, origin)) c.rope_scaling = scaling;
-    theta = number(*rope, "rope_theta", theta);
-    rotated = number(*rope, "partial_rotary_factor", rotated);
+        type ? *type : find_field<std::string>(rope, "type", origin).value_or("default");
+    const auto original = find_field<int64_t>(object, kOriginalContext, origin);
+    const auto nested = find_field<int64_t>(rope, kOriginalContext, origin + ": " + key);
+    c.rope_scaling = parse_scaling(rope, kind, key,
+                                   original.value_or(nested.value_or(c.context_length)), origin);
+    theta = number(rope, "rope_theta", theta);
+    rotated = number(rope, "partial_rotary_factor", rotated);
   }
   SLICE_FORMAT_CHECK(rotated > 0 && rotated <= 1,
                      "{}: partial_rotary_factor: want a fraction of a head, got {}", origin,
@@ -140,7 +196,8 @@ void parse_rope(const json& object, ModelConfig& c, double rotated, const std::s
 
 void write_rope(const ModelConfig& c, json& object) {
   object["rope_theta"] = c.rope_theta;
-  object["rope_scaling"] = scaling_json(c);
+  // A null would make Transformers 5 warn of an obsolete key.
+  if (c.rope_scaling) object["rope_scaling"] = scaling_json(*c.rope_scaling);
   if (c.rotary_size) {
     const auto r = static_cast<double>(*c.rotary_size), d = static_cast<double>(c.head_size);
     const bool low = std::floor(r / d * d) < r;  // a rounded r / d may lose the last coordinate

@@ -12,21 +12,41 @@ namespace slice::models {
 /// Keys of a config.json that several families share. `origin` is the file, for messages. Every
 /// function throws FormatError for a key of the wrong kind.
 
-/// hidden_size, layers, heads, head size, vocabulary, context, special tokens. A null or missing
-/// num_key_value_heads is the number of heads. @throws FormatError  also for quantization_config.
+/// What Transformers takes for sizes that a config.json lacks; 0 is none.
+struct SizeDefaults {
+  int64_t hidden_size = 0, layers = 0, heads = 0, vocabulary_size = 0, context_length = 2048;
+  int64_t kv_heads = 0;  ///< 0: the number of heads, which a null means in every family
+};
+
+/// hidden_size, layers, heads, head size, vocabulary, context, special tokens.
+/// @throws FormatError  also for what every family of Transformers heeds and this library does not
+///                      run: quantization_config, per_layer_config, is_causal false
 ModelConfig parse_sizes(const nlohmann::json& object, const std::string& family,
-                        const std::string& origin);
+                        const std::string& origin, const SizeDefaults& defaults = {});
+/// A size; `otherwise` where the key is missing and otherwise is not 0. A null is missing.
+/// @throws FormatError  it is missing
+int64_t size_or(const nlohmann::json& object, const char* key, int64_t otherwise,
+                const std::string& origin);
+/// Leaves out special tokens that are outside the vocabulary, so that no text holds them, with a
+/// warning.
+void keep_usable_tokens(ModelConfig& config, const std::string& origin);
 /// The end tokens of a config.json or generation_config.json: an integer, a list of them, or none.
 std::vector<int64_t> parse_eos_tokens(const nlohmann::json& object, const std::string& origin);
-/// Writes the same keys.
+/// Writes the same keys, special tokens excepted.
 nlohmann::json sizes_json(const ModelConfig& config);
+/// Writes special tokens, the same in both files. Absent ones are null, because Transformers takes
+/// the family's default for a missing key.
+void write_special_tokens(const ModelConfig& config, nlohmann::json& object);
+void write_end_tokens(const std::vector<int64_t>& ids, nlohmann::json& object);
 
 /// Rotary base, scaling and rotary_size, from the top level (rope_theta, rope_scaling) or, since
-/// Transformers 5, from rope_parameters.
+/// Transformers 5, from rope_parameters, as Transformers 5 reads them: rope_scaling counts where
+/// both are there, and what stands in either counts before the top level. Keys that neither reads
+/// are ignored.
 /// @param rotated  the default of partial_rotary_factor
 void parse_rope(const nlohmann::json& object, ModelConfig& config, double rotated,
                 const std::string& origin);
-/// Writes rope_theta, rope_scaling and partial_rotary_factor.
+/// Writes rope_theta, and rope_scaling and partial_rotary_factor where there are such.
 void write_rope(const ModelConfig& config, nlohmann::json& object);
 
 /// The activation of this name. @throws FormatError  an unknown name

@@ -5,6 +5,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/warn.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
@@ -15,16 +16,21 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
+/// What LlamaConfig takes for missing keys.
+constexpr SizeDefaults kDefaults = {
+    .hidden_size = 4096, .layers = 32, .heads = 32, .vocabulary_size = 32000};
+constexpr int64_t kFfnSize = 11008;
+
 ModelConfig parse(const json& object, const std::string& origin) {
   const auto flag = [&](const char* key) {
     return find_field<bool>(object, key, origin).value_or(false);
   };
+  ModelConfig c = parse_sizes(object, "llama", origin, kDefaults);
   const auto window = find_field<int64_t>(object, "sliding_window", origin);
-  SLICE_FORMAT_CHECK(
-      !window || !find_field<bool>(object, "use_sliding_window", origin).value_or(true),
-      "{}: sliding_window {} is not supported in a LLaMA", origin, *window);
-  ModelConfig c = parse_sizes(object, "llama", origin);
-  c.ffn_size = detail::field<int64_t>(object, "intermediate_size", origin);
+  if (window && find_field<bool>(object, "use_sliding_window", origin).value_or(true))
+    detail::warn("{}: sliding_window {} is not used: a LLaMA attends to all positions", origin,
+                 *window);
+  c.ffn_size = size_or(object, "intermediate_size", kFfnSize, origin);
   c.norm_eps = find_field<double>(object, "rms_norm_eps", origin).value_or(1e-6);
   parse_rope(object, c, 1.0, origin);
   SLICE_FORMAT_CHECK(!c.rotary_size, "{}: partial_rotary_factor is not supported in a LLaMA",

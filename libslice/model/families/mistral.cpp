@@ -13,12 +13,18 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
-constexpr int64_t kWindow = 4096, kKvHeads = 8;  // defaults of config.json
+/// What MistralConfig takes for missing keys.
+constexpr SizeDefaults kDefaults = {.hidden_size = 4096,
+                                    .layers = 32,
+                                    .heads = 32,
+                                    .vocabulary_size = 32000,
+                                    .context_length = 131072,
+                                    .kv_heads = 8};
+constexpr int64_t kWindow = 4096, kFfnSize = 14336;
 
 ModelConfig parse(const json& object, const std::string& origin) {
-  ModelConfig c = parse_sizes(object, "mistral", origin);
-  if (!object.contains("num_key_value_heads")) c.kv_heads = kKvHeads;
-  c.ffn_size = detail::field<int64_t>(object, "intermediate_size", origin);
+  ModelConfig c = parse_sizes(object, "mistral", origin, kDefaults);
+  c.ffn_size = size_or(object, "intermediate_size", kFfnSize, origin);
   c.norm_eps = find_field<double>(object, "rms_norm_eps", origin).value_or(1e-6);
   parse_rope(object, c, 1.0, origin);
   SLICE_FORMAT_CHECK(!c.rotary_size, "{}: partial_rotary_factor is not supported in a Mistral",

@@ -12,6 +12,10 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
+/// What OPTConfig takes for missing keys.
+constexpr SizeDefaults kDefaults = {
+    .hidden_size = 768, .layers = 12, .heads = 12, .vocabulary_size = 50272};
+constexpr int64_t kFfnSize = 3072;
 constexpr int64_t kPositionOffset = 2;  // the first two rows of the table have no position
 constexpr int64_t kSpecialToken = 2;    // "</s>", begin and end, the default of config.json
 constexpr int64_t kPadToken = 1;        // "<pad>", likewise
@@ -34,9 +38,12 @@ void refuse_options(const json& object, int64_t hidden_size, const std::string& 
 }
 
 ModelConfig parse(const json& object, const std::string& origin) {
-  ModelConfig c = parse_sizes(object, "opt", origin);
+  json own = object;  // an OPT reads neither of these
+  own.erase("head_dim");
+  own.erase("num_key_value_heads");
+  ModelConfig c = parse_sizes(own, "opt", origin, kDefaults);
   refuse_options(object, c.hidden_size, origin);
-  c.ffn_size = detail::field<int64_t>(object, "ffn_dim", origin);
+  c.ffn_size = size_or(object, "ffn_dim", kFfnSize, origin);
   c.norm = NormKind::kLayer;
   c.norm_eps = 1e-5;  // torch.nn.LayerNorm's default, not in config.json
   c.learned_positions = c.context_length + kPositionOffset;

@@ -14,7 +14,10 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
-// Defaults of config.json.
+/// What PhiConfig takes for missing keys.
+constexpr SizeDefaults kDefaults = {
+    .hidden_size = 2048, .layers = 24, .heads = 32, .vocabulary_size = 51200};
+constexpr int64_t kFfnSize = 8192;
 constexpr double kRotated = 0.5;
 constexpr int64_t kBos = 1, kEos = 2;
 
@@ -28,9 +31,9 @@ void describe_network(ModelConfig& c) {
 ModelConfig parse(const json& object, const std::string& origin) {
   refuse_unless(object, "qk_layernorm", false, origin);
   refuse_unless(object, "tie_word_embeddings", false, origin);
-  ModelConfig c = parse_sizes(object, "phi", origin);
+  ModelConfig c = parse_sizes(object, "phi", origin, kDefaults);
   describe_network(c);
-  c.ffn_size = detail::field<int64_t>(object, "intermediate_size", origin);
+  c.ffn_size = size_or(object, "intermediate_size", kFfnSize, origin);
   c.norm_eps = find_field<double>(object, "layer_norm_eps", origin).value_or(1e-5);
   parse_rope(object, c, kRotated, origin);
   c.activation = parse_activation(

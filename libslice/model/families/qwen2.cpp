@@ -1,6 +1,7 @@
 // Qwen2 and Qwen2.5: LLaMA's network with biases on q, k and v, and a sliding window in the upper
 // layers of some models.   (arXiv 2407.10671, 2412.15115)
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/detail/json.h"
@@ -14,42 +15,62 @@ namespace {
 using detail::find_field;
 using nlohmann::json;
 
-// Defaults of config.json.
-constexpr int64_t kWindow = 4096, kFirstWindowLayer = 28, kKvHeads = 32;
+/// What Qwen2Config takes for missing keys.
+constexpr SizeDefaults kDefaults = {.hidden_size = 4096,
+                                    .layers = 32,
+                                    .heads = 32,
+                                    .vocabulary_size = 151936,
+                                    .context_length = 32768,
+                                    .kv_heads = 32};
+constexpr int64_t kFfnSize = 22016, kWindow = 4096, kFirstWindowLayer = 28;
 
-void parse_window(const json& object, ModelConfig& c, const std::string& origin) {
-  if (!find_field<bool>(object, "use_sliding_window", origin).value_or(false)) return;
-  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-  if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
-  c.first_window_layer =
-      find_field<int64_t>(object, "max_window_layers", origin).value_or(kFirstWindowLayer);
-  SLICE_FORMAT_CHECK(c.first_window_layer >= 0, "{}: max_window_layers: want at least 0, got {}",
-                     origin, c.first_window_layer);
-}
-
-/// Transformers 4.53 and later also list the layers with the window.
-void check_layer_types(const json& object, const ModelConfig& c, const std::string& origin) {
+/// Transformers 4.53 and later list the layers with the window, and then read no max_window_layers.
+void parse_layer_types(const json& object, ModelConfig& c, const std::string& origin) {
   const json& types = detail::array_field(object, "layer_types", origin);
   if (types.empty()) return;
-  for (int64_t layer = 0; layer < c.layers; ++layer) {
-    const bool window = c.sliding_window && layer >= c.first_window_layer;
-    const bool fits = layer < static_cast<int64_t>(types.size()) &&
-                      types[layer] == (window ? "sliding_attention" : "full_attention");
-    SLICE_FORMAT_CHECK(fits, "{}: layer_types[{}]: not what max_window_layers {} says", origin,
-                       layer, c.first_window_layer);
+  int64_t first = c.layers;  // with the window
+  for (int64_t layer = 0; layer < std::min<int64_t>(c.layers, std::ssize(types)); ++layer) {
+    const json& type = types[layer];
+    const bool window = type == "sliding_attention";
+    SLICE_FORMAT_CHECK(window || type == "full_attention",
+                       "{}: layer_types[{}]: {} is not supported", origin, layer, type.dump());
+    SLICE_FORMAT_CHECK(!window || c.sliding_window,
+                       "{}: layer_types[{}]: {} without use_sliding_window and a sliding_window",
+                       origin, layer, type.dump());
+    SLICE_FORMAT_CHECK(window || first == c.layers,
+                       "{}: layer_types[{}]: {} above a layer with a window is not supported",
+                       origin, layer, type.dump());
+    if (window) first = std::min(first, layer);
+  }
+  SLICE_FORMAT_CHECK(std::ssize(types) == c.layers, "{}: layer_types: want {} entries, got {}",
+                     origin, c.layers, types.size());
+  c.first_window_layer = first;
+}
+
+void parse_window(const json& object, ModelConfig& c, const std::string& origin) {
+  if (find_field<bool>(object, "use_sliding_window", origin).value_or(false)) {
+    c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
+    if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
+    c.first_window_layer =
+        find_field<int64_t>(object, "max_window_layers", origin).value_or(kFirstWindowLayer);
+    SLICE_FORMAT_CHECK(c.first_window_layer >= 0, "{}: max_window_layers: want at least 0, got {}",
+                       origin, c.first_window_layer);
+  }
+  parse_layer_types(object, c, origin);
+  if (!c.sliding_window || c.first_window_layer >= c.layers) {  // in no layer
+    c.sliding_window.reset();
+    c.first_window_layer = 0;
   }
 }
 
 ModelConfig parse(const json& object, const std::string& origin) {
-  ModelConfig c = parse_sizes(object, "qwen2", origin);
-  if (!object.contains("num_key_value_heads")) c.kv_heads = kKvHeads;
-  c.ffn_size = detail::field<int64_t>(object, "intermediate_size", origin);
+  ModelConfig c = parse_sizes(object, "qwen2", origin, kDefaults);
+  c.ffn_size = size_or(object, "intermediate_size", kFfnSize, origin);
   c.norm_eps = find_field<double>(object, "rms_norm_eps", origin).value_or(1e-6);
   parse_rope(object, c, 1.0, origin);
   SLICE_FORMAT_CHECK(!c.rotary_size, "{}: partial_rotary_factor is not supported in a Qwen2",
                      origin);
   parse_window(object, c, origin);
-  check_layer_types(object, c, origin);
   c.activation = parse_activation(
       find_field<std::string>(object, "hidden_act", origin).value_or("silu"), origin);
   c.tied_head = find_field<bool>(object, "tie_word_embeddings", origin).value_or(false);

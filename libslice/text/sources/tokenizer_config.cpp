@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/python_json.h"
 #include "libslice/base/detail/unicode.h"
 #include "libslice/base/detail/unite.h"
 #include "libslice/text/detail/chat_template.h"
@@ -22,7 +23,7 @@ struct Config {
 
   Config(const TokenizerTexts& texts, const std::string& text, const char* name)
       : where(texts.directory + "/" + name),
-        object(text.empty() ? json::object() : parse_json(text, where)) {
+        object(text.empty() ? json::object() : parse_python_json(text, where)) {
     SLICE_FORMAT_CHECK(object.is_object(), "{}: want an object, got {}", where, object.type_name());
   }
   const json& member(const char* key) const {
