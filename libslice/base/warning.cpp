@@ -1,5 +1,6 @@
 #include "libslice/base/warning.h"
 
+#include <algorithm>
 #include <mutex>
 #include <utility>
 
@@ -27,6 +28,16 @@ namespace detail {
 void warn_text(const std::string& message) {
   const std::lock_guard lock(handler_mutex);
   if (const auto& handler = the_handler()) handler(message);
+}
+
+std::string shortened(const std::vector<std::string>& items) {
+  constexpr size_t kMostListed = 3;
+  std::string text;
+  for (size_t i = 0; i < std::min(items.size(), kMostListed); ++i) {
+    text += (i > 0 ? ", " : "") + items[i];
+  }
+  if (items.size() > kMostListed) text += formatted(" and {} more", items.size() - kMostListed);
+  return text;
 }
 
 }  // namespace detail

@@ -100,8 +100,14 @@ void write_tokenizer(const Model& model, const ModelConfig& c, detail::GgufHeade
   } else {
     header.text("tokenizer.ggml.model", "no_vocab");
   }
-  detail::write_gguf_special_tokens(words && words->bos ? words->bos : c.bos_token, eos,
-                                    words && words->padding ? words->padding : c.pad_token, header);
+  // llama.cpp refuses a token without a row in the embedding.
+  const auto with_row = [&](std::optional<int64_t> id) {
+    return id && *id < c.vocabulary_size ? id : std::nullopt;
+  };
+  std::erase_if(eos, [&](int64_t id) { return !with_row(id); });
+  detail::write_gguf_special_tokens(
+      with_row(words && words->bos ? words->bos : c.bos_token), eos,
+      with_row(words && words->padding ? words->padding : c.pad_token), header);
 }
 
 /// What Llama 3's scaling divides each rotary frequency by, (d/2) float32.

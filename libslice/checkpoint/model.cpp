@@ -10,6 +10,7 @@
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/detail/tensor_text.h"
+#include "libslice/base/detail/warn.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/detail/modeling_sliced.h"
 #include "libslice/checkpoint/stock.h"
@@ -87,6 +88,17 @@ void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at
   }
 }
 
+void warn_of_tokens_without_row(const Tokenizer& tokenizer, int64_t rows, const std::string& file) {
+  if (tokenizer.vocabulary_size() <= rows) return;
+  std::vector<std::string> names;
+  for (int64_t id = rows; id < tokenizer.vocabulary_size(); ++id) {
+    const std::string name = tokenizer.decode(std::span(&id, 1), /*special=*/true);
+    if (!name.empty()) names.push_back(detail::formatted("'{}' ({})", name, id));
+  }
+  detail::warn("{}: the tokenizer has {} tokens, the embedding {} rows; the model cannot read {}",
+               file, tokenizer.vocabulary_size(), rows, detail::shortened(names));
+}
+
 Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
   const at::Device device = choose_device(options.device);
   const auto checkpoint = open_checkpoint(path);
@@ -103,9 +115,7 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
   }
   ModelConfig config = checkpoint->config();
   if (tokenizer) {
-    SLICE_FORMAT_CHECK(tokenizer->vocabulary_size() <= config.vocabulary_size,
-                       "{}: the tokenizer has {} tokens, the model's vocabulary {}", path.string(),
-                       tokenizer->vocabulary_size(), config.vocabulary_size);
+    warn_of_tokens_without_row(*tokenizer, config.vocabulary_size, path.string());
     config = with_end_tokens(std::move(config), tokenizer->eos_tokens());
   }
 

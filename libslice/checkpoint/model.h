@@ -104,6 +104,9 @@ void check_whole(const Model& model);
 void save_model(const Model& model, const std::filesystem::path& directory,
                 const SaveOptions& options = {}, const OnProgress& on_progress = {});
 
+/// Warns of tokens of a tokenizer that have no row in the embedding, which a model cannot read.
+void warn_of_tokens_without_row(const Tokenizer& tokenizer, int64_t rows, const std::string& file);
+
 /// Writes everything but the weights: config.json, generation_config.json, the modeling file unless
 /// the form is a stock one, the files of the tokenizer where there is one. The first two name the
 /// end tokens of form and tokenizer together.

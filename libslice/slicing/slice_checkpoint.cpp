@@ -95,10 +95,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
   const at::ScalarType written = layerwise.written ? *layerwise.written : *stored;
   const ModelConfig sliced = planned_config(dense, options);
 
-  SLICE_FORMAT_CHECK(tokenizer == nullptr || tokenizer->vocabulary_size() <= dense.vocabulary_size,
-                     "{}: its tokenizer has {} tokens, the embedding {} rows", file,
-                     tokenizer == nullptr ? 0 : tokenizer->vocabulary_size(),
-                     dense.vocabulary_size);
+  if (tokenizer != nullptr) warn_of_tokens_without_row(*tokenizer, dense.vocabulary_size, file);
   DecoderImpl decoder(dense);
   check_entries(decoder, checkpoint);
   if (options.rotates(dense.hidden_size)) decoder.prepare_head();

@@ -52,18 +52,27 @@ struct AddedToken {
   bool special = false;     ///< recognised on request only; decode leaves it out
   bool normalized = false;  ///< searched for in the normalised text
   bool left_strip = false, right_strip = false;  ///< takes in the white space on that side
+  bool single_word = false;                      ///< only where no word character touches it
 };
 
 /// One change of a text before it is cut into words.
 struct Normalizer {
   enum class Kind {
     kNfc,                 ///< Unicode normalisation form C
+    kNfd,                 ///< D
+    kNfkc,                ///< KC
+    kNfkd,                ///< KD
+    kLowercase,           ///< every character by itself
+    kDropMarks,           ///< combining marks are removed
     kReplace,             ///< every `from` becomes `to`
+    kReplacePattern,      ///< the same, `from` an ICU regular expression
     kPrepend,             ///< `to` before a text that is not empty
     kPrependUnlessThere,  ///< the same, unless the text begins with it
     kPrependAtStart,      ///< the same again, only at the start of the whole text
     kSqueeze,             ///< `from` is removed at the beginning; of several in a row one is left
     kTrimEnd,             ///< `from` is removed at the end
+    kTrimSpaceStart,      ///< white space is removed at the beginning
+    kTrimSpaceEnd,        ///< white space is removed at the end
   };
   Kind kind;
   std::string from, to;
@@ -73,9 +82,11 @@ struct Normalizer {
 /// pieces that the previous stage made, so look-ahead ends at their ends.
 struct Split {
   enum class Matches { kIsolated, kRemoved, kContiguous, kWithPrevious, kWithNext };
-  std::string pattern;                   ///< ICU regular expression
+  std::string pattern;                   ///< ICU regular expression; empty: nothing is cut
   Matches matches = Matches::kIsolated;  ///< what happens to its matches
   bool invert = false;                   ///< matches and the text between them are exchanged
+  bool spelled = false;  ///< sees the bytes in GPT-2's printable alphabet, as stages after it do
+  std::vector<Normalizer> changes = {};  ///< of each piece, before it is cut
 };
 
 /// Everything that defines a BPE tokenizer, independent of the file format.
@@ -87,7 +98,8 @@ struct BpeDefinition {
 
   std::string source;  ///< file, for messages
   Alphabet alphabet = Alphabet::kBytes;
-  std::vector<std::string> tokens;  ///< by id, as in tokenizer.json, with the added tokens
+  /// By id, as in tokenizer.json, with the added tokens; empty where an id has no token.
+  std::vector<std::string> tokens;
   std::vector<MergeTable::Merge> merges;
   std::vector<AddedToken> added;
   std::vector<Normalizer> normalizers;        ///< before tokens with `normalized` are searched for
@@ -96,6 +108,9 @@ struct BpeDefinition {
   std::string space_mark;      ///< kCharacters: what stands for a space inside tokens, " " or "▁"
   bool byte_fallback = false;  ///< kCharacters: `<0xNN>` tokens are used
   bool strip_leading_space = false;  ///< decode drops one space at the start and after bos
+  bool strip_first_marks = false;    ///< decode drops every space mark of the first token
+  bool decode_verbatim = false;      ///< decode writes tokens as they are, spaces between them
+  std::string word_end;              ///< decode writes a space for it; nothing at the end
   bool ignore_merges = false;        ///< a word that is a token is not merged
   bool fuse_unknown = false;         ///< neighbouring unknown characters give one token
   std::optional<int64_t> unknown;    ///< without it unknown characters are dropped
@@ -105,10 +120,10 @@ struct BpeDefinition {
   std::string chat_template;
 };
 
+/// What no text can use is left out with a warning: tokens that are not UTF-8, named ids that are
+/// not tokens, merges of such. Of equal tokens the first is found in texts, all are decoded.
 /// @param files  what Tokenizer::files() returns; written from the definition when empty
-/// @throws FormatError  an id out of range, a duplicate token, a token, pattern or template not
-///                      UTF-8, a pattern that ICU refuses, a byte token inside a merge, no bos
-///                      where one is to be added
+/// @throws FormatError  no tokens, a pattern or template not UTF-8, a pattern that ICU refuses
 std::shared_ptr<const Tokenizer> make_bpe_tokenizer(BpeDefinition definition,
                                                     std::vector<Tokenizer::File> files = {});
 

@@ -6,6 +6,7 @@
 #include "libslice/text/detail/added_tokens.h"
 #include "libslice/text/detail/byte_alphabet.h"
 #include "libslice/text/detail/normalizer.h"
+#include "libslice/text/detail/usable_definition.h"
 #include "libslice/text/detail/word_encoder.h"
 #include "libslice/text/detail/word_splitter.h"
 #include "libslice/text/sources/tokenizer_json.h"
@@ -14,6 +15,12 @@ namespace slice {
 namespace {
 
 using Alphabet = BpeDefinition::Alphabet;
+
+// A space for each end of a word, none for the last.
+void end_words_inplace(std::string& text, const std::string& mark) {
+  if (text.ends_with(mark)) text.resize(text.size() - mark.size());
+  detail::replace_all_inplace(text, mark, " ");
+}
 
 // Members refer to each other, so it is never moved (see make_bpe_tokenizer).
 class BpeTokenizer final : public Tokenizer {
@@ -35,6 +42,7 @@ class BpeTokenizer final : public Tokenizer {
 
  private:
   std::string bytes_of(int64_t id, const AddedToken* added) const;
+  std::string without_marks(int64_t id) const;
 
   const BpeDefinition definition_;
   const std::vector<File> files_;
@@ -69,7 +77,7 @@ BpeTokenizer::BpeTokenizer(BpeDefinition definition, std::vector<File> files)
 }
 
 std::string BpeTokenizer::bytes_of(int64_t id, const AddedToken* added) const {
-  if (added && !added->normalized) return definition_.tokens[id];
+  if (definition_.decode_verbatim || (added && !added->normalized)) return definition_.tokens[id];
   // An added token as in the normalised text: LLaMA's have a space before them.
   std::string token = added ? added->content : definition_.tokens[id];
   if (!added && definition_.alphabet == Alphabet::kBytes) return detail::bytes_of_token(token);
@@ -79,6 +87,12 @@ std::string BpeTokenizer::bytes_of(int64_t id, const AddedToken* added) const {
     }
   }
   detail::replace_all_inplace(token, definition_.space_mark, " ");
+  return token;
+}
+
+std::string BpeTokenizer::without_marks(int64_t id) const {
+  std::string token = definition_.tokens[id];
+  detail::replace_all_inplace(token, definition_.space_mark, "");
   return token;
 }
 
@@ -96,7 +110,7 @@ std::vector<int64_t> BpeTokenizer::encode(std::string_view text, bool special) c
       piece = changed =
           detail::normalized(std::string(piece), definition_.piece_normalizers, at_start);
     }
-    splitter.split(piece, add_word);
+    splitter.split(piece, at_start, add_word);
     at_start = false;
   };
   const auto add_text = [&](std::string_view piece) {
@@ -115,19 +129,26 @@ std::vector<int64_t> BpeTokenizer::encode(std::string_view text, bool special) c
 
 std::string BpeTokenizer::decode(std::span<const int64_t> ids, bool special) const {
   std::string text;
-  bool strip = definition_.strip_leading_space;
+  bool strip = definition_.strip_leading_space, first = true;
   for (const int64_t id : ids) {
-    SLICE_ARGUMENT_CHECK(id >= 0 && id < vocabulary_size(), "token id {}: want 0 <= id < {}", id,
-                         vocabulary_size());
+    SLICE_ARGUMENT_CHECK(id >= 0, "token id {}: want 0 <= id", id);
+    if (id >= vocabulary_size()) continue;  // a row of the embedding that pads it has no text
     if (special || !is_special_[id]) {
-      const std::string& bytes = bytes_[id];
-      text.append(bytes, strip && bytes.starts_with(' ') ? 1 : 0);
-      if (!bytes.empty()) strip = false;
+      if (definition_.decode_verbatim && definition_.word_end.empty() && !first) text += ' ';
+      if (definition_.strip_first_marks) {
+        text += first ? without_marks(id) : bytes_[id];
+      } else {
+        const std::string& bytes = bytes_[id];
+        text.append(bytes, strip && bytes.starts_with(' ') ? 1 : 0);
+        if (!bytes.empty()) strip = false;
+      }
+      first = false;
     }
     if (id == definition_.bos && (text_begins_after_bos_ || !special)) {
       strip = definition_.strip_leading_space;
     }
   }
+  if (!definition_.word_end.empty()) end_words_inplace(text, definition_.word_end);
   return text;
 }
 
@@ -136,45 +157,10 @@ void check_definition(const BpeDefinition& definition) {
   const std::string& source = definition.source;
   SLICE_FORMAT_CHECK(size > 0 && size <= std::numeric_limits<int32_t>::max(),
                      "{}: {} tokens, want at least one and fewer than 2^31", source, size);
-  detail::TextMap<int64_t> ids;
-  ids.reserve(definition.tokens.size());
-  for (int64_t id = 0; id < size; ++id) {
-    const std::string& token = definition.tokens[id];
-    SLICE_FORMAT_CHECK(!token.empty(), "{}: token {} is empty", source, id);
-    detail::check_utf8(token, detail::formatted("{}: token {}", source, id));
-    const auto [first, added] = ids.emplace(token, id);
-    SLICE_FORMAT_CHECK(added, "{}: '{}' is both token {} and token {}", source, token,
-                       first->second, id);
-  }
-  const auto check_id = [&](int64_t id, const char* what) {
-    SLICE_FORMAT_CHECK(id >= 0 && id < size, "{}: {} is token {}, want 0 <= id < {}", source, what,
-                       id, size);
-  };
-  for (const AddedToken& token : definition.added) {
-    check_id(token.id, "an added token");
-    detail::check_utf8(token.content, detail::formatted("{}: added token {}", source, token.id));
-  }
   for (const Split& split : definition.splits) {
     detail::check_utf8(split.pattern, source + ": a pattern");
   }
   detail::check_utf8(definition.chat_template, source + ": chat template");
-  for (const int64_t id : definition.eos) check_id(id, "the end-of-sequence token");
-  if (definition.bos) check_id(*definition.bos, "the beginning-of-sequence token");
-  if (definition.unknown) check_id(*definition.unknown, "the unknown token");
-  if (definition.padding) check_id(*definition.padding, "the padding token");
-  SLICE_FORMAT_CHECK(definition.bos || !definition.adds_bos,
-                     "{}: a beginning-of-sequence token is to be added, but none is named", source);
-  for (const MergeTable::Merge& merge : definition.merges) {
-    check_id(merge.left, "half of a merge");
-    check_id(merge.right, "half of a merge");
-    check_id(merge.merged, "what a merge gives");
-    for (const int32_t half : {merge.left, merge.right}) {
-      SLICE_FORMAT_CHECK(
-          !definition.byte_fallback || !detail::byte_of_token(definition.tokens[half]),
-          "{}: the byte token '{}' takes part in a merge: not supported", source,
-          definition.tokens[half]);
-    }
-  }
 }
 
 }  // namespace
@@ -182,6 +168,7 @@ void check_definition(const BpeDefinition& definition) {
 std::shared_ptr<const Tokenizer> make_bpe_tokenizer(BpeDefinition definition,
                                                     std::vector<Tokenizer::File> files) {
   check_definition(definition);
+  detail::drop_unusable(definition);
   return std::make_shared<BpeTokenizer>(std::move(definition), std::move(files));
 }
 

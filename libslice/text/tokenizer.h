@@ -29,7 +29,7 @@ class Tokenizer {
   virtual std::vector<int64_t> encode(std::string_view text, bool special = false) const = 0;
   /// Ids back to bytes; for any text without special tokens, the text that was encoded. Ids that
   /// end within a multi-byte character give its first bytes. Special tokens are left out unless
-  /// `special`. @throws ArgumentError  an id outside [0, vocabulary_size())
+  /// `special`; ids without a token have no text. @throws ArgumentError  an id below 0
   virtual std::string decode(std::span<const int64_t> ids, bool special = false) const = 0;
   virtual int64_t vocabulary_size() const = 0;
   virtual std::optional<int64_t> bos_token() const = 0;
@@ -48,8 +48,8 @@ class Tokenizer {
 ///   Hugging Face directory   tokenizer.json (BPE), else tokenizer.model (SentencePiece of type
 ///                            BPE, identity normalisation), else vocab.json + merges.txt (GPT-2,
 ///                            OPT); tokenizer_config.json and similar files name the special tokens
-///   GGUF                     its metadata: `gpt2` with the pre-tokenizers default, gpt-2, phi-2,
-///                            smollm, llama-bpe (llama3, llama-v3), qwen2; or `llama`
+///   GGUF                     its metadata: `gpt2` with any of llama.cpp's byte-level
+///                            pre-tokenizers; or `llama`
 ///   llama2.c `.bin`          `tokenizer.bin` next to it, else the one `*.bin` there that parses as
 ///                            a tokenizer with the model's vocabulary size
 ///

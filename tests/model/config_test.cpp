@@ -78,6 +78,15 @@ TEST_CASE("keys that are missing or null take the values that Transformers gives
   }
 }
 
+TEST_CASE("tokens outside the vocabulary are ignored with a warning") {
+  const tests::HeardWarnings heard;
+  const ModelConfig c = parse_with({{"bos_token_id", 50}, {"eos_token_id", {2, -1}}});
+  CHECK_FALSE(c.bos_token);
+  CHECK(c.eos_tokens == std::vector<int64_t>{2});
+  CHECK(heard.text().find("token 50 is outside the vocabulary of 50") != std::string::npos);
+  CHECK(heard.text().find("token -1 is outside") != std::string::npos);
+}
+
 TEST_CASE("every key of a LLaMA is read") {
   const ModelConfig c = parse_with({{"num_key_value_heads", 3},
                                     {"head_dim", 10},

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "libslice/base/error.h"
+#include "tests/support/heard_warnings.h"
 #include "tests/support/tiny_vocabulary.h"
 
 namespace slice {
@@ -175,11 +176,74 @@ TEST_CASE("text that is not UTF-8 is refused with the offset", "[bpe]") {
   }
 }
 
-TEST_CASE("an id outside the vocabulary is refused", "[bpe]") {
+TEST_CASE("an id below the vocabulary is refused, one beyond it has no text", "[bpe]") {
   const auto tokenizer = make_bpe_tokenizer(tiny_definition());
-  for (const int64_t id : {int64_t{-1}, tokenizer->vocabulary_size(), INT64_MAX}) {
-    CHECK_THROWS_AS(tokenizer->decode(std::vector<int64_t>{id}), ArgumentError);
+  CHECK_THROWS_AS(tokenizer->decode(std::vector<int64_t>{-1}), ArgumentError);
+  const int64_t a = tokenizer->encode("a").front();
+  for (const int64_t id : {tokenizer->vocabulary_size(), INT64_MAX}) {
+    CHECK(tokenizer->decode(std::vector<int64_t>{a, id, a}) == "aa");
   }
+}
+
+TEST_CASE("what no text can use is left out with a warning", "[bpe]") {
+  const auto warned = [](auto change, const std::string& part) {
+    const tests::HeardWarnings heard;
+    BpeDefinition definition = tiny_definition();
+    change(definition);
+    const auto tokenizer = make_bpe_tokenizer(definition);
+    CHECK(tokenizer->decode(tokenizer->encode("hello")) == "hello");
+    if (part.empty()) {
+      CHECK(heard.text().empty());
+    } else {
+      CHECK(heard.text().starts_with("tiny: "));
+      CHECK(heard.text().find(part) != std::string::npos);
+    }
+  };
+  warned([](auto& d) { d.tokens.push_back(""); }, "");
+  warned([](auto& d) { d.tokens.push_back("\xFF"); }, "not UTF-8 are ignored: ");
+  warned([](auto& d) { d.tokens.push_back(d.tokens[6]); }, " as 6");
+  warned([](auto& d) { d.tokens[1] = ""; }, "added tokens outside the vocabulary are ignored: 1");
+  warned([](auto& d) { d.added[0].id = 100000; }, "are ignored: 100000");
+  warned([](auto& d) { d.merges[19].merged = -1; }, "merges of ids without a token are ignored: 1");
+  warned([](auto& d) { d.eos = {100000, 0}; }, "end-of-sequence tokens outside");
+  warned([](auto& d) { d.padding = -5; }, "padding token -5 is not a token");
+  warned([](auto& d) { d.bos.reset(), d.adds_bos = true; }, "none is added");
+  warned([](auto& d) { d.eos.assign(9, 100000); }, "100000, 100000, 100000 and 6 more");
+}
+
+TEST_CASE("a single-word token stands alone", "[bpe]") {
+  BpeDefinition definition = tiny_definition();
+  definition.added[0].single_word = true;
+  definition.added[0].content = definition.tokens[0] = "end";
+  const auto tokenizer = make_bpe_tokenizer(definition);
+  const auto found = [&](const std::string& text) {
+    return std::ranges::count(tokenizer->encode(text, true), 0);
+  };
+  CHECK(found("end") == 1);
+  CHECK(found("the end.") == 1);
+  CHECK(found("ends") == 0);
+  CHECK(found("\u00e9end") == 0);
+  CHECK(found("end end_ end") == 2);
+}
+
+TEST_CASE("characters that are dropped make neighbours of those around them", "[bpe]") {
+  BpeDefinition definition;
+  definition.source = "tiny";
+  definition.alphabet = BpeDefinition::Alphabet::kCharacters;
+  definition.tokens = {"a", "b", "ab", "<0x0A>"};
+  definition.byte_fallback = true;
+  definition.merges = {{0, 1, 2, 0}};
+  CHECK(make_bpe_tokenizer(definition)->encode("a\u00e9\u6f22b\n") == std::vector<int64_t>{2, 3});
+}
+
+TEST_CASE("byte tokens take part in merges", "[bpe]") {
+  BpeDefinition definition;
+  definition.source = "tiny";
+  definition.alphabet = BpeDefinition::Alphabet::kCharacters;
+  definition.tokens = {"a", "<0x0A>", "<0x0A><0x0A>"};
+  definition.byte_fallback = true;
+  definition.merges = {{1, 1, 2, 0}};
+  CHECK(make_bpe_tokenizer(definition)->encode("a\n\n\na") == std::vector<int64_t>{0, 2, 1, 0});
 }
 
 TEST_CASE("a malformed definition is refused", "[bpe]") {
@@ -189,16 +253,8 @@ TEST_CASE("a malformed definition is refused", "[bpe]") {
     CHECK_THROWS_AS(make_bpe_tokenizer(definition), FormatError);
   };
   refused([](auto& d) { d.tokens.clear(); });
-  refused([](auto& d) { d.tokens[5] = d.tokens[6]; });
-  refused([](auto& d) { d.tokens[5] = ""; });
-  refused([](auto& d) { d.tokens[5] = "\xFF"; });
-  refused([](auto& d) { d.added[0].id = 100000; });
-  refused([](auto& d) { d.merges[0].merged = -1; });
-  refused([](auto& d) { d.eos = {100000}; });
-  refused([](auto& d) { d.bos.reset(), d.adds_bos = true; });
   refused([](auto& d) { d.splits[0].pattern = "(unclosed"; });
   refused([](auto& d) { d.splits[0].pattern = "\xFF"; });
-  refused([](auto& d) { d.added[0].content = "\xFF"; });
   refused([](auto& d) { d.chat_template = "\xFF"; });
 }
 

@@ -5,8 +5,12 @@
 #include <cmath>
 
 #include "libslice/text/bpe.h"
+#include "libslice/text/detail/pre_tokenizer.h"
+#include "libslice/text/detail/pre_tokenizer_table.h"
+#include "libslice/text/detail/word_splitter.h"
 #include "libslice/text/tokenizer.h"
 #include "tests/support/gguf_writer.h"
+#include "tests/support/heard_warnings.h"
 #include "tests/support/tiny_vocabulary.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -180,11 +184,27 @@ TEST_CASE("a malformed SentencePiece vocabulary of a GGUF is refused", "[tokeniz
   refused([](auto& g) { g.types[1] = 2; }, "both the unknown piece");
   refused([](auto& g) { g.types[260] = 6; }, "want <0xNN>");
   refused([](auto& g) { g.scores[260] = NAN; }, "piece 260 'll' is NaN");
-  refused([](auto& g) { g.tokens[260] = "lq"; }, "'q', which is not a piece");
-  refused([](auto& g) { g.tokens[260] = ""; }, "piece 260 is empty");
-  refused([](auto& g) { g.tokens[260] = "\xFF"; }, "piece 260: not UTF-8");
-  refused([](auto& g) { g.tokens[260] = "he"; }, "is both token");
-  refused([](auto& g) { g.more.number("tokenizer.ggml.bos_token_id", 5000); }, "5000");
+}
+
+TEST_CASE("pieces of a GGUF that no text can use are left out with a warning", "[tokenizer]") {
+  const auto warned = [](auto change, const char* part) {
+    const tests::HeardWarnings heard;
+    TinyLlamaGguf gguf;
+    change(gguf);
+    const auto tokenizer = gguf.load();
+    CHECK(tokenizer->decode(tokenizer->encode("he ll")) == "he ll");
+    check_contains(heard.text(), part);
+    check_contains(heard.text(), "model.gguf");
+  };
+  warned([](auto& g) { g.tokens[260] = "lq"; }, "no pieces are never found in a text: 260 'lq'");
+  warned([](auto& g) { g.tokens[260] = "\xFF"; }, "not UTF-8 are ignored: 260");
+  warned([](auto& g) { g.tokens[260] = "he"; }, "equal tokens, of which a text gets the first");
+  warned([](auto& g) { g.more.number("tokenizer.ggml.bos_token_id", 5000); }, "token 5000");
+  const tests::HeardWarnings heard;
+  TinyLlamaGguf empty;
+  empty.tokens[260] = "";
+  CHECK(empty.load()->decode(empty.load()->encode("he ll")) == "he ll");
+  CHECK(heard.text().empty());
 }
 
 TEST_CASE("a malformed or unsupported GGUF tokenizer is refused", "[tokenizer]") {
@@ -194,15 +214,58 @@ TEST_CASE("a malformed or unsupported GGUF tokenizer is refused", "[tokenizer]")
     check_contains(refusal([&] { gguf.load(); }), part);
   };
   refused([](auto& g) { g.model = "bert"; }, "'bert'");
-  refused([](auto& g) { g.pre = "martian"; }, "martian");
   refused([](auto& g) { g.types.pop_back(); }, "token_type");
   refused([](auto& g) { g.merges[2] = "hell"; }, "merges[2]");
-  refused([](auto& g) { g.merges[2] = "he zz"; }, "'zz' is not a token");
-  refused([](auto& g) { g.tokens[9] = g.tokens[8]; }, "token 9");
-  refused([](auto& g) { g.tokens[0] = "\xFF"; }, "model.gguf: token 0: not UTF-8 at byte 0");
   refused([](auto& g) { g.chat_template = "{{ \xFF }}"; },
           "model.gguf: tokenizer.chat_template: not UTF-8 at byte 3");
-  refused([](auto& g) { g.bos = 1u << 31; }, "beginning-of-sequence");
+}
+
+TEST_CASE("a byte-level GGUF warns of what no text can use", "[tokenizer]") {
+  const auto warned = [](auto change, const char* part) {
+    const tests::HeardWarnings heard;
+    TinyGguf gguf;
+    change(gguf);
+    const auto tokenizer = gguf.load();
+    CHECK(tokenizer->decode(tokenizer->encode("hello wor")) == "hello wor");
+    check_contains(heard.text(), part);
+    check_contains(heard.text(), "model.gguf");
+  };
+  warned([](auto& g) { g.merges[2] = "he zz"; }, "not a token are ignored: 'he zz'");
+  warned([](auto& g) { g.tokens[9] = g.tokens[8]; }, "equal tokens");
+  warned([](auto& g) { g.tokens[0] = "\xFF"; }, "not UTF-8 are ignored: 0");
+  warned([](auto& g) { g.bos = 1u << 31; }, "beginning-of-sequence token 2147483648");
+  warned([](auto& g) { g.pre = "martian"; }, "tokenizer.ggml.pre 'martian' is not known");
+  warned([](auto& g) { g.pre = ""; }, "no tokenizer.ggml.pre says how words are cut");
+}
+
+TEST_CASE("llama.cpp's pre-tokenizers of byte-level BPE", "[tokenizer]") {
+  const std::string text = "It's 12345  Caf\u00e9S, \u6f22\u5b57!\n\n";
+  const auto words = [&](const char* name) {
+    BpeDefinition definition;
+    definition.source = "tiny";
+    REQUIRE(detail::add_pre_tokenizer(name, definition));
+    std::string found;
+    detail::WordSplitter splitter(definition.splits, "tiny");
+    splitter.split(text, true, [&](std::string_view word) { found.append(word).append("|"); });
+    return found;
+  };
+  CHECK(words("gpt-2") == "It|'s| 12345| | Caf\u00e9S|,| \u6f22\u5b57|!|\n\n|");
+  CHECK(words("falcon3") == "It|'s| |123|45| | Caf\u00e9S|,| \u6f22\u5b57|!\n\n|");
+  CHECK(words("smaug-bpe") == words("llama-bpe"));
+  CHECK(words("megrez") == "It|'s| |1|2|3|4|5| | Caf\u00e9S|,| \u6f22\u5b57|!\n\n|");
+  CHECK(words("command-r") == "It|'s| |1|2|3|4|5| | Caf\u00e9S|,| \u6f22\u5b57|!|\n\n|");
+  CHECK(words("tekken") == "It|'|s| |1|2|3|4|5| | Caf\u00e9|S|,| \u6f22\u5b57|!\n\n|");
+  CHECK(words("gpt-4o") == "It's| |123|45| | Caf\u00e9|S|,| \u6f22\u5b57|!\n\n|");
+  CHECK(words("superbpe") == "It's |12|345|  Caf\u00e9S, \u6f22\u5b57!\n\n|");
+  CHECK(words("deepseek-coder") == "It|'|s| |1|2|3|4|5| | Caf\u00e9S|,| \u6f22\u5b57|!|\n|\n|");
+  for (const detail::PreTokenizer& entry : detail::pre_tokenizers()) {
+    for (const char* name : entry.names) {
+      CHECK(words(name).size() > text.size());
+      BpeDefinition definition;
+      detail::add_pre_tokenizer(name, definition);
+      CHECK(detail::pre_tokenizer_name(definition) == entry.names.front());
+    }
+  }
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "libslice/text/tokenizer.h"
+#include "tests/support/heard_warnings.h"
 #include "tests/support/tiny_vocabulary.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -190,12 +191,20 @@ TEST_CASE("a malformed llama2.c tokenizer is refused", "[tokenizer]") {
   check_contains(refusal_of(with_int32(8, (1 << 20) + 1)), "token 0 has 1048577 bytes");
   check_contains(refusal_of(with_int32(8, 1 << 20)), "truncated");
   check_contains(refusal_of(with_int32(4, 0x7FC00000)), "NaN");
-  auto twice = tokens;
-  twice[300 - 30].token = twice[301 - 30].token;
-  check_contains(refusal_of(scored_bytes(twice)), "is both token");
-  auto broken = tokens;
-  broken[270].token = "\xFF";
-  check_contains(refusal_of(scored_bytes(broken)), "not UTF-8");
+}
+
+TEST_CASE("a llama2.c tokenizer warns of tokens that no text can use", "[tokenizer]") {
+  auto tokens = tiny_scored();
+  tokens[300 - 30].token = tokens[301 - 30].token;
+  tokens[272].token = "\xFF";
+  const TemporaryDirectory directory;
+  directory.write("tokenizer.bin", scored_bytes(tokens));
+  const auto model =
+      directory.write("model.bin", model_header(static_cast<int32_t>(tokens.size())));
+  const tests::HeardWarnings heard;
+  load_tokenizer(model);
+  check_contains(heard.text(), "tokenizer.bin: equal tokens");
+  check_contains(heard.text(), "not UTF-8 are ignored: 272");
 }
 
 }  // namespace

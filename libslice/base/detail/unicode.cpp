@@ -77,20 +77,58 @@ std::string to_utf8(char32_t character) {
   return {bytes, length};
 }
 
-std::string to_nfc(std::string_view text) {
+std::string to_normal_form(std::string_view text, NormalForm form) {
   UErrorCode status = U_ZERO_ERROR;
-  const icu::Normalizer2* nfc = icu::Normalizer2::getNFCInstance(status);
-  SLICE_FORMAT_CHECK(U_SUCCESS(status), "NFC: {}", u_errorName(status));
+  const bool composed = form == NormalForm::kNfc || form == NormalForm::kNfkc;
+  const bool canonical = form == NormalForm::kNfc || form == NormalForm::kNfd;
+  const icu::Normalizer2* normalizer = icu::Normalizer2::getInstance(
+      nullptr, canonical ? "nfc" : "nfkc", composed ? UNORM2_COMPOSE : UNORM2_DECOMPOSE, status);
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "normalisation: {}", u_errorName(status));
   SLICE_FORMAT_CHECK(text.size() <= std::numeric_limits<int32_t>::max(),
                      "text: {} bytes in one piece, want less than 2 GiB", text.size());
   std::string result;
   icu::StringByteSink<std::string> sink(&result, static_cast<int32_t>(text.size()));
-  nfc->normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink, nullptr, status);
-  SLICE_FORMAT_CHECK(U_SUCCESS(status), "NFC: {}", u_errorName(status));
+  normalizer->normalizeUTF8(0, {text.data(), static_cast<int32_t>(text.size())}, sink, nullptr,
+                            status);
+  SLICE_FORMAT_CHECK(U_SUCCESS(status), "normalisation: {}", u_errorName(status));
+  return result;
+}
+
+std::string to_lower_case(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (size_t offset = 0; offset < text.size();) {
+    const char32_t character = next_character(text, offset);
+    if (character == 0x130) {  // the one character whose lower case is two
+      result += "i\xCC\x87";
+    } else {
+      result += to_utf8(static_cast<char32_t>(u_tolower(static_cast<UChar32>(character))));
+    }
+  }
+  return result;
+}
+
+std::string without_marks(std::string_view text) {
+  std::string result;
+  result.reserve(text.size());
+  for (size_t offset = 0; offset < text.size();) {
+    const size_t begin = offset;
+    const char32_t character = next_character(text, offset);
+    if ((U_GET_GC_MASK(static_cast<UChar32>(character)) & U_GC_M_MASK) == 0) {
+      result += text.substr(begin, offset - begin);
+    }
+  }
   return result;
 }
 
 bool is_white_space(char32_t character) { return u_isUWhiteSpace(static_cast<UChar32>(character)); }
+
+bool is_word_character(char32_t character) {
+  const auto c = static_cast<UChar32>(character);
+  constexpr uint32_t kOthers = U_GC_M_MASK | U_GC_ND_MASK | U_GC_PC_MASK;
+  return u_hasBinaryProperty(c, UCHAR_ALPHABETIC) || (U_GET_GC_MASK(c) & kOthers) != 0 ||
+         u_hasBinaryProperty(c, UCHAR_JOIN_CONTROL);
+}
 
 std::string quote_regex(std::string_view literal) {
   std::string quoted;

@@ -20,10 +20,17 @@ char32_t next_character(std::string_view text, size_t& offset);
 /// The code point as UTF-8.
 std::string to_utf8(char32_t character);
 
-/// Unicode normalisation form C.
-std::string to_nfc(std::string_view text);
+enum class NormalForm { kNfc, kNfd, kNfkc, kNfkd };
+/// The text in a Unicode normalisation form.
+std::string to_normal_form(std::string_view text, NormalForm form);
+/// Every character in lower case by itself: a final sigma is like any other.
+std::string to_lower_case(std::string_view text);
+/// The text without combining marks.
+std::string without_marks(std::string_view text);
 
 bool is_white_space(char32_t character);
+/// Whether a regular expression's `\w` matches it.
+bool is_word_character(char32_t character);
 
 /// A text quoted, so that as a regular expression it matches only itself.
 std::string quote_regex(std::string_view literal);

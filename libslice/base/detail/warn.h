@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "libslice/base/detail/formatted.h"
 
@@ -14,5 +15,8 @@ template <typename... T>
 void warn(fmt::format_string<T...> text, T&&... values) {
   warn_text(formatted_arguments(text, fmt::make_format_args(values...)));
 }
+
+/// A list for one line: "12, 15, 19 and 4 more".
+std::string shortened(const std::vector<std::string>& items);
 
 }  // namespace slice::detail

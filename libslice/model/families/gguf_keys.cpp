@@ -90,12 +90,14 @@ void parse_ffn_sizes(const GgufFile& file, ModelConfig& c) {
   c = narrowed_config(c, sizes);
 }
 
-std::vector<int64_t> parse_eos_tokens(const GgufFile& file) {
+// Those that can occur; reading the tokenizer warns of the others.
+std::vector<int64_t> parse_eos_tokens(const GgufFile& file, int64_t vocabulary) {
   std::vector<int64_t> tokens;
   for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
                           "tokenizer.ggml.eom_token_id"}) {
     if (!file.metadata().contains(key)) continue;
     const auto id = file.get<int64_t>(key);
+    if (id < 0 || id >= vocabulary) continue;
     if (std::find(tokens.begin(), tokens.end(), id) == tokens.end()) tokens.push_back(id);
   }
   return tokens;
@@ -186,13 +188,14 @@ ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family) {
   c.mlp_bias = any("ffn_up.bias");
   c.head_bias = has("output.bias");
   if (file.metadata().contains("tokenizer.ggml.bos_token_id")) {
-    c.bos_token = file.get<int64_t>("tokenizer.ggml.bos_token_id");
+    const auto id = file.get<int64_t>("tokenizer.ggml.bos_token_id");
+    if (id >= 0 && id < c.vocabulary_size) c.bos_token = id;
   }
   if (file.metadata().contains("tokenizer.ggml.padding_token_id")) {
     const auto id = file.get<int64_t>("tokenizer.ggml.padding_token_id");
     if (id >= 0 && id < c.vocabulary_size) c.pad_token = id;
   }
-  c.eos_tokens = parse_eos_tokens(file);
+  c.eos_tokens = parse_eos_tokens(file, c.vocabulary_size);
   return c;
 }
 

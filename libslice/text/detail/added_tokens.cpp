@@ -28,11 +28,21 @@ size_t skip_white_space(std::string_view text, size_t offset) {
   return offset;
 }
 
+// False where a token that is to be a word by itself has a word character beside it.
+bool stands_alone(std::string_view text, size_t offset, const AddedToken& token) {
+  if (!token.single_word) return true;
+  size_t before = offset, after = offset + token.content.size();
+  while (before > 0 && (text[--before] & 0xC0) == 0x80) {
+  }
+  return (offset == 0 || !is_word_character(next_character(text, before))) &&
+         (after == text.size() || !is_word_character(next_character(text, after)));
+}
+
 }  // namespace
 
 AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
   // std::string orders its characters as unsigned bytes.
-  std::ranges::sort(tokens_, {}, &AddedToken::content);
+  std::ranges::stable_sort(tokens_, {}, &AddedToken::content);
   for (const AddedToken& token : tokens_) {
     if (!token.content.empty()) ++first_byte_[static_cast<uint8_t>(token.content[0]) + 1];
   }
@@ -50,7 +60,10 @@ const AddedToken* AddedTokenFinder::longest_at(std::string_view text, size_t off
   for (size_t length = 1; begin != end; ++length) {
     // A shorter text sorts first, so a token of exactly this length is at the beginning.
     for (; begin != end && begin->content.size() == length; ++begin) {
-      if (special || !begin->special) longest = &*begin;
+      if ((special || !begin->special) && stands_alone(text, offset, *begin) &&
+          (longest == nullptr || longest->content.size() < length)) {
+        longest = &*begin;
+      }
     }
     if (offset + length == text.size()) break;
     const auto byte_at = [&](const AddedToken& t) {

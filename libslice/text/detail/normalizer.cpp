@@ -28,6 +28,87 @@ void squeeze_inplace(std::string& text, std::string_view from) {
   text = std::move(result);
 }
 
+void replace_matches_inplace(std::string& text, const std::string& pattern, const std::string& to) {
+  RegexMatcher regex(pattern, "normalizer");
+  regex.reset(text);
+  std::string result;
+  size_t last = 0, begin = 0, end = 0;
+  while (regex.next(begin, end)) {
+    result.append(text, last, begin - last).append(to);
+    check_growth(text.size(), result.size());
+    last = end;
+  }
+  text = std::move(result.append(text, last));
+}
+
+void trim_start_inplace(std::string& text) {
+  size_t begin = 0;
+  for (size_t offset = 0; offset < text.size(); begin = offset) {
+    if (!is_white_space(next_character(text, offset))) break;
+  }
+  text.erase(0, begin);
+}
+
+void trim_end_inplace(std::string& text) {
+  size_t kept = 0;
+  for (size_t offset = 0; offset < text.size();) {
+    if (!is_white_space(next_character(text, offset))) kept = offset;
+  }
+  text.resize(kept);
+}
+
+NormalForm form_of(Normalizer::Kind kind) {
+  if (kind == Normalizer::Kind::kNfd) return NormalForm::kNfd;
+  if (kind == Normalizer::Kind::kNfkc) return NormalForm::kNfkc;
+  return kind == Normalizer::Kind::kNfkd ? NormalForm::kNfkd : NormalForm::kNfc;
+}
+
+void normalize_inplace(std::string& text, const Normalizer& normalizer, bool at_start) {
+  using Kind = Normalizer::Kind;
+  const auto& [kind, from, to] = normalizer;
+  switch (kind) {
+    case Kind::kNfc:
+    case Kind::kNfd:
+    case Kind::kNfkc:
+    case Kind::kNfkd:
+      text = to_normal_form(text, form_of(kind));
+      break;
+    case Kind::kLowercase:
+      text = to_lower_case(text);
+      break;
+    case Kind::kDropMarks:
+      text = without_marks(text);
+      break;
+    case Kind::kReplace:
+      replace_all_inplace(text, from, to);
+      break;
+    case Kind::kReplacePattern:
+      replace_matches_inplace(text, from, to);
+      break;
+    case Kind::kPrepend:
+      if (!text.empty()) text.insert(0, to);
+      break;
+    case Kind::kPrependAtStart:
+      if (!at_start) break;
+      [[fallthrough]];
+    case Kind::kPrependUnlessThere:
+      if (!text.empty() && !text.starts_with(to)) text.insert(0, to);
+      break;
+    case Kind::kSqueeze:
+      squeeze_inplace(text, from);
+      break;
+    case Kind::kTrimEnd:
+      while (!from.empty() && text.ends_with(from)) text.resize(text.size() - from.size());
+      break;
+    case Kind::kTrimSpaceStart:
+      trim_start_inplace(text);
+      break;
+    case Kind::kTrimSpaceEnd:
+      trim_end_inplace(text);
+      break;
+  }
+}
+
 }  // namespace
 
 void replace_all_inplace(std::string& text, std::string_view from, std::string_view to) {
@@ -49,31 +130,7 @@ std::string normalized(std::string text, const std::vector<Normalizer>& normaliz
   const size_t before = text.size();
   for (const Normalizer& normalizer : normalizers) {
     check_growth(before, text.size());
-    switch (normalizer.kind) {
-      case Normalizer::Kind::kNfc:
-        text = to_nfc(text);
-        break;
-      case Normalizer::Kind::kReplace:
-        replace_all_inplace(text, normalizer.from, normalizer.to);
-        break;
-      case Normalizer::Kind::kPrepend:
-        if (!text.empty()) text.insert(0, normalizer.to);
-        break;
-      case Normalizer::Kind::kPrependAtStart:
-        if (!at_start) break;
-        [[fallthrough]];
-      case Normalizer::Kind::kPrependUnlessThere:
-        if (!text.empty() && !text.starts_with(normalizer.to)) text.insert(0, normalizer.to);
-        break;
-      case Normalizer::Kind::kSqueeze:
-        squeeze_inplace(text, normalizer.from);
-        break;
-      case Normalizer::Kind::kTrimEnd:
-        while (!normalizer.from.empty() && text.ends_with(normalizer.from)) {
-          text.resize(text.size() - normalizer.from.size());
-        }
-        break;
-    }
+    normalize_inplace(text, normalizer, at_start);
   }
   return text;
 }

@@ -27,10 +27,11 @@ struct Pieces {
 
 /// Fills the definition, whose source is set, from these pieces, except for normalizers, bos and
 /// eos: two neighbours that form a piece are joined, the highest score first; a character that is
-/// not a piece falls back to its bytes where all 256 are pieces, else to the unknown piece. Control
-/// pieces become special tokens.
-/// @throws FormatError  a score that is NaN, an unknown type, a byte piece not `<0xNN>`, a second
-///                      unknown piece, or a piece with a character that is not a piece
+/// not a piece falls back to its bytes where these are pieces, else to the unknown piece. Control
+/// pieces become special tokens. A piece with a character that is not a piece is never found in a
+/// text, which a warning says.
+/// @throws FormatError  a score that is NaN, an unknown type, a byte piece not `<0xNN>`, or a second
+///                      unknown piece
 void define_pieces(Pieces pieces, BpeDefinition& definition);
 
 /// The piece's text with spaces for U+2581.

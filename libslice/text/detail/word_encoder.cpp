@@ -40,15 +40,24 @@ WordTables::WordTables(const BpeDefinition& definition)
   ids_.reserve(definition.tokens.size());
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
     const std::string& token = definition.tokens[id];
+    if (token.empty()) continue;
     std::string text = spells_bytes ? bytes_of_token(token) : token;
     if (spells_bytes && text.size() == 1) {
-      byte_ids_[static_cast<uint8_t>(text[0])] = static_cast<int32_t>(id);
+      set_byte(static_cast<uint8_t>(text[0]), id);
     } else if (const auto byte = byte_of_token(token); byte && definition.byte_fallback) {
-      byte_ids_[*byte] = static_cast<int32_t>(id);
+      set_byte(*byte, id);
     }
     ids_.emplace(std::move(text), static_cast<int32_t>(id));
   }
-  if (spells_bytes) return;
+  if (spells_bytes || definition.ignore_merges) return;
+  // A character that is dropped makes neighbours of those around it, and so do byte tokens of the
+  // bytes of two characters.
+  const auto is_byte = [&](int32_t id) { return byte_of_token(definition.tokens[id]).has_value(); };
+  const bool drops = !definition.unknown && std::ranges::count(byte_ids_, kNone) > 0;
+  cuts_ = !drops && (!definition.byte_fallback ||
+                     std::ranges::none_of(definition.merges, [&](const MergeTable::Merge& merge) {
+                       return is_byte(merge.left) || is_byte(merge.right);
+                     }));
   // A merge joins the last character of its left half to the first of its right half: between two
   // characters that no merge joins, a word can be cut. LLaMA-2 has no other word boundaries.
   for (const MergeTable::Merge& merge : definition.merges) {
@@ -57,8 +66,12 @@ WordTables::WordTables(const BpeDefinition& definition)
   }
 }
 
+void WordTables::set_byte(uint8_t byte, size_t id) {
+  if (byte_ids_[byte] == kNone) byte_ids_[byte] = static_cast<int32_t>(id);
+}
+
 size_t WordTables::cut(std::string_view word) const {
-  if (definition_.alphabet == Alphabet::kBytes || definition_.ignore_merges) return word.size();
+  if (!cuts_) return word.size();
   size_t offset = 0;
   char32_t previous = next_character(word, offset);
   while (offset < word.size()) {

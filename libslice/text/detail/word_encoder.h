@@ -35,6 +35,7 @@ class WordTables {
   const BpeDefinition& definition() const { return definition_; }
 
  private:
+  void set_byte(uint8_t byte, size_t id);
   void add_character(std::string_view character, std::vector<int32_t>& symbols) const;
   void add_symbol(int32_t id, std::vector<int32_t>& symbols) const;
 
@@ -43,6 +44,7 @@ class WordTables {
   TextMap<int32_t> ids_;                 // a token's text (kBytes: its bytes) to its id
   std::array<int32_t, 256> byte_ids_;    // the token of a byte, or -1
   std::unordered_set<uint64_t> joined_;  // kCharacters: (left, right) characters of some merge
+  bool cuts_ = false;                    // a word can be cut where no merge joins
 };
 
 /// Encodes words one after the other into one list of ids, and caches their ids.

@@ -1,6 +1,8 @@
 #include "libslice/text/detail/word_splitter.h"
 
 #include "libslice/base/detail/check.h"
+#include "libslice/text/detail/byte_alphabet.h"
+#include "libslice/text/detail/normalizer.h"
 
 namespace slice::detail {
 namespace {
@@ -57,14 +59,20 @@ WordSplitter::WordSplitter(const std::vector<Split>& splits, const std::string& 
                      "{}: cuts text into words in {} stages: want at most {}", source,
                      splits.size(), kMostStages);
   for (const Split& split : splits) {
-    stages_.push_back({split.matches, split.invert, RegexMatcher(split.pattern, source)});
+    if (split.spelled && first_spelled_ == SIZE_MAX) first_spelled_ = stages_.size();
+    Stage stage = {split.matches, split.invert, std::nullopt, split.changes};
+    if (!split.pattern.empty()) stage.regex = RegexMatcher(split.pattern, source);
+    stages_.push_back(std::move(stage));
   }
 }
 
 WordSplitter WordSplitter::clone() const {
   WordSplitter copy;
+  copy.first_spelled_ = first_spelled_;
   for (const Stage& stage : stages_) {
-    copy.stages_.push_back({stage.matches, stage.invert, stage.regex.clone()});
+    Stage same = {stage.matches, stage.invert, std::nullopt, stage.changes};
+    if (stage.regex) same.regex = stage.regex->clone();
+    copy.stages_.push_back(std::move(same));
   }
   return copy;
 }
@@ -72,12 +80,24 @@ WordSplitter WordSplitter::clone() const {
 void WordSplitter::split_from(size_t stage, std::string_view text, const Sink& sink) {
   if (text.empty()) return;
   if (stage == stages_.size()) return sink(text);
+  if (stage != first_spelled_) return split_at(stage, text, sink);
+  std::string spelled;
+  for (const char byte : text) spelled += to_utf8(byte_alphabet()[static_cast<uint8_t>(byte)]);
+  split_at(stage, spelled, [&](std::string_view piece) { sink(bytes_of_token(piece)); });
+}
+
+void WordSplitter::split_at(size_t stage, std::string_view text, const Sink& sink) {
   Stage& here = stages_[stage];
+  std::string changed;
+  if (!here.changes.empty()) {
+    text = changed = normalized(std::string(text), here.changes, text.data() == start_);
+  }
+  if (!here.regex) return split_from(stage + 1, text, sink);
   const Sink deeper = [&](std::string_view piece) { split_from(stage + 1, piece, sink); };
   PieceJoiner joiner(here.matches, text, stage + 1 == stages_.size() ? sink : deeper);
-  here.regex.reset(text);
+  here.regex->reset(text);
   size_t last = 0, begin = 0, end = 0;
-  while (here.regex.next(begin, end)) {
+  while (here.regex->next(begin, end)) {
     joiner.add(last, begin, here.invert);
     joiner.add(begin, end, !here.invert);
     last = end;

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,18 +23,26 @@ class WordSplitter {
   WordSplitter clone() const;
 
   /// Calls `sink` with every word, left to right. Memory: constant.
-  void split(std::string_view text, const Sink& sink) { split_from(0, text, sink); }
+  /// @param at_start  the text begins where the whole text begins
+  void split(std::string_view text, bool at_start, const Sink& sink) {
+    start_ = at_start ? text.data() : nullptr;
+    split_from(0, text, sink);
+  }
 
  private:
   struct Stage {
     Split::Matches matches;
     bool invert;
-    RegexMatcher regex;
+    std::optional<RegexMatcher> regex;  // none: nothing is cut
+    std::vector<Normalizer> changes;
   };
   WordSplitter() = default;
   void split_from(size_t stage, std::string_view text, const Sink& sink);
+  void split_at(size_t stage, std::string_view text, const Sink& sink);
 
   std::vector<Stage> stages_;
+  const char* start_ = nullptr;      // of the whole text
+  size_t first_spelled_ = SIZE_MAX;  // from this stage on the text is in GPT-2's alphabet
 };
 
 }  // namespace slice::detail

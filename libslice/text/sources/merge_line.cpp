@@ -15,17 +15,24 @@ MergeTable::Merge make_merge(const std::string& left, const std::string& right,
   return {id_of(left), id_of(right), id_of(left + right), priority};
 }
 
-MergeTable::Merge read_merge_line(const std::string& line, const TextMap<int32_t>& ids,
-                                  int32_t priority, const std::string& where) {
-  size_t space = line.find(' ');
-  SLICE_FORMAT_CHECK(space != std::string::npos, "{}: '{}': want two tokens with a space between",
+std::optional<MergeTable::Merge> find_merge_line(const std::string& line,
+                                                 const TextMap<int32_t>& ids, int32_t priority,
+                                                 const std::string& where) {
+  size_t at = line.find(' ');
+  SLICE_FORMAT_CHECK(at != std::string::npos, "{}: '{}': want two tokens with a space between",
                      where, line);
-  for (size_t at = space; at != std::string::npos; at = line.find(' ', at + 1)) {
+  for (; at != std::string::npos; at = line.find(' ', at + 1)) {
     const std::string left = line.substr(0, at), right = line.substr(at + 1);
     if (!ids.contains(left) || !ids.contains(right) || !ids.contains(left + right)) continue;
-    space = at;
-    break;
+    return make_merge(left, right, ids, priority, where);
   }
+  return std::nullopt;
+}
+
+MergeTable::Merge read_merge_line(const std::string& line, const TextMap<int32_t>& ids,
+                                  int32_t priority, const std::string& where) {
+  if (const auto merge = find_merge_line(line, ids, priority, where)) return *merge;
+  const size_t space = line.find(' ');
   return make_merge(line.substr(0, space), line.substr(space + 1), ids, priority, where);
 }
 

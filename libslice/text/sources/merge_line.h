@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "libslice/text/bpe.h"
@@ -17,5 +18,11 @@ MergeTable::Merge make_merge(const std::string& left, const std::string& right,
 /// that form a third is the separator.
 MergeTable::Merge read_merge_line(const std::string& line, const TextMap<int32_t>& ids,
                                   int32_t priority, const std::string& where);
+
+/// The same; nothing where a half or the whole is not a token.
+/// @throws FormatError  no space in the line
+std::optional<MergeTable::Merge> find_merge_line(const std::string& line,
+                                                 const TextMap<int32_t>& ids, int32_t priority,
+                                                 const std::string& where);
 
 }  // namespace slice::detail

@@ -3,6 +3,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/unicode.h"
+#include "libslice/base/detail/warn.h"
 #include "libslice/format/gguf.h"
 #include "libslice/text/detail/pieces.h"
 #include "libslice/text/detail/pre_tokenizer.h"
@@ -25,6 +26,7 @@ std::vector<int64_t> read_types(const GgufFile& file, size_t tokens) {
   SLICE_FORMAT_CHECK(types.empty() || types.size() == tokens,
                      "{}: tokenizer.ggml.token_type has {} entries, want {}", file.path().string(),
                      types.size(), tokens);
+  std::ranges::replace(types, int64_t{0}, int64_t{Pieces::kNormal});  // "undefined"
   return types;
 }
 
@@ -34,19 +36,52 @@ void read_merges(const GgufFile& file, BpeDefinition& definition) {
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
     ids.emplace(definition.tokens[id], static_cast<int32_t>(id));
   }
+  int32_t priority = -1;
+  std::vector<std::string> ignored;
   for (const auto& line : file.get<std::vector<std::string>>("tokenizer.ggml.merges")) {
-    const auto priority = static_cast<int32_t>(definition.merges.size());
     const std::string where =
-        detail::formatted("{}: tokenizer.ggml.merges[{}]", definition.source, priority);
-    definition.merges.push_back(read_merge_line(line, ids, priority, where));
+        detail::formatted("{}: tokenizer.ggml.merges[{}]", definition.source, ++priority);
+    if (const auto merge = find_merge_line(line, ids, priority, where)) {
+      definition.merges.push_back(*merge);
+    } else {
+      ignored.push_back(formatted("'{}'", line));
+    }
   }
+  if (!ignored.empty()) {
+    warn("{}: merges of or into what is not a token are ignored: {}", definition.source,
+         shortened(ignored));
+  }
+}
+
+// How words are cut where the file does not say, or says what nobody knows: Qwen2's and Phi-2's
+// have one way, and for the others llama.cpp takes its default.
+const char* usual_pre_tokenizer(const GgufFile& file) {
+  const auto architecture = file.get<std::string>("general.architecture", "");
+  if (architecture == "qwen2") return "qwen2";
+  return architecture == "phi2" ? "phi-2" : "default";
+}
+
+void read_pre_tokenizer(const GgufFile& file, BpeDefinition& definition) {
+  const auto name = file.get<std::string>("tokenizer.ggml.pre", "");
+  if (!name.empty() && add_pre_tokenizer(name, definition)) return;
+  const char* usual = usual_pre_tokenizer(file);
+  if (name.empty()) {
+    warn(
+        "{}: no tokenizer.ggml.pre says how words are cut: they are cut as by '{}', which may "
+        "give other token ids than the model was trained with",
+        definition.source, usual);
+  } else {
+    warn(
+        "{}: tokenizer.ggml.pre '{}' is not known: words are cut as by '{}', which may give other "
+        "token ids than the model was trained with",
+        definition.source, name, usual);
+  }
+  add_pre_tokenizer(usual, definition);
 }
 
 // Byte-level BPE.
 void read_gpt2(const GgufFile& file, BpeDefinition& definition) {
-  const auto pre = file.get<std::string>("tokenizer.ggml.pre", "default");
-  SLICE_FORMAT_CHECK(add_pre_tokenizer(pre, definition),
-                     "{}: tokenizer.ggml.pre '{}' is not supported", definition.source, pre);
+  read_pre_tokenizer(file, definition);
   definition.tokens = file.get<std::vector<std::string>>("tokenizer.ggml.tokens");
   const auto types = read_types(file, definition.tokens.size());
   for (size_t id = 0; id < types.size(); ++id) {

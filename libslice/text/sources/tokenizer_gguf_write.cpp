@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <unordered_set>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/text/detail/byte_alphabet.h"
@@ -15,28 +16,36 @@ namespace {
 
 using Alphabet = BpeDefinition::Alphabet;
 
+// One for each row of the embedding: tokens beyond it are left out, rows and ids without a token
+// get one of a name that no other has.
 std::vector<std::string> written_tokens(const BpeDefinition& definition, int64_t vocabulary) {
   std::vector<std::string> tokens = definition.tokens;
   if (definition.alphabet == Alphabet::kCharacters) {
     for (std::string& token : tokens) replace_all_inplace(token, definition.space_mark, kSpaceMark);
   }
-  for (int64_t id = std::ssize(tokens); id < vocabulary; ++id)
-    tokens.push_back(detail::formatted("[PAD{}]", id));
+  tokens.resize(vocabulary);
+  const std::unordered_set<std::string> taken(tokens.begin(), tokens.end());
+  for (int64_t id = 0; id < vocabulary; ++id) {
+    if (!tokens[id].empty()) continue;
+    tokens[id] = detail::formatted("[PAD{}]", id);
+    while (taken.contains(tokens[id])) tokens[id] += '_';
+  }
   return tokens;
 }
 
 std::vector<int32_t> token_types(const BpeDefinition& definition, int64_t vocabulary) {
   std::vector<int32_t> types(std::max<int64_t>(vocabulary, std::ssize(definition.tokens)),
                              Pieces::kUnused);
-  std::fill_n(types.begin(), definition.tokens.size(), static_cast<int32_t>(Pieces::kNormal));
-  if (definition.byte_fallback) {
-    for (size_t id = 0; id < definition.tokens.size(); ++id)
-      if (byte_of_token(definition.tokens[id])) types[id] = Pieces::kByte;
+  for (size_t id = 0; id < definition.tokens.size(); ++id) {
+    if (definition.tokens[id].empty()) continue;
+    const bool byte = definition.byte_fallback && byte_of_token(definition.tokens[id]);
+    types[id] = byte ? Pieces::kByte : Pieces::kNormal;
   }
   for (const AddedToken& token : definition.added)
     types[token.id] = token.special ? Pieces::kControl : Pieces::kUserDefined;
   if (definition.unknown && definition.alphabet == Alphabet::kCharacters)
     types[*definition.unknown] = Pieces::kUnknown;
+  types.resize(vocabulary);
   return types;
 }
 
@@ -51,8 +60,10 @@ void write_byte_level(const BpeDefinition& definition, const std::vector<std::st
   std::ranges::stable_sort(merges, {}, &MergeTable::Merge::priority);
   std::vector<std::string> lines;
   lines.reserve(merges.size());
-  for (const MergeTable::Merge& merge : merges)
+  for (const MergeTable::Merge& merge : merges) {
+    if (std::max({merge.left, merge.right, merge.merged}) >= std::ssize(tokens)) continue;
     lines.push_back(tokens[merge.left] + " " + tokens[merge.right]);
+  }
   header.texts("tokenizer.ggml.merges", lines);
 }
 
@@ -65,6 +76,7 @@ void write_pieces(const BpeDefinition& definition, const std::vector<std::string
   header.text("tokenizer.ggml.pre", "default");
   std::vector<int32_t> first(tokens.size(), -1);  // priority of the first merge that gives a token
   for (const MergeTable::Merge& merge : definition.merges) {
+    if (merge.merged >= std::ssize(tokens)) continue;
     int32_t& known = first[merge.merged];
     known = known < 0 ? merge.priority : std::min(known, merge.priority);
   }
@@ -87,7 +99,7 @@ void write_gguf_tokenizer(const BpeDefinition& definition, int64_t vocabulary, G
   header.texts("tokenizer.ggml.tokens", tokens);
   header.numbers("tokenizer.ggml.token_type", token_types(definition, vocabulary));
   header.flag("tokenizer.ggml.add_bos_token", definition.adds_bos);
-  if (definition.unknown)
+  if (definition.unknown && *definition.unknown < vocabulary)
     header.number("tokenizer.ggml.unknown_token_id", static_cast<uint32_t>(*definition.unknown));
   if (!definition.chat_template.empty())
     header.text("tokenizer.chat_template", definition.chat_template);

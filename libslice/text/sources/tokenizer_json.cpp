@@ -1,8 +1,10 @@
 #include "libslice/text/sources/tokenizer_json.h"
 
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/warn.h"
 #include "libslice/text/detail/normalizer.h"
 #include "libslice/text/sources/merge_line.h"
+#include "libslice/text/sources/tokenizer_class.h"
 #include "libslice/text/sources/tokenizer_components.h"
 #include "libslice/text/sources/tokenizer_config.h"
 #include "libslice/text/sources/vocabulary_json.h"
@@ -33,8 +35,7 @@ void read_token_list(const json& root, BpeDefinition& definition) {
     token.normalized = flag("normalized");
     token.left_strip = flag("lstrip");
     token.right_strip = flag("rstrip");
-    SLICE_FORMAT_CHECK(!flag("single_word"), "{} '{}': single_word is not supported", where,
-                       token.content);
+    token.single_word = flag("single_word");
     definition.added.push_back(std::move(token));
   }
 }
@@ -73,9 +74,11 @@ void read_model(const json& model, BpeDefinition& definition) {
   definition.ignore_merges = flag("ignore_merges");
   definition.fuse_unknown = flag("fuse_unk");
   if (const auto unknown = find_field<std::string>(model, "unk_token", where)) {
-    const auto found = ids.find(*unknown);
-    SLICE_FORMAT_CHECK(found != ids.end(), "{}: unk_token '{}' is not a token", where, *unknown);
-    definition.unknown = found->second;
+    if (const auto found = ids.find(*unknown); found != ids.end()) {
+      definition.unknown = found->second;
+    } else {
+      warn("{}: unk_token '{}' is not a token and is ignored", where, *unknown);
+    }
   }
 }
 
@@ -87,10 +90,8 @@ BpeDefinition read_tokenizer_json(const TokenizerTexts& texts) {
   const json root = parse_json(texts.tokenizer, definition.source);
   read_token_list(root, definition);
   read_model(member(root, "model"), definition);
+  definition.alphabet = BpeDefinition::Alphabet::kCharacters;
   read_normalizer(member(root, "normalizer"), definition);
-  for (AddedToken& token : definition.added) {
-    if (token.normalized) token.content = normalized(token.content, definition.normalizers, true);
-  }
   read_pre_tokenizer(member(root, "pre_tokenizer"), definition);
   read_decoder(member(root, "decoder"), definition);
   SLICE_FORMAT_CHECK(
@@ -98,6 +99,11 @@ BpeDefinition read_tokenizer_json(const TokenizerTexts& texts) {
       "{}: byte_fallback together with ByteLevel is not supported", definition.source);
   definition.bos = read_post_processor(member(root, "post_processor"), definition);
   definition.adds_bos = definition.bos.has_value();
+  read_added_tokens(texts, definition);
+  use_tokenizer_class(texts, definition);
+  for (AddedToken& token : definition.added) {
+    if (token.normalized) token.content = normalized(token.content, definition.normalizers, true);
+  }
   read_tokenizer_config(texts, definition);
   return definition;
 }

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_set>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/text/detail/normalizer.h"
@@ -24,7 +25,11 @@ Json model_json(const BpeDefinition& definition) {
   Json vocabulary = Json::object();
   // ordered_json compares a new key with all earlier ones, so entries go into its container.
   auto& entries = vocabulary.get_ref<Json::object_t&>();
+  // An id without a token stays free, and so does that of a token which is there already: a
+  // duplicate key would take the place of the first.
+  std::unordered_set<std::string_view> written;
   for (size_t id = 0; id < definition.tokens.size(); ++id) {
+    if (definition.tokens[id].empty() || !written.insert(definition.tokens[id]).second) continue;
     entries.Container::emplace_back(written_token(definition, static_cast<int64_t>(id)), id);
   }
   std::vector<MergeTable::Merge> merges = definition.merges;
@@ -53,7 +58,7 @@ Json added_tokens_json(const BpeDefinition& definition) {
   for (const AddedToken& token : definition.added) {
     added.push_back({{"id", token.id},
                      {"content", token.content},
-                     {"single_word", false},
+                     {"single_word", token.single_word},
                      {"lstrip", token.left_strip},
                      {"rstrip", token.right_strip},
                      {"normalized", token.normalized},

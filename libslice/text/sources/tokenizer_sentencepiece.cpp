@@ -1,8 +1,10 @@
-#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/json.h"
 #include "libslice/base/detail/unicode.h"
 #include "libslice/text/detail/pieces.h"
 #include "libslice/text/sources/protobuf.h"
+#include "libslice/text/sources/tokenizer_class.h"
 #include "libslice/text/sources/tokenizer_config.h"
+#include "libslice/text/sources/tokenizer_configs.h"
 #include "libslice/text/sources/tokenizer_json.h"
 #include "libslice/text/sources/tokenizer_sources.h"
 
@@ -103,6 +105,19 @@ void check_supported(const Model& model, const std::string& source) {
 // -1: none.
 std::optional<int64_t> optional_id(int64_t id) { return id < 0 ? std::nullopt : std::optional(id); }
 
+// Transformers reads the file with other words than SentencePiece's where tokenizer_config.json
+// says so: with `legacy` false, no space is put before a text that follows a special token.
+void use_words_of_class(const TokenizerTexts& texts, BpeDefinition& definition) {
+  const JsonFile config(texts, texts.configuration, "tokenizer_config.json");
+  if (tokenizer_class(texts) == "LlamaTokenizer") return use_llama_words(texts, definition);
+  if (find_field<bool>(config.object, "legacy", config.where).value_or(true)) return;
+  for (Normalizer& normalizer : definition.normalizers) {
+    if (normalizer.kind == Normalizer::Kind::kPrepend) {
+      normalizer.kind = Normalizer::Kind::kPrependAtStart;
+    }
+  }
+}
+
 }  // namespace
 
 BpeDefinition read_sentencepiece_tokenizer(const TokenizerTexts& texts) {
@@ -112,8 +127,6 @@ BpeDefinition read_sentencepiece_tokenizer(const TokenizerTexts& texts) {
   check_supported(model, definition.source);
   define_pieces(std::move(model.pieces), definition);
   SLICE_FORMAT_CHECK(definition.unknown, "{}: no piece of type UNKNOWN", definition.source);
-  SLICE_FORMAT_CHECK(!model.byte_fallback || definition.byte_fallback,
-                     "{}: trainer_spec.byte_fallback: want the 256 byte pieces", definition.source);
   definition.byte_fallback = model.byte_fallback;
   // SentencePiece searches for these in the normalised text.
   for (AddedToken& token : definition.added) token.normalized = !token.special;
@@ -128,6 +141,7 @@ BpeDefinition read_sentencepiece_tokenizer(const TokenizerTexts& texts) {
   if (model.eos >= 0) definition.eos = {model.eos};
   definition.adds_bos = definition.bos.has_value();
   read_added_tokens(texts, definition);
+  use_words_of_class(texts, definition);
   read_tokenizer_config(texts, definition);
   return definition;
 }

@@ -3,6 +3,7 @@
 #include "libslice/base/detail/json.h"
 #include "libslice/text/detail/pre_tokenizer.h"
 #include "libslice/text/sources/merge_line.h"
+#include "libslice/text/sources/tokenizer_class.h"
 #include "libslice/text/sources/tokenizer_config.h"
 #include "libslice/text/sources/tokenizer_sources.h"
 #include "libslice/text/sources/vocabulary_json.h"
@@ -69,8 +70,8 @@ BpeDefinition read_vocab_merges_tokenizer(const TokenizerTexts& texts) {
   const nlohmann::json config = texts.configuration.empty()
                                     ? nlohmann::json::object()
                                     : parse_json(texts.configuration, config_name);
-  const auto kind =
-      find_field<std::string>(config, "tokenizer_class", config_name).value_or("GPT2Tokenizer");
+  std::string kind = tokenizer_class(texts);
+  if (kind.empty()) kind = "GPT2Tokenizer";
   const char* pre_tokenizer = pre_tokenizer_of_class(kind);
   SLICE_FORMAT_CHECK(pre_tokenizer,
                      "{}: tokenizer_class '{}' with vocab.json and merges.txt is not supported",
