@@ -5,10 +5,11 @@ MAY = {  # room: what it may include beside itself, rooms or one header; "slice"
     "cuda": "", "base": "", "format": "base", "device": "base cuda", "jinja": "base", "text": "base format jinja",
     "model": "base format device", "checkpoint": "base format device text model", "method": "base format device model",
     "decode": "base format device text model checkpoint method cuda",
+    "evaluate": "base device text model checkpoint decode",
     "slicing": "base format device text model checkpoint method libslice/decode/memory.h",
-    "slice": "base format device text model checkpoint method decode slicing",
-    "examples": "base format device text model checkpoint method decode slicing slice",
-    "benchmarks": "base format device text model checkpoint method decode slicing slice cuda examples"}
+    "slice": "base format device text model checkpoint method decode evaluate slicing",
+    "examples": "base format device text model checkpoint method decode evaluate slicing slice",
+    "benchmarks": "base format device text model checkpoint method decode evaluate slicing slice cuda examples"}
 LENT = "base", "device", "model"  # the rooms whose detail/ others may include; benchmarks measure cuda/detail/ too
 
 

@@ -26,6 +26,27 @@ KvCache KvCache::row(int64_t b) const {
   return row;
 }
 
+KvCache KvCache::gathered(const at::Tensor& sequences, int64_t capacity) const {
+  const int64_t n = sequences.numel();
+  SLICE_ARGUMENT_CHECK(n > 0 && capacity >= length_,
+                       "KV cache: cannot hold {} positions of {} sequences in a capacity of {}",
+                       length_, n, capacity);
+  SLICE_ARGUMENT_CHECK(
+      sequences.min().item<int64_t>() >= 0 && sequences.max().item<int64_t>() < batch_,
+      "KV cache: sequences outside 0 … {}", batch_ - 1);
+  KvCache all(n, capacity);
+  all.length_ = length_;
+  const auto gather = [&](const at::Tensor& memory) {
+    at::Tensor rows = at::empty({n, memory.size(1), capacity, memory.size(3)}, memory.options());
+    rows.narrow(2, 0, length_)
+        .copy_(memory.narrow(2, 0, length_).index_select(0, sequences.to(memory.device())));
+    return rows;
+  };
+  for (const at::Tensor& keys : keys_) all.keys_.push_back(gather(keys));
+  for (const at::Tensor& values : values_) all.values_.push_back(gather(values));
+  return all;
+}
+
 std::pair<at::Tensor, at::Tensor> KvCache::append(int64_t layer, const at::Tensor& k,
                                                   const at::Tensor& v) {
   SLICE_ARGUMENT_CHECK(layer >= 0 && layer < static_cast<int64_t>(keys_.size()),

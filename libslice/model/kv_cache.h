@@ -21,6 +21,10 @@ class KvCache {
   /// The rows of sequence b in this memory, as an empty cache of one sequence.
   /// @throws ArgumentError  there is no sequence b
   KvCache row(int64_t b) const;
+  /// What is counted of these sequences, each as often as it is named, in new memory.
+  /// @param sequences  (n) int64, CPU    @param capacity  of the new cache, ≥ length()
+  /// @throws ArgumentError  there is no such sequence, or a capacity that is too small
+  KvCache gathered(const at::Tensor& sequences, int64_t capacity) const;
 
   /// Appends T positions to one layer.
   /// @param k, v  (B, kv_heads, T, d)

@@ -40,17 +40,6 @@ bool holds_json(const std::string& path) {
   return name.ends_with(".json") || name.ends_with(".jsonl") || name.ends_with(".ndjson");
 }
 
-std::string read_plain(const std::string& path) {
-  const auto source = detail::open_text_bytes(path);
-  std::string text;
-  std::vector<char> piece(size_t{1} << 16);
-  while (const size_t size = source->read(piece.data(), piece.size()))
-    append(text, {piece.data(), size}, path);
-  detail::check_utf8(text, shown_name(path));
-  if (text.starts_with(kByteOrderMark)) text.erase(0, sizeof kByteOrderMark - 1);
-  return text;
-}
-
 /// @param on_record  takes a record and its place
 void each_record(const std::string& path,
                  const std::function<void(detail::TextRecord, const std::string&)>& on_record) {
@@ -79,7 +68,7 @@ class FileEncoder {
         }
       });
     } else {
-      plain_ = read_plain(path_);
+      plain_ = read_file_text(path_);
     }
     flush();
     if (refused_ > 0) {
@@ -117,6 +106,17 @@ class FileEncoder {
 
 }  // namespace
 
+std::string read_file_text(const std::string& path) {
+  const auto source = detail::open_text_bytes(path);
+  std::string text;
+  std::vector<char> piece(size_t{1} << 16);
+  while (const size_t size = source->read(piece.data(), piece.size()))
+    append(text, {piece.data(), size}, path);
+  detail::check_utf8(text, shown_name(path));
+  if (text.starts_with(kByteOrderMark)) text.erase(0, sizeof kByteOrderMark - 1);
+  return text;
+}
+
 std::string read_text(const std::string& path) {
   std::string text;
   if (holds_json(path)) {
@@ -124,7 +124,7 @@ std::string read_text(const std::string& path) {
       append_record(text, record.text, path);
     });
   } else {
-    text = read_plain(path);
+    text = read_file_text(path);
   }
   SLICE_FORMAT_CHECK(!text.empty(), "{}: no text in it", shown_name(path));
   return text;

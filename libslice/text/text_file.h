@@ -8,6 +8,10 @@
 
 namespace slice {
 
+/// The whole text of a file, whatever it is called, decompressed where its name says so. A byte-order
+/// mark is skipped. @throws FormatError  missing, not UTF-8 (byte offset), damaged, more than 2 GiB
+std::string read_file_text(const std::string& path);
+
 /// Reads UTF-8 text by what a file is called; "-" is standard input. A byte-order mark is skipped.
 ///   `.json`, `.jsonl`, `.ndjson`   records, as JSON lines or one array, joined by a blank line
 ///   any of these or other text with `.gz`, `.xz` or `.zst` after it   decompressed

@@ -5,7 +5,7 @@
 #include <catch2/catch_all.hpp>
 #include <set>
 
-#include "libslice/decode/perplexity.h"
+#include "libslice/evaluate/perplexity.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"

@@ -12,7 +12,8 @@ class Model;
 
 struct PerplexityResult {
   double perplexity = 0;      ///< exp(mean negative log-likelihood), nats
-  int64_t tokens_scored = 0;  ///< N · (T − 1)
+  double log_likelihood = 0;  ///< Σ log p of the tokens scored
+  int64_t tokens_scored = 0;
   double seconds = 0;
 };
 
@@ -25,6 +26,17 @@ struct PerplexityResult {
 /// Cost: one forward pass; memory of one window's stream and of 256 positions' logits.
 PerplexityResult score_windows(const Model& model, const at::Tensor& tokens,
                                const OnProgress& on_progress = {});
+
+/// Perplexity of a whole text: every token but the first is scored once, in windows of `context`
+/// tokens that begin `stride` tokens after one another; each scores what the ones before it did
+/// not. With stride = context these are the windows of lm-evaluation-harness's rolling
+/// log-likelihoods. The last window ends with the text and is as long as the others.
+///
+/// @param tokens  (n) int64, n ≥ 2    @param context ≥ 1    @param stride  1 … context
+/// Throws as score_windows; ArgumentError also for such numbers.
+/// Cost: score_windows' times context / stride.
+PerplexityResult score_text(const Model& model, const at::Tensor& tokens, int64_t context,
+                            int64_t stride, const OnProgress& on_progress = {});
 
 /// score_windows(…).perplexity
 double perplexity(const Model& model, const at::Tensor& tokens);

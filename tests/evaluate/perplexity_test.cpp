@@ -1,4 +1,4 @@
-#include "libslice/decode/perplexity.h"
+#include "libslice/evaluate/perplexity.h"
 
 #include <ATen/ATen.h>
 
@@ -81,6 +81,40 @@ TEST_CASE("a sliced model and half precision are scored") {
   model.decoder().to(at::kBFloat16);
   CHECK(perplexity(model, tokens) ==
         Catch::Approx(dense).epsilon(2 * network_allowance(config, at::kBFloat16)));
+}
+
+TEST_CASE("a whole text scores every token but the first once, with the context that strides leave") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  for (const int64_t n : {2, 9, 30, 31, 33})
+    for (const auto& [context, stride] : {std::pair<int64_t, int64_t>{10, 10}, {10, 4}, {10, 1}}) {
+      CAPTURE(n, context, stride);
+      const Tensor tokens = random_tokens(config, 1, n)[0];
+      double total = 0;
+      for (int64_t scored = 0; scored < n - 1;) {  // the windows, written another way
+        const int64_t end = std::min(n - 1, scored == 0 ? context : scored + stride);
+        const int64_t begin = std::max<int64_t>(0, end - context);
+        const Tensor p = model.decoder()
+                             .forward(tokens.slice(0, begin, end).unsqueeze(0))
+                             .log_softmax(2)[0];
+        for (; scored < end; ++scored)
+          total += p[scored - begin][tokens[scored + 1].item<int64_t>()].item<double>();
+      }
+      int64_t windows = 0;
+      const PerplexityResult result =
+          score_text(model, tokens, context, stride, [&](const Progress& progress) {
+            CHECK(progress.step == ++windows);
+            windows = progress.steps == windows ? -1 : windows;
+          });
+      CHECK(windows == -1);  // the last step was the last one announced
+      CHECK(result.tokens_scored == n - 1);
+      CHECK(result.log_likelihood == Catch::Approx(total).epsilon(kSameFunction));
+      CHECK(result.perplexity ==
+            Catch::Approx(std::exp(-total / double(n - 1))).epsilon(kSameFunction));
+    }
+  CHECK_THROWS_AS(score_text(model, random_tokens(config, 1, 9)[0], 4, 5), ArgumentError);
+  CHECK_THROWS_AS(score_text(model, random_tokens(config, 1, 9)[0], 4, 0), ArgumentError);
+  CHECK_THROWS_AS(score_text(model, random_tokens(config, 1, 9), 4, 4), ShapeError);
 }
 
 TEST_CASE("windows too short, no windows, foreign ids and infinite results are refused") {

@@ -1,0 +1,236 @@
+#include "libslice/evaluate/continuations.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/base/detail/stopwatch.h"
+#include "libslice/checkpoint/model.h"
+#include "libslice/model/decoder.h"
+#include "libslice/model/kv_cache.h"
+
+namespace slice {
+
+using at::Tensor;
+
+namespace {
+
+// Tokens of a batch: enough for the matrix products' full speed.
+constexpr int64_t kTokensOnGpu = 16384, kTokensOnCpu = 4096;
+// Positions whose logits are alive together: V numbers each, far more than the stream has.
+constexpr int64_t kPositions = 1024;
+
+/// One continuation as the model reads it: all ids but the last, the last `scored` of them in front
+/// of the ids that are scored.
+struct Row {
+  std::vector<int64_t> ids, targets;
+  int64_t size() const { return static_cast<int64_t>(ids.size()); }
+  int64_t first_scored() const { return size() - static_cast<int64_t>(targets.size()); }
+};
+
+/// Rows with a common beginning.
+struct Group {
+  size_t number;  // of the caller's list
+  std::vector<Row> rows = {};
+  int64_t shared = 0, longest = 0;  // tokens of the beginning, of the longest row after it
+};
+
+Row row_of(const Continuation& text, int64_t context_length) {
+  SLICE_ARGUMENT_CHECK(!text.context.empty() && !text.tokens.empty(),
+                       "a context of {} tokens and a continuation of {}: want at least one each",
+                       text.context.size(), text.tokens.size());
+  const int64_t scored = static_cast<int64_t>(text.tokens.size());
+  SLICE_ARGUMENT_CHECK(scored <= context_length,
+                       "a continuation of {} tokens is longer than the model's context of {}",
+                       scored, context_length);
+  Row row{text.context, text.tokens};
+  row.ids.insert(row.ids.end(), text.tokens.begin(), text.tokens.end() - 1);
+  if (row.size() > context_length) row.ids.erase(row.ids.begin(), row.ids.end() - context_length);
+  return row;
+}
+
+/// How many leading tokens all rows share, of those whose logits no row needs. None of a single
+/// row: it is run in one piece.
+int64_t shared_length(const std::vector<Row>& rows) {
+  if (rows.size() < 2) return 0;
+  int64_t shared = rows.front().first_scored();
+  for (const Row& row : rows) {
+    const int64_t most = std::min(shared, row.first_scored());
+    const auto begin = rows.front().ids.begin();
+    shared = std::mismatch(begin, begin + most, row.ids.begin()).first - begin;
+  }
+  return shared;
+}
+
+std::vector<Group> make_groups(std::span<const std::vector<Continuation>> texts,
+                               int64_t context_length) {
+  std::vector<Group> groups;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    Group group{.number = i};
+    for (const Continuation& text : texts[i]) group.rows.push_back(row_of(text, context_length));
+    if (group.rows.empty()) continue;
+    group.shared = shared_length(group.rows);
+    for (const Row& row : group.rows)
+      group.longest = std::max(group.longest, row.size() - group.shared);
+    groups.push_back(std::move(group));
+  }
+  std::stable_sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) {
+    return std::pair(a.shared, a.longest) > std::pair(b.shared, b.longest);
+  });
+  return groups;
+}
+
+/// Groups of one batch, with beginnings of one length.
+using Batch = std::span<const Group>;
+
+int64_t rows_in(Batch batch) {
+  return std::accumulate(batch.begin(), batch.end(), int64_t{0}, [](int64_t sum, const Group& g) {
+    return sum + static_cast<int64_t>(g.rows.size());
+  });
+}
+
+/// Tokens that a batch puts through the model, padding after rows included.
+int64_t tokens_in(Batch batch) {
+  int64_t longest = 0;
+  for (const Group& group : batch) longest = std::max(longest, group.longest);
+  return static_cast<int64_t>(batch.size()) * batch.front().shared + rows_in(batch) * longest;
+}
+
+/// The first groups of `rest` that fit together.
+Batch next_batch(Batch rest, int64_t most_tokens) {
+  size_t count = 1;
+  const int64_t shared = rest.front().shared;
+  int64_t rows = rows_in(rest.first(1)), longest = rest.front().longest;
+  for (; count < rest.size() && rest[count].shared == shared; ++count) {
+    rows += static_cast<int64_t>(rest[count].rows.size());
+    longest = std::max(longest, rest[count].longest);
+    // A row of the cache holds the shared tokens too.
+    if (rows * (shared + longest) > most_tokens) break;
+  }
+  return rest.first(count);
+}
+
+/// The shared beginnings, (groups, shared).
+Tensor shared_tokens(Batch batch) {
+  const int64_t shared = batch.front().shared;
+  Tensor tokens = at::empty({static_cast<int64_t>(batch.size()), shared}, at::kLong);
+  int64_t* next = tokens.mutable_data_ptr<int64_t>();
+  for (const Group& group : batch) next = std::copy_n(group.rows.front().ids.begin(), shared, next);
+  return tokens;
+}
+
+/// What a batch runs after its shared beginnings.
+struct Rest {
+  Tensor tokens;   // (rows, longest), zeros after a row's end
+  Tensor parents;  // (rows): the group of each
+  Tensor places;   // (n): scored positions in rows × longest
+  Tensor targets;  // (n): their tokens
+};
+
+Rest rest_of(Batch batch) {
+  const int64_t shared = batch.front().shared;
+  int64_t longest = 0;
+  for (const Group& group : batch) longest = std::max(longest, group.longest);
+  Rest rest;
+  rest.tokens = at::zeros({rows_in(batch), longest}, at::kLong);
+  std::vector<int64_t> parents, places, targets;
+  int64_t* begin = rest.tokens.mutable_data_ptr<int64_t>();
+  for (size_t g = 0; g < batch.size(); ++g)
+    for (const Row& row : batch[g].rows) {
+      const int64_t r = static_cast<int64_t>(parents.size());
+      std::copy(row.ids.begin() + shared, row.ids.end(), begin + r * longest);
+      parents.push_back(static_cast<int64_t>(g));
+      for (int64_t t = row.first_scored(); t < row.size(); ++t)
+        places.push_back(r * longest + t - shared);
+      targets.insert(targets.end(), row.targets.begin(), row.targets.end());
+    }
+  rest.parents = at::tensor(parents, at::kLong);
+  rest.places = at::tensor(places, at::kLong);
+  rest.targets = at::tensor(targets, at::kLong);
+  return rest;
+}
+
+/// The stream of a batch's rows, (rows, longest, k).
+Tensor stream_of(const DecoderImpl& decoder, Batch batch, const Rest& rest) {
+  const int64_t shared = batch.front().shared;
+  const Tensor tokens = rest.tokens.to(decoder.device());
+  if (shared == 0) return decoder.stream(tokens);
+  const at::TensorOptions options = at::TensorOptions(decoder.device()).dtype(decoder.dtype());
+  KvCache beginnings(decoder.config(), static_cast<int64_t>(batch.size()), shared, options);
+  decoder.stream(shared_tokens(batch).to(decoder.device()), &beginnings);
+  KvCache rows = beginnings.gathered(rest.parents, shared + tokens.size(1));
+  return decoder.stream(tokens, &rows);
+}
+
+/// log p and whether it is the greatest, of every target: (n) float32 or float64, (n) bool, CPU.
+std::pair<Tensor, Tensor> score_targets(const DecoderImpl& decoder, const Tensor& stream,
+                                        const Rest& rest) {
+  const Tensor flat = stream.flatten(0, 1);
+  std::vector<Tensor> likelihoods, greedy;
+  for (int64_t begin = 0; begin < rest.places.size(0); begin += kPositions) {
+    const int64_t end = std::min(begin + kPositions, rest.places.size(0));
+    const Tensor places = rest.places.slice(0, begin, end).to(flat.device());
+    const Tensor targets = rest.targets.slice(0, begin, end).to(flat.device());
+    Tensor logits = decoder.logits(flat.index_select(0, places));  // (end − begin, V)
+    if (logits.scalar_type() != at::kDouble) logits = logits.to(at::kFloat);
+    const Tensor chosen = logits.gather(1, targets.unsqueeze(1)).squeeze(1);
+    likelihoods.push_back(chosen - logits.logsumexp(1));
+    greedy.push_back(logits.argmax(1) == targets);
+  }
+  return {at::cat(likelihoods).cpu().to(at::kDouble), at::cat(greedy).cpu()};
+}
+
+void add_scores(Batch batch, const Tensor& likelihoods, const Tensor& greedy,
+                std::vector<std::vector<ContinuationScore>>& scores) {
+  const double* likelihood = likelihoods.const_data_ptr<double>();
+  const bool* is_greedy = greedy.const_data_ptr<bool>();
+  for (const Group& group : batch)
+    for (const Row& row : group.rows) {
+      ContinuationScore score;
+      for (size_t t = 0; t < row.targets.size(); ++t) {
+        score.log_likelihood += *likelihood++;
+        score.greedy = *is_greedy++ && score.greedy;
+      }
+      SLICE_CHECK_AS(NumericError, !std::isnan(score.log_likelihood),
+                     "a log-likelihood of group {} is NaN", group.number);
+      scores[group.number].push_back(score);
+    }
+}
+
+}  // namespace
+
+std::vector<std::vector<ContinuationScore>> score_continuations(
+    const Model& model, std::span<const std::vector<Continuation>> texts,
+    const OnProgress& on_progress) {
+  const at::NoGradGuard no_grad;
+  const detail::Stopwatch clock;
+  const DecoderImpl& decoder = model.decoder();
+  const std::vector<Group> groups = make_groups(texts, model.config().context_length);
+  const int64_t most = decoder.device().is_cuda() ? kTokensOnGpu : kTokensOnCpu;
+  const int64_t total = static_cast<int64_t>(groups.size());
+  std::vector<std::vector<ContinuationScore>> scores(texts.size());
+  int64_t done = 0, tokens = 0;
+  while (done < total) {
+    const Batch batch = next_batch(Batch(groups).subspan(done), most);
+    const Rest rest = rest_of(batch);
+    const auto [likelihoods, greedy] =
+        score_targets(decoder, stream_of(decoder, batch, rest), rest);
+    add_scores(batch, likelihoods, greedy, scores);
+    done += static_cast<int64_t>(batch.size());
+    tokens += tokens_in(batch);
+    if (!on_progress) continue;
+    const double seconds = clock.seconds();
+    on_progress({.phase = "questions",
+                 .step = done,
+                 .steps = total,
+                 .tokens_per_second = static_cast<double>(tokens) / seconds,
+                 .seconds = seconds,
+                 .eta = seconds * static_cast<double>(total - done) / static_cast<double>(done)});
+  }
+  return scores;
+}
+
+}  // namespace slice

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "libslice/base/progress.h"
+
+namespace slice {
+
+class Model;
+class Tokenizer;
+
+/// A text in two parts as ids: what a model reads, and what it is scored on.
+struct Continuation {
+  std::vector<int64_t> context, tokens;
+};
+
+/// Context and continuation as ids, split as lm-evaluation-harness splits them: the ids of both
+/// together, cut after as many as the context alone has; white space at the context's end belongs
+/// to the continuation. Special tokens written out in the text are recognised. The
+/// beginning-of-sequence token comes first where the tokenizer adds one; an empty context becomes
+/// that token, or the first end token.
+/// @throws FormatError  not UTF-8; an empty context and a tokenizer with neither
+Continuation encode_continuation(const Tokenizer& tokenizer, std::string_view context,
+                                 std::string_view continuation);
+
+struct ContinuationScore {
+  double log_likelihood = 0;  ///< Σ log p(token | all before it), nats
+  bool greedy = true;         ///< whether each token is the most likely one, ties the lowest id
+};
+
+/// Log-likelihoods of continuations. Those of one group (the choices of a question) are run
+/// together: the beginning that they share once, then what differs, with the keys and values of the
+/// beginning. Groups whose beginnings are equally long share a batch, so that no beginning is
+/// padded. Texts longer than the model's context lose their first tokens. Log-likelihoods in
+/// float32 at least, summed in float64.
+///
+/// @param groups  any number of continuations each
+/// @return        a score for each, in the same order
+/// @throws ArgumentError  a continuation or context without a token, a continuation longer than
+///                        the model's context, an id outside the vocabulary
+/// @throws NumericError   a log-likelihood is NaN
+/// Cost: one forward pass over every group's tokens, the shared ones once; logits of scored
+/// positions only. Memory: keys, values and the stream of one batch (at most 16384 tokens on a GPU,
+/// 4096 on the CPU, or one group), 1024 positions' logits.
+std::vector<std::vector<ContinuationScore>> score_continuations(
+    const Model& model, std::span<const std::vector<Continuation>> groups,
+    const OnProgress& on_progress = {});
+
+}  // namespace slice
