@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
+#include "libslice/model/decoder.h"
 #include "libslice/slice.h"
 
 namespace {

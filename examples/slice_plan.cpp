@@ -130,7 +130,10 @@ void print_notes(const Arguments& a, const Plan& plan) {
         "%s is quantised: the result is written in float16 (bfloat16 where a value is too "
         "large), %.2f GiB, to be quantised again\n",
         a.model.c_str(),
-        2.0 * static_cast<double>(slice::count_parameters(slice::written_config(plan.sliced.front())).total) / 0x1p30);
+        2.0 *
+            static_cast<double>(
+                slice::count_parameters(slice::written_config(plan.sliced.front())).total) /
+            0x1p30);
   const int64_t before = slice::count_parameters(plan.dense()).total,
                 after = slice::count_parameters(slice::written_config(plan.sliced.front())).total;
   if (after > before)

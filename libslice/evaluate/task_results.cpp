@@ -82,7 +82,7 @@ std::string samples_jsonl(const Task& task, const TaskResult& result) {
       const TaskChoice& choice = question.choices[j];
       sample["arguments"][detail::formatted("gen_args_{}", j)] = {{"arg_0", choice.context},
                                                                   {"arg_1", choice.continuation}};
-      sample["resps"].push_back({pair_of(answer.scores[j])});
+      sample["resps"].push_back(ordered_json::array({pair_of(answer.scores[j])}));
       sample["filtered_resps"].push_back(pair_of(answer.scores[j]));
     }
     sample["filter"] = kFilter;

@@ -26,10 +26,10 @@ struct TaskQuestion {
 /// The questions of one task, with the prompts of lm-evaluation-harness 0.4.13 (no examples in the
 /// context).
 struct Task {
-  std::string name, version;   ///< "piqa", "1.0": the harness's
-  bool last_word = false;      ///< LAMBADA: one continuation, right where greedy decoding gives it
-  bool normalised = false;     ///< acc_norm is reported beside acc
-  std::filesystem::path file;  ///< where the questions came from
+  std::string name, version;  ///< "piqa", "1.0": the harness's
+  bool last_word = false;     ///< LAMBADA: one continuation, right where greedy decoding gives it
+  bool normalised = false;    ///< acc_norm is reported beside acc
+  std::filesystem::path file = {};  ///< where the questions came from
   std::vector<TaskQuestion> questions = {};
   int64_t total = 0;  ///< questions in the file; more than `questions` under a limit
 };

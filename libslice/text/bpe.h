@@ -109,6 +109,7 @@ struct BpeDefinition {
   bool byte_fallback = false;  ///< kCharacters: `<0xNN>` tokens are used
   bool strip_leading_space = false;  ///< decode drops one space at the start and after bos
   bool strip_first_marks = false;    ///< decode drops every space mark of the first token
+  bool decode_bytes = false;         ///< kCharacters: decode takes tokens for kBytes' spelling
   bool decode_verbatim = false;      ///< decode writes tokens as they are, spaces between them
   std::string word_end;              ///< decode writes a space for it; nothing at the end
   bool ignore_merges = false;        ///< a word that is a token is not merged

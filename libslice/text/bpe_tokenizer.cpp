@@ -80,7 +80,8 @@ std::string BpeTokenizer::bytes_of(int64_t id, const AddedToken* added) const {
   if (definition_.decode_verbatim || (added && !added->normalized)) return definition_.tokens[id];
   // An added token as in the normalised text: LLaMA's have a space before them.
   std::string token = added ? added->content : definition_.tokens[id];
-  if (!added && definition_.alphabet == Alphabet::kBytes) return detail::bytes_of_token(token);
+  const bool spelled = definition_.alphabet == Alphabet::kBytes || definition_.decode_bytes;
+  if (!added && spelled) return detail::bytes_of_token(token);
   if (!added && definition_.byte_fallback) {
     if (const auto byte = detail::byte_of_token(token)) {
       return std::string(1, static_cast<char>(*byte));

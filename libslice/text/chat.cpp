@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/detail/check.h"
-#include "libslice/base/detail/json.h"
+#include "libslice/base/detail/python_json.h"
 #include "libslice/base/detail/unicode.h"
 #include "libslice/text/jinja/jinja.h"
 
@@ -41,7 +41,7 @@ void add_named_tokens(const Tokenizer& tokenizer, std::map<std::string, Value>& 
   for (const char* name : {"tokenizer_config.json", "special_tokens_map.json"}) {
     const auto file = std::ranges::find(files, name, &Tokenizer::File::name);
     if (file == files.end()) continue;
-    const nlohmann::json config = detail::parse_json(file->bytes, file->name);
+    const nlohmann::json config = detail::parse_python_json(file->bytes, file->name);
     for (const auto& [key, value] : config.items()) {
       const bool lists = key == "extra_special_tokens" || key == "model_specific_special_tokens";
       if (key.ends_with("_token")) add_name(key, value, variables);

@@ -120,11 +120,11 @@ TEST_CASE("a file that is no model says what it is and what to do") {
 
 TEST_CASE("a llama2.c model whose size looks like a pickle's magic is still one") {
   // Hidden sizes 640 and 123: the bytes 80 02 00 00 and 7b 00 00 00.
-  for (const int32_t size : {640, 123}) {
+  for (const auto& [size, word] : {std::pair<int32_t, const char*>{640, "bytes"}, {123, "odd"}}) {
     const int32_t header[7] = {size, 6, 1, 1, 1, 5, 3};
     std::string bytes(reinterpret_cast<const char*>(header), sizeof header);
     const TemporaryDirectory directory;
-    CHECK_THROWS_NAMING(open_checkpoint(directory.write("x.bin", bytes)), FormatError, "bytes");
+    CHECK_THROWS_NAMING(open_checkpoint(directory.write("x.bin", bytes)), FormatError, word);
     try {
       open_checkpoint(directory.path() / "x.bin");
     } catch (const FormatError& error) {

@@ -303,6 +303,9 @@ TEST_CASE("an existing directory is refused untouched, or replaced when asked") 
   const Model model = random_model(tiny_config(), 1, at::kFloat);
   CHECK_THROWS_NAMING(save_model(model, path), Error, path.string());
   CHECK(names_in(path) == std::set<std::string>{"precious"});
+  CHECK_THROWS_NAMING(save_model(model, path, {.replace = true}), Error, "that of a model");
+  CHECK(names_in(path) == std::set<std::string>{"precious"});
+  std::ofstream(path / "config.json") << R"({"model_type": "llama"})";
   save_model(model, path, {.replace = true});
   CHECK_FALSE(names_in(path).contains("precious"));
   CHECK(names_in(directory.path()) == std::set<std::string>{"model"});

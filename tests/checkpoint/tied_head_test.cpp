@@ -196,7 +196,8 @@ TEST_CASE("a GGUF that holds its tied head twice, in two precisions, is tied to 
     CHECK((heard.text().find("in two precisions") != std::string::npos) == row.warns);
     const bool head_is_finer = row.head.bytes.size() > row.embedding.bytes.size();
     const Matrix& finer = head_is_finer ? row.head : row.embedding;
-    const auto again = open_checkpoint(write_gguf(directory, finer, finer));
+    const TemporaryDirectory beside;
+    const auto again = open_checkpoint(write_gguf(beside, finer, finer));
     CHECK(bit_difference(checkpoint->read("model.embed_tokens.weight"),
                          again->read("model.embed_tokens.weight")) == "");
   }

@@ -189,9 +189,9 @@ TEST_CASE("on a GPU texts go on as ever after a step for which there was no memo
   const Model model = on_gpu(tiny_config(), at::kFloat, at::kFloat);
   std::vector<Ids> prompts, want;
   const auto options = [](int64_t i) {
-    GenerateOptions options{.max_tokens = 20 + i, .seed = static_cast<uint64_t>(i)};
-    if (i % 2 == 1) options.sampling.temperature = 0.8;
-    return options;
+    GenerateOptions how{.max_tokens = 20 + i, .seed = static_cast<uint64_t>(i)};
+    if (i % 2 == 1) how.sampling.temperature = 0.8;
+    return how;
   };
   for (int64_t i = 0; i < kTexts; ++i) {
     prompts.push_back({1 + i, 2, 3 + i});

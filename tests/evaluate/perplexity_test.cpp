@@ -83,7 +83,8 @@ TEST_CASE("a sliced model and half precision are scored") {
         Catch::Approx(dense).epsilon(2 * network_allowance(config, at::kBFloat16)));
 }
 
-TEST_CASE("a whole text scores every token but the first once, with the context that strides leave") {
+TEST_CASE(
+    "a whole text scores every token but the first once, with the context that strides leave") {
   const ModelConfig config = tiny_config();
   const Model model = random_model(config);
   for (const int64_t n : {2, 9, 30, 31, 33})
@@ -94,9 +95,8 @@ TEST_CASE("a whole text scores every token but the first once, with the context 
       for (int64_t scored = 0; scored < n - 1;) {  // the windows, written another way
         const int64_t end = std::min(n - 1, scored == 0 ? context : scored + stride);
         const int64_t begin = std::max<int64_t>(0, end - context);
-        const Tensor p = model.decoder()
-                             .forward(tokens.slice(0, begin, end).unsqueeze(0))
-                             .log_softmax(2)[0];
+        const Tensor p =
+            model.decoder().forward(tokens.slice(0, begin, end).unsqueeze(0)).log_softmax(2)[0];
         for (; scored < end; ++scored)
           total += p[scored - begin][tokens[scored + 1].item<int64_t>()].item<double>();
       }

@@ -363,7 +363,7 @@ TEST_CASE("a program that still reads its files is ended by one signal, and leav
       child.send(signal);
       const Outcome outcome = child.wait();
       CHECK(outcome.code == 130);
-      CHECK(outcome.err == "slice_model: interrupted, nothing was written\n");
+      CHECK(outcome.err.ends_with("slice_model: interrupted, nothing was written\n"));
       CHECK(bench.listing() == before);
     }
   }

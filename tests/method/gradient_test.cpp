@@ -182,7 +182,7 @@ TEST_CASE("a gradient that overflows names the sublayer that reads there") {
   Tensor embedding = model.embeddings[0].weight;
   embedding.set_data((embedding.to(at::kDouble) * 1e-6).to(at::kHalf));
   CHECK_THROWS_NAMING(gradient_covariances(model, random_tokens(config, 1, 5)), NumericError,
-                      "gradient before model.layers.0.self_attn");
+                      "gradient before model.layers.0.attention");
 }
 
 TEST_CASE("gradient covariances of weights that come and go are those of weights that stay") {

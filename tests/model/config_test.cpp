@@ -78,15 +78,6 @@ TEST_CASE("keys that are missing or null take the values that Transformers gives
   }
 }
 
-TEST_CASE("tokens outside the vocabulary are ignored with a warning") {
-  const tests::HeardWarnings heard;
-  const ModelConfig c = parse_with({{"bos_token_id", 50}, {"eos_token_id", {2, -1}}});
-  CHECK_FALSE(c.bos_token);
-  CHECK(c.eos_tokens == std::vector<int64_t>{2});
-  CHECK(heard.text().find("token 50 is outside the vocabulary of 50") != std::string::npos);
-  CHECK(heard.text().find("token -1 is outside") != std::string::npos);
-}
-
 TEST_CASE("every key of a LLaMA is read") {
   const ModelConfig c = parse_with({{"num_key_value_heads", 3},
                                     {"head_dim", 10},
@@ -176,7 +167,7 @@ TEST_CASE("config.json is read as Python writes it") {
 }
 
 TEST_CASE("a LLaMA's sliding_window is not used, as in Transformers, and is warned of") {
-  const HeardWarnings heard;
+  const tests::HeardWarnings heard;
   CHECK_FALSE(parse_with({{"sliding_window", 8}, {"use_sliding_window", false}}).sliding_window);
   CHECK(heard.text() == "");
   CHECK_FALSE(parse_with({{"sliding_window", 8}}).sliding_window);
@@ -185,7 +176,7 @@ TEST_CASE("a LLaMA's sliding_window is not used, as in Transformers, and is warn
 }
 
 TEST_CASE("special tokens outside the vocabulary are left out, with a warning") {
-  const HeardWarnings heard;
+  const tests::HeardWarnings heard;
   const ModelConfig c = parse_with({{"bos_token_id", 50}, {"eos_token_id", {2, -1}}});
   CHECK_FALSE(c.bos_token);
   CHECK(c.eos_tokens == std::vector<int64_t>{2});

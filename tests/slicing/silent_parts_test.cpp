@@ -71,6 +71,7 @@ TEST_CASE("parts that write nothing are sliced like others, by both methods") {
   ways.push_back({.slice = 0.3,
                   .round = 2,
                   .shortcut = ShortcutForm::kLowRank,
+                  .shortcut_rank = 2,
                   .ffn_sizes = std::vector<int64_t>(config.layers, config.ffn_size / 2)});
   ways.push_back({.slice = 0, .ffn_sizes = std::vector<int64_t>(config.layers, 1)});
   ways.push_back({.round = 2, .remove_blocks = 0.3});

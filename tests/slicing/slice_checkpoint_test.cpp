@@ -423,7 +423,7 @@ TEST_CASE("a signal for which the disk has no room is left out, and that is said
 }
 
 /// A run of the tiny model that was stopped in its second layer.
-Setup stopped_run(const TemporaryDirectory& scratch) {
+Setup stopped_run(const TemporaryDirectory& scratch, int64_t save_every = 1) {
   const ModelConfig config = tiny_config();
   save_model(random_model(config, 1, at::kFloat), scratch.path() / "dense");
   Setup s{.source = scratch.path() / "dense",
@@ -431,7 +431,7 @@ Setup stopped_run(const TemporaryDirectory& scratch) {
           .journal = scratch.path() / "journal",
           .tokens = random_tokens(config, 3, 16),
           .options = {.method = Method::kSliceGpt, .slice = 0.3, .round = 1, .chunk_tokens = 32},
-          .pass = {.save_every = 1}};
+          .pass = {.save_every = save_every}};
   fs::create_directory(s.files);
   fs::create_directory(s.journal);
   CHECK_THROWS_AS(attempt(s, 4), Stopped);
@@ -505,8 +505,9 @@ void damage(const fs::path& path) {
 }
 
 TEST_CASE("a journal or a shard that was changed since is not resumed with") {
+  const int64_t save_every = GENERATE(1, 1000);  // a signal, and layers' files alone
   const TemporaryDirectory scratch;
-  const Setup s = stopped_run(scratch);
+  const Setup s = stopped_run(scratch, save_every);
   const auto files = contents(s.files), journal = contents(s.journal);
   const auto restore = [&] {
     for (const auto& [name, bytes] : files) detail::write_file(s.files / name, bytes);
@@ -524,7 +525,7 @@ TEST_CASE("a journal or a shard that was changed since is not resumed with") {
     restore();
     ++sealed;
   }
-  CHECK(sealed >= 2);
+  CHECK(sealed >= 1);
   damage(s.files / "model.safetensors");
   {  // the middle may not be written yet: the embedding is
     std::fstream file(s.files / "model.safetensors", std::ios::in | std::ios::out);
@@ -540,7 +541,7 @@ TEST_CASE("a journal or a shard that was changed since is not resumed with") {
 
 TEST_CASE("a layer's file that was removed is made again, and foreign files are no journal") {
   const TemporaryDirectory scratch;
-  const Setup s = stopped_run(scratch);
+  const Setup s = stopped_run(scratch, /*save_every=*/1000);
   Setup whole = s;
   whole.files = scratch.path() / "whole";
   whole.journal = scratch.path() / "none";

@@ -58,9 +58,13 @@ class Child {
 
   void interrupt() const { send(SIGINT); }
   void send(int signal) const { kill(process_, signal); }
-  /// Whether it has a handler for a signal by now.
+  /// Whether it has a handler for a signal by now, one of its own: before it becomes the program it
+  /// has those of this process.
   bool catches(int signal) const {
-    std::ifstream status("/proc/" + std::to_string(process_) + "/status");
+    const std::string self = "/proc/" + std::to_string(process_);
+    std::error_code gone;
+    if (std::filesystem::equivalent(self + "/exe", "/proc/self/exe", gone)) return false;
+    std::ifstream status(self + "/status");
     for (std::string word; status >> word;) {
       if (word != "SigCgt:") continue;
       status >> word;

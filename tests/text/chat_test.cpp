@@ -52,7 +52,7 @@ TEST_CASE("a template is given the special tokens that the configuration names",
                   "{{ unk_token is defined }}{{ model_max_length is defined }}");
   directory.write("tokenizer_config.json",
                   R"({"bos_token": "<|begin|>", "pad_token": {"content": "<|end|>"},
-                      "unk_token": null, "image_token": "hello", "model_max_length": 5,
+                      "eos_token": "<|end|>", "unk_token": null, "image_token": "hello", "model_max_length": 5,
                       "extra_special_tokens": {"tool_mark": "world"}})");
   CHECK(render_chat(*load_tokenizer(directory.path()), kTalk) ==
         "<|begin|><|end|>helloworld<|end|>FalseFalse");

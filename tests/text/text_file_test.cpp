@@ -128,7 +128,8 @@ TEST_CASE("conversations are rendered through the chat template, special tokens 
   };
   const std::vector<int64_t> want = {'u', ':', 'H', 256, 'u', ':', 'A', 256, 'a', ':', 'B', 256};
   CHECK(ids(hi + "\n" + share) == want);
-  CHECK(ids("{\"text\": \"<e>\"}\n" + hi) == std::vector<int64_t>{'<', 'e', '>', 'u', ':', 'H', 256});
+  CHECK(ids("{\"text\": \"<e>\"}\n" + hi) ==
+        std::vector<int64_t>{'<', 'e', '>', 'u', ':', 'H', 256});
   tests::HeardWarnings heard;
   CHECK(ids(refused + "\n" + hi) == std::vector<int64_t>{'u', ':', 'H', 256});
   CHECK(heard.text().find("1 conversations are left out") != std::string::npos);
@@ -164,7 +165,7 @@ TEST_CASE("malformed text is refused by place", "[text_file]") {
       {"nothing.gz", "", "damaged: it ends too early"},
       {"crc.gz", packed("1f8b0800000000000203cb48cdc9c957c840905c003b7c8ade12000000"), "damaged: "},
       {"short.xz", packed(kXz).substr(0, 50), "damaged: it ends too early"},
-      {"other.xz", "plain text", "damaged: no xz data"},
+      {"other.xz", "plain text, which is not compressed", "damaged: no xz data"},
       {"short.zst", packed(kZstandard).substr(0, 20), "damaged: it ends too early"},
       {"other.zst", "plain text", "damaged: "},
       {"gzip.txt", packed(kGzip), "gzip data: give it a name that ends in .gz"},

@@ -121,6 +121,15 @@ TEST_CASE("without a decoder tokens are written as they are", "[tokenizer]") {
         "hello \u0120wor");
 }
 
+TEST_CASE("a decoder of bytes without a pre-tokenizer of bytes", "[tokenizer]") {
+  json tokenizer = tiny_json();
+  tokenizer["pre_tokenizer"] = {{"type", "WhitespaceSplit"}};
+  const auto loaded = load_json(tokenizer);
+  const std::vector<int64_t> ids = make_bpe_tokenizer(tiny_definition())->encode("hello wor");
+  CHECK(loaded->decode(ids) == "hello wor");
+  CHECK(loaded->decode(loaded->encode("hello  wor")) == "hellowor");
+}
+
 TEST_CASE("a decoder with Metaspace drops every mark of the first token", "[tokenizer]") {
   json tokenizer = tiny_json();
   tokenizer["model"]["vocab"] = {{"<|end|>", 0}, {"<|begin|>", 1}, {"▁", 2}, {"▁▁", 3}, {"a", 4}};
@@ -151,6 +160,7 @@ TEST_CASE("normalisers of tokenizer.json", "[tokenizer]") {
                    "caf\u00e9") == "cafe");
   CHECK(text_after(R"({"type": "Replace", "pattern": {"Regex": " {2,}"}, "content": "_"})",
                    "a  b c") == "a_b c");
+  tokenizer["pre_tokenizer"] = nullptr;  // bytes are spelled once
   CHECK(text_after(R"({"type": "ByteLevel"})", "\u00e9 a") == "\u00e9 a");
 }
 

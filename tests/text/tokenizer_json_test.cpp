@@ -227,6 +227,7 @@ TEST_CASE("LLaMA's special tokens were decoded without the space before them", "
 
 TEST_CASE("a malformed or unsupported tokenizer.json is refused by name", "[tokenizer]") {
   const auto refused = [](const char* pointer, const json& value, const char* part) {
+    CAPTURE(pointer, part);
     json tokenizer = tiny_json();
     tokenizer[json::json_pointer(pointer)] = value;
     const std::string message = refusal([&] { load_json(tokenizer); });
@@ -237,8 +238,6 @@ TEST_CASE("a malformed or unsupported tokenizer.json is refused by name", "[toke
   refused("/model/type", "Unigram", "Unigram");
   refused("/model/vocab", json::array(), "want an object");
   refused("/model/vocab/h", "x", "'h'");
-  refused("/model/vocab/h", -1, "'h' is not a token");  // it takes part in a merge
-  refused("/model/vocab/h", 5, "'h' is not a token");
   refused("/model/vocab/h", 1.5, "'h'");
   refused("/model/merges", 7, "merges");
   refused("/model/merges/3", "hell", "merges[3]");
@@ -246,7 +245,6 @@ TEST_CASE("a malformed or unsupported tokenizer.json is refused by name", "[toke
   refused("/model/merges/3", "hell zz", "'zz' is not a token");
   refused("/model/merges/3", {{"a", 1}}, "merges[3]");
   refused("/model/end_of_word_suffix", "</w>", "</w>");
-  refused("/model/byte_fallback", true, "byte_fallback");
   refused("/normalizer", {{"type", "Precompiled"}}, "Precompiled");
   refused("/normalizer", {{"type", "Replace"}}, "pattern");
   refused("/normalizer", {{"type", "Replace"}, {"pattern", {{"Regex", "(a"}}}, {"content", ""}},

@@ -156,10 +156,10 @@ TEST_CASE("malformed files of GPT-2's kind are refused by name", "[tokenizer]") 
     check_contains(message, file);
   };
   refused([](auto& f) { f.vocabulary = json::array(); }, "vocab.json", "want an object");
-  refused([](auto& f) { f.vocabulary["h"] = -1; }, "merges.txt: line 1", "'h' is not a token");
+  refused([](auto& f) { f.vocabulary["h"] = -1; }, "merges.txt: line 2", "'h' is not a token");
   refused([](auto& f) { f.vocabulary["h"] = "x"; }, "vocab.json", "'h': want an integer");
   refused([](auto& f) { f.vocabulary["h"] = 1.5; }, "vocab.json", "'h': want an integer");
-  refused([](auto& f) { f.vocabulary.erase("h"); }, "merges.txt: line 1", "'h' is not a token");
+  refused([](auto& f) { f.vocabulary.erase("h"); }, "merges.txt: line 2", "'h' is not a token");
   refused([](auto& f) { f.merges += "hell\n"; }, "merges.txt: line 22", "'hell'");
   refused([](auto& f) { f.merges += "hell \n"; }, "merges.txt: line 22", "'' is not a token");
   refused([](auto& f) { f.merges += "hell zz\n"; }, "merges.txt: line 22", "'zz' is not a token");

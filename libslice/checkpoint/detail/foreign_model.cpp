@@ -8,6 +8,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/python_json.h"
 
 namespace slice::detail {
 
@@ -46,7 +47,7 @@ std::string adapter(const fs::path& directory) {
   std::string base;
   try {
     const fs::path file = directory / "adapter_config.json";
-    const json object = parse_json(read_text_file(file, size_t{1} << 20), file.string());
+    const json object = parse_python_json(read_text_file(file, size_t{1} << 20), file.string());
     if (const auto name = find_field<std::string>(object, "base_model_name_or_path", ""))
       base = " of " + *name;
   } catch (const FormatError&) {  // what it says helps, and is not needed
@@ -154,7 +155,7 @@ void refuse_directory(const fs::path& directory, const std::string& missing) {
 }
 
 void refuse_quantised(const std::string& config, const std::string& origin) {
-  const json object = parse_json(config, origin);
+  const json object = parse_python_json(config, origin);
   if (!object.is_object()) return;
   for (const char* key : {"quantization_config", "compression_config", "quantization"}) {
     const auto found = object.find(key);

@@ -81,7 +81,7 @@ std::string capitalized(std::string_view text) {
   const size_t first = first_length(text);
   std::string all;
   icu::UnicodeString title = from_utf8(text.substr(0, first));
-  title.toTitle(nullptr, icu::Locale::getRoot(), U_TITLECASE_NO_LOWERCASE).toUTF8String(all);
+  title.toTitle(nullptr, icu::Locale::getRoot()).toUTF8String(all);
   return all + lower(text.substr(first));
 }
 

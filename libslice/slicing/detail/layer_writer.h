@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "libslice/checkpoint/checkpoint.h"
-#include "libslice/checkpoint/stock.h"
 #include "libslice/checkpoint/shard_writer.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/detail/layer_reader.h"
 #include "libslice/slicing/detail/resume_journal.h"

@@ -25,6 +25,7 @@ void forget_words(BpeDefinition& definition) {
   definition.splits.clear();
   definition.strip_leading_space = definition.strip_first_marks = definition.decode_verbatim =
       false;
+  definition.decode_bytes = false;
   definition.word_end.clear();
   definition.ignore_merges = definition.fuse_unknown = definition.byte_fallback = false;
   definition.unknown.reset();

@@ -68,7 +68,9 @@ void read_decoder(const json& component, BpeDefinition& definition) {
   } else if (type == "BPEDecoder") {
     definition.decode_verbatim = true;
     definition.word_end = find_field<std::string>(component, "suffix", where).value_or("</w>");
-  } else if (!(type == "ByteLevel" && spells_bytes) && type != "ByteFallback" && type != "Fuse") {
+  } else if (type == "ByteLevel") {
+    definition.decode_bytes = !spells_bytes;
+  } else if (type != "ByteFallback" && type != "Fuse") {
     refuse_component(definition, "decoder", type);
   }
 }

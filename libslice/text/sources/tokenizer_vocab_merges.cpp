@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "libslice/base/detail/json.h"
+#include "libslice/base/detail/python_json.h"
 #include "libslice/text/detail/pre_tokenizer.h"
 #include "libslice/text/sources/merge_line.h"
 #include "libslice/text/sources/tokenizer_class.h"
@@ -69,7 +70,7 @@ BpeDefinition read_vocab_merges_tokenizer(const TokenizerTexts& texts) {
   const std::string config_name = texts.directory + "/tokenizer_config.json";
   const nlohmann::json config = texts.configuration.empty()
                                     ? nlohmann::json::object()
-                                    : parse_json(texts.configuration, config_name);
+                                    : parse_python_json(texts.configuration, config_name);
   std::string kind = tokenizer_class(texts);
   if (kind.empty()) kind = "GPT2Tokenizer";
   const char* pre_tokenizer = pre_tokenizer_of_class(kind);
