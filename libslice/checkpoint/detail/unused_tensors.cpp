@@ -191,9 +191,10 @@ void check_unused(const Checkpoint& checkpoint) {
   const std::set<std::string> parameters = parameter_names(checkpoint.config());
   std::vector<std::string> unused;
   for (const auto& [name, entry] : checkpoint.tensors()) {
-    const bool known = std::any_of(
-        family.ignored_suffixes.begin(), family.ignored_suffixes.end(),
-        [&](const std::string& suffix) { return std::string_view(name).ends_with(suffix); });
+    const bool known = std::any_of(family.ignored_suffixes.begin(), family.ignored_suffixes.end(),
+                                   [&key = name](const std::string& suffix) {
+                                     return std::string_view(key).ends_with(suffix);
+                                   });
     if (known || parameters.contains(name)) continue;
     const std::string reason = objection(checkpoint, name, entry);
     SLICE_FORMAT_CHECK(reason.empty(), "{}: unexpected tensor {} {}: {}", file, name,
