@@ -5,6 +5,7 @@
 #include <set>
 
 #include "libslice/base/error.h"
+#include "tests/support/directory_contents.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -13,13 +14,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using namespace tests;
-
-std::set<std::string> names_in(const fs::path& directory) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory))
-    names.insert(entry.path().filename().string());
-  return names;
-}
 
 /// A directory of a model, by what every model's has.
 void make_model(const fs::path& path) {

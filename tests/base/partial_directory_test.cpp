@@ -21,13 +21,6 @@ namespace fs = std::filesystem;
 using namespace tests;
 using Files = std::map<std::string, std::string>;
 
-std::set<std::string> names_in(const fs::path& directory) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory))
-    names.insert(entry.path().filename().string());
-  return names;
-}
-
 /// A run that got as far as to write something, and died.
 void leave_unfinished(const fs::path& target, bool replace = false) {
   PartialDirectory output(target, {.replace = replace});

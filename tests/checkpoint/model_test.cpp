@@ -19,6 +19,7 @@
 #include "libslice/method/fuse.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/slice_model.h"
+#include "tests/support/directory_contents.h"
 #include "tests/support/end_tokens.h"
 #include "tests/support/matchers.h"
 #include "tests/support/reference.h"
@@ -31,13 +32,6 @@ namespace {
 namespace fs = std::filesystem;
 using at::Tensor;
 using namespace tests;
-
-std::set<std::string> names_in(const fs::path& directory) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory))
-    names.insert(entry.path().filename().string());
-  return names;
-}
 
 /// A checkpoint of these tensors, as Hugging Face lays it out.
 fs::path write_checkpoint(const TemporaryDirectory& directory, const ModelConfig& config,

@@ -11,6 +11,7 @@
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/format/safetensors.h"
+#include "tests/support/directory_contents.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -21,13 +22,6 @@ namespace fs = std::filesystem;
 using at::Tensor;
 using nlohmann::json;
 using namespace tests;
-
-std::set<std::string> names_in(const fs::path& directory) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory))
-    names.insert(entry.path().filename().string());
-  return names;
-}
 
 json tiny_json() {
   return {{"model_type", "llama"},    {"hidden_size", 4},       {"num_hidden_layers", 1},

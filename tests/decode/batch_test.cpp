@@ -9,6 +9,7 @@
 
 #include "libslice/base/error.h"
 #include "tests/support/matchers.h"
+#include "tests/support/require_gpu.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice {
@@ -17,10 +18,6 @@ namespace {
 using at::Tensor;
 using namespace tests;
 using Ids = std::vector<int64_t>;
-
-void require_gpu() {
-  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
-}
 
 Model model_on(at::Device device, const ModelConfig& config, at::ScalarType dtype) {
   Model model = random_model(config);

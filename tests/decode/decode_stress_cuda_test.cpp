@@ -18,6 +18,7 @@
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/memory_limit.h"
+#include "tests/support/require_gpu.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice {
@@ -26,10 +27,6 @@ namespace {
 using at::Tensor;
 using namespace tests;
 using Ids = std::vector<int64_t>;
-
-void require_gpu() {
-  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
-}
 
 /// One layer of sizes that the kernels and flash attention take without padding.
 ModelConfig one_layer() {

@@ -13,6 +13,7 @@
 #include "libslice/decode/generator.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/require_gpu.h"
 #include "tests/support/sliced_layouts.h"
 #include "tests/support/tiny_model.h"
 
@@ -21,10 +22,6 @@ namespace {
 
 using at::Tensor;
 using namespace tests;
-
-void require_gpu() {
-  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
-}
 
 Model on_gpu(const ModelConfig& config, at::ScalarType dtype, uint64_t seed = 1) {
   Model model = random_model(config, seed);

@@ -22,6 +22,7 @@
 #include "tests/support/matchers.h"
 #include "tests/support/memory_limit.h"
 #include "tests/support/reference.h"
+#include "tests/support/require_gpu.h"
 #include "tests/support/tiny_model.h"
 
 // The operations of ops.h on a GPU against the same oracles as on the CPU. The kernels by
@@ -34,10 +35,6 @@ using at::Tensor;
 using namespace tests;
 
 const auto kDtypes = {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16};
-
-void require_gpu() {
-  if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
-}
 
 Tensor on_gpu(const Tensor& tensor) { return tensor.to(at::kCUDA); }
 

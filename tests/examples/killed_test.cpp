@@ -90,13 +90,6 @@ class Fork {
   pid_t process_;
 };
 
-std::set<std::string> names_in(const fs::path& directory) {
-  std::set<std::string> names;
-  for (const auto& entry : fs::directory_iterator(directory))
-    names.insert(entry.path().filename().string());
-  return names;
-}
-
 /// Files of a sliced model that say nothing of times.
 Files weights_in(const fs::path& directory) {
   Files files = contents(directory);

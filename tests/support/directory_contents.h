@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 
 #include "libslice/base/detail/file.h"
@@ -14,6 +15,14 @@ inline std::map<std::string, std::string> contents(const std::filesystem::path& 
   for (const auto& entry : std::filesystem::directory_iterator(directory))
     files[entry.path().filename()] = detail::read_text_file(entry.path());
   return files;
+}
+
+/// The names of everything in a directory.
+inline std::set<std::string> names_in(const std::filesystem::path& directory) {
+  std::set<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(directory))
+    names.insert(entry.path().filename().string());
+  return names;
 }
 
 }  // namespace slice::tests

@@ -4,6 +4,7 @@
 #include "libslice/text/bpe.h"
 #include "libslice/text/tokenizer.h"
 #include "tests/support/heard_warnings.h"
+#include "tests/support/tiny_tokenizer_json.h"
 #include "tests/support/tiny_vocabulary.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -15,19 +16,10 @@ namespace {
 using nlohmann::json;
 using tests::check_contains;
 using tests::file_of;
+using tests::load_json;
 using tests::TemporaryDirectory;
 using tests::tiny_definition;
-
-json tiny_json() {
-  return json::parse(file_of(*make_bpe_tokenizer(tiny_definition()), "tokenizer.json"));
-}
-
-std::shared_ptr<const Tokenizer> load_json(const json& tokenizer, const json& config = {}) {
-  const TemporaryDirectory directory;
-  directory.write("tokenizer.json", tokenizer.dump());
-  if (!config.is_null()) directory.write("tokenizer_config.json", config.dump());
-  return load_tokenizer(directory.path());
-}
+using tests::tiny_json;
 
 TEST_CASE("ids and names that cannot be used are ignored with a warning", "[tokenizer]") {
   const auto expected = make_bpe_tokenizer(tiny_definition());

@@ -3,6 +3,7 @@
 
 #include "libslice/text/bpe.h"
 #include "libslice/text/tokenizer.h"
+#include "tests/support/tiny_tokenizer_json.h"
 #include "tests/support/tiny_vocabulary.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -13,21 +14,12 @@ using nlohmann::json;
 using tests::awkward_texts;
 using tests::check_contains;
 using tests::file_of;
+using tests::load_json;
 using tests::refusal;
 using tests::TemporaryDirectory;
 using tests::tiny_definition;
+using tests::tiny_json;
 using tests::write_files;
-
-json tiny_json() {
-  return json::parse(file_of(*make_bpe_tokenizer(tiny_definition()), "tokenizer.json"));
-}
-
-std::shared_ptr<const Tokenizer> load_json(const json& tokenizer, const json& config = {}) {
-  const TemporaryDirectory directory;
-  directory.write("tokenizer.json", tokenizer.dump());
-  if (!config.is_null()) directory.write("tokenizer_config.json", config.dump());
-  return load_tokenizer(directory.path());
-}
 
 TEST_CASE("a byte-level tokenizer written out reads back the same", "[tokenizer]") {
   const auto first = make_bpe_tokenizer(tiny_definition());

@@ -9,12 +9,6 @@
 namespace slice::detail::jinja {
 namespace {
 
-[[noreturn]] void refuse(std::string_view sign, const Value& left, const Value& right) {
-  check_defined(left);
-  check_defined(right);
-  throw Failure(detail::formatted("'{}' between {} and {}", sign, left.kind(), right.kind()));
-}
-
 bool equal_dicts(const Dict& left, const Dict& right, Meter& meter) {
   if (left.entries.size() != right.entries.size()) return false;
   return std::ranges::all_of(left.entries, [&](const auto& entry) {
@@ -63,10 +57,16 @@ bool contains(const Value& whole, const Value& part, Meter& meter) {
   }
   if (whole.dict()) return find_entry(*whole.dict(), part, meter) != nullptr;
   if (whole.undefined()) return false;
-  refuse("in", part, whole);
+  refuse_operands("in", part, whole);
 }
 
 }  // namespace
+
+void refuse_operands(std::string_view sign, const Value& left, const Value& right) {
+  check_defined(left);
+  check_defined(right);
+  throw Failure(detail::formatted("'{}' between {} and {}", sign, left.kind(), right.kind()));
+}
 
 bool equal(const Value& left, const Value& right, Meter& meter) {
   meter.charge(Meter::kStep);
@@ -93,7 +93,7 @@ bool less(std::string_view sign, const Value& left, const Value& right, Meter& m
   const List *one = left.list(), *other = right.list();
   const bool comparable = one && other && one->has_places() && one->type != Sequence::kRange &&
                           (one->type == other->type || (one->is_tuple() && other->is_tuple()));
-  if (!comparable) refuse(sign, left, right);
+  if (!comparable) refuse_operands(sign, left, right);
   for (size_t i = 0; i < std::min(one->items.size(), other->items.size()); ++i) {
     if (!equal(one->items[i], other->items[i], meter)) {
       return less(sign, one->items[i], other->items[i], meter);

@@ -8,6 +8,10 @@
 
 namespace slice::detail::jinja {
 
+/// What Python says of an operator that two values do not have.
+/// @throws Failure  that; of an undefined value, that it is undefined
+[[noreturn]] void refuse_operands(std::string_view sign, const Value& left, const Value& right);
+
 /// Python's ==.
 bool equal(const Value& left, const Value& right, Meter& meter);
 

@@ -11,12 +11,6 @@
 namespace slice::detail::jinja {
 namespace {
 
-[[noreturn]] void refuse(std::string_view sign, const Value& left, const Value& right) {
-  check_defined(left);
-  check_defined(right);
-  throw Failure(detail::formatted("'{}' between {} and {}", sign, left.kind(), right.kind()));
-}
-
 [[noreturn]] void refuse_size() { throw Failure("an integer past 64 bits"); }
 
 // Rounded towards minus infinity; the remainder has the divisor's sign.
@@ -146,7 +140,7 @@ Value binary(std::string_view sign, const Value& left, const Value& right, Meter
   }
   if (sign == "%" && left.text()) return format_percent(left, right, meter);
   const bool whole = sign == "//", are_integers = left.as_integer() && right.as_integer();
-  if (!left.as_number() || !right.as_number()) refuse(sign, left, right);
+  if (!left.as_number() || !right.as_number()) refuse_operands(sign, left, right);
   if (sign == "**") {
     return are_integers ? integer_power(*left.as_integer(), *right.as_integer())
                         : real_power(*left.as_number(), *right.as_number());
