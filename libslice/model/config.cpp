@@ -165,7 +165,7 @@ void check_config(const ModelConfig& c, const std::string& origin) {
   const int64_t turning = c.learned_positions > 0 ? 0 : c.rotary_size.value_or(c.head_size);
   SLICE_FORMAT_CHECK(turning % 2 == 0, "{}: head_dim {} is odd: rotary embeddings want pairs",
                      origin, turning);
-  SLICE_FORMAT_CHECK(turning >= 0 && turning <= c.head_size,
+  SLICE_FORMAT_CHECK((turning > 0 || c.learned_positions > 0) && turning <= c.head_size,
                      "{}: rotary embeddings of {} coordinates in heads of {}", origin, turning,
                      c.head_size);
   if (c.learned_positions > 0) {

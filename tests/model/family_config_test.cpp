@@ -190,6 +190,7 @@ TEST_CASE("relatives that compute something else are refused, naming the differe
       {phi, {{"partial_rotary_factor", 1.5}}, "partial_rotary_factor: want a fraction"},
       {phi, {{"partial_rotary_factor", 0.0}}, "partial_rotary_factor: want a fraction"},
       {phi, {{"partial_rotary_factor", 0.39}}, "head_dim 31 is odd"},
+      {phi, {{"partial_rotary_factor", 0.01}}, "rotary embeddings of 0 coordinates in heads of 80"},
       {phi, {{"partial_rotary_factor", "half"}}, "want a number"},
       {smallest("mistral"), {{"sliding_window", 0}}, "sliding_window: want 1"},
       {smallest("mistral"), {{"sliding_window", "all"}}, "'sliding_window': want an integer"},
