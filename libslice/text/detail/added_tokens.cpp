@@ -7,6 +7,8 @@
 namespace slice::detail {
 namespace {
 
+constexpr size_t kPart = 1 << 16;  // places whose states are held at a time
+
 // The length of `text` without white space at its end.
 size_t trim_end(std::string_view text) {
   while (!text.empty()) {
@@ -41,47 +43,49 @@ bool stands_alone(std::string_view text, size_t offset, const AddedToken& token)
 }  // namespace
 
 AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
-  // std::string orders its characters as unsigned bytes.
-  std::ranges::stable_sort(tokens_, {}, &AddedToken::content);
-  for (const AddedToken& token : tokens_) {
-    if (!token.content.empty()) ++first_byte_[static_cast<uint8_t>(token.content[0]) + 1];
-  }
   std::erase_if(tokens_, [](const AddedToken& token) { return token.content.empty(); });
-  for (size_t b = 0; b < 256; ++b) first_byte_[b + 1] += first_byte_[b];
+  std::ranges::stable_sort(tokens_, {}, &AddedToken::content);
+  std::vector<std::string_view> words;
+  for (const AddedToken& token : tokens_) {
+    words.push_back(token.content);
+    longest_ = std::max(longest_, token.content.size());
+  }
+  beginnings_ = WordBeginnings(words);
+}
+
+void AddedTokenFinder::read_states(std::string_view text, size_t begin,
+                                   std::vector<WordBeginnings::State>& states) const {
+  // What begins in the part ends in `longest_` more bytes, so that states there need no other.
+  const size_t end = std::min(text.size(), begin + std::max(kPart, longest_));
+  states.resize(end - begin);
+  WordBeginnings::State state = WordBeginnings::kStart;
+  for (size_t i = std::min(text.size(), end + longest_); i-- > begin;) {
+    state = beginnings_.before(static_cast<uint8_t>(text[i]), state);
+    if (i < end) states[i - begin] = state;
+  }
 }
 
 const AddedToken* AddedTokenFinder::longest_at(std::string_view text, size_t offset,
-                                               bool special) const {
-  const auto first = static_cast<uint8_t>(text[offset]);
-  auto begin = tokens_.begin() + first_byte_[first];
-  auto end = tokens_.begin() + first_byte_[first + 1];
-  const AddedToken* longest = nullptr;
-  // [begin, end) are the tokens that agree with the text in their first `length` bytes.
-  for (size_t length = 1; begin != end; ++length) {
-    // A shorter text sorts first, so a token of exactly this length is at the beginning.
-    for (; begin != end && begin->content.size() == length; ++begin) {
-      if ((special || !begin->special) && stands_alone(text, offset, *begin) &&
-          (longest == nullptr || longest->content.size() < length)) {
-        longest = &*begin;
-      }
+                                               WordBeginnings::State state, bool special) const {
+  for (state = beginnings_.longest(state); state != WordBeginnings::kNone;
+       state = beginnings_.shorter(state)) {
+    // Of one content there may be a special token and another.
+    const auto first = tokens_.begin() + beginnings_.word(state);
+    for (auto token = first; token != tokens_.end() && token->content == first->content; ++token) {
+      if ((special || !token->special) && stands_alone(text, offset, *token)) return &*token;
     }
-    if (offset + length == text.size()) break;
-    const auto byte_at = [&](const AddedToken& t) {
-      return static_cast<uint8_t>(t.content[length]);
-    };
-    const auto byte = static_cast<uint8_t>(text[offset + length]);
-    begin = std::ranges::lower_bound(begin, end, byte, {}, byte_at);
-    end = std::ranges::upper_bound(begin, end, byte, {}, byte_at);
   }
-  return longest;
+  return nullptr;
 }
 
 void AddedTokenFinder::find(std::string_view text, bool special,
                             const std::function<void(std::string_view)>& on_text,
                             const std::function<void(int64_t)>& on_token) const {
-  size_t last = 0, offset = 0;
+  size_t last = 0, offset = 0, part = 0;
+  std::vector<WordBeginnings::State> states;  // of [part, part + states.size())
   while (!tokens_.empty() && offset < text.size()) {
-    const AddedToken* token = longest_at(text, offset, special);
+    if (offset >= part + states.size()) read_states(text, part = offset, states);
+    const AddedToken* token = longest_at(text, offset, states[offset - part], special);
     if (!token) {
       ++offset;
       continue;
