@@ -45,7 +45,7 @@ void check_report(const Arguments& a) {
   if (a.report.empty()) return;
   if (!a.out.empty() && whole(a.report) == whole(a.out))
     throw slice::Error(a.report + ": is the directory of --out");
-  if (!inside_result(a, a.report)) slice::check_report_path(a.report);
+  if (!inside_result(a, a.report)) slice::check_output(a.report);
 }
 
 void check_gguf(const Arguments& a, const Plan& plan) {

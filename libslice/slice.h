@@ -4,6 +4,7 @@
 
 #include "libslice/base/atomic_directory.h"
 #include "libslice/base/error.h"
+#include "libslice/base/output_file.h"
 #include "libslice/base/partial_directory.h"
 #include "libslice/base/warning.h"
 #include "libslice/checkpoint/checkpoint.h"

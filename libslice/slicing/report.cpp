@@ -5,7 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "libslice/base/detail/file.h"
+#include "libslice/base/output_file.h"
 
 namespace slice {
 
@@ -109,9 +109,7 @@ std::string report_json(const SliceReport& r) {
 }
 
 void save_report(const SliceReport& report, const std::filesystem::path& path) {
-  detail::write_output(path, report_json(report) + "\n");
+  write_output(path, report_json(report) + "\n");
 }
-
-void check_report_path(const std::filesystem::path& path) { detail::check_output(path); }
 
 }  // namespace slice

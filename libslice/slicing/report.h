@@ -59,14 +59,8 @@ struct SliceReport {
 /// The JSON text of a report, as in slice_report.json: versions of libslice, LibTorch and CUDA too.
 std::string report_json(const SliceReport& report);
 
-/// Writes it to a file, which appears whole or not at all; a symbolic link stays, and its target is
-/// written. What is no regular file (a device, a pipe), and standard output, is written as it is.
-/// @throws Error  a directory, or it cannot be written; names the path and the reason
+/// Writes it to a file, as write_output() does. @throws Error  check_output()'s; cannot write
 void save_report(const SliceReport& report, const std::filesystem::path& path);
-
-/// Refuses, before the work, a path that save_report could not write; leaves no trace.
-/// @throws Error  names the path and the reason
-void check_report_path(const std::filesystem::path& path);
 
 /// The most host memory that this process ever held resident, in bytes.
 int64_t peak_host_bytes();

@@ -12,6 +12,7 @@
 #include <set>
 
 #include "libslice/base/error.h"
+#include "libslice/base/output_file.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temporary_directory.h"
 
@@ -129,7 +130,7 @@ TEST_CASE("a report took the place of the symbolic link to where it was wanted")
   fs::create_symlink(first, second);
   for (const char* before : {"", "an older report"}) {  // "": the link leads to nothing
     if (*before != '\0') std::ofstream(target) << before;
-    check_report_path(second);
+    check_output(second);
     save_report(example(), second);
     CHECK(fs::read_symlink(second).string() == first.string());
     CHECK(fs::read_symlink(first).string() == "elsewhere/report.json");
@@ -142,7 +143,7 @@ TEST_CASE("a report took the place of the symbolic link to where it was wanted")
   CHECK(entries(directory.path()) == 3);
   CHECK(entries(target.parent_path()) == 1);  // nothing temporary is left
   fs::create_symlink("circle", directory.path() / "circle");
-  CHECK_THROWS_NAMING(check_report_path(directory.path() / "circle"), Error, "symbolic links");
+  CHECK_THROWS_NAMING(check_output(directory.path() / "circle"), Error, "symbolic links");
 }
 
 TEST_CASE("a report took the place of an empty directory") {
@@ -152,7 +153,7 @@ TEST_CASE("a report took the place of an empty directory") {
   fs::create_symlink("reports", directory.path() / "link");
   for (const char* name : {"reports", "link", "reports/", "absent/"}) {
     CAPTURE(name);
-    CHECK_THROWS_NAMING(check_report_path(directory.path() / name), Error, "is a directory");
+    CHECK_THROWS_NAMING(check_output(directory.path() / name), Error, "is a directory");
     CHECK_THROWS_NAMING(save_report(example(), directory.path() / name), Error, "is a directory");
   }
   CHECK(fs::is_directory(fs::symlink_status(directory.path() / "reports")));
@@ -167,7 +168,7 @@ TEST_CASE("a report took the place of a pipe, as it did of a device") {
   REQUIRE(mkfifo(fifo.c_str(), 0600) == 0);
   const int reader = ::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
   REQUIRE(reader >= 0);
-  check_report_path(fifo);
+  check_output(fifo);
   save_report(example(), fifo);  // a pipe holds more than a report
   CHECK(fs::is_fifo(fs::symlink_status(fifo)));
   std::string got(1 << 16, '\0');
@@ -181,12 +182,12 @@ TEST_CASE("a report took the place of a pipe, as it did of a device") {
 TEST_CASE("a report that cannot be written was refused after the work") {
   const TemporaryDirectory directory;
   directory.write("file", "text");
-  CHECK_THROWS_NAMING(check_report_path(directory.path() / "missing" / "report.json"), Error,
+  CHECK_THROWS_NAMING(check_output(directory.path() / "missing" / "report.json"), Error,
                       "missing/report.json: cannot create it");
-  CHECK_THROWS_NAMING(check_report_path(directory.path() / "file" / "report.json"), Error,
+  CHECK_THROWS_NAMING(check_output(directory.path() / "file" / "report.json"), Error,
                       "file/report.json: cannot create it");
-  CHECK_NOTHROW(check_report_path(directory.path() / "report.json"));
-  CHECK_NOTHROW(check_report_path(directory.path() / "file"));
+  CHECK_NOTHROW(check_output(directory.path() / "report.json"));
+  CHECK_NOTHROW(check_output(directory.path() / "file"));
   CHECK_FALSE(std::filesystem::exists(directory.path() / "report.json"));
   CHECK(text_of(directory.path() / "file") == "text");
 }
