@@ -3,7 +3,7 @@
 
 #include <cmath>
 #include <cstdio>
-#include <fstream>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "cli.h"
@@ -49,6 +49,9 @@ void add_options(CLI::App& app, Options& o) {
   app.add_option("--limit", o.limit, "questions of a task at most, the first ones")
       ->check(cli::at_least(1))
       ->needs(tasks);
+  app.add_option("--num-fewshot", "examples before each question: 0, for zero-shot")
+      ->check(CLI::IsMember({"0"}))
+      ->needs(tasks);
   auto* output = app.add_option("--output", o.output,
                                 "write results in lm-evaluation-harness's JSON to this file")
                      ->needs(tasks);
@@ -70,11 +73,13 @@ struct Text {
 };
 
 Text read_text(const slice::Tokenizer& tokenizer, const std::string& path, const Options& o) {
+  if (o.stride) {
+    const at::Tensor all = slice::tokenize_whole_file(tokenizer, path, o.windows.bos);
+    return {path, all, all.numel()};
+  }
   slice::WindowOptions whole = o.windows;
   whole.samples.reset();
-  if (o.stride) whole.context = 2;
   const at::Tensor all = cli::read_windows(tokenizer, path, whole);
-  if (o.stride) return {path, all.flatten(), all.numel()};
   return {path, slice::select_windows(all, o.windows), all.numel()};
 }
 
@@ -143,11 +148,15 @@ void print_result(const slice::Task& task, const slice::TaskResult& result) {
   }
 }
 
-void write_text(const std::filesystem::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) throw slice::Error(path.string() + ": cannot write it");
+/// Where the questions of a task go.
+std::filesystem::path samples_path(const Options& o, const std::string& task) {
+  return std::filesystem::path(o.output).parent_path() / ("samples_" + task + ".jsonl");
+}
+
+void check_outputs(const Options& o) {
+  if (!o.output.empty()) slice::check_output(o.output);
+  for (size_t i = 0; o.log_samples && i < o.tasks.size(); ++i)
+    slice::check_output(samples_path(o, o.tasks[i]));
 }
 
 std::string dtype_name(at::ScalarType dtype) {
@@ -157,6 +166,7 @@ std::string dtype_name(at::ScalarType dtype) {
 void evaluate(const CLI::App& app, Options& o) {
   if (o.texts.empty() && o.tasks.empty())
     throw CLI::ValidationError("evaluate", "want --perplexity TEXT or --tasks NAMES");
+  check_outputs(o);
   const std::vector<slice::Task> tasks = read_tasks(o);
   if (!o.texts.empty()) cli::fit_context(app, o.windows, slice::read_config(o.path));
   if (o.stride && *o.stride > o.windows.context)
@@ -184,11 +194,9 @@ void evaluate(const CLI::App& app, Options& o) {
                                                .device = model.decoder().device().str(),
                                                .dtype = dtype_name(model.decoder().dtype()),
                                                .limit = o.limit});
-  if (!o.output.empty()) write_text(o.output, all);
+  if (!o.output.empty()) slice::write_output(o.output, all);
   for (size_t i = 0; o.log_samples && i < tasks.size(); ++i)
-    write_text(
-        std::filesystem::path(o.output).parent_path() / ("samples_" + tasks[i].name + ".jsonl"),
-        slice::samples_jsonl(tasks[i], results[i]));
+    slice::write_output(samples_path(o, tasks[i].name), slice::samples_jsonl(tasks[i], results[i]));
   if (!o.json) return;
   ordered_json object = printed.size() == 1 ? printed[0] : ordered_json::object();
   if (printed.size() > 1) object["texts"] = printed;

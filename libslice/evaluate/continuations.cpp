@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
@@ -18,8 +17,12 @@ using at::Tensor;
 
 namespace {
 
-// Tokens of a batch: enough for the matrix products' full speed.
-constexpr int64_t kTokensOnGpu = 16384, kTokensOnCpu = 4096;
+// Tokens of a batch: enough to fill a GPU, whose launches cost the more the smaller a model is, but
+// of so many bytes of keys and values at most.
+constexpr int64_t kTokensOnGpu = 65536, kTokensOnCpu = 4096, kCacheBytes = int64_t{4} << 30;
+// Beginnings of one batch may differ in length while what lies after the shortest of them, and is
+// computed once a row, is at most this part of the batch's tokens.
+constexpr double kRepeated = 0.125;
 // Positions whose logits are alive together: V numbers each, far more than the stream has.
 constexpr int64_t kPositions = 1024;
 
@@ -83,42 +86,47 @@ std::vector<Group> make_groups(std::span<const std::vector<Continuation>> texts,
   return groups;
 }
 
-/// Groups of one batch, with beginnings of one length.
-using Batch = std::span<const Group>;
+/// Groups that are run together. Their beginnings count as far as the shortest one reaches, that of
+/// the last group; what a longer one has after it is a part of its rows.
+struct Batch {
+  std::span<const Group> groups;
+  int64_t shared = 0, rows = 0, longest = 0, repeated = 0;
 
-int64_t rows_in(Batch batch) {
-  return std::accumulate(batch.begin(), batch.end(), int64_t{0}, [](int64_t sum, const Group& g) {
-    return sum + static_cast<int64_t>(g.rows.size());
-  });
-}
-
-/// Tokens that a batch puts through the model, padding after rows included.
-int64_t tokens_in(Batch batch) {
-  int64_t longest = 0;
-  for (const Group& group : batch) longest = std::max(longest, group.longest);
-  return static_cast<int64_t>(batch.size()) * batch.front().shared + rows_in(batch) * longest;
-}
-
-/// The first groups of `rest` that fit together.
-Batch next_batch(Batch rest, int64_t most_tokens) {
-  size_t count = 1;
-  const int64_t shared = rest.front().shared;
-  int64_t rows = rows_in(rest.first(1)), longest = rest.front().longest;
-  for (; count < rest.size() && rest[count].shared == shared; ++count) {
-    rows += static_cast<int64_t>(rest[count].rows.size());
-    longest = std::max(longest, rest[count].longest);
-    // A row of the cache holds the shared tokens too.
-    if (rows * (shared + longest) > most_tokens) break;
+  /// The batch with one group more, which follows in the order of lengths.
+  Batch with(std::span<const Group> more) const {
+    const int64_t next = more.back().shared, less = groups.empty() ? 0 : shared - next;
+    const auto n = static_cast<int64_t>(more.back().rows.size());
+    return {.groups = more,
+            .shared = next,
+            .rows = rows + n,
+            .longest = std::max(longest + less, more.back().longest),
+            .repeated = repeated + less * rows};
   }
-  return rest.first(count);
+  /// Tokens that go through the model, padding after rows included.
+  int64_t tokens() const { return static_cast<int64_t>(groups.size()) * shared + rows * longest; }
+};
+
+/// The first groups of `rest` that fit together: a row of the cache holds the shared tokens too.
+Batch next_batch(std::span<const Group> rest, int64_t most_tokens) {
+  Batch batch = Batch().with(rest.first(1));
+  for (size_t count = 2; count <= rest.size(); ++count) {
+    const Batch more = batch.with(rest.first(count));
+    if (more.rows * (more.shared + more.longest) > most_tokens ||
+        static_cast<double>(more.repeated) > kRepeated * static_cast<double>(more.tokens()) ||
+        (more.shared == 0) != (batch.shared == 0))
+      break;
+    batch = more;
+  }
+  return batch;
 }
 
 /// The shared beginnings, (groups, shared).
-Tensor shared_tokens(Batch batch) {
-  const int64_t shared = batch.front().shared;
-  Tensor tokens = at::empty({static_cast<int64_t>(batch.size()), shared}, at::kLong);
+Tensor shared_tokens(const Batch& batch) {
+  const int64_t shared = batch.shared;
+  Tensor tokens = at::empty({static_cast<int64_t>(batch.groups.size()), shared}, at::kLong);
   int64_t* next = tokens.mutable_data_ptr<int64_t>();
-  for (const Group& group : batch) next = std::copy_n(group.rows.front().ids.begin(), shared, next);
+  for (const Group& group : batch.groups)
+    next = std::copy_n(group.rows.front().ids.begin(), shared, next);
   return tokens;
 }
 
@@ -130,16 +138,14 @@ struct Rest {
   Tensor targets;  // (n): their tokens
 };
 
-Rest rest_of(Batch batch) {
-  const int64_t shared = batch.front().shared;
-  int64_t longest = 0;
-  for (const Group& group : batch) longest = std::max(longest, group.longest);
+Rest rest_of(const Batch& batch) {
+  const int64_t shared = batch.shared, longest = batch.longest;
   Rest rest;
-  rest.tokens = at::zeros({rows_in(batch), longest}, at::kLong);
+  rest.tokens = at::zeros({batch.rows, longest}, at::kLong);
   std::vector<int64_t> parents, places, targets;
   int64_t* begin = rest.tokens.mutable_data_ptr<int64_t>();
-  for (size_t g = 0; g < batch.size(); ++g)
-    for (const Row& row : batch[g].rows) {
+  for (size_t g = 0; g < batch.groups.size(); ++g)
+    for (const Row& row : batch.groups[g].rows) {
       const int64_t r = static_cast<int64_t>(parents.size());
       std::copy(row.ids.begin() + shared, row.ids.end(), begin + r * longest);
       parents.push_back(static_cast<int64_t>(g));
@@ -154,15 +160,24 @@ Rest rest_of(Batch batch) {
 }
 
 /// The stream of a batch's rows, (rows, longest, k).
-Tensor stream_of(const DecoderImpl& decoder, Batch batch, const Rest& rest) {
-  const int64_t shared = batch.front().shared;
+Tensor stream_of(const DecoderImpl& decoder, const Batch& batch, const Rest& rest) {
+  const int64_t shared = batch.shared;
   const Tensor tokens = rest.tokens.to(decoder.device());
   if (shared == 0) return decoder.stream(tokens);
   const at::TensorOptions options = at::TensorOptions(decoder.device()).dtype(decoder.dtype());
-  KvCache beginnings(decoder.config(), static_cast<int64_t>(batch.size()), shared, options);
+  KvCache beginnings(decoder.config(), static_cast<int64_t>(batch.groups.size()), shared, options);
   decoder.stream(shared_tokens(batch).to(decoder.device()), &beginnings);
   KvCache rows = beginnings.gathered(rest.parents, shared + tokens.size(1));
   return decoder.stream(tokens, &rows);
+}
+
+/// Tokens that one batch may hold.
+int64_t most_tokens(const DecoderImpl& decoder) {
+  if (!decoder.device().is_cuda()) return kTokensOnCpu;
+  const ModelConfig& c = decoder.config();
+  const int64_t bytes = 2 * c.layers * c.kv_heads * c.head_size *
+                        static_cast<int64_t>(at::elementSize(decoder.dtype()));
+  return std::clamp(kCacheBytes / bytes, kTokensOnCpu, kTokensOnGpu);
 }
 
 /// log p and whether it is the greatest, of every target: (n) float32 or float64, (n) bool, CPU.
@@ -183,11 +198,11 @@ std::pair<Tensor, Tensor> score_targets(const DecoderImpl& decoder, const Tensor
   return {at::cat(likelihoods).cpu().to(at::kDouble), at::cat(greedy).cpu()};
 }
 
-void add_scores(Batch batch, const Tensor& likelihoods, const Tensor& greedy,
+void add_scores(const Batch& batch, const Tensor& likelihoods, const Tensor& greedy,
                 std::vector<std::vector<ContinuationScore>>& scores) {
   const double* likelihood = likelihoods.const_data_ptr<double>();
   const bool* is_greedy = greedy.const_data_ptr<bool>();
-  for (const Group& group : batch)
+  for (const Group& group : batch.groups)
     for (const Row& row : group.rows) {
       ContinuationScore score;
       for (size_t t = 0; t < row.targets.size(); ++t) {
@@ -209,18 +224,18 @@ std::vector<std::vector<ContinuationScore>> score_continuations(
   const detail::Stopwatch clock;
   const DecoderImpl& decoder = model.decoder();
   const std::vector<Group> groups = make_groups(texts, model.config().context_length);
-  const int64_t most = decoder.device().is_cuda() ? kTokensOnGpu : kTokensOnCpu;
+  const int64_t most = most_tokens(decoder);
   const int64_t total = static_cast<int64_t>(groups.size());
   std::vector<std::vector<ContinuationScore>> scores(texts.size());
   int64_t done = 0, tokens = 0;
   while (done < total) {
-    const Batch batch = next_batch(Batch(groups).subspan(done), most);
+    const Batch batch = next_batch(std::span(groups).subspan(static_cast<size_t>(done)), most);
     const Rest rest = rest_of(batch);
     const auto [likelihoods, greedy] =
         score_targets(decoder, stream_of(decoder, batch, rest), rest);
     add_scores(batch, likelihoods, greedy, scores);
-    done += static_cast<int64_t>(batch.size());
-    tokens += tokens_in(batch);
+    done += static_cast<int64_t>(batch.groups.size());
+    tokens += batch.tokens();
     if (!on_progress) continue;
     const double seconds = clock.seconds();
     on_progress({.phase = "questions",

@@ -26,6 +26,15 @@ struct Continuation {
 Continuation encode_continuation(const Tokenizer& tokenizer, std::string_view context,
                                  std::string_view continuation);
 
+/// A context and what follows it, as texts.
+struct TextContinuation {
+  std::string_view context, continuation;
+};
+
+/// encode_continuation() of each of one group, a context that several have once.
+std::vector<Continuation> encode_continuations(const Tokenizer& tokenizer,
+                                               std::span<const TextContinuation> group);
+
 struct ContinuationScore {
   double log_likelihood = 0;  ///< Σ log p(token | all before it), nats
   bool greedy = true;         ///< whether each token is the most likely one, ties the lowest id
@@ -33,8 +42,8 @@ struct ContinuationScore {
 
 /// Log-likelihoods of continuations. Those of one group (the choices of a question) are run
 /// together: the beginning that they share once, then what differs, with the keys and values of the
-/// beginning. Groups whose beginnings are equally long share a batch, so that no beginning is
-/// padded. Texts longer than the model's context lose their first tokens. Log-likelihoods in
+/// beginning. Groups whose beginnings are about equally long share a batch and none is padded: what
+/// is longer than the shortest is run with each continuation. Texts longer than the model's context lose their first tokens. Log-likelihoods in
 /// float32 at least, summed in float64.
 ///
 /// @param groups  any number of continuations each
@@ -43,8 +52,8 @@ struct ContinuationScore {
 ///                        the model's context, an id outside the vocabulary
 /// @throws NumericError   a log-likelihood is NaN
 /// Cost: one forward pass over every group's tokens, the shared ones once; logits of scored
-/// positions only. Memory: keys, values and the stream of one batch (at most 16384 tokens on a GPU,
-/// 4096 on the CPU, or one group), 1024 positions' logits.
+/// positions only. Memory: keys, values and the stream of one batch (at most 65536 tokens and
+/// 4 GiB on a GPU, 4096 tokens on the CPU, or one group), 1024 positions' logits.
 std::vector<std::vector<ContinuationScore>> score_continuations(
     const Model& model, std::span<const std::vector<Continuation>> groups,
     const OnProgress& on_progress = {});

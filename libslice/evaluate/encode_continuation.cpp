@@ -27,23 +27,43 @@ int64_t prefix_token(const Tokenizer& tokenizer) {
   return ends.front();
 }
 
+/// The ids of a context alone, which tell how many of those with a continuation are its.
+std::vector<int64_t> encode_context(const Tokenizer& tokenizer, std::string_view context) {
+  if (context.empty()) return {prefix_token(tokenizer)};
+  return encode_text(tokenizer, context.substr(0, detail::end_without_space(context)));
+}
+
+Continuation encode_after(const Tokenizer& tokenizer, std::string_view context,
+                          const std::vector<int64_t>& before, std::string_view continuation) {
+  if (context.empty()) {
+    std::vector<int64_t> ids = tokenizer.encode(continuation, /*special=*/true);
+    if (ids.empty() || ids.front() != before.front()) return {before, std::move(ids)};
+    return {before, {ids.begin() + 1, ids.end()}};
+  }
+  const std::vector<int64_t> ids =
+      encode_text(tokenizer, std::string(context) + std::string(continuation));
+  const auto cut = ids.begin() + static_cast<int64_t>(std::min(before.size(), ids.size()));
+  return {before, {cut, ids.end()}};
+}
+
 }  // namespace
 
 Continuation encode_continuation(const Tokenizer& tokenizer, std::string_view context,
                                  std::string_view continuation) {
-  if (context.empty()) {
-    std::vector<int64_t> ids = tokenizer.encode(continuation, /*special=*/true);
-    const int64_t prefix = prefix_token(tokenizer);
-    if (ids.empty() || ids.front() != prefix) return {{prefix}, std::move(ids)};
-    return {{prefix}, {ids.begin() + 1, ids.end()}};
+  return encode_after(tokenizer, context, encode_context(tokenizer, context), continuation);
+}
+
+std::vector<Continuation> encode_continuations(const Tokenizer& tokenizer,
+                                               std::span<const TextContinuation> group) {
+  std::vector<Continuation> all;
+  for (size_t i = 0; i < group.size(); ++i) {
+    const auto& [context, continuation] = group[i];
+    const std::vector<int64_t> before = i > 0 && context == group[i - 1].context
+                                            ? all.back().context
+                                            : encode_context(tokenizer, context);
+    all.push_back(encode_after(tokenizer, context, before, continuation));
   }
-  std::string whole(context);
-  whole += continuation;
-  const std::string_view shown = context.substr(0, detail::end_without_space(context));
-  std::vector<int64_t> ids = encode_text(tokenizer, whole);
-  const std::vector<int64_t> before = encode_text(tokenizer, shown);
-  const auto cut = ids.begin() + static_cast<int64_t>(std::min(before.size(), ids.size()));
-  return {before, {cut, ids.end()}};
+  return all;
 }
 
 }  // namespace slice

@@ -1,5 +1,7 @@
 #include "libslice/evaluate/evaluate_tasks.h"
 
+#include <ATen/Parallel.h>
+
 #include <cmath>
 #include <limits>
 
@@ -27,13 +29,17 @@ int64_t best(const TaskQuestion& question, const std::vector<ContinuationScore>&
   return static_cast<int64_t>(chosen);
 }
 
+/// The choices of every question, on all CPU threads.
 std::vector<std::vector<Continuation>> encode(const Tokenizer& tokenizer, const Task& task) {
-  std::vector<std::vector<Continuation>> groups;
-  for (const TaskQuestion& question : task.questions) {
-    std::vector<Continuation>& group = groups.emplace_back();
-    for (const TaskChoice& choice : question.choices)
-      group.push_back(encode_continuation(tokenizer, choice.context, choice.continuation));
-  }
+  std::vector<std::vector<Continuation>> groups(task.questions.size());
+  at::parallel_for(0, std::ssize(groups), 16, [&](int64_t begin, int64_t end) {
+    for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+      std::vector<TextContinuation> choices;
+      for (const TaskChoice& choice : task.questions[i].choices)
+        choices.push_back({choice.context, choice.continuation});
+      groups[i] = encode_continuations(tokenizer, choices);
+    }
+  });
   return groups;
 }
 

@@ -15,15 +15,22 @@ void check_samples(const WindowOptions& options) {
                        options.samples.value_or(0));
 }
 
+/// Puts the beginning-of-sequence token in front where it belongs there.
+void begin_text(const Tokenizer& tokenizer, std::vector<int64_t>& tokens,
+                std::optional<bool> asked) {
+  if (!asked.value_or(tokenizer.adds_bos())) return;
+  const auto bos = tokenizer.bos_token();
+  SLICE_FORMAT_CHECK(bos, "bos is asked for, but the tokenizer has no such token");
+  // A conversation may begin with it already.
+  if (tokens.empty() || tokens.front() != *bos) tokens.insert(tokens.begin(), *bos);
+}
+
+std::string name_of(const std::string& path) { return path == "-" ? "standard input" : path; }
+
 at::Tensor cut_windows(const Tokenizer& tokenizer, std::vector<int64_t> tokens,
                        const WindowOptions& options, const std::string& name) {
   const int64_t context = options.context;
-  if (options.bos.value_or(tokenizer.adds_bos())) {
-    const auto bos = tokenizer.bos_token();
-    SLICE_FORMAT_CHECK(bos, "bos is asked for, but the tokenizer has no such token");
-    // A conversation may begin with it already.
-    if (tokens.empty() || tokens.front() != *bos) tokens.insert(tokens.begin(), *bos);
-  }
+  begin_text(tokenizer, tokens, options.bos);
   const int64_t available = static_cast<int64_t>(tokens.size()) / context;
   SLICE_ARGUMENT_CHECK(available >= 1, "{} has {} tokens, want at least one context of {}", name,
                        tokens.size(), context);
@@ -42,8 +49,16 @@ void check_windows(const WindowOptions& options) {
 at::Tensor tokenize_file(const Tokenizer& tokenizer, const std::string& path,
                          const WindowOptions& options) {
   check_windows(options);
-  return cut_windows(tokenizer, encode_file(tokenizer, path), options,
-                     path == "-" ? "standard input" : path);
+  return cut_windows(tokenizer, encode_file(tokenizer, path), options, name_of(path));
+}
+
+at::Tensor tokenize_whole_file(const Tokenizer& tokenizer, const std::string& path,
+                               std::optional<bool> bos) {
+  std::vector<int64_t> tokens = encode_file(tokenizer, path);
+  begin_text(tokenizer, tokens, bos);
+  SLICE_ARGUMENT_CHECK(tokens.size() >= 2, "{} has {} tokens, want at least 2", name_of(path),
+                       tokens.size());
+  return at::tensor(tokens, at::kLong);  // (n)
 }
 
 at::Tensor tokenize_text(const Tokenizer& tokenizer, std::string_view text,

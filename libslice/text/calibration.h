@@ -32,6 +32,12 @@ struct WindowOptions {
 at::Tensor tokenize_file(const Tokenizer& tokenizer, const std::string& path,
                          const WindowOptions& options = {});
 
+/// All tokens of a file, uncut: what encode_file() gives, after the beginning-of-sequence token by
+/// `bos` as in WindowOptions. @return (n ≥ 2) int64, CPU
+/// @throws ArgumentError  fewer than 2 tokens    @throws FormatError  as encode_file; no such token
+at::Tensor tokenize_whole_file(const Tokenizer& tokenizer, const std::string& path,
+                               std::optional<bool> bos = std::nullopt);
+
 /// Encodes a whole text and cuts it into consecutive, non-overlapping windows; the rest is dropped.
 /// @return (N, T) int64, CPU. N is less than asked for when the text is short.
 /// @throws ArgumentError  fewer tokens than one context (gives both), context < 2, samples < 1

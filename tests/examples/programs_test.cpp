@@ -412,6 +412,23 @@ TEST_CASE("a search with --gguf finds a plan that is written, as write_gguf writ
         nlohmann::json::parse(perplexity("small.gguf"))["perplexity"]);
 }
 
+TEST_CASE("with a stride every token but the first is scored, also of an odd number") {
+  const Workshop shop;
+  int64_t totals = 0;
+  for (const char* text : {"some words", "some words 7"}) {
+    const std::string path = shop.scratch().write("words.txt", text).string();
+    const Outcome outcome = shop.run({"evaluate", shop.path("model"), "--perplexity", path,
+                                      "--stride", "32", "--json", "--quiet"});
+    INFO(outcome.err);
+    REQUIRE(outcome.code == 0);
+    const auto result = nlohmann::json::parse(outcome.out);
+    const int64_t total = result["tokens_total"];
+    CHECK(result["tokens_scored"] == total - 1);
+    totals += total % 2;
+  }
+  CHECK(totals >= 1);  // one of them is odd
+}
+
 TEST_CASE("windows are no longer than the model's context unless that is asked for") {
   const Workshop shop;
   const auto evaluate = [&](const std::string& model, std::vector<std::string> more) {
@@ -464,6 +481,11 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
     std::vector<std::string> arguments;
     int code;
     std::string culprit;
+  };
+  const auto asked = [&](std::vector<std::string> more) {  // a task without its file
+    more.insert(more.begin(),
+                {"evaluate", model, "--tasks", "piqa", "--task-dir", shop.path("no")});
+    return more;
   };
   const std::vector<Row> rows = {
       {{"slice_model"}, 2, "MODEL"},
@@ -550,6 +572,14 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
        1,
        "one context of 128 (--context)"},
       {{"evaluate", model, "--perplexity", text, "--windows", "0"}, 2, "--windows"},
+      {{"evaluate", model, "--perplexity", text, "--stride", "200"}, 2, "--stride"},
+      {asked({}), 1, "piqa"},
+      {asked({"--num-fewshot", "5"}), 2, "--num-fewshot"},
+      {asked({"--limit", "0"}), 2, "--limit"},
+      {asked({"--output", shop.path("no/results.json")}), 1, "no/results.json: cannot create it"},
+      {asked({"--log-samples"}), 2, "--output"},
+      {{"evaluate", model, "--tasks", "piqa"}, 2, "--task-dir"},
+      {{"evaluate", model, "--tasks", "trivia", "--task-dir", "."}, 2, "trivia"},
       {{"write_gguf", model, shop.path("text.txt")}, 1, "text.txt"},
       {{"write_gguf", shop.path("hollow"), shop.path("a.gguf")}, 1, "hollow"},
       {{"generate", model}, 2, "--prompt"},
