@@ -573,7 +573,7 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
        "one context of 128 (--context)"},
       {{"evaluate", model, "--perplexity", text, "--windows", "0"}, 2, "--windows"},
       {{"evaluate", model, "--perplexity", text, "--stride", "200"}, 2, "--stride"},
-      {asked({}), 1, "piqa"},
+      {asked({}), 1, "no: no such directory"},
       {asked({"--num-fewshot", "5"}), 2, "--num-fewshot"},
       {asked({"--limit", "0"}), 2, "--limit"},
       {asked({"--output", shop.path("no/results.json")}), 1, "no/results.json: cannot create it"},
