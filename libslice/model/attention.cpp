@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <limits>
+
 namespace slice {
 
 using at::Tensor;
@@ -25,15 +27,42 @@ Tensor mask(int64_t first, int64_t T, int64_t window, at::Device device) {
   return cut ? seen.triu(first - window + 1) : seen;
 }
 
+/// Attention by PyTorch's own GPU kernels. cuDNN's, which scaled_dot_product_attention prefers on
+/// Hopper, are compiled for each new shape, which takes longer than the attention of a whole text.
+/// @param seen  undefined: causal where `causal`, else everything
+Tensor attend_on_gpu(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& seen,
+                     bool causal) {
+  if (!seen.defined())
+    return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, /*dropout_p=*/0.0, causal));
+  constexpr int64_t kAligned = 8;  // elements: the kernel reads rows of the bias by 16 bytes
+  const int64_t T = seen.size(0), keys = seen.size(1);
+  const int64_t width = (keys + kAligned - 1) / kAligned * kAligned;
+  Tensor bias = at::zeros({T, width}, q.options()).slice(1, 0, keys);
+  bias.masked_fill_(seen.logical_not(), -std::numeric_limits<double>::infinity());
+  const bool differentiated =
+      at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
+  return std::get<0>(at::_scaled_dot_product_efficient_attention(
+      q, k, v, bias.expand({q.size(0), q.size(1), T, keys}), differentiated));
+}
+
+/// Whether they take these: 16-bit floats, heads that fit.
+bool has_gpu_kernel(const Tensor& q) {
+  constexpr int64_t kLargestHead = 256, kHeadStep = 8;
+  return q.is_cuda() && (q.scalar_type() == at::kHalf || q.scalar_type() == at::kBFloat16) &&
+         q.size(3) <= kLargestHead && q.size(3) % kHeadStep == 0;
+}
+
 }  // namespace
 
 Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, int64_t first, int64_t window) {
   const int64_t T = q.size(2), repeat = q.size(1) / k.size(1);
   const Tensor seen = mask(first, T, window, q.device());
+  const Tensor keys = repeat_heads(k, repeat), values = repeat_heads(v, repeat);
+  const bool causal = !seen.defined() && first == 0 && T > 1;
+  if (has_gpu_kernel(q)) return attend_on_gpu(q, keys, values, seen, causal);
   return at::scaled_dot_product_attention(
-      q, repeat_heads(k, repeat), repeat_heads(v, repeat),
-      seen.defined() ? c10::optional<Tensor>(seen) : c10::nullopt, /*dropout_p=*/0.0,
-      /*is_causal=*/!seen.defined() && first == 0 && T > 1);
+      q, keys, values, seen.defined() ? c10::optional<Tensor>(seen) : c10::nullopt,
+      /*dropout_p=*/0.0, causal);
 }
 
 Attention::Attention(const ModelConfig& config, int64_t layer, Linear q, Linear k, Linear v)
