@@ -6,7 +6,9 @@ DIRECTORY/<target>.dict  words of the format: the strings in the sources that re
 make_large.py writes the large ones.
 """
 
+import gzip
 import json
+import lzma
 import pathlib
 import re
 import struct
@@ -168,12 +170,14 @@ for name, text in {"jsonl": '{"text": "one"}\r\n\n{"id": 2, "text": "t\\nwo"}\n'
                    "alpaca": json.dumps([{"instruction": "Add.", "input": "1, 2", "output": "3"},
                                          {"instruction": "Say.", "output": "\u00e9"}])}.items():
     seed("calibration", name, text)
+    for packed in (gzip.compress(text.encode(), mtime=0), lzma.compress(text.encode())):
+        seed("calibration", name + packed[:2].hex(), packed)
 
 
 # --- dictionaries ------------------------------------------------------------------------------------------------
 
 TEXT = ["text/sources/*.cpp", "text/detail/*.cpp"]
-for target, patterns in {"calibration": ["text/calibration.cpp"], "config": ["model/config.cpp", "model/families/*.cpp"],
+for target, patterns in {"calibration": ["text/text_file.cpp", "text/detail/text_record.cpp"], "config": ["model/config.cpp", "model/families/*.cpp"],
                          "gguf": ["model/families/gguf_keys.cpp", "model/families/llama.cpp",
                                   "text/sources/tokenizer_gguf.cpp"],
                          "jinja": ["text/jinja/*.cpp"], "safetensors": ["format/safetensors.cpp"],
@@ -182,4 +186,6 @@ for target, patterns in {"calibration": ["text/calibration.cpp"], "config": ["mo
              for word in re.findall(r'"([A-Za-z0-9_.%{}<>|#=+*/-]{2,40})"', path.read_text()) if "/" not in word}
     if target == "safetensors":
         words |= {"F64", "F32", "F16", "BF16", "F8_E4M3", "I64", "U8", "BOOL"}
+    if not words:
+        sys.exit(f"{target}: no words in {patterns}; libFuzzer takes no empty dictionary")
     (out / f"{target}.dict").write_text("".join(f'"{word}"\n' for word in sorted(words)))
