@@ -36,10 +36,10 @@ KvCache KvCache::gathered(const at::Tensor& sequences, int64_t capacity) const {
       "KV cache: sequences outside 0 … {}", batch_ - 1);
   KvCache all(n, capacity);
   all.length_ = length_;
+  const at::Tensor chosen = sequences.to(keys_[0].device());  // once: the host waits for it
   const auto gather = [&](const at::Tensor& memory) {
     at::Tensor rows = at::empty({n, memory.size(1), capacity, memory.size(3)}, memory.options());
-    rows.narrow(2, 0, length_)
-        .copy_(memory.narrow(2, 0, length_).index_select(0, sequences.to(memory.device())));
+    rows.narrow(2, 0, length_).copy_(memory.narrow(2, 0, length_).index_select(0, chosen));
     return rows;
   };
   for (const at::Tensor& keys : keys_) all.keys_.push_back(gather(keys));
