@@ -111,6 +111,7 @@ large("tokenizer_json", "configuration", "\0".join([tokenizer_json(tokens, chain
 vocabulary = json.dumps({token: i for i, token in enumerate(tokens)})
 large("vocab_merges", "added", "\0".join([vocabulary, "#version\n" + "\n".join(chain) + "\n" * N, configuration, json.dumps(
     {f"<{name}>": len(tokens) + i for i, name in enumerate(names)})]))
+large("vocab_merges", "spaces", "\0".join([vocabulary, "#version\n" + "n " * 20 * N + "n\n"]))
 
 config = json.loads((pathlib.Path(__file__).resolve().parent.parent / "data/tiny_llama_gqa/config.json").read_text())
 for name, more in {"end-tokens": {"eos_token_id": list(range(2 * N))}, "unknown-keys": {name: 1 for name in names},

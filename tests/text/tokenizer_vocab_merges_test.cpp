@@ -165,6 +165,9 @@ TEST_CASE("malformed files of GPT-2's kind are refused by name", "[tokenizer]") 
   refused([](auto& f) { f.merges += "hell zz\n"; }, "merges.txt: line 22", "'zz' is not a token");
   refused([](auto& f) { f.merges += "hell q\n"; }, "merges.txt: line 22", "'hellq' is not a token");
   refused([](auto& f) { f.merges = ""; }, "merges.txt", "empty");
+  std::string spaces = "h";
+  for (int i = 0; i < 200'000; ++i) spaces += " n";  // trying each space takes 10^11 steps
+  refused([&](auto& f) { f.merges += spaces + "\n"; }, "merges.txt: line 22", "is not a token");
   const TemporaryDirectory directory;
   directory.write("vocab.json", "{}");
   check_contains(refusal([&] { load_tokenizer(directory.path()); }), "merges.txt");

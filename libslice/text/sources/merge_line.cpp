@@ -18,10 +18,11 @@ MergeTable::Merge make_merge(const std::string& left, const std::string& right,
 std::optional<MergeTable::Merge> find_merge_line(const std::string& line,
                                                  const TextMap<int32_t>& ids, int32_t priority,
                                                  const std::string& where) {
+  constexpr int kMostSplits = 256;  // each costs as much as the line is long
   size_t at = line.find(' ');
   SLICE_FORMAT_CHECK(at != std::string::npos, "{}: '{}': want two tokens with a space between",
                      where, line);
-  for (; at != std::string::npos; at = line.find(' ', at + 1)) {
+  for (int i = 0; i < kMostSplits && at != std::string::npos; ++i, at = line.find(' ', at + 1)) {
     const std::string left = line.substr(0, at), right = line.substr(at + 1);
     if (!ids.contains(left) || !ids.contains(right) || !ids.contains(left + right)) continue;
     return make_merge(left, right, ids, priority, where);

@@ -15,7 +15,7 @@ MergeTable::Merge make_merge(const std::string& left, const std::string& right,
                              const std::string& where);
 
 /// The same from a line "left right". Tokens may hold spaces: the first space between two tokens
-/// that form a third is the separator.
+/// that form a third is the separator, of the first 256 in the line.
 MergeTable::Merge read_merge_line(const std::string& line, const TextMap<int32_t>& ids,
                                   int32_t priority, const std::string& where);
 
