@@ -20,6 +20,7 @@ bench:
 results:
 	cmake/bootstrap.sh --plots
 	python3 benchmarks/plot.py || [ $$? = 4 ]
+	python3 benchmarks/quality/table.py || [ $$? = 4 ]
 	python3 benchmarks/summary.py
 
 format:

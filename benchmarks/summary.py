@@ -24,6 +24,8 @@ FIGURES = {
     "roofline.svg": "Achieved arithmetic against arithmetic a byte",
     "slicing.svg": "Seconds to slice against calibration windows, layers and hidden size",
     "quality.svg": "Perplexity against what was removed",
+    "retained.svg": "Share of the dense zero-shot average against what was removed",
+    "retained_bytes.svg": "Share of the dense zero-shot average against bytes stored",
 }
 LONG = 40  # rows of a table that is folded away
 HEAD = """# Results
