@@ -8,8 +8,8 @@ import average
 
 LABELS = {"dense": "dense", "slicegpt": "SliceGPT", "refit-stock": "refit, equal widths", "refit": "refit, planned"}
 OURS = ("refit-stock", "refit")
-TEXT = ("benchmark", "model", "method", "calibration", "note", "average_tasks", "gpu", "driver", "cuda", "libtorch", "libslice",
-        "commit", "date", "dtype")
+TEXT = ("benchmark", "model", "method", "calibration", "dtype", "average_tasks", "note", "gpu", "driver", "cuda",
+        "libtorch", "libslice", "commit", "date")
 
 
 def read(paths):

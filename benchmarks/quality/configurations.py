@@ -1,4 +1,4 @@
-"""What is measured: each model dense, sliced by three methods to several sizes on several texts, and other tools' models."""
+"""What is measured: models dense, sliced by three methods to several sizes on several texts, and other tools'."""
 
 import dataclasses
 import json
@@ -56,7 +56,7 @@ def peers(directories, models):
             cost = json.loads(path.read_text(encoding="utf-8"))
             name = model if equals else cost.get("model") or (next(iter(models)) if len(models) == 1 else None)
             if name not in models:
-                raise ValueError(f"--peers: {path}: say which model it is made of, MODEL=DIR, one of {', '.join(models)}")
+                raise ValueError(f"--peers: {path}: want MODEL=DIR, what it is made of, one of {', '.join(models)}")
             files = sorted(path.parent.glob("*.gguf"))
             one_file = len(files) == 1 and not (path.parent / "config.json").exists()
             found.append(Configuration(name, cost["name"], str(files[0] if one_file else path.parent), cost=cost))

@@ -12,7 +12,7 @@ STYLES = ("-", "--", ":", "-.")
 
 
 def panel(axes, model, across):
-    """One model's lines, a colour a method and a stroke a calibration; other tools' models as squares with their names."""
+    """One model's lines, a colour a method and a stroke a calibration. @return  the rows that they show"""
     dense = model.dense
     calibrations = list(dict.fromkeys(row["calibration"] for row in model.rows if row["fraction"]))
     used = [dense]

@@ -67,15 +67,14 @@ def made(programs, place, store, configuration, settings, flags):
                  "--out", str(store.model(key)), "--force", "--json", "--quiet", *common(place, settings)]
     report = json.loads(programs.run(place, key, "make", "slice_model", *arguments)[0])
     parameters, plan = report["parameters"], report["plan"]
-    return {"dtype": report["dtype"], "k": plan["k"][0], "ffn": round(sum(plan["ffn"]) / len(plan["ffn"])),
+    model = report["model"]
+    return {"dtype": report["dtype"], "hidden_size": model["hidden_size"], "layers": model["layers"],
+            "k": plan["k"][0], "ffn": round(sum(plan["ffn"]) / len(plan["ffn"])),
             "parameters": parameters["after"], "parameters_dense": parameters["before"],
             "blocks": parameters["blocks_after"], "blocks_dense": parameters["blocks_before"],
-            **cost(report, place), **report["versions"]}
-
-
-def cost(report, place):
-    return {"make_s": round(report["seconds"]["total"], 2), "jobs": place.jobs,
-            "peak_host_bytes": report["peak_bytes"]["host"], "peak_device_bytes": report["peak_bytes"]["device"]}
+            "make_s": round(report["seconds"]["total"], 2), "jobs": place.jobs,
+            "peak_host_bytes": report["peak_bytes"]["host"], "peak_device_bytes": report["peak_bytes"]["device"],
+            **report["versions"]}
 
 
 def common(place, settings):
@@ -86,48 +85,57 @@ def common(place, settings):
 
 
 def evaluated(programs, place, key, model, settings):
-    """Perplexity of every text, accuracy in every task. @return  columns of the row"""
-    row, tasks = {}, settings["tasks"]
-    for name, (file, windows) in settings["texts"].items():
-        few = ["--windows", str(windows)] if windows else []
-        output, _ = programs.run(place, key, f"text-{name}", "evaluate", model, "--perplexity", file, *few, "--json",
+    """Perplexity of every text, accuracy in every task; texts of as many windows share a call. @return  columns"""
+    row, calls = {}, {windows: [] for _, windows in settings["texts"].values()} or {None: []}
+    for name, (_, windows) in settings["texts"].items():
+        calls[windows].append(name)
+    for number, (windows, names) in enumerate(calls.items()):
+        arguments = [flag for name in names for flag in ("--perplexity", settings["texts"][name][0])]
+        arguments += ["--windows", str(windows)] if windows else []
+        tasks = settings["tasks"] if number == 0 else []
+        if tasks:
+            arguments += ["--tasks", ",".join(tasks), "--task-dir", settings["task_dir"]]
+            arguments += ["--limit", str(settings["limit"])] if settings["limit"] else []
+        output, _ = programs.run(place, key, "-".join(["evaluate", *names]), "evaluate", model, *arguments, "--json",
                                  "--quiet", *common(place, settings))
         told = json.loads(output)
-        row |= {f"perplexity_{name}": told["perplexity"], f"bits_per_byte_{name}": told["bits_per_byte"],
-                f"tokens_{name}": told["tokens_scored"], "context": told["context"]}
-    if tasks:
-        few = ["--limit", str(settings["limit"])] if settings["limit"] else []
-        output, _ = programs.run(place, key, "tasks", "evaluate", model, "--tasks", ",".join(tasks), "--task-dir",
-                                 settings["task_dir"], *few, "--json", "--quiet", *common(place, settings))
-        told = json.loads(output)["tasks"]
-        row["dtype"] = told["config"]["model_dtype"]
-        for task in tasks:
-            row[f"{task}_n"] = told["n-samples"][task]["effective"]
-            for name, value in told["results"][task].items():
-                if name.endswith(",none"):
-                    row[f"{task}_{name.removesuffix(',none')}"] = value
-        row["average"], row["average_stderr"] = average.average(row)
-        row["average_tasks"] = " ".join(average.names(row))
+        for name, text in zip(names, told.get("texts", [told])):
+            row |= {f"perplexity_{name}": text["perplexity"], f"bits_per_byte_{name}": text["bits_per_byte"],
+                    f"tokens_{name}": text["tokens_scored"], "context": text["context"]}
+        row |= answered(told["tasks"], tasks) if tasks else {}
+    row["average"], row["average_stderr"] = average.average(row)
+    return row | {"average_tasks": " ".join(average.names(row))}
+
+
+def answered(told, tasks):
+    """Columns of what evaluate says of tasks, in the harness's layout."""
+    row = {"dtype": told["config"]["model_dtype"]}
+    for task in tasks:
+        row[f"{task}_n"] = told["n-samples"][task]["effective"]
+        row |= {f"{task}_{name.removesuffix(',none')}": value for name, value in told["results"][task].items()
+                if name.endswith(",none")}
     return row
 
 
-def counted(programs, place, key, configuration, model, settings):
-    """Parameters and bytes. @return  columns of the row"""
-    told = json.loads(programs.run(place, key, "inspect", "inspect", model, "--json")[0])
+def counted(programs, place, configuration, model, settings):
+    """Bytes; parameters of what was not sliced here. @return  columns of the row"""
+    if configuration.sliced:
+        stored, read = weights.of_directory(model)
+        return {"bytes_stored": stored, "bytes_read_per_token": read}
+    told = json.loads(programs.run(place, configuration.key, "inspect", "inspect", model, "--json")[0])
     row = {"hidden_size": told["hidden_size"], "layers": told["layers"], "parameters": told["parameters"],
            "blocks": told["block_parameters"]}
+    if configuration.cost:
+        cost = configuration.cost
+        return row | {"bytes_stored": cost["bytes_stored"], "bytes_read_per_token": cost["bytes_read_per_token"],
+                      "make_s": cost["seconds"], "peak_device_bytes": cost["peak_bytes"], "note": cost.get("note", ""),
+                      "tokens_per_s": cost.get("tokens_per_s", "")}
+    row |= {"k": row["hidden_size"], "parameters_dense": row["parameters"], "blocks_dense": row["blocks"]}
     if pathlib.Path(model).is_dir():
         row["bytes_stored"], row["bytes_read_per_token"] = weights.of_directory(model)
     else:
         width = 4 if settings["dtype"] == "fp32" else 2
         row["bytes_stored"], row["bytes_read_per_token"], row["note"] = weights.of_file(model, told, width)
-    told = configuration.cost
-    if told:
-        row |= {"bytes_stored": told["bytes_stored"], "bytes_read_per_token": told["bytes_read_per_token"],
-                "make_s": told["seconds"], "peak_device_bytes": told["peak_bytes"], "note": told.get("note", ""),
-                "tokens_per_s": told.get("tokens_per_s", "")}
-    elif configuration.method == "dense":
-        row |= {"k": row["hidden_size"], "parameters_dense": row["parameters"], "blocks_dense": row["blocks"]}
     return row
 
 
@@ -136,9 +144,8 @@ def decoded(programs, place, key, model, settings):
     best = {}
     for repeat in range(2):
         for tokens in (SHORT, LONG):
-            flags = [flag for flag in common(place, {**settings, "context": None})]
             _, told = programs.run(place, key, f"decode-{tokens}-{repeat}", "generate", model, "--prompt", PROMPT,
-                                   "--max-tokens", str(tokens), *flags)
+                                   "--max-tokens", str(tokens), *common(place, {**settings, "context": None}))
             count, rate = re.search(r"(\d+) tokens, ([\d.]+) tokens/s", told).groups()
             seconds = int(count) / float(rate)
             if tokens not in best or seconds < best[tokens][1]:

@@ -6,7 +6,7 @@
 DATA has wikitext-2/wiki.{train,test}.tokens.xz, alpaca/alpaca_9k.json.xz and zero-shot/*.xz. OUT gets, compressed:
 
     wikitext2_train.txt.xz  the training text's beginning          wikitext2_test.txt.xz  the test text, whole
-    alpaca.txt.xz           all records' beginning, to measure on  alpaca_train.txt.xz    records from 4,614 on, to calibrate on
+    alpaca.txt.xz           all records' beginning, to measure     alpaca_train.txt.xz    records from 4,614 on
     tasks/                  the zero-shot files as they are
 
 A record is its instruction, its input where it has one, and its output, a line each; a blank line stands between

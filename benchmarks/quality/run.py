@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Makes and measures every model of the comparison in docs/results/quality.md: dense, and sliced by SliceGPT and by refit,
-stock and as planned, to several shares of the block weights, calibrated on several texts; other tools' models beside them.
+"""Makes and measures every model of the comparison in docs/results/quality.md: dense, and sliced by SliceGPT and by
+refit, stock and as planned, to several shares of the block weights, calibrated on several texts; other tools' models
+beside them.
 
-    run.py --bin build/cuda/bin --model smollm2-135m=SmolLM2.gguf --calibration wikitext2=train.txt mix=train.txt,alpaca.txt
-           --perplexity wikitext2=test.txt alpaca=alpaca_first.txt:80 --task-dir tasks --out quality
+    run.py --bin build/cuda/bin --model smollm2-135m=SmolLM2.gguf --calibration wikitext2=a.txt mix=a.txt,b.txt
+           --perplexity wikitext2=test.txt alpaca=alpaca.txt:80 --task-dir tasks --out quality
     … and the same once more with --speed
 
 Rows are written as they come, and what has a row is not made again: a run that was killed goes on where it was. --speed
@@ -60,7 +61,7 @@ def arguments():
     parser.add_argument("--context", type=int, help="tokens a window; the programs' own rule")
     parser.add_argument("--dtype", default="keep", help="of weights, written and in memory")
     parser.add_argument("--keep", action="store_true", help="sliced models stay, in OUT/models")
-    parser.add_argument("--speed", action="store_true", help="of what has a row: tokens/s, and seconds to make, one by one")
+    parser.add_argument("--speed", action="store_true", help="of what has a row: tokens/s, seconds to make")
     return parser, parser.parse_args()
 
 
@@ -75,7 +76,8 @@ def understood(parser, a):
     """Every configuration, and the settings that all of them share. Ends the program where the arguments are wrong."""
     try:
         models = configurations.pairs(a.model, "--model")
-        calibrations = {name: files.split(",") for name, files in configurations.pairs(a.calibration, "--calibration").items()}
+        named = configurations.pairs(a.calibration, "--calibration")
+        calibrations = {name: files.split(",") for name, files in named.items()}
         texts = {}
         for name, value in configurations.pairs(a.perplexity, "--perplexity").items():
             file, colon, windows = value.rpartition(":")
@@ -146,7 +148,7 @@ class Run:
         path, columns = self.model(place, configuration)
         row |= columns
         row |= measure.evaluated(self.programs, place, key, path, self.settings)
-        return row | measure.counted(self.programs, place, key, configuration, path, self.settings)
+        return row | measure.counted(self.programs, place, configuration, path, self.settings)
 
     def timed(self, place, configuration):
         """The row that is there, with tokens/s and what making takes when nothing else runs."""

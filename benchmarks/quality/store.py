@@ -13,9 +13,9 @@ import shutil
 import threading
 
 # Rows carry these in this order, then their texts, tasks and averages; the machine's at the end.
-FIRST = ("benchmark", "model", "method", "fraction", "calibration", "dtype", "context", "limit", "hidden_size", "layers",
-         "k", "ffn", "parameters", "parameters_dense", "blocks", "blocks_dense", "bytes_stored", "bytes_read_per_token",
-         "average", "average_stderr", "average_tasks")
+FIRST = ("benchmark", "model", "method", "fraction", "calibration", "dtype", "context", "limit", "hidden_size",
+         "layers", "k", "ffn", "parameters", "parameters_dense", "blocks", "blocks_dense", "bytes_stored",
+         "bytes_read_per_token", "average", "average_stderr", "average_tasks")
 LAST = ("tokens_per_s", "make_s", "peak_host_bytes", "peak_device_bytes", "jobs", "note", "gpu", "driver", "cuda",
         "libtorch", "libslice", "commit", "date")
 BUILD = ("cuda", "libtorch", "libslice")  # told by reports of slicing alone, the same in every row of a commit and card

@@ -18,16 +18,17 @@ import figure
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BEGIN, END = "<!-- made by benchmarks/quality/table.py: begin -->", "<!-- made by benchmarks/quality/table.py: end -->"
 INTRODUCTION = """## Zero-shot tasks, beside SliceGPT and other tools
-What a model still answers, zero-shot, as lm-evaluation-harness asks it ([evaluation.md](../evaluation.md)). "Average" is the mean of
-{tasks}, in percent, ± its standard error. "Retained" is its share of the dense model's average, "above
-chance" the same of what exceeds guessing. "Blocks" are block weights removed, dense shortcuts counted; SliceGPT is given the
-smallest hidden size by which it removes no more than refit. "Equal widths" is `--slice 0 --ffn N`, stock in every family; "planned"
-is `--remove-blocks`. "Worst" is the task that lost most, in points. Bytes stored are those of the weight files, 10⁶ bytes a MB;
-"read" those of the weights that one token of decoding reads. Every number is of a row of [quality/rows.csv](quality/rows.csv), made
-by one command (`benchmarks/quality/README.md`).
+What a model still answers, zero-shot, as lm-evaluation-harness asks it ([evaluation.md](../evaluation.md)). "Average" is
+the mean of {tasks},
+in percent, ± its standard error. "Retained" is its share of the dense model's average, "above chance" the same of what
+exceeds guessing. "Blocks" are block weights removed, dense shortcuts counted; SliceGPT is given the smallest hidden size
+by which it removes no more than refit. "Equal widths" is `--slice 0 --ffn N`; "planned" is `--remove-blocks`. "Worst" is
+the task that lost most, in points. Bytes stored are those of the weight files, 10⁶ bytes a MB; "read" those of the
+weights that one token of decoding reads. Every number is of a row of [quality/rows.csv](quality/rows.csv), made by one
+command (`benchmarks/quality/README.md`).
 """
-PUBLISHED = """Published for SliceGPT at "25 %" of the hidden size (arXiv 2401.15024): 99 % of the dense average for LLaMA-2 70B, 99 % for OPT-66B,
-90 % for Phi-2. Larger models lose less.
+PUBLISHED = """Published for SliceGPT at "25 %" of the hidden size (arXiv 2401.15024): 99 % of the dense average for LLaMA-2
+70B, 99 % for OPT-66B, 90 % for Phi-2. Those models are larger than these.
 """
 
 
@@ -41,12 +42,13 @@ def number(value, form="{:,.0f}"):
 
 def shares(models):
     """Retained shares side by side: the headline."""
-    lines = [cells("model", "blocks asked for", "calibrated on", *(comparison.LABELS[m] for m in ("slicegpt", *comparison.OURS))),
+    methods = ("slicegpt", *comparison.OURS)
+    lines = [cells("model", "blocks", "calibrated on", *(comparison.LABELS[method] for method in methods)),
              "|---|---:|---|---:|---:|---:|"]
     for model in models:
         found = {(row["fraction"], row["calibration"], row["method"]): row for row in model.rows if row["fraction"]}
         for fraction, calibration in sorted({key[:2] for key in found}):
-            row = [found.get((fraction, calibration, method)) for method in ("slicegpt", *comparison.OURS)]
+            row = [found.get((fraction, calibration, method)) for method in methods]
             lines.append(cells(model.name, f"−{100 * fraction:g} %", calibration, *(
                 f"{100 * comparison.retained(r, model.dense)[0]:.1f} %" if r else "" for r in row)))
     return lines
@@ -61,14 +63,15 @@ def place(row):
 
 def seconds(row):
     """Of making a model, and how many were made at once."""
-    return number(row["make_s"], "{:.3g}") + (f" ({row['jobs']:.0f} at once)" if row["make_s"] and (row["jobs"] or 1) > 1 else "")
+    at_once = row["make_s"] and (row["jobs"] or 1) > 1
+    return number(row["make_s"], "{:.3g}") + (f" ({row['jobs']:.0f} at once)" if at_once else "")
 
 
 def results(model):
     """One table of a model: what every configuration keeps and costs."""
     texts = list(comparison.texts(model.dense))
-    lines = [cells("blocks", "calibrated on", "", "average", "retained", "above chance", "worst", *texts, "MB stored", "MB read",
-                   "tokens/s", "seconds to make", "peak GiB"),
+    lines = [cells("blocks", "calibrated on", "", "average", "retained", "above chance", "worst", *texts, "MB stored",
+                   "MB read", "tokens/s", "seconds to make", "peak GiB"),
              "|---:|---|---|---:|---:|---:|---|" + "---:|" * (len(texts) + 5)]
     for row in sorted(model.rows, key=place):
         share, above = comparison.retained(row, model.dense)
@@ -83,7 +86,8 @@ def results(model):
             "" if is_dense else f"{100 * share:.1f} %", "" if is_dense else f"{100 * above:.1f} %",
             "" if is_dense else f"{task} {100 * lost:+.1f}".replace("-", "−"),
             *(number(perplexities.get(text), "{:.2f}") for text in texts),
-            number((row["bytes_stored"] or 0) / 1e6, "{:,.1f}"), number((row["bytes_read_per_token"] or 0) / 1e6, "{:,.1f}"),
+            number((row["bytes_stored"] or 0) / 1e6, "{:,.1f}"),
+            number((row["bytes_read_per_token"] or 0) / 1e6, "{:,.1f}"),
             number(row["tokens_per_s"]), seconds(row), number(peak and peak / 2**30, "{:.2f}")))
     return lines
 
@@ -105,17 +109,16 @@ def above(models):
         return []
     below = [pair for pair in every if pair.gain <= 0]
     least = min(every, key=lambda pair: pair.gain)
+    gain = f"{100 * least.gain:+.2f} ± {100 * least.error:.2f}".replace("-", "−")
+    smaller = "; ".join(comparison.title(pair.ours) for pair in every if pair.smaller)
     lines = ["### Where refit is not above SliceGPT",
-             f"Of {len(every)} pairs of the same model, fraction and calibration the average of refit is above SliceGPT's in "
-             f"{len(every) - len(below)}; the smallest difference is {100 * least.gain:+.2f} ± {100 * least.error:.2f} points "
-             f"({comparison.title(least.ours)}).".replace("-0", "−0")]
-    smaller = [comparison.title(pair.ours) for pair in every if pair.smaller]
-    lines.append(f"SliceGPT has fewer block weights than refit in: {'; '.join(smaller) or 'none'}.")
-    lines += [f"- {comparison.title(pair.ours)}: average {100 * pair.ours['average']:.2f} against {100 * pair.slicegpt['average']:.2f}"
-              for pair in below]
+             f"Of {len(every)} pairs of the same model, fraction and calibration the average of refit is above SliceGPT's in",
+             f"{len(every) - len(below)}; the smallest difference is {gain} points ({comparison.title(least.ours)}).",
+             f"SliceGPT has fewer block weights than refit in: {smaller or 'none'}.", ""]
     for pair in every:
-        told = [f"{what} {ours:.2f} against {theirs:.2f}" if what.startswith("perplexity") else
-                f"{what} {100 * ours:.1f} against {100 * theirs:.1f}" for what, ours, theirs in pair.worse]
+        told = [(f"average {100 * pair.ours['average']:.2f} against {100 * pair.slicegpt['average']:.2f}")] * (pair in below)
+        told += [f"{what} {ours:.2f} against {theirs:.2f}" if what.startswith("perplexity") else
+                 f"{what} {100 * ours:.1f} against {100 * theirs:.1f}" for what, ours, theirs in pair.worse]
         lines += [f"- {comparison.title(pair.ours)}: {', '.join(told)}"] if told else []
     return [*lines, ""]
 
@@ -132,7 +135,8 @@ def section(models):
         lines += [f"### {model.name}",
                   f"{dense['parameters']:,.0f} parameters as stored, {dense['blocks']:,.0f} in the blocks; {dense['dtype']}, "
                   f"{dense['gpu']}. Questions: {counts}.", "", *results(model), ""]
-        notes = [f"{comparison.LABELS.get(row['method'], row['method'])}: {row['note']}" for row in model.rows if row["note"]]
+        notes = [f"{comparison.LABELS.get(row['method'], row['method'])}: {row['note']}"
+                 for row in model.rows if row["note"]]
         lines += [f"- {note}" for note in dict.fromkeys(notes)] + ([""] if notes else [])
         lines += ["<details><summary>Every task</summary>", "", *every_task(model), "", "</details>", ""]
         absent = [f"{comparison.LABELS[method]} at {100 * fraction:g} %, {calibration}"

@@ -1,4 +1,4 @@
-"""benchmarks/quality: models made, measured and compared, with programs that only pretend.  python3 tests/benchmarks/quality_test.py"""
+"""benchmarks/quality, with programs that only pretend.        python3 tests/benchmarks/quality_test.py"""
 
 import csv
 import json
@@ -46,7 +46,7 @@ elif name == "slice_model":
         k * 10000 + 10 * k * k if slicegpt else k * 5000 + k * 5000 * ffn // 128)
     report = {"parameters": {"before": 700000, "after": after + 60000, "blocks_before": 640000, "blocks_after": after},
               "plan": {"k": [k, 64], "ffn": [ffn, ffn]}, "dtype": "float16", "seconds": {"total": 1.5},
-              "peak_bytes": {"host": 1 << 30, "device": 0},
+              "model": {"hidden_size": 64, "layers": 2}, "peak_bytes": {"host": 1 << 30, "device": 0},
               "versions": {"libslice": "0.1.0", "libtorch": "2.11.0", "cuda": "13.0"}}
     if "--dry-run" not in a:
         out = pathlib.Path(flag("--out"))
@@ -56,16 +56,16 @@ elif name == "slice_model":
         (out / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode() + bytes(100))
     print(json.dumps(report))
 elif name == "evaluate":
-    if "--tasks" in a:
-        report = pathlib.Path(a[0]) / "slice_report.json"
-        lost = 0.1 if report.exists() else 0
-        tasks = flag("--tasks").split(",")
-        print(json.dumps({"tasks": {"config": {"model_dtype": "float16"},
-            "n-samples": {t: {"original": 100, "effective": int(flag("--limit", 100))} for t in tasks},
-            "results": {t: {"alias": t, "acc,none": 0.5 - lost, "acc_stderr,none": 0.03, "acc_norm,none": 0.6 - lost,
-                            "acc_norm_stderr,none": 0.04} for t in tasks}}}))
-    else:
-        print(json.dumps({"perplexity": 20.5, "bits_per_byte": 1.25, "tokens_scored": 2047, "context": 2048}))
+    lost = 0.1 if (pathlib.Path(a[0]) / "slice_report.json").exists() else 0
+    tasks = flag("--tasks", "").split(",") if "--tasks" in a else []
+    text = {"perplexity": 20.5, "bits_per_byte": 1.25, "tokens_scored": 2047, "context": 2048}
+    texts = [text] * a.count("--perplexity")
+    told = dict(texts[0]) if len(texts) == 1 else {"texts": texts} if texts else {}
+    told["tasks"] = {"config": {"model_dtype": "float16"},
+        "n-samples": {t: {"original": 100, "effective": int(flag("--limit", 100))} for t in tasks},
+        "results": {t: {"alias": t, "acc,none": 0.5 - lost, "acc_stderr,none": 0.03, "acc_norm,none": 0.6 - lost,
+                        "acc_norm_stderr,none": 0.04} for t in tasks}}
+    print(json.dumps(told))
 else:
     tokens = int(flag("--max-tokens"))
     print(f"{tokens} tokens, {tokens / (0.05 + tokens / 500):.1f} tokens/s", file=sys.stderr)
@@ -88,23 +88,25 @@ class Runs(Folder):
             program.parent.mkdir(exist_ok=True)
             program.write_text(f"#!{sys.executable} -IS\n{PROGRAM}", encoding="utf-8")
             program.chmod(0o755)
-        for name in ("tiny.gguf", "a.txt", "b.txt", "t.txt", *(f"tasks/{name}" for name in TASK_FILES)):
+        for name in ("tiny.gguf", "a.txt", "b.txt", "t.txt", *[f"tasks/{name}" for name in TASK_FILES]):
             (self.folder / name).parent.mkdir(exist_ok=True)
             (self.folder / name).write_bytes(b"x" * 100)
 
     def run_it(self, *more, **environment):
-        command = [sys.executable, "-B", QUALITY / "run.py", "--bin", "bin", "--model", "tiny=tiny.gguf", "--calibration",
-                   "both=a.txt,b.txt", "--perplexity", "t=t.txt:3", "--task-dir", "tasks", "--out", "out",
-                   "--devices", "cpu", "--jobs-per-device", "2", "--fractions", "0.2", *more]
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False,
-                              env={**os.environ, "CALLS": str(self.folder / "calls"), "SLICE_COMMIT": "abcdef0", **environment})
+        command = [sys.executable, "-B", QUALITY / "run.py", "--bin", "bin", "--model", "tiny=tiny.gguf",
+                   "--calibration", "both=a.txt,b.txt", "--perplexity", "t=t.txt", "u=t.txt", "v=t.txt:3",
+                   "--task-dir", "tasks", "--out", "out", "--devices", "cpu", "--jobs-per-device", "2",
+                   "--fractions", "0.2", *more]
+        environment = {**os.environ, "CALLS": str(self.folder / "calls"), "SLICE_COMMIT": "abcdef0", **environment}
+        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
 
-    def calls(self, program):
-        """Arguments of the program's calls since the last look."""
+    def calls(self):
+        """Arguments of slice_model's and of evaluate's calls since the last look."""
         path = self.folder / "calls"
         every = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         path.unlink(missing_ok=True)
-        return [call[1:] for call in every if call[0] == program and "--dry-run" not in call]
+        return [[call[1:] for call in every if call[0] == program and "--dry-run" not in call]
+                for program in ("slice_model", "evaluate")]
 
     def rows(self):
         with open(self.folder / "out/rows.csv", newline="", encoding="utf-8") as file:
@@ -116,12 +118,15 @@ class Runs(Folder):
         rows = self.rows()
         self.assertEqual(len(rows), 1 + 3)
         self.assertEqual(sorted({row["method"] for row in rows}), ["dense", "refit", "refit-stock", "slicegpt"])
-        made = self.calls("slice_model")
+        made, evaluated = self.calls()
         self.assertEqual(len(made), 3)
         for call in made:
             self.assertEqual((call.count("--calibration"), call[call.index("--samples") + 1]), (2, "256"))
         self.assertEqual(list((self.folder / "out/models").iterdir()), [])
-        row = next(row for row in rows if row["method"] == "slicegpt" and row["fraction"] == "0.2")
+        calls = [sorted(text for flag, text in zip(call, call[1:]) if flag in ("--perplexity", "--windows"))
+                 for call in evaluated]
+        self.assertEqual(sorted(calls), [["3", "t.txt"]] * 4 + [["t.txt", "t.txt"]] * 4)
+        row = next(row for row in rows if row["method"] == "slicegpt")
         self.assertEqual((row["average_tasks"], row["commit"], row["libtorch"], row["perplexity_t"], row["piqa_n"]),
                          ("piqa arc_easy hellaswag winogrande", "abcdef0", "2.11.0", "20.5", "100"))
         self.assertAlmostEqual(float(row["average"]), (3 * 0.5 + 0.4) / 4)
@@ -132,9 +137,9 @@ class Runs(Folder):
         self.assertIn("quantised", dense["note"])
 
         self.assertEqual(self.run_it().returncode, 0)
-        self.assertEqual(self.calls("slice_model") + self.calls("evaluate"), [])
+        self.assertEqual(self.calls(), [[], []])
         self.assertEqual(self.run_it("--limit", "5").returncode, 0)  # other questions: other rows
-        self.assertEqual(len(self.calls("slice_model")), 3)
+        self.assertEqual(len(self.calls()[0]), 3)
         self.assertEqual({row["piqa_n"] for row in self.rows()}, {"5"})
 
     def test_slicegpt_removes_no_more_than_refit(self):
@@ -153,20 +158,20 @@ class Runs(Folder):
             failed = list(csv.DictReader(file))
         self.assertEqual([(row["key"], row["step"], row["message"]) for row in failed],
                          [("tiny+refit+20+both", "make", "slice_model: no memory left")])
-        self.calls("slice_model")
+        self.calls()
         (self.folder / "out/models/tiny+refit+20+both").mkdir()  # of a killed run
         self.assertEqual(self.run_it().returncode, 0)
-        self.assertEqual(len(self.calls("slice_model")), 1)
+        self.assertEqual(len(self.calls()[0]), 1)
         self.assertEqual(len(self.rows()), 4)
 
     def test_speed_is_a_step_of_its_own_and_makes_models_that_were_not_kept(self):
         self.run_it("--keep")
-        self.calls("slice_model")
+        self.calls()
         models = sorted((self.folder / "out/models").iterdir())
         self.assertEqual(len(models), 3)
         shutil.rmtree(models[0])
         self.assertEqual(self.run_it("--speed").returncode, 0)
-        self.assertEqual(len(self.calls("slice_model")), 1)
+        self.assertEqual(len(self.calls()[0]), 1)
         rows = self.rows()
         for row in rows:
             self.assertAlmostEqual(float(row["tokens_per_s"]), 500, delta=5)
@@ -184,10 +189,11 @@ class Runs(Folder):
         rows = {row["method"]: row for row in self.rows() if row["benchmark"] == "peers"}
         self.assertEqual(sorted(rows), ["q8", "svd"])
         self.assertEqual((rows["q8"]["bytes_stored"], rows["q8"]["make_s"], rows["q8"]["note"]), ("7", "3", "of a test"))
-        self.assertTrue(any(call[0].endswith("q8/model.gguf") for call in self.calls("evaluate")))
+        self.assertTrue(any(call[0].endswith("q8/model.gguf") for call in self.calls()[1]))
 
     def test_wrong_arguments_are_named(self):
-        for more, told in ((("--model", "tiny=tiny.gguf"), "each name once"), (("--calibration", "c=absent.txt"), "absent.txt"),
+        for more, told in ((("--model", "tiny=tiny.gguf"), "each name once"),
+                           (("--calibration", "c=absent.txt"), "absent.txt"),
                            (("--fractions", "20"), "in (0, 1)"), (("--peers", "tasks"), "no cost.json")):
             done = self.run_it(*more)
             self.assertEqual(done.returncode, 2)
@@ -203,9 +209,10 @@ class Runs(Folder):
         self.assertTrue(text.startswith("before\n") and text.endswith("after\n") and "old" not in text)
         self.assertEqual(text, table.put(text, table.section(models)))
         self.assertRegex(text, r"\| −20.0 % \| both \| refit, planned \| 47.50 ± 1.89 \| 82.6 % \|")
-        self.assertIn("Of 2 pairs of the same model, fraction and calibration the average of refit is above SliceGPT's in 0", text)
+        self.assertIn("average of refit is above SliceGPT's in\n0; the smallest difference is +0.00 ± 2.67 points", text)
         self.assertIn("SliceGPT has fewer block weights than refit in: none.", text)
-        self.assertEqual(len(re.findall(r"^- tiny, refit.*average 47.50 against 47.50$", text, re.M)), 2)
+        told = re.findall(r"^- tiny, refit.*average 47.50 against 47.50, piqa 50.0 against 50.0,", text, re.M)
+        self.assertEqual(len(told), 2)
         if figure.plot.matplotlib:
             figure.draw(models, self.folder)
             self.assertIn("abcdef0", (self.folder / "retained.svg").read_text(encoding="utf-8"))
@@ -224,7 +231,8 @@ class Parts(Folder):
     def test_averages_say_which_tasks_they_have(self):
         row = {"piqa_acc_norm": 0.75, "piqa_acc_norm_stderr": 0.03, "winogrande_acc": 0.5, "winogrande_acc_stderr": 0.04}
         mean, error = average.average(row)
-        self.assertEqual((mean, average.names(row), average.chance(average.names(row))), (0.625, ["piqa", "winogrande"], 0.5))
+        self.assertEqual((mean, average.names(row)), (0.625, ["piqa", "winogrande"]))
+        self.assertEqual(average.chance(average.names(row)), 0.5)
         self.assertAlmostEqual(error, 0.025)
         self.assertEqual(average.average({}), (None, None))
 
@@ -239,8 +247,9 @@ class Parts(Folder):
             self.assertEqual(weights.of_directory(self.folder)[1], read)
 
     def test_a_row_asked_other_questions_is_left_out(self):
-        base = {"model": "m", "fraction": 0.0, "calibration": "", "average": 0.5, "piqa_n": 10.0, "benchmark": "quality"}
-        rows = [{**base, "method": "dense"}, {**base, "method": "q8"}, {**base, "method": "refit", "fraction": 0.2, "piqa_n": 9.0}]
+        base = {"model": "m", "fraction": 0.0, "calibration": "", "average": 0.5, "piqa_n": 10.0}
+        rows = [{**base, "method": "dense"}, {**base, "method": "q8"},
+                {**base, "method": "refit", "fraction": 0.2, "piqa_n": 9.0}]
         (model,), left_out = comparison.models(rows)
         self.assertEqual([row["method"] for row in model.rows], ["dense", "q8"])
         self.assertEqual(left_out, ["m, refit, planned, 20 %, : other questions than the dense row's"])
