@@ -27,12 +27,13 @@ def of_directory(folder):
     return sum(path.stat().st_size for path in files), read
 
 
-def of_file(path, told, width):
-    """The same of a GGUF or llama2.c file, and a note: `told` is what inspect says, `width` a weight's bytes in memory.
+def of_file(path, told, dtype):
+    """The same of a GGUF or llama2.c file, and a note: `told` is what inspect says, `dtype` the programs' flag.
 
     A quantised file is unpacked when it is read, and sliced models are written unpacked: so it is counted unpacked too.
     """
     size, parameters = pathlib.Path(path).stat().st_size, told["parameters"]
+    width = 4 if dtype == "fp32" or (dtype == "keep" and size > 3 * parameters) else 2
     looked_up = 0 if told["tied_head"] else told["vocabulary_size"] * told["hidden_size"]
     read = width * (parameters - looked_up)
     if size < 1.9 * parameters:
