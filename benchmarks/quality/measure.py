@@ -130,7 +130,8 @@ def counted(programs, place, configuration, model, settings):
         return row | {"bytes_stored": cost["bytes_stored"], "bytes_read_per_token": cost["bytes_read_per_token"],
                       "make_s": cost["seconds"], "peak_device_bytes": cost["peak_bytes"], "note": cost.get("note", ""),
                       "tokens_per_s": cost.get("tokens_per_s", "")}
-    row |= {"k": row["hidden_size"], "ffn": told["ffn_size"], "parameters_dense": row["parameters"], "blocks_dense": row["blocks"]}
+    row |= {"k": row["hidden_size"], "ffn": told["ffn_size"], "parameters_dense": row["parameters"],
+            "blocks_dense": row["blocks"]}
     if pathlib.Path(model).is_dir():
         row["bytes_stored"], row["bytes_read_per_token"] = weights.of_directory(model)
     else:
