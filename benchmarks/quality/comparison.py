@@ -67,9 +67,11 @@ def removed(row):
 
 
 def retained(row, dense):
-    """Share of the dense average; and of its part above chance."""
+    """Share of the dense average; and of its part above chance, None where two standard errors might be all of that."""
     guess = average.chance(average.names(dense))
-    return row["average"] / dense["average"], (row["average"] - guess) / (dense["average"] - guess)
+    told = dense["average"] - guess > 2 * dense["average_stderr"]
+    above = (row["average"] - guess) / (dense["average"] - guess) if told else None
+    return row["average"] / dense["average"], above
 
 
 def tasks(row):

@@ -22,10 +22,10 @@ What a model still answers, zero-shot, as lm-evaluation-harness asks it ([evalua
 the mean of {tasks},
 in percent, ± its standard error. "Retained" is its share of the dense model's average, "above chance" the same of what
 exceeds guessing. "Blocks" are block weights removed, dense shortcuts counted; SliceGPT is given the smallest hidden size
-by which it removes no more than refit. "Equal widths" is `--slice 0 --ffn N`; "planned" is `--remove-blocks`. "Worst" is
-the task that lost most, in points. Bytes stored are those of the weight files, 10⁶ bytes a MB; "read" those of the
-weights that one token of decoding reads. Every number is of a row of [quality/rows.csv](quality/rows.csv), made by one
-command (`benchmarks/quality/README.md`).
+by which it removes no more than was asked for, and refit removes that or a little more. "Equal widths" is `--slice 0
+--ffn N`; "planned" is `--remove-blocks`. "Worst" is the task that lost most, in points. Bytes stored are those of the
+weight files, 10⁶ bytes a MB; "read" those of the weights that one token of decoding reads. Every number is of a row of
+[quality/rows.csv](quality/rows.csv), made by one command (`benchmarks/quality/README.md`).
 """
 PUBLISHED = """Published for SliceGPT at "25 %" of the hidden size (arXiv 2401.15024): 99 % of the dense average for LLaMA-2
 70B, 99 % for OPT-66B, 90 % for Phi-2. Those models are larger than these.
@@ -83,7 +83,8 @@ def results(model):
             f"−{100 * comparison.removed(row):.1f} %" if row["fraction"] else "", row["calibration"],
             comparison.LABELS.get(row["method"], row["method"]),
             f"{100 * row['average']:.2f} ± {100 * row['average_stderr']:.2f}",
-            "" if is_dense else f"{100 * share:.1f} %", "" if is_dense else f"{100 * above:.1f} %",
+            "" if is_dense else f"{100 * share:.1f} %",
+            "" if is_dense or above is None else f"{100 * above:.1f} %".replace("-", "−"),
             "" if is_dense else f"{task} {100 * lost:+.1f}".replace("-", "−"),
             *(number(perplexities.get(text), "{:.2f}") for text in texts),
             number((row["bytes_stored"] or 0) / 1e6, "{:,.1f}"),

@@ -6,9 +6,11 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -25,7 +27,7 @@ import weights  # noqa: E402
 
 # A model of hidden size 64 with 10,000 weights a coordinate, 10 k² of shortcuts, FFN 128.
 PROGRAM = r'''
-import json, os, pathlib, struct, sys
+import json, os, pathlib, struct, sys, time
 name, a = pathlib.Path(sys.argv[0]).name, sys.argv[1:]
 def flag(name, default=None): return a[a.index(name) + 1] if name in a else default
 def blocks(k, ffn, shortcuts): return k * 10000 * (1 + ffn // 128) // 2 + (10 * k * k if shortcuts else 0)
@@ -39,6 +41,7 @@ if name == "inspect":
 elif name == "slice_model":
     if os.environ.get("BREAK") and os.environ["BREAK"] in a:
         sys.exit("slice_model: no memory left")
+    time.sleep(0 if "--dry-run" in a else float(os.environ.get("SLOW", 0)))
     slicegpt = flag("--method") == "slicegpt"
     k = int((1 - float(flag("--slice", 0))) * 64) // 8 * 8
     ffn = int(flag("--ffn", 128))
@@ -92,13 +95,18 @@ class Runs(Folder):
             (self.folder / name).parent.mkdir(exist_ok=True)
             (self.folder / name).write_bytes(b"x" * 100)
 
-    def run_it(self, *more, **environment):
+    def command(self, *more, **environment):
+        """Arguments of subprocess's functions."""
         command = [sys.executable, "-B", QUALITY / "run.py", "--bin", "bin", "--model", "tiny=tiny.gguf",
                    "--calibration", "both=a.txt,b.txt", "--perplexity", "t=t.txt", "u=t.txt", "v=t.txt:3",
                    "--task-dir", "tasks", "--out", "out", "--devices", "cpu", "--jobs-per-device", "2",
                    "--fractions", "0.2", *more]
         environment = {**os.environ, "CALLS": str(self.folder / "calls"), "SLICE_COMMIT": "abcdef0", **environment}
-        return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False, env=environment)
+        return {"args": command, "cwd": self.folder, "env": environment, "text": True,
+                "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+
+    def run_it(self, *more, **environment):
+        return subprocess.run(check=False, **self.command(*more, **environment))
 
     def calls(self):
         """Arguments of slice_model's and of evaluate's calls since the last look."""
@@ -163,6 +171,20 @@ class Runs(Folder):
         self.assertEqual(self.run_it().returncode, 0)
         self.assertEqual(len(self.calls()[0]), 1)
         self.assertEqual(len(self.rows()), 4)
+
+    def test_a_killed_run_goes_on_where_it_was_and_an_ended_one_says_so(self):
+        begun = [self.folder / "out/rows/tiny+dense.json", self.folder / "out/logs/tiny+slicegpt+20+both.make.txt"]
+        for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 130)):
+            begun[1].unlink(missing_ok=True)
+            with subprocess.Popen(**self.command(SLOW="5")) as run:
+                while not all(path.exists() for path in begun):
+                    time.sleep(0.02)
+                run.send_signal(number)
+                self.assertEqual((run.wait(), [row["method"] for row in self.rows()]), (code, ["dense"]))
+        self.assertFalse((self.folder / "out/failed.csv").exists())
+        self.calls()
+        self.assertEqual(self.run_it().returncode, 0)
+        self.assertEqual((len(self.calls()[0]), len(self.rows())), (3, 4))
 
     def test_speed_is_a_step_of_its_own_and_makes_models_that_were_not_kept(self):
         self.run_it("--keep")
@@ -245,6 +267,11 @@ class Parts(Folder):
             header = json.dumps(every).encode()
             (self.folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
             self.assertEqual(weights.of_directory(self.folder)[1], read)
+
+    def test_nothing_is_said_of_what_exceeds_chance_where_the_dense_model_guesses(self):
+        for error, above in ((0.06, 0.5), (0.07, None)):
+            dense = {"piqa_acc_norm": 0.625, "piqa_acc_norm_stderr": error, "average": 0.625, "average_stderr": error}
+            self.assertEqual(comparison.retained({"average": 0.5625}, dense), (0.9, above))
 
     def test_a_row_asked_other_questions_is_left_out(self):
         base = {"model": "m", "fraction": 0.0, "calibration": "", "average": 0.5, "piqa_n": 10.0}
