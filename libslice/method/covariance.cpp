@@ -38,7 +38,7 @@ void Covariance::accumulate(const Tensor& z) {
   if (!workspace_.defined()) workspace_ = ops::covariance_workspace(master_, rows.scalar_type());
   if (!pending_.defined() && n % kCovarianceBlock != 0)
     pending_ = at::empty({kCovarianceBlock, width_}, rows.options());
-  tokens_ += n;
+  tokens_ += static_cast<double>(n);
   int64_t begin = 0;
   while (begin < n) {
     if (pending_rows_ == 0 && n - begin >= kCovarianceBlock) {  // a whole block: no copy
@@ -58,6 +58,19 @@ void Covariance::accumulate(const Tensor& z) {
   }
 }
 
+void Covariance::set_weight(double weight) {
+  SLICE_ARGUMENT_CHECK(weight > 0, "covariance: want a weight > 0, got {}", weight);
+  if (weight == weight_) return;
+  const at::NoGradGuard no_grad;
+  if (pending_rows_ > 0)
+    ops::accumulate_covariance(master_, pending_.slice(0, 0, pending_rows_), workspace_);
+  pending_rows_ = 0;
+  const double units = weight_ / weight;
+  if (master_.defined()) master_.mul_(units);
+  tokens_ *= units;
+  weight_ = weight;
+}
+
 Tensor Covariance::matrix(const ProcessGroup& group) {
   SLICE_ARGUMENT_CHECK(master_.defined() || group.alone(),
                        "covariance of a group: no signal on rank {}", group.rank());
@@ -66,6 +79,7 @@ Tensor Covariance::matrix(const ProcessGroup& group) {
   Tensor C = master_.clone();
   if (pending_rows_ > 0)
     ops::accumulate_covariance(C, pending_.slice(0, 0, pending_rows_), workspace_);
+  if (weight_ != 1) C.mul_(weight_);
   group.sum_inplace(C);
   ops::mirror_lower(C);
   detail::check_finite(C, "covariance");

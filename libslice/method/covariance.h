@@ -25,14 +25,19 @@ class Covariance {
   /// @throws ShapeError, DtypeError, DeviceError; a device out of memory leaves the sum as it was.
   /// Cost: n·D² flop.
   void accumulate(const at::Tensor& z);
+  /// What every token counts from now on, > 0; 1 at first. The sum is kept in units of the latest
+  /// weight: no second matrix. A change ends the block under way.
+  void set_weight(double weight);
   /// C (D, D) float64, symmetric; a copy. Of a group, the sum over its ranks, each of which
   /// accumulated a signal, which may be empty. @throws NumericError  a NaN or Inf in it, on any
   /// rank
   at::Tensor matrix(const ProcessGroup& group = {});
-  int64_t tokens() const { return tokens_; }
+  /// Σ of the tokens' weights: how many there are where each is 1.
+  double tokens() const { return tokens_ * weight_; }
 
  private:
-  int64_t width_, tokens_ = 0, pending_rows_ = 0;
+  int64_t width_, pending_rows_ = 0;
+  double tokens_ = 0, weight_ = 1;     // tokens_ and master_ are in units of it
   at::ScalarType dtype_ = at::kFloat;  // of the signal
   at::Tensor master_,                  // (D, D), the lower triangle
       pending_,                        // (kCovarianceBlock, D) rows of an unfinished block

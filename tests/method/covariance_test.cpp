@@ -56,6 +56,33 @@ TEST_CASE("chunk sizes never change a bit of the covariance") {
   }
 }
 
+TEST_CASE("tokens count their weights, and equal weights change no bit") {
+  const int64_t n = 5000, D = 9;  // more than a block, and not whole ones
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat, at::kBFloat16}) {
+    CAPTURE(c10::toString(dtype));
+    const double weights[] = {3, 0.3, 3, 7};
+    Covariance covariance(D), plain(D), even(D);
+    Tensor want = at::zeros({D, D}, at::kDouble), size = want.clone();
+    double tokens = 0;
+    for (int part = 0; part < 4; ++part) {
+      const Tensor z = gaussian({n, D}, 1 + part, dtype), rows = z.to(at::kDouble);
+      covariance.set_weight(weights[part]);
+      covariance.accumulate(z);
+      want += weights[part] * rows.t().mm(rows);
+      size += weights[part] * rows.t().abs().mm(rows.abs());
+      tokens += weights[part] * n;
+      plain.accumulate(z);
+      even.set_weight(1);
+      even.accumulate(z);
+    }
+    // Scaled at three changes of the weight and at the end.
+    CHECK(violation(covariance.matrix(), want, sum_bound(size, 4 * n + 8, at::kDouble)) == "");
+    CHECK(covariance.tokens() == Catch::Approx(tokens).epsilon(1e-14));
+    CHECK(bit_difference(even.matrix(), plain.matrix()) == "");
+  }
+  CHECK_THROWS_NAMING(Covariance(3).set_weight(0), ArgumentError, "weight");
+}
+
 TEST_CASE("asking for the matrix early changes nothing that follows") {
   const Tensor z = gaussian({100, 5}, 3);
   Covariance once(5), twice(5);
