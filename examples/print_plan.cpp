@@ -150,7 +150,7 @@ Calibration calibration_of(const Arguments& a, const Plan& plan) {
     constexpr int64_t kMost = 1'000'000'000;  // a number for "all of it"
     return {std::min(a.windows.samples.value_or(kMost), kMost), a.windows.context, false};
   }
-  const at::Tensor tokens = calibration_windows(a, plan);  // (N, T)
+  const at::Tensor tokens = calibration_windows(a, plan).tokens();  // (N, T)
   return {tokens.size(0), tokens.size(1), true};
 }
 

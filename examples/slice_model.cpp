@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <cmath>
 #include <cstdio>
 #include <new>
 
@@ -29,6 +30,12 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
     std::printf("perplexity  %.3f -> %.3f\n", *r.perplexity_before, *r.perplexity_after);
   std::printf("calibrated  on %s tokens, %s\n", cli::grouped(r.calibration_tokens).c_str(),
               r.device.c_str());
+  for (const slice::TextReport& text : r.texts) {
+    if (!text.held_out_before) continue;
+    const double before = std::exp(*text.held_out_before), after = std::exp(*text.held_out_after);
+    std::printf("held out    %s: perplexity %.3f -> %.3f on %ld of %ld windows\n",
+                text.name.c_str(), before, after, text.held_out, text.windows);
+  }
   if (r.tf32) std::printf("products    float32 in TF32 (--tf32 off: exact)\n");
   std::printf("peak memory %.2f GiB", r.peak_host_bytes / 0x1p30);
   if (r.peak_device_bytes > 0)
@@ -53,12 +60,13 @@ void save_others(const Arguments& a, const slice::SliceReport& report, const sli
 }
 
 /// Layer by layer: neither the device nor the host's memory has to hold the model.
-void slice_layer_by_layer(const Arguments& a, const cli::Plan& plan, const at::Tensor& tokens,
-                          slice::PartialDirectory& output, const slice::OnProgress& on_progress) {
+void slice_layer_by_layer(const Arguments& a, const cli::Plan& plan,
+                          const slice::CalibrationWindows& windows, slice::PartialDirectory& output,
+                          const slice::OnProgress& on_progress) {
   slice::LayerwiseOptions layerwise = cli::layerwise_options(a);
   if (plan.options.method == slice::Method::kSliceGpt) layerwise.journal = output.journal();
   slice::SliceReport report =
-      slice::slice_checkpoint(*plan.checkpoint, tokens, plan.options, output.path(), layerwise,
+      slice::slice_checkpoint(*plan.checkpoint, windows, plan.options, output.path(), layerwise,
                               plan.tokenizer.get(), on_progress);
   report.total_seconds = cli::seconds();
   slice::save_report(report, output.path() / "slice_report.json");
@@ -70,14 +78,14 @@ void slice_layer_by_layer(const Arguments& a, const cli::Plan& plan, const at::T
 
 /// The same; where a run that fails can be resumed, the message says so.
 void slice_resumably(const Arguments& a, const cli::Plan& plan) {
-  const at::Tensor tokens = cli::calibration_windows(a, plan);  // (N, T)
+  const slice::CalibrationWindows windows = cli::calibration_windows(a, plan);  // (N, T)
   cli::check_interrupted();
   cli::unwind_when_interrupted();
   slice::PartialDirectory output(a.out, {.replace = a.force, .resume = a.resume});
   bool under_way = false, said = false;
   const auto kept = [&] { return under_way && output.resumable(); };
   try {
-    slice_layer_by_layer(a, plan, tokens, output,
+    slice_layer_by_layer(a, plan, windows, output,
                          [&, tell = cli::progress(a.quiet)](const slice::Progress& p) {
                            under_way = true;
                            if (!said && output.resumable()) {
@@ -112,7 +120,7 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   const slice::ProcessGroup group = cli::join_group(a.device);
   const bool writes = group.rank() == 0;
   const auto on_progress = cli::progress(a.quiet);
-  const at::Tensor tokens = cli::calibration_windows(a, plan);  // (N, T)
+  const slice::CalibrationWindows windows = cli::calibration_windows(a, plan);  // (N, T)
   const at::Tensor test = writes ? test_windows(a, plan) : at::Tensor();
   cli::check_interrupted();
   // On the CPU the weights are held in float32 whatever they are stored in.
@@ -125,7 +133,7 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
   std::optional<double> before;
   if (test.defined()) before = score();
-  slice::SliceReport report = slice::slice_model(model, tokens, plan.options, on_progress, group);
+  slice::SliceReport report = slice::slice_model(model, windows, plan.options, on_progress, group);
   if (!writes) return;
   report.load_seconds = load_seconds;
   if (before) {
@@ -163,6 +171,16 @@ void check_layerwise(const Arguments& a) {
         "--layerwise", "runs in one process, WORLD_SIZE is " + std::to_string(meeting->size));
 }
 
+void check_weights(const Arguments& a) {
+  if (a.calibration_weights.empty()) return;
+  if (a.slice.options.method != slice::Method::kRefit)
+    throw CLI::ValidationError("--calibration-weights", "--method slicegpt has none");
+  if (a.calibration_weights.size() != a.calibration.size())
+    throw CLI::ValidationError("--calibration-weights",
+                               "want one a text: " + std::to_string(a.calibration.size()) +
+                                   ", got " + std::to_string(a.calibration_weights.size()));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -177,6 +195,11 @@ int main(int argc, char** argv) {
                      cli::kTextHelp)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  app.add_option("--calibration-weights", a.calibration_weights,
+                 "refit: W,W,… what each of these texts counts; by default as much as it has "
+                 "windows")
+      ->check(CLI::Range(1e-6, 1e6))
+      ->delimiter(',');
   app.add_option("--out", a.out, "directory to write; must not exist without --force");
   cli::add_slice_options(app, a.slice);
   app.add_option("--gguf", a.gguf, "also write the result as one GGUF file, for llama.cpp");
@@ -212,6 +235,7 @@ int main(int argc, char** argv) {
   return cli::run(app, argc, argv, [&] {
     cli::check_slice_options(a.slice);
     check_layerwise(a);
+    check_weights(a);
     if (a.calibration.empty() && !a.dry_run) throw CLI::RequiredError("--calibration");
     if (a.out.empty() && !a.dry_run) throw CLI::RequiredError("--out");
     const auto meeting = slice::rendezvous_from_environment();

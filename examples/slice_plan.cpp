@@ -89,6 +89,27 @@ slice::ModelConfig candidate_config(const slice::ModelConfig& dense, slice::Slic
   return slice::planned_config(dense, options);
 }
 
+/// Refuses too few windows for a search, and warns of few.
+void check_windows(const Arguments& a, const Plan& plan, const slice::CalibrationWindows& windows) {
+  const at::Tensor& tokens = windows.tokens();  // (N, T)
+  if (plan.candidates.size() > 1 && tokens.size(0) < kLeastWindows)
+    throw slice::ArgumentError("a search for a budget wants at least " +
+                               std::to_string(kLeastWindows) + " calibration windows, got " +
+                               std::to_string(tokens.size(0)) +
+                               ": more --samples, more text, or a shorter --context");
+  if (a.quiet) return;
+  const int64_t hidden_size = plan.dense().hidden_size;
+  if (tokens.numel() < hidden_size)
+    warn(std::to_string(tokens.numel()) + " calibration tokens are fewer than the hidden size " +
+         std::to_string(hidden_size) + ": the covariance is rank-deficient");
+  if (plan.options.method != slice::Method::kRefit) return;
+  for (int64_t text = 0; text < std::ssize(windows.texts()); ++text) {
+    if (!windows.rows(slice::WindowUse::kHeldOut, text).empty()) continue;
+    warn(windows.texts()[text].name + " gives " + std::to_string(windows.windows(text)) +
+         " calibration windows: too few to hold any out, so nothing is chosen or measured on it");
+  }
+}
+
 }  // namespace
 
 Plan make_plan(const CLI::App& app, Arguments& a, bool writes) {
@@ -143,7 +164,7 @@ void print_notes(const Arguments& a, const Plan& plan) {
          grouped(before));
 }
 
-at::Tensor calibration_windows(const Arguments& a, const Plan& plan) {
+slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& plan) {
   slice::MixedWindows mixed;
   try {
     mixed = slice::mix_windows(*plan.tokenizer, a.calibration, a.windows);
@@ -156,17 +177,14 @@ at::Tensor calibration_windows(const Arguments& a, const Plan& plan) {
                  "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
                  a.calibration[i].c_str(), mixed.found[i], a.windows.context, mixed.wanted[i]);
   }
-  const at::Tensor& tokens = mixed.tokens;  // (N, T)
-  if (plan.candidates.size() > 1 && tokens.size(0) < kLeastWindows)
-    throw slice::ArgumentError("a search for a budget wants at least " +
-                               std::to_string(kLeastWindows) + " calibration windows, got " +
-                               std::to_string(tokens.size(0)) +
-                               ": more --samples, more text, or a shorter --context");
-  const int64_t hidden_size = plan.dense().hidden_size;
-  if (!a.quiet && tokens.numel() < hidden_size)
-    warn(std::to_string(tokens.numel()) + " calibration tokens are fewer than the hidden size " +
-         std::to_string(hidden_size) + ": the covariance is rank-deficient");
-  return tokens;
+  std::vector<slice::CalibrationText> texts;
+  for (size_t i = 0; i < a.calibration.size(); ++i) {
+    const double weight = a.calibration_weights.empty() ? 0 : a.calibration_weights[i];
+    texts.push_back({a.calibration[i], weight});
+  }
+  slice::CalibrationWindows windows(mixed.tokens, texts, mixed.text_of);  // (N, T)
+  check_windows(a, plan, windows);
+  return windows;
 }
 
 slice::LayerwiseOptions layerwise_options(const Arguments& a) {

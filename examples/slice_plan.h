@@ -17,6 +17,7 @@ struct Arguments {
   std::string model, out, gguf, report, perplexity_text, dtype = "keep";
   std::optional<at::Device> device;
   std::vector<std::string> calibration;
+  std::vector<double> calibration_weights;  ///< one a text; empty: every window counts the same
   SliceArguments slice;
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
@@ -45,7 +46,7 @@ Plan make_plan(const CLI::App& app, Arguments& arguments, bool writes);
 void print_notes(const Arguments& arguments, const Plan& plan);
 
 /// The calibration windows of all texts (N, T); says which texts were short.
-at::Tensor calibration_windows(const Arguments& arguments, const Plan& plan);
+slice::CalibrationWindows calibration_windows(const Arguments& arguments, const Plan& plan);
 
 slice::LayerwiseOptions layerwise_options(const Arguments& arguments);
 

@@ -23,6 +23,7 @@
 #include "libslice/evaluate/evaluate_tasks.h"
 #include "libslice/evaluate/perplexity.h"
 #include "libslice/evaluate/tasks.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/adapter.h"
 #include "libslice/model/config.h"

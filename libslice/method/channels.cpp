@@ -74,9 +74,10 @@ Tensor keep_channels(const Tensor& A, const Tensor& W, const Tensor& gamma, int6
   return kept;
 }
 
-std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& tokens,
+std::vector<Tensor> channel_scores(const ModelAdapter& model, const CalibrationWindows& windows,
                                    const std::vector<Tensor>& gammas, const OnProgress& on_progress,
                                    const ProcessGroup& group) {
+  const Tensor& tokens = windows.tokens();
   const at::NoGradGuard no_grad;
   SLICE_ARGUMENT_CHECK(gammas.size() == model.sublayers.size() + 1,
                        "channels: want {} gradients, got {}", model.sublayers.size() + 1,
@@ -97,6 +98,9 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
                  .seconds = seconds,
                  .eta = done > 0 ? seconds * left : 0});
   };
+  const auto [first, last] = detail::window_share(tokens.size(0), tokens.size(1), group);
+  const Tensor weights =
+      at::tensor(windows.window_weights(first, last - first), at::kDouble).unsqueeze(0);  // (1, n)
   std::vector<Tensor> scores;
   for (size_t i = 0; i < model.sublayers.size(); ++i) {
     const Sublayer& s = model.sublayers[i];
@@ -104,14 +108,17 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const Tensor& toke
       if (!branch.channels) continue;
       const Tensor W = branch.writer.weight.to(at::kDouble);                  // (D, F)
       const Tensor effect = (W * gammas[i + 1].to(W.device()).mm(W)).sum(0);  // (F)
-      Tensor square = at::zeros({W.size(1)}, W.options());
+      Tensor square = at::zeros({1, W.size(1)}, W.options());
+      int64_t window = 0;
       x.visit([&](const Tensor& chunk) {
-        const Tensor h = branch.hidden(s.norm->forward(chunk), nullptr);  // (n, T, F)
-        square += h.to(at::kFloat).square().sum(at::IntArrayRef{0, 1}).to(at::kDouble);
+        const Tensor h = branch.hidden(s.norm->forward(chunk), nullptr);      // (n, T, F)
+        const Tensor own = h.to(at::kFloat).square().sum(1).to(at::kDouble);  // (n, F)
+        square += weights.slice(1, window, window + own.size(0)).to(own.device()).mm(own);
+        window += own.size(0);
         report(static_cast<int64_t>(i));
       });
       group.sum_inplace(square);
-      Tensor score = square / static_cast<double>(tokens.numel()) * effect;
+      Tensor score = square[0] / static_cast<double>(tokens.numel()) * effect;
       group.copy_from_inplace(0, score);  // products of two machines may differ in their last bits
       scores.push_back(score.cpu());
     }

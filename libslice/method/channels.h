@@ -6,6 +6,7 @@
 
 #include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/model/adapter.h"
 
 namespace slice {
@@ -34,14 +35,14 @@ at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Ten
 
 /// The effect on the loss of every channel of every feed-forward network, in the dense model:
 ///   E[h_i²] · (w_iᵀ Γ w_i)                                       (docs/method.md, "Channels")
-/// comparable across layers, so that one ranking gives the number of channels that each layer
-/// keeps.
+/// over all tokens, those of each text counting its weight. They are comparable across layers, so
+/// that one ranking gives the number of channels that each layer keeps.
 ///
-/// @param tokens  (N, T) int64     @param gammas  what gradient_covariances gave
-/// @param group   shares the windows
+/// @param windows  whatever they are for    @param gammas  what gradient_covariances gave
+/// @param group    shares the windows
 /// @return        for every network (F) float64 on the CPU, in the order of the sublayers
 /// Cost: a forward pass; feed-forward networks run twice.
-std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const at::Tensor& tokens,
+std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const CalibrationWindows& windows,
                                        const std::vector<at::Tensor>& gammas,
                                        const OnProgress& on_progress = {},
                                        const ProcessGroup& group = {});

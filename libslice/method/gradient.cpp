@@ -104,12 +104,16 @@ std::vector<Run> runs_of(int64_t sublayers, int64_t most) {
 struct SiteSum {
   explicit SiteSum(int64_t width) : sum(width) {}
 
-  /// @param g  (n, T, D) of the windows from `begin` on
-  void accumulate(const Tensor& g, int64_t begin) {
+  /// @param g  (n, T, D) of the windows from `begin` on     @param weights  of all windows
+  void accumulate(const Tensor& g, int64_t begin, const std::vector<double>& weights) {
     const int64_t end = begin + g.size(0);
-    if (end <= windows) return;
-    sum.accumulate(g.slice(0, windows - begin));
-    windows = end;
+    while (windows < end) {
+      int64_t next = windows + 1;
+      while (next < end && weights[next] == weights[windows]) ++next;
+      sum.set_weight(weights[windows]);
+      sum.accumulate(g.slice(0, windows - begin, next - begin));
+      windows = next;
+    }
   }
 
   Covariance sum;
@@ -119,13 +123,14 @@ struct SiteSum {
 /// One computation of gradient_covariances: its state.
 class Gradients {
  public:
-  Gradients(const ModelAdapter& model, const Tensor& tokens, uint64_t seed,
+  Gradients(const ModelAdapter& model, const CalibrationWindows& windows, uint64_t seed,
             const OnProgress& on_progress, const ProcessGroup& group, const HeldWeights& weights,
             bool tf32)
       : model_(model),
-        tokens_(detail::share_of_windows(tokens, group)),
-        all_tokens_(tokens.numel()),
-        first_window_(detail::window_share(tokens.size(0), tokens.size(1), group).first),
+        tokens_(detail::share_of_windows(windows.tokens(), group)),
+        all_tokens_(windows.tokens().numel()),
+        first_window_(detail::window_share(windows.tokens().size(0), tokens_.size(1), group).first),
+        window_weights_(windows.window_weights(first_window_, tokens_.size(0))),
         seed_(seed),
         on_progress_(on_progress),
         group_(group),
@@ -176,7 +181,7 @@ class Gradients {
         if (scales_[site] == 0) scales_[site] = group_.copy_from(0, scale * balance(g));
         g = (g * (scales_[site] / scale)).to(signal.back().scalar_type());
         scale = scales_[site];
-        sums[site - run.first_site()].accumulate(g, begin);
+        sums[site - run.first_site()].accumulate(g, begin, window_weights_);
         if (site == 0) return;
         signal.pop_back();
         const Tensor x = with_gradient(signal.back());
@@ -281,6 +286,7 @@ class Gradients {
   const ModelAdapter& model_;
   const Tensor tokens_;  // of this rank
   const int64_t all_tokens_, first_window_;
+  const std::vector<double> window_weights_;
   const uint64_t seed_;
   const OnProgress& on_progress_;
   const ProcessGroup& group_;
@@ -299,13 +305,13 @@ class Gradients {
 
 }  // namespace
 
-std::vector<Tensor> gradient_covariances(const ModelAdapter& model, const Tensor& tokens,
-                                         uint64_t seed, const OnProgress& on_progress,
-                                         const ProcessGroup& group, const HeldWeights& weights,
-                                         bool tf32) {
-  Signal::check_tokens(tokens);
+std::vector<Tensor> gradient_covariances(const ModelAdapter& model,
+                                         const CalibrationWindows& windows, uint64_t seed,
+                                         const OnProgress& on_progress, const ProcessGroup& group,
+                                         const HeldWeights& weights, bool tf32) {
+  Signal::check_tokens(windows.tokens());
   const at::NoGradGuard no_grad;
-  return Gradients(model, tokens, seed, on_progress, group, weights, tf32).covariances();
+  return Gradients(model, windows, seed, on_progress, group, weights, tf32).covariances();
 }
 
 }  // namespace slice

@@ -8,6 +8,7 @@
 
 #include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/model/adapter.h"
 
 namespace slice {
@@ -25,13 +26,13 @@ struct HeldWeights {
 ///
 ///   Γ_s = E[g gᵀ],  g = ∂/∂x_s of −log p(y)          (docs/method.md, "Output-aware directions")
 ///
-/// at every site s, over all tokens, for targets y that are sampled from the model's own output
+/// at every site s, over all tokens, those of each text counting its weight, for targets y that are sampled from the model's own output
 /// distribution: an empirical Fisher matrix. The model is run forwards once; then every sublayer is
 /// run again with autograd, last one first, so that only one sublayer's activations live at a time.
 /// In half precision every site's gradients have a power of two of their own, taken out of Γ again.
 ///
 /// @param model   dense, unsliced; not modified
-/// @param tokens  (N, T) int64 calibration windows
+/// @param windows whatever they are for
 /// @param seed    of the targets; the same seed on the same device gives the same bits. A window's
 ///                targets depend only on the seed and the window's number, not on batches or ranks.
 /// @param group   shares the windows
@@ -46,8 +47,9 @@ struct HeldWeights {
 /// @throws DeviceError   no memory for one window
 /// Cost: two forward and one backward pass; holds the signal of one window (on a device of a few)
 /// at every site, and D² doubles a site.
-std::vector<at::Tensor> gradient_covariances(const ModelAdapter& model, const at::Tensor& tokens,
-                                             uint64_t seed = 0, const OnProgress& on_progress = {},
+std::vector<at::Tensor> gradient_covariances(const ModelAdapter& model,
+                                             const CalibrationWindows& windows, uint64_t seed = 0,
+                                             const OnProgress& on_progress = {},
                                              const ProcessGroup& group = {},
                                              const HeldWeights& weights = {}, bool tf32 = true);
 

@@ -2,7 +2,11 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
 #include <limits>
+#include <utility>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/finite.h"
@@ -67,8 +71,33 @@ Tensor solve(const Problem& p, const Tensor& start, double ridge) {
   return start + ridge_solve(p.A.clone(), p.R - p.A.mm(start), ridge);
 }
 
+/// ‖h Bᵀ − t‖² − ‖t‖² of a target t: what B explains of its energy, negative.
 double error_of(const Problem& p, const Tensor& B) {
   return (B * (p.A.mm(B) - 2 * p.R)).sum().item<double>();
+}
+
+/// The candidate that loses least on the text on which it loses most.
+double chosen_ridge(const Problem& fitted, const std::vector<Problem>& unseen,
+                    const Tensor& start) {
+  std::vector<std::vector<double>> errors;  // of every candidate looked at, text by text
+  for (const double ridge : kRidges) {
+    const Tensor B = solve(fitted, start, ridge);
+    std::vector<double> own;
+    for (const Problem& text : unseen) own.push_back(error_of(text, B));
+    // Every text's error has one valley over the ridge.
+    const bool over = !errors.empty() && std::ranges::equal(own, errors.back(), std::greater{});
+    if (over) break;
+    errors.push_back(std::move(own));
+  }
+  std::vector<double> worst(errors.size(), 0);
+  for (size_t text = 0; text < unseen.size(); ++text) {
+    double best = std::numeric_limits<double>::infinity();
+    for (const auto& own : errors) best = std::min(best, own[text]);
+    const double scale = best == 0 || unseen.size() == 1 ? 1 : std::abs(best);
+    for (size_t i = 0; i < errors.size(); ++i)
+      worst[i] = std::max(worst[i], (errors[i][text] - best) / scale);
+  }
+  return kRidges[std::ranges::min_element(worst) - worst.begin()];
 }
 
 }  // namespace
@@ -103,7 +132,7 @@ Moments MomentSums::moments(const ProcessGroup& group) {
   m.h = ones.slice(0, 0, F_).clone();
   m.x = ones.slice(0, F_, F_ + k_).clone();
   m.z = ones.slice(0, F_ + k_, F_ + k_ + D_).clone();
-  m.tokens = group.sum(static_cast<double>(joint_.tokens()));
+  m.tokens = group.sum(joint_.tokens());
   return m;
 }
 
@@ -130,6 +159,24 @@ Moments operator+(const Moments& a, const Moments& b) {
           a.h + b.h,   a.x + b.x,   a.z + b.z,   a.tokens + b.tokens};
 }
 
+Moments SplitMoments::all() const {
+  Moments sum = fit;
+  for (const Moments& text : choose) sum = sum + text;
+  return sum;
+}
+
+SplitMoments SplitMoments::with_channels(const Tensor& kept) const {
+  SplitMoments m = {fit.with_channels(kept), {}};
+  for (const Moments& text : choose) m.choose.push_back(text.with_channels(kept));
+  return m;
+}
+
+SplitMoments SplitMoments::turned(const Tensor& U) const {
+  SplitMoments m = {fit.turned(U), {}};
+  for (const Moments& text : choose) m.choose.push_back(text.turned(U));
+  return m;
+}
+
 Tensor signal_covariance(const Moments& m, const Tensor& P, const Tensor& W, const Tensor& b) {
   const Tensor crossed = W.mm(m.hx).mm(P.t());  // (D, D): W (Σ hᵀx) Pᵀ
   Tensor C = P.mm(m.xx.mm(P.t())) + crossed + crossed.t() + W.mm(m.hh.mm(W.t()));
@@ -140,30 +187,23 @@ Tensor signal_covariance(const Moments& m, const Tensor& P, const Tensor& W, con
   return (C + C.t()) / 2;
 }
 
-Refit refit_writer(const Moments& fit, const Moments& held, const Writer& start, const Tensor& P,
-                   const Tensor& S, bool both) {
+Refit refit_writer(const SplitMoments& moments, const Writer& start, const Tensor& P,
+                   const Tensor& S) {
   const bool with_bias = start.bias.defined();
   const Tensor start_columns =
       (with_bias ? at::cat({start.weight, start.bias.unsqueeze(1)}, 1) : start.weight).t();
-  detail::check_finite(fit.hx, "moments");
-  detail::check_finite(fit.hz, "moments");
+  const auto problem = [&](const Moments& m) { return problem_of(m, P, S, with_bias); };
+  detail::check_finite(moments.fit.hx, "moments");
+  detail::check_finite(moments.fit.hz, "moments");
   Refit result;
   result.ridge = kRidgeUntested;
-  if (held.tokens > 0) {
-    const Problem fitted = problem_of(fit, P, S, with_bias),
-                  unseen = problem_of(held, P, S, with_bias);
-    double least = std::numeric_limits<double>::infinity();
-    for (const double ridge : kRidges) {
-      const double error = error_of(unseen, solve(fitted, start_columns, ridge));
-      if (error > least) break;  // the error has one valley over the ridge
-      least = error;
-      result.ridge = ridge;
-    }
+  if (!moments.choose.empty()) {
+    std::vector<Problem> unseen;
+    for (const Moments& text : moments.choose) unseen.push_back(problem(text));
+    result.ridge = chosen_ridge(problem(moments.fit), unseen, start_columns);
   }
-  const Tensor B =
-      solve(problem_of(both ? fit + held : fit, P, S, with_bias), start_columns, result.ridge)
-          .t();  // (k', …)
-  const int64_t F = fit.hh.size(0);
+  const Tensor B = solve(problem(moments.all()), start_columns, result.ridge).t();  // (k', …)
+  const int64_t F = moments.fit.hh.size(0);
   result.writer.weight = columns(B, 0, F).contiguous();
   if (with_bias) result.writer.bias = B.select(1, F).contiguous();
   return result;

@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <vector>
+
 #include "libslice/method/covariance.h"
 
 namespace slice {
@@ -22,12 +24,25 @@ struct Moments {
 
 Moments operator+(const Moments& a, const Moments& b);
 
+/// Moments of the windows that are fitted from the first, all texts together, and of those that
+/// choices are made on, text by text. (docs/method.md, "Calibration")
+struct SplitMoments {
+  Moments fit;
+  std::vector<Moments> choose;  ///< empty where there are too few windows
+
+  Moments all() const;
+  SplitMoments with_channels(const at::Tensor& kept) const;
+  SplitMoments turned(const at::Tensor& U) const;
+};
+
 /// Sums moments as a Covariance does: fixed blocks, a float64 master.
 class MomentSums {
  public:
   MomentSums(int64_t F, int64_t k, int64_t D);
   /// @param h (…, F)   @param x (…, k)   @param z (…, D)      one dtype, same leading dimensions
   void accumulate(const at::Tensor& h, const at::Tensor& x, const at::Tensor& z);
+  /// What every token counts from now on, > 0; 1 at first.
+  void set_weight(double weight) { joint_.set_weight(weight); }
   /// Of a group: over the tokens of all ranks, each of which accumulated a signal, which may be
   /// empty.
   Moments moments(const ProcessGroup& group = {});
@@ -59,18 +74,22 @@ struct Refit {
 ///   B = argmin ‖a Bᵀ + x S − z P‖² + ρ·mean diag(aᵀa)·‖B − B₀‖²,  a = [h 1], B = [W b]
 ///                                                                 (docs/method.md, "Refit")
 ///
-/// so that errors of the sublayers before it are repaired here. ρ is the candidate with the least
-/// error on the held-out tokens after fitting the others; then all tokens are fitted with it.
+/// so that errors of the sublayers before it are repaired here. Each candidate ρ is fitted without
+/// the windows for choices; with the one that is chosen all are fitted. On a text d it explains
+/// e_d(ρ) of the target's energy, at best e_d*; the chosen one loses least on the text on which it
+/// loses most:
+///   ρ = argmin max_d (e_d* − e_d(ρ)) / e_d*
+/// Of one text that is the least error.
 ///
-/// @param fit, held  moments; where `held.tokens` is zero, a candidate in the middle is taken
-/// @param start      W₀ (k', F), b₀: the sliced writer, towards which the ridge pulls
-/// @param P          (D, k') basis after the sublayer; undefined: the identity
-/// @param S          (k, k') shortcut; undefined: the identity, x padded with zeros to k'
-/// @param both       whether all tokens are fitted in the end, or only those of `fit`
+/// @param moments  where there are none for choices, a candidate in the middle is taken
+/// @param start    W₀ (k', F), b₀: the sliced writer, towards which the ridge pulls
+/// @param P        (D, k') basis after the sublayer; undefined: the identity
+/// @param S        (k, k') shortcut; undefined: the identity, x padded with zeros to k'
 /// @throws NumericError  the moments are not positive, or not finite
-/// Cost: a Cholesky factorisation O(F³) and a solve O(F²·k') a candidate.
-Refit refit_writer(const Moments& fit, const Moments& held, const Writer& start,
-                   const at::Tensor& P, const at::Tensor& S, bool both = true);
+/// Cost: a Cholesky factorisation O(F³) and a solve O(F²·k') a candidate, O(F²·k') a text of each;
+/// two matrices (F, F) beside the moments.
+Refit refit_writer(const SplitMoments& moments, const Writer& start, const at::Tensor& P,
+                   const at::Tensor& S);
 
 /// (A + ridge·mean diag(A)·I)⁻¹ B for a symmetric positive A (n, n), float64; A is overwritten.
 at::Tensor ridge_solve(at::Tensor A, const at::Tensor& B, double ridge);

@@ -49,9 +49,9 @@ int64_t activation_bytes(const WorkingSizes& sizes, int64_t chunk_tokens) {
 }
 
 int64_t moment_bytes(const WorkingSizes& sizes) {
-  constexpr int64_t kMatrices = 4;  // fitted, held out, their sum, what is solved
+  const int64_t matrices = 3 + sizes.choosing_texts;  // fitted, for choices, all, what is solved
   const int64_t width = sizes.hidden + 2 * sizes.hidden_size;  // [h | x̂ | z]
-  return sizes.refit ? kMatrices * width * width * static_cast<int64_t>(sizeof(double)) : 0;
+  return sizes.refit ? matrices * width * width * static_cast<int64_t>(sizeof(double)) : 0;
 }
 
 int64_t working_bytes(const WorkingSizes& sizes, int64_t chunk_tokens) {

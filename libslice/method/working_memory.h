@@ -16,6 +16,7 @@ struct WorkingSizes {
   int64_t widest = 0;  ///< outputs of a sublayer's readers and inputs of its writers
   int64_t hidden = 0;  ///< inputs of its writers
   bool refit = false;
+  int64_t choosing_texts = 1;  ///< whose windows for choices have moments of their own
 };
 
 /// Those of a model's widest sublayer; weights that are placeholders count as loaded and dropped.

@@ -21,6 +21,10 @@ int64_t peak_host_bytes() {
 
 namespace {
 
+ordered_json number_or_null(const std::optional<double>& number) {
+  return number ? ordered_json(*number) : ordered_json();
+}
+
 /// What a search tried and did not take.
 ordered_json rejected_json(const SliceReport& r) {
   ordered_json rejected = ordered_json::array();
@@ -31,9 +35,23 @@ ordered_json rejected_json(const SliceReport& r) {
                         {"ffn_channels", c.channels},
                         {"parameters", c.after.total},
                         {"blocks", c.after.blocks},
-                        {"loss", c.loss ? ordered_json(*c.loss) : ordered_json()}});
+                        {"loss", number_or_null(c.loss)}});
   }
   return rejected;
+}
+
+/// What every calibration text lost.
+ordered_json texts_json(const SliceReport& r) {
+  ordered_json texts = ordered_json::array();
+  for (const TextReport& text : r.texts) {
+    texts.push_back({{"text", text.name},
+                     {"weight", text.weight > 0 ? ordered_json(text.weight) : ordered_json()},
+                     {"windows", text.windows},
+                     {"held_out", text.held_out},
+                     {"held_out_before", number_or_null(text.held_out_before)},
+                     {"held_out_after", number_or_null(text.held_out_after)}});
+  }
+  return texts;
 }
 
 }  // namespace
@@ -68,6 +86,7 @@ std::string report_json(const SliceReport& r) {
         {"context", r.calibration_context},
         {"chunk_tokens", r.chunk_tokens},
         {"sha256", r.calibration_sha256}}},
+      {"texts", texts_json(r)},
       {"sites", sites},
       {"parameters",
        {{"before", r.before.total},

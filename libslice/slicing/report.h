@@ -20,6 +20,17 @@ struct SiteReport {
   double seconds = 0;
 };
 
+/// A calibration text, and what slicing lost on it.
+struct TextReport {
+  std::string name;   ///< the file's; empty where the caller gave none
+  double weight = 0;  ///< as asked for; 0: that of its windows
+  int64_t windows = 0;
+  int64_t held_out = 0;  ///< of them, windows that nothing but the two losses below depends on
+  /// Mean negative log-likelihood of their tokens in nats, dense and sliced; absent where there are
+  /// none.
+  std::optional<double> held_out_before = std::nullopt, held_out_after = std::nullopt;
+};
+
 /// What a run keeps to be resumed from after a kill, and what it resumed from.
 struct ResumeReport {
   int64_t layers = 0;        ///< of the model, the embeddings and the head counted
@@ -43,6 +54,7 @@ struct SliceReport {
   int64_t calibration_tokens = 0, calibration_sequences = 0, calibration_context = 0;
   int64_t chunk_tokens = 0;        ///< tokens that ran through a sublayer together, at the end
   std::string calibration_sha256;  ///< of the token ids as little-endian int64, row by row
+  std::vector<TextReport> texts;   ///< in the order they were given
   std::vector<SiteReport> sites;
   std::vector<Candidate> candidates;  ///< of a search: the chosen one first, the others by loss
   uint64_t seed = 0;

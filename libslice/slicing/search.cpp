@@ -19,7 +19,6 @@
 #include "libslice/method/gradient.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/detail/refit_model.h"
-#include "libslice/text/calibration.h"
 
 namespace slice {
 
@@ -250,25 +249,26 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   return found;
 }
 
-SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions& options,
-                         const OnProgress& on_progress, const ProcessGroup& group) {
+SearchResult search_plan(Model& model, const CalibrationWindows& windows,
+                         const SliceOptions& options, const OnProgress& on_progress,
+                         const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   SLICE_ARGUMENT_CHECK(options.method == Method::kRefit,
                        "budget: the slicegpt method has no search");
   DecoderImpl& decoder = model.decoder();
   SearchResult result;
   result.tried = candidates(decoder.config(), options);
-  if (result.tried.size() > 1) check_trial_windows(tokens);  // before the gradients' work
+  if (result.tried.size() > 1) check_trial_windows(windows);  // before the gradients' work
   ModelAdapter adapter = decoder.adapter();
   {
     const detail::Charge charge(result.gradient_seconds, decoder.device());
-    result.gammas = gradient_covariances(adapter, gradient_windows(tokens, options), options.seed,
+    result.gammas = gradient_covariances(adapter, gradient_windows(windows, options), options.seed,
                                          on_progress, group, {}, options.tf32);
   }
-  const Tensor windows = select_windows(tokens, {.samples = kTrialWindows});
   const detail::Tf32Scope exact(false);
   const std::vector<Tensor> scores =
-      channel_scores(adapter, windows, result.gammas, on_progress, group);
+      channel_scores(adapter, windows.fitted(kTrialWindows), result.gammas, on_progress, group);
+  const CalibrationWindows trial = windows.trial(kTrialWindows);
   const auto plan = [&](Candidate& candidate) {
     return ranked_plan(decoder.config(), options, scores, candidate);
   };
@@ -276,7 +276,7 @@ SearchResult search_plan(Model& model, const Tensor& tokens, const SliceOptions&
   const auto trials = std::ssize(result.tried);
   for (int64_t i = 0; trials > 1 && i < trials; ++i) {
     Candidate& candidate = result.tried[i];
-    candidate.loss = refit_trial(adapter, windows, plan(candidate), result.gammas,
+    candidate.loss = refit_trial(adapter, trial, plan(candidate), result.gammas,
                                  within_search(on_progress, i, trials, clock), group);
   }
   std::stable_sort(result.tried.begin(), result.tried.end(),

@@ -6,6 +6,7 @@
 
 #include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/config.h"
 
@@ -34,10 +35,12 @@ struct SearchResult {
   double gradient_seconds = 0;  ///< that these took
 };
 
-/// @param tokens  (N, T) int64; fewer than eight windows are refused: none would be held out
+/// @param windows  fewer than eight, or than four of every text, are refused: on none could plans be
+///                 compared
 /// @throws ArgumentError  as candidates; a method other than kRefit
 /// Cost: the gradients, a dense forward pass, and at most eleven trials on 32 windows.
-SearchResult search_plan(Model& model, const at::Tensor& tokens, const SliceOptions& options,
-                         const OnProgress& on_progress = {}, const ProcessGroup& group = {});
+SearchResult search_plan(Model& model, const CalibrationWindows& windows,
+                         const SliceOptions& options, const OnProgress& on_progress = {},
+                         const ProcessGroup& group = {});
 
 }  // namespace slice

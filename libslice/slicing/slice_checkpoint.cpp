@@ -45,13 +45,13 @@ detail::ResumeJournal::Identity identity(const Checkpoint& checkpoint, const Ten
 }
 
 /// Γ of every site, its weights read layer by layer. (docs/method.md, "Output-aware directions")
-std::vector<Tensor> gammas_of(const ModelAdapter& model, const Tensor& tokens,
+std::vector<Tensor> gammas_of(const ModelAdapter& model, const CalibrationWindows& windows,
                               const SliceOptions& options, const OnProgress& on_progress,
                               detail::LayerReader& reader, int64_t sublayers) {
   const HeldWeights weights{sublayers,
                             [&](int64_t first, int64_t last) { reader.hold(first, last); }};
   std::vector<Tensor> gammas =
-      gradient_covariances(model, gradient_windows(tokens, options), options.seed, on_progress, {},
+      gradient_covariances(model, gradient_windows(windows, options), options.seed, on_progress, {},
                            weights, options.tf32);
   reader.release();
   return gammas;
@@ -70,12 +70,13 @@ void check_layerwise(const SliceOptions& options) {
 
 }  // namespace
 
-SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
+SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWindows& windows,
                              const SliceOptions& asked, const std::filesystem::path& directory,
                              const LayerwiseOptions& layerwise, const Tokenizer* tokenizer,
                              const OnProgress& on_progress) {
   const at::NoGradGuard no_grad;
   const detail::Stopwatch total;
+  const Tensor& tokens = windows.tokens();
   const ModelConfig& dense = checkpoint.config();
   const std::string file = checkpoint.path().string();
   check_layerwise(asked);
@@ -114,7 +115,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
     double gradient_seconds = 0;
     if (refit) {
       const detail::Charge charge(gradient_seconds);
-      gammas = gammas_of(adapter, tokens, options, on_progress, reader,
+      gammas = gammas_of(adapter, windows, options, on_progress, reader,
                          detail::held_layers(dense, device, held) * (dense.parallel_block ? 1 : 2));
     }
     const double read_before = reader.seconds();
@@ -122,8 +123,8 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const Tensor& tokens,
                                 layerwise.shard_bytes, journal ? &*journal : nullptr);
     detail::LayerHooks hooks = weights.hooks();
     hooks.scratch = directory;
-    report = refit ? detail::refit_sublayers(adapter, tokens, options, on_progress, gammas, hooks)
-                   : detail::slice_sublayers(adapter, tokens, options, on_progress, hooks);
+    report = refit ? detail::refit_sublayers(adapter, windows, options, on_progress, gammas, hooks)
+                   : detail::slice_sublayers(adapter, windows, options, on_progress, hooks);
     weights.finish();
     report.gradient_seconds = gradient_seconds;
     report.load_seconds = reader.seconds() - read_before;  // that of the gradients is in theirs

@@ -7,6 +7,7 @@
 #include "libslice/base/progress.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/shard_writer.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/method/plan.h"
 #include "libslice/slicing/report.h"
 #include "libslice/text/tokenizer.h"
@@ -49,7 +50,7 @@ struct LayerwiseOptions {
 /// call: it runs the layers since the last signal with the bases that were found, and the files are
 /// those of an uninterrupted run, byte for byte, given the same device, threads and libslice.
 ///
-/// @param tokens     (N, T) int64
+/// @param windows    calibration windows (N, T) int64, or CalibrationWindows of several texts
 /// @param options    no budget; of kRefit no kept tie and no diagonal shortcuts
 /// @param directory  exists; files of a Hugging Face model are written into it
 /// @param tokenizer  written beside them; may be nullptr
@@ -60,7 +61,7 @@ struct LayerwiseOptions {
 /// @throws Error      the journal is that of a run with another checkpoint, calibration, plan or
 ///                    dtype; no space left, and then the run can be resumed once there is some
 /// @throws ArgumentError  other options, a journal for kRefit
-SliceReport slice_checkpoint(const Checkpoint& checkpoint, const at::Tensor& tokens,
+SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWindows& windows,
                              const SliceOptions& options, const std::filesystem::path& directory,
                              const LayerwiseOptions& layerwise, const Tokenizer* tokenizer,
                              const OnProgress& on_progress = {});

@@ -24,19 +24,19 @@ at::Device device_of(const ModelAdapter& model) {
   return model.head.weight.defined() ? model.head.weight.device() : at::Device(at::kCPU);
 }
 
-SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
+SliceReport run(ModelAdapter& model, const CalibrationWindows& windows, const SliceOptions& options,
                 const OnProgress& on_progress, const ProcessGroup& group,
                 std::vector<Tensor> gammas) {
   const at::NoGradGuard no_grad;
-  Signal::check_tokens(tokens);
+  Signal::check_tokens(windows.tokens());
   SliceReport report;
   detail::name_memory("slicing", device_of(model), [&] {
     check_options(options);
     if (options.method == Method::kRefit) {
-      report = refit_model(model, tokens, options, on_progress, std::move(gammas), group);
+      report = refit_model(model, windows, options, on_progress, std::move(gammas), group);
     } else {
       check_adapter(model);
-      report = detail::slice_sublayers(model, tokens, options, on_progress, {}, group);
+      report = detail::slice_sublayers(model, windows, options, on_progress, {}, group);
     }
   });
   return report;
@@ -44,27 +44,30 @@ SliceReport run(ModelAdapter& model, const Tensor& tokens, const SliceOptions& o
 
 }  // namespace
 
-SliceReport slice_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress, const ProcessGroup& group) {
+SliceReport slice_model(ModelAdapter& model, const CalibrationWindows& windows,
+                        const SliceOptions& options, const OnProgress& on_progress,
+                        const ProcessGroup& group) {
   SLICE_ARGUMENT_CHECK(
       !options.budgeted(),
       "remove, remove_blocks and fit_bytes need a slice::Model; a ModelAdapter has no "
       "configuration");
-  return run(model, tokens, options, on_progress, group, {});
+  return run(model, windows, options, on_progress, group, {});
 }
 
-SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress, const ProcessGroup& group) {
+SliceReport slice_model(Model& model, const CalibrationWindows& windows,
+                        const SliceOptions& options, const OnProgress& on_progress,
+                        const ProcessGroup& group) {
   DecoderImpl& decoder = model.decoder();
   const ModelConfig dense = decoder.config();
   SLICE_ARGUMENT_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
-  decoder.check_tokens(tokens, /*first=*/0);  // before a search begins or the head is untied
+  decoder.check_tokens(windows.tokens(),
+                       /*first=*/0);  // before a search begins or the head is untied
   const detail::Stopwatch total;
   SearchResult search;
   search.options = options;
   if (options.budgeted()) {
     detail::name_memory("the search for a plan", decoder.device(),
-                        [&] { search = search_plan(model, tokens, options, on_progress, group); });
+                        [&] { search = search_plan(model, windows, options, on_progress, group); });
   }
   const SliceOptions plan = with_kept_size(dense, search.options);
   planned_config(dense, plan);  // refuses before anything changes
@@ -73,7 +76,7 @@ SliceReport slice_model(Model& model, const Tensor& tokens, const SliceOptions& 
   if (rotates && !plan.keep_tie)
     detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
   ModelAdapter adapter = decoder.adapter();
-  SliceReport report = run(adapter, tokens, plan, on_progress, group, std::move(search.gammas));
+  SliceReport report = run(adapter, windows, plan, on_progress, group, std::move(search.gammas));
   report.candidates = std::move(search.tried);
   report.search_seconds = options.budgeted() ? search_seconds - search.gradient_seconds : 0;
   report.gradient_seconds += search.gradient_seconds;

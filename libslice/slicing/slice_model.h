@@ -4,6 +4,7 @@
 
 #include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/method/plan.h"
 #include "libslice/slicing/report.h"
 
@@ -27,7 +28,8 @@ struct ModelAdapter;
 /// @param model        dense; its weights change shape, and a tied head is untied unless it keeps
 ///                     its tie or the hidden size stays. After a throw every sublayer is whole, old
 ///                     or new, but the model as a whole is of no use.
-/// @param tokens       (N, T) int64 calibration windows, any device
+/// @param windows      calibration windows (N, T) int64, any device, or CalibrationWindows of several
+///                     texts; kRefit holds some out (docs/method.md, "Calibration")
 /// @param on_progress  called after every chunk; may throw to stop
 /// @return             sizes, kept variance and time of every site, parameters before and after,
 ///                     memory
@@ -40,12 +42,13 @@ struct ModelAdapter;
 /// eigensolve a site; holds the signal (N·T·D elements) and one chunk's activations beside the
 /// model. kRefit: beside the gradients one forward pass of the dense model and two of the sliced
 /// one, and both signals.
-SliceReport slice_model(Model& model, const at::Tensor& tokens, const SliceOptions& options = {},
-                        const OnProgress& on_progress = {}, const ProcessGroup& group = {});
+SliceReport slice_model(Model& model, const CalibrationWindows& windows,
+                        const SliceOptions& options = {}, const OnProgress& on_progress = {},
+                        const ProcessGroup& group = {});
 
 /// The same for user-defined modules. The report holds what an adapter knows: sites, sizes,
 /// calibration, times.
-SliceReport slice_model(ModelAdapter& model, const at::Tensor& tokens,
+SliceReport slice_model(ModelAdapter& model, const CalibrationWindows& windows,
                         const SliceOptions& options = {}, const OnProgress& on_progress = {},
                         const ProcessGroup& group = {});
 

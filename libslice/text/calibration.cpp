@@ -97,8 +97,11 @@ MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string
   }
   std::vector<at::Tensor> turns;
   for (int64_t row = 0; row < *std::ranges::max_element(mixed.found); ++row) {
-    for (const at::Tensor& text : windows)
-      if (row < text.size(0)) turns.push_back(text.slice(0, row, row + 1));
+    for (int64_t i = 0; i < texts; ++i) {
+      if (row >= mixed.found[i]) continue;
+      turns.push_back(windows[i].slice(0, row, row + 1));
+      mixed.text_of.push_back(i);
+    }
   }
   mixed.tokens = at::cat(turns);  // (N, T)
   return mixed;

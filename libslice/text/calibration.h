@@ -51,9 +51,10 @@ at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& option
 
 /// Windows of several texts, one of each in turn.
 struct MixedWindows {
-  at::Tensor tokens;            ///< (N, T) int64, CPU
-  std::vector<int64_t> wanted;  ///< windows asked of each text; 0: it was not read
-  std::vector<int64_t> found;   ///< windows it gave, fewer where it is short
+  at::Tensor tokens;             ///< (N, T) int64, CPU
+  std::vector<int64_t> text_of;  ///< (N): of every window, the number of its text
+  std::vector<int64_t> wanted;   ///< windows asked of each text; 0: it was not read
+  std::vector<int64_t> found;    ///< windows it gave, fewer where it is short
 };
 
 /// Windows of several texts for one calibration. Every text gives the same share of the samples

@@ -98,10 +98,10 @@ class Workshop {
 
 TEST_CASE("slice_model searches a plan for a budget and writes what was asked") {
   const Workshop shop;
-  const Outcome sliced =
-      shop.run(shop.slicing("smaller", {"--calibration", shop.path("text.txt"), "--remove-blocks",
-                                        "0.2", "--round", "2", "--context", "32", "--samples", "17",
-                                        "--tf32", "off", "--device", "cpu", "--json"}));
+  const Outcome sliced = shop.run(shop.slicing(
+      "smaller", {"--calibration", shop.path("text.txt"), "--remove-blocks", "0.2", "--round", "2",
+                  "--context", "32", "--samples", "17", "--calibration-weights", "2,1", "--tf32",
+                  "off", "--device", "cpu", "--json"}));
   INFO(sliced.err);
   REQUIRE(sliced.code == 0);
   const auto report = nlohmann::json::parse(sliced.out);
@@ -110,6 +110,14 @@ TEST_CASE("slice_model searches a plan for a budget and writes what was asked") 
   CHECK(report["form"]["stock"] == false);
   CHECK(sliced.err.find("the result will be: ") != std::string::npos);
   CHECK(report["calibration"]["sequences"] == 17);
+  REQUIRE(report["texts"].size() == 2);
+  for (const auto& text : report["texts"]) {
+    CHECK(text["text"] == shop.path("text.txt"));
+    CHECK(text["held_out"] == 1);
+    CHECK(text["held_out_before"].is_number());
+    CHECK(text["held_out_after"].is_number());
+  }
+  CHECK(report["texts"][0]["weight"] == 2.0);
   CHECK(report["parameters"]["blocks_after"].get<double>() <=
         0.8 * report["parameters"]["blocks_before"].get<double>());
   CHECK(!report["plan"]["rejected"].empty());
@@ -397,7 +405,7 @@ TEST_CASE("a search with --gguf finds a plan that is written, as write_gguf writ
                 shop.path("small.gguf"), "--report", shop.path("small/again.json")}));
   INFO(sliced.err);
   REQUIRE(sliced.code == 0);
-  CHECK(sliced.out.find("GGUF (deci)") != std::string::npos);
+  CHECK(sliced.out.find("GGUF (") != std::string::npos);
   const Outcome again =
       shop.run({"write_gguf", shop.path("small"), shop.path("again.gguf"), "--quiet"});
   INFO(again.err);
@@ -496,6 +504,10 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--remove", "0.1", "--fit", "1GiB"}), 2, "--fit"},
       {slice({"--fit", "plenty"}), 2, "--fit"},
       {slice({"--fit", "1MiB"}), 1, "no plan"},
+      {slice({"--calibration-weights", "1,2"}), 2, "--calibration-weights: want one a text"},
+      {slice({"--calibration-weights", "0"}), 2, "--calibration-weights"},
+      {slice({"--calibration-weights", "1", "--method", "slicegpt", "--slice", "0.1"}), 2,
+       "--calibration-weights"},
       {slice({"--remove", "1.5"}), 2, "--remove: want a fraction in (0, 1)"},
       {slice({"--remove", "0.1", "--ffn", "20"}), 2, "--ffn"},
       {slice({"--fit-context", "64"}), 2, "--fit"},
@@ -653,7 +665,8 @@ TEST_CASE("two processes slice one model, and the first one writes it") {
   CHECK(first.code == 0);
   CHECK(silent.code == 0);
   CHECK(silent.out + silent.err == "");
-  CHECK(first.out.find("perplexity") == std::string::npos);
+  CHECK(first.out.find("\nperplexity") == std::string::npos);
+  CHECK(first.out.find("\nheld out") != std::string::npos);
   const auto report =
       nlohmann::json::parse(detail::read_text_file(shop.file("small") / "slice_report.json"));
   CHECK(report["calibration"]["sequences"] == 17);

@@ -87,6 +87,31 @@ TEST_CASE("sums of moments equal loops over tokens, in whatever pieces they come
   }
 }
 
+TEST_CASE("weighted sums of moments are those of the signals scaled by the weights' roots") {
+  const int64_t n = 5000, F = 7, k = 5, D = 3;
+  const double weights[] = {0.25, 9};  // squares, so that the roots are exact
+  MomentSums sums(F, k, D);
+  Moments want, size;
+  for (int text = 0; text < 2; ++text) {
+    const Tensor h = gaussian({n, F}, 10 * text + 1), x = gaussian({n, k}, 10 * text + 2),
+                 z = gaussian({n, D}, 10 * text + 3);
+    sums.set_weight(weights[text]);
+    sums.accumulate(h, x, z);
+    const auto scaled = [&](Moments m) {
+      for (Tensor Moments::*part : {&Moments::hh, &Moments::hx, &Moments::hz, &Moments::xx,
+                                    &Moments::h, &Moments::x, &Moments::z})
+        m.*part = m.*part * weights[text];
+      m.tokens *= weights[text];
+      return m;
+    };
+    const Moments own = scaled(moments_of(h, x, z)),
+                  magnitudes = scaled(moments_of(h.abs(), x.abs(), z.abs()));
+    want = text == 0 ? own : want + own;
+    size = text == 0 ? magnitudes : size + magnitudes;
+  }
+  check_moments(sums.moments(), want, size, 2 * n + 4);  // and scaled twice
+}
+
 TEST_CASE("sums of moments refuse other widths and signals that are not finite") {
   MomentSums sums(4, 3, 2);
   const auto accumulate = [&](int64_t F, int64_t k, int64_t D) {
@@ -166,7 +191,7 @@ TEST_CASE("a refit finds the writer of a target that one reaches") {
         return moments_of(h.slice(0, begin, end), x.slice(0, begin, end), z.slice(0, begin, end));
       };
       const Moments fit = half(0, 200), held = half(200, n);
-      const Refit refit = refit_writer(fit, held, start, row.P, row.S);
+      const Refit refit = refit_writer({fit, {held}}, start, row.P, row.S);
       CHECK(refit.ridge == 1e-4);
       REQUIRE(refit.writer.bias.defined() == with_bias);
       // The ridge pulls the error of the start's columns back by no more than
@@ -205,13 +230,16 @@ TEST_CASE("on the text it was fitted to a refit is never worse than the writer i
                  z = gaussian({n, D}, seed + 40), P = orthonormal(D, k, seed + 60);
     Writer start = {.weight = gaussian({k, F}, seed + 80), .bias = {}};
     if (seed % 3 == 0) start.bias = gaussian({k}, seed + 100);
-    const Moments fit = moments_of(h, x, z),
-                  held =
-                      moments_of(gaussian({20, F}, 1), gaussian({20, k}, 2), gaussian({20, D}, 3));
+    const Tensor others[] = {gaussian({20, F}, 1), gaussian({20, k}, 2), gaussian({20, D}, 3)};
     for (const bool tested : {true, false}) {
-      const Refit refit =
-          refit_writer(fit, tested ? held : Moments(), start, P, Tensor(), /*both=*/false);
-      CHECK(residual(refit.writer, h, x, z.mm(P), {}) <= residual(start, h, x, z.mm(P), {}));
+      SplitMoments moments = {moments_of(h, x, z), {}};
+      if (tested) moments.choose = {moments_of(others[0], others[1], others[2])};
+      const Refit refit = refit_writer(moments, start, P, Tensor());
+      const auto error = [&](const Writer& writer) {
+        const double own = residual(writer, h, x, z.mm(P), {});
+        return tested ? own + residual(writer, others[0], others[1], others[2].mm(P), {}) : own;
+      };
+      CHECK(error(refit.writer) <= error(start));
       if (!tested) CHECK(refit.ridge == 1e-2);
     }
   }
@@ -225,7 +253,7 @@ TEST_CASE("a refit to all tokens is the fit to both texts with the ridge that wa
   };
   const Moments fit = text(1), held = text(11);
   const Writer start = {.weight = gaussian({k, F}, 30), .bias = {}};
-  const Refit refit = refit_writer(fit, held, start, {}, {});
+  const Refit refit = refit_writer({fit, {held}}, start, {}, {});
   const Tensor A = fit.hh + held.hh, R = fit.hz + held.hz - fit.hx - held.hx;
   const Tensor pull = refit.ridge * A.diagonal().mean() * at::eye(F, at::kDouble);
   const Tensor want = at::linalg_solve(A + pull, R + pull.mm(start.weight.t())).t();
@@ -244,10 +272,32 @@ TEST_CASE("noise in few tokens calls for a larger ridge") {
       const Tensor h = gaussian({n, F}, seed), x = gaussian({n, k}, seed + 1);
       return moments_of(h, x, x + h.mm(W.t()) + noise * gaussian({n, k}, seed + 2));
     };
-    return refit_writer(text(10), text(20), start, {}, {}).ridge;
+    return refit_writer({text(10), {text(20)}}, start, {}, {}).ridge;
   };
   CHECK(ridge(0) == 1e-4);
   CHECK(ridge(5) == 1e-1);
+}
+
+TEST_CASE("of two texts the ridge is the one that loses least where it loses most") {
+  // A quiet text whose writer is not where the start is, so that a large ridge misses it, and a
+  // loud one that is noise, for which the larger the better.
+  const int64_t F = 40, k = 6, n = 60;
+  const Tensor W = gaussian({k, F}, 1);
+  const Writer start = {.weight = 0.95 * W, .bias = {}};
+  const auto text = [&](uint64_t seed, double size, double noise) {
+    const Tensor h = size * gaussian({n, F}, seed), x = gaussian({n, k}, seed + 1);
+    return moments_of(h, x, x + h.mm(W.t()) + size * noise * gaussian({n, k}, seed + 2));
+  };
+  const Moments fit = text(10, 1, 5);
+  const auto ridge = [&](std::vector<Moments> choose) {
+    return refit_writer({fit, std::move(choose)}, start, {}, {}).ridge;
+  };
+  const Moments noisy = text(20, 1, 5), quiet = text(30, 0.01, 0), loud = text(20, 1000, 5);
+  const double wide = ridge({noisy});
+  CHECK(ridge({noisy, noisy}) == wide);
+  // How loud a text is changes nothing: each is measured by its own energy.
+  CHECK(ridge({quiet, noisy}) == ridge({quiet, loud}));
+  CHECK(ridge({quiet, noisy}) == ridge({noisy, quiet}));
 }
 
 TEST_CASE("a ridge is a share of the mean diagonal") {
@@ -278,7 +328,7 @@ TEST_CASE("least squares over what writes nothing leave things as they were") {
     const Moments silent = moments_of(h, gaussian({20, 2}, 2), z);
     const Writer start = {.weight = gaussian({2, 3}, 4),
                           .bias = with_bias ? gaussian({2}, 5) : Tensor()};
-    const Refit refit = refit_writer(silent, {}, start, {}, {});
+    const Refit refit = refit_writer({silent, {}}, start, {}, {});
     CHECK(bit_difference(refit.writer.weight, start.weight) == "");
     CHECK(refit.writer.bias.defined() == with_bias);
   }
@@ -292,7 +342,7 @@ TEST_CASE("least squares refuse moments that are not positive") {
   Moments m = moments_of(gaussian({20, 3}, 1), gaussian({20, 2}, 2), gaussian({20, 2}, 3));
   m.hh[1][1] = std::numeric_limits<double>::quiet_NaN();
   const Writer start = {.weight = at::zeros({2, 3}, at::kDouble), .bias = {}};
-  CHECK_THROWS_AS(refit_writer(m, {}, start, {}, {}), NumericError);
+  CHECK_THROWS_AS(refit_writer({m, {}}, start, {}, {}), NumericError);
 }
 
 }  // namespace

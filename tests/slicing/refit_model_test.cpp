@@ -6,6 +6,7 @@
 #include <catch2/catch_all.hpp>
 #include <functional>
 #include <limits>
+#include <numeric>
 
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/stock.h"
@@ -216,7 +217,7 @@ TEST_CASE("two ranks refit as one does, by every form of shortcut and to a budge
   cases.push_back({config, {.round = 2, .remove_blocks = 0.2}});
   for (const auto& [dense, options] : cases) {
     INFO(describe(dense) << " " << shortcut_name(options.shortcut_form()));
-    // Of 15 windows one is held out: rank 1 has it, rank 0 none.
+    // Of 15 windows one is held out, and one for choices: rank 1 has them, rank 0 none.
     const Tensor calibration = random_tokens(dense, 15, 16),
                  tokens = random_tokens(dense, 2, 12, 7);
     Model alone = random_model(dense);
@@ -240,22 +241,23 @@ TEST_CASE("a trial leaves the model as it was, and says that keeping more loses 
     const auto before = shapes(model.decoder());
     std::map<std::string, Tensor> weights;
     for (const auto& p : model.decoder().named_parameters()) weights[p.key()] = p.value().clone();
-    const Tensor tokens = random_tokens(config, 16, 16);
+    const Tensor tokens = random_tokens(config, 32, 16);
+    const CalibrationWindows trial = CalibrationWindows(tokens).trial(32);
     ModelAdapter adapter = model.decoder().adapter();
-    const auto gammas = gradient_covariances(adapter, tokens);
+    const auto gammas = gradient_covariances(adapter, trial.fitted(16));
     SliceOptions options;
     std::vector<double> losses;
     for (const int64_t kept : {config.hidden_size, config.hidden_size - 2}) {
       options.kept = kept;
-      losses.push_back(refit_trial(adapter, tokens, options, gammas));
+      losses.push_back(refit_trial(adapter, trial, options, gammas));
     }
     CHECK(std::isfinite(losses[1]));
     CHECK(shapes(model.decoder()) == before);
     for (const auto& p : model.decoder().named_parameters())
       CHECK(bit_difference(p.value(), weights[p.key()]) == "");
-    // At k = D a trial is the dense model on the last two windows.
+    // At k = D a trial is the dense model on the windows for choices: four before the last two.
     const at::NoGradGuard no_grad;
-    const Tensor held = tokens.slice(0, 14);
+    const Tensor held = tokens.slice(0, 26, 30);
     const Tensor logits = model.decoder().forward(held).slice(1, 0, 15).flatten(0, 1);
     const double dense = at::cross_entropy_loss(logits, held.slice(1, 1).flatten()).item<double>();
     CHECK(losses[0] == Catch::Approx(dense).epsilon(1e-5));
@@ -442,10 +444,119 @@ TEST_CASE("gradients on a GPU: the same bits for the same seed", "[cuda]") {
   for (size_t i = 0; i < a.size(); ++i) CHECK(bit_difference(a[i], b[i]) == "");
 }
 
-TEST_CASE("an eighth of the windows is held out, of fewer than eight none") {
-  CHECK(held_out_windows(7) == 0);
-  CHECK(held_out_windows(8) == 1);
-  CHECK(held_out_windows(128) == 16);
+/// All weights of a model refitted with two texts, of which `last` is the last window of the second.
+std::map<std::string, Tensor> refitted(const ModelConfig& config, const SliceOptions& options,
+                                       const Tensor& tokens, SliceReport* told) {
+  Model model = random_model(config);
+  std::vector<int64_t> text_of;
+  for (int64_t i = 0; i < tokens.size(0); ++i) text_of.push_back(i % 2);
+  const SliceReport report =
+      slice_model(model, CalibrationWindows(tokens, {{"one", 1}, {"two", 3}}, text_of), options);
+  if (told != nullptr) *told = report;
+  std::map<std::string, Tensor> weights;
+  for (const auto& p : model.decoder().named_parameters()) weights[p.key()] = p.value().clone();
+  return weights;
+}
+
+TEST_CASE("nothing that is written depends on the windows that are held out") {
+  const ModelConfig config = tiny_config();
+  ModelConfig tied = tiny_families()[2];
+  for (const auto& [dense, options] : std::vector<std::pair<ModelConfig, SliceOptions>>{
+           {config, {.round = 2, .remove_blocks = 0.2}},
+           {config, {.slice = 0.3, .round = 2, .ffn_sizes = {30, 31}}},
+           {config, {.slice = 0.0, .ffn_sizes = {30, 31}}},
+           {tied, {.slice = 0.3, .round = 2, .head = HeadMode::kSlice, .keep_tie = true}}}) {
+    INFO(describe(dense));
+    const Tensor tokens = random_tokens(dense, 32, 16);
+    Tensor other = tokens.clone();
+    other.slice(0, 30).copy_(random_tokens(dense, 2, 16, 99));  // the last of each text
+    SliceReport before, after;
+    const auto want = refitted(dense, options, tokens, &before),
+               got = refitted(dense, options, other, &after);
+    REQUIRE(got.size() == want.size());
+    for (const auto& [name, value] : want) {
+      CAPTURE(name);
+      CHECK(bit_difference(got.at(name), value) == "");
+    }
+    REQUIRE(before.texts.size() == 2);
+    for (size_t text = 0; text < 2; ++text) {
+      CHECK(before.texts[text].windows == 16);
+      CHECK(before.texts[text].held_out == 1);
+      CHECK(*before.texts[text].held_out_before != *after.texts[text].held_out_before);
+      CHECK(*before.texts[text].held_out_after != *after.texts[text].held_out_after);
+    }
+    // Those for choices before them do matter, and are fitted.
+    other = tokens.clone();
+    other.slice(0, 28, 30).copy_(random_tokens(dense, 2, 16, 99));
+    const auto moved = refitted(dense, options, other, nullptr);
+    bool same = true;
+    for (const auto& [name, value] : want)
+      same = same && moved.at(name).sizes() == value.sizes() && moved.at(name).equal(value);
+    CHECK_FALSE(same);
+  }
+}
+
+TEST_CASE("the report says what every text lost: the loss of the dense and the sliced model") {
+  const ModelConfig config = tiny_config();
+  ModelConfig tied = tiny_families()[2];
+  for (const auto& [dense, options] : std::vector<std::pair<ModelConfig, SliceOptions>>{
+           {config, {.slice = 0.3, .round = 2}},
+           {config, {.slice = 0.3, .round = 2, .head = HeadMode::kSlice}},
+           {config, {.slice = 0.0, .ffn_sizes = {30, 31}}},
+           {tied, {.slice = 0.3, .round = 2, .keep_tie = true}}}) {
+    INFO(describe(dense));
+    const Tensor tokens = random_tokens(dense, 16, 16);
+    Model model = random_model(dense);
+    const at::NoGradGuard no_grad;
+    const Tensor held = tokens.slice(0, 15);  // a sixteenth
+    const auto loss = [&] {
+      const Tensor logits = model.decoder().forward(held).slice(1, 0, 15).flatten(0, 1);
+      return at::cross_entropy_loss(logits, held.slice(1, 1).flatten()).item<double>();
+    };
+    const double before = loss();
+    const SliceReport report = slice_model(model, tokens, options);
+    REQUIRE(report.texts.size() == 1);
+    // Logits are compared in float32.
+    CHECK(*report.texts[0].held_out_before == Catch::Approx(before).epsilon(1e-6));
+    CHECK(*report.texts[0].held_out_after == Catch::Approx(loss()).epsilon(1e-6));
+  }
+  Model few = random_model(config);
+  const SliceReport report = slice_model(few, random_tokens(config, 7, 16), {.slice = 0.3});
+  CHECK(report.texts.at(0).held_out == 0);
+  CHECK_FALSE(report.texts.at(0).held_out_before);
+}
+
+TEST_CASE("a text's weight is what its windows count: twice as much is as good as twice the text") {
+  const ModelConfig config = tiny_config();
+  const SliceOptions options{.slice = 0.3, .round = 2, .ffn_sizes = {30, 31}};
+  // Three windows of each text: none for choices. Γ is given, for its targets are sampled by window.
+  const Tensor one = random_tokens(config, 3, 16, 1), two = random_tokens(config, 3, 16, 2);
+  const auto logits = [&](const CalibrationWindows& windows) {
+    Model model = random_model(config);
+    model.decoder().prepare_head();
+    ModelAdapter adapter = model.decoder().adapter();
+    const auto gammas = gradient_covariances(adapter, one);
+    refit_model(adapter, windows, options, {}, gammas);
+    const at::NoGradGuard no_grad;
+    model.decoder().set_sliced(plan_stream_sizes(config.hidden_size, config.sites(), options),
+                               ShortcutForm::kNone);
+    model.decoder().set_ffn_sizes(options.ffn_sizes);
+    return model.decoder().forward(random_tokens(config, 2, 12, 7));
+  };
+  const Tensor want = logits(at::cat({one, two}));
+  const std::vector<int64_t> text_of = {0, 0, 0, 1, 1, 1};
+  const auto weighted = [&](double a, double b) {
+    return logits(CalibrationWindows(at::cat({one, two}), {{"one", a}, {"two", b}}, text_of));
+  };
+  CHECK(relative_difference(weighted(2, 2), want) < kSameSlicing);
+  CHECK(relative_difference(weighted(1, 5), want) > kSameSlicing);
+  // Three times the second text, window by window, is its weight of three.
+  const Tensor repeated = at::cat({one, two, two, two});
+  std::vector<int64_t> alone(12);  // as twelve texts of a window: all are fitted
+  std::iota(alone.begin(), alone.end(), 0);
+  const Tensor thrice =
+      logits(CalibrationWindows(repeated, std::vector<CalibrationText>(12), alone));
+  CHECK(relative_difference(weighted(1, 3), thrice) < kSameSlicing);
 }
 
 }  // namespace

@@ -37,6 +37,12 @@ SliceReport example() {
   report.calibration_sequences = 3;
   report.calibration_context = 20;
   report.calibration_sha256 = "abc";
+  report.texts = {{.name = "prose.txt",
+                   .windows = 2,
+                   .held_out = 1,
+                   .held_out_before = 3.5,
+                   .held_out_after = 3.75},
+                  {.name = "code.txt", .weight = 2, .windows = 1}};
   report.sites = {
       {0, "attention", 16, 0.75, 0.5}, {1, "mlp", 16, 0.5, 0.25}, {2, "head", 24, 1, 0}};
   report.before = {.total = 1000, .blocks = 800};
@@ -55,8 +61,9 @@ std::set<std::string> keys(const json& object) {
 TEST_CASE("a report has the keys that scripts rely on") {
   const json report = json::parse(report_json(example()));
   CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "signal",
-                                              "tf32", "method", "shortcut", "calibration", "sites",
-                                              "parameters", "seconds", "peak_bytes", "versions"});
+                                              "tf32", "method", "shortcut", "calibration", "texts",
+                                              "sites", "parameters", "seconds", "peak_bytes",
+                                              "versions"});
   CHECK(report["model"] == json{{"family", "llama"}, {"hidden_size", 24}, {"layers", 1}});
   CHECK(report["plan"] == json{{"k", {16, 16, 24}},
                                {"ffn", {38}},
@@ -72,6 +79,18 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                       {"context", 20},
                                       {"chunk_tokens", 40},
                                       {"sha256", "abc"}});
+  CHECK(report["texts"] == json::array({{{"text", "prose.txt"},
+                                         {"weight", nullptr},
+                                         {"windows", 2},
+                                         {"held_out", 1},
+                                         {"held_out_before", 3.5},
+                                         {"held_out_after", 3.75}},
+                                        {{"text", "code.txt"},
+                                         {"weight", 2.0},
+                                         {"windows", 1},
+                                         {"held_out", 0},
+                                         {"held_out_before", nullptr},
+                                         {"held_out_after", nullptr}}}));
   REQUIRE(report["sites"].size() == 3);
   CHECK(report["sites"][0] == json{{"index", 0},
                                    {"name", "attention"},

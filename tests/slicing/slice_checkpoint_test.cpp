@@ -47,11 +47,12 @@ std::vector<ModelConfig> every_shape() {
 }
 
 /// What slicing in memory writes.
-void slice_whole(const fs::path& source, const Tensor& tokens, const SliceOptions& options,
-                 const fs::path& target, at::Device device) {
+SliceReport slice_whole(const fs::path& source, const Tensor& tokens, const SliceOptions& options,
+                        const fs::path& target, at::Device device) {
   Model model = load_model(source, {.device = device});
-  slice_model(model, tokens, options);
+  SliceReport report = slice_model(model, tokens, options);
   save_model(model, target, {.shard_bytes = kShardBytes});
+  return report;
 }
 
 void check_same_files(const ModelConfig& config, const SliceOptions& options, at::Device device,
@@ -61,7 +62,8 @@ void check_same_files(const ModelConfig& config, const SliceOptions& options, at
   const TemporaryDirectory scratch;
   save_model(random_model(config, 5, stored), scratch.path() / "dense");
   const Tensor tokens = random_tokens(config, 9, 16);
-  slice_whole(scratch.path() / "dense", tokens, options, scratch.path() / "whole", device);
+  const SliceReport whole =
+      slice_whole(scratch.path() / "dense", tokens, options, scratch.path() / "whole", device);
   fs::create_directory(scratch.path() / "streamed");
   const auto checkpoint = open_checkpoint(scratch.path() / "dense");
   const SliceReport report =
@@ -74,6 +76,12 @@ void check_same_files(const ModelConfig& config, const SliceOptions& options, at
             .disk_bytes == report.after.total * static_cast<int64_t>(c10::elementSize(stored)));
   CHECK(report.sites.size() == report.stream_sizes.size());
   CHECK(report.ffn_sizes == planned.ffn_widths());
+  REQUIRE(report.texts.size() == 1);
+  CHECK(report.texts[0].held_out_before.has_value() == (options.method == Method::kRefit));
+  if (device.is_cpu()) {
+    CHECK(report.texts[0].held_out_before == whole.texts.at(0).held_out_before);
+    CHECK(report.texts[0].held_out_after == whole.texts.at(0).held_out_after);
+  }
   const auto want = contents(scratch.path() / "whole");
   const auto got = contents(scratch.path() / "streamed");
   CHECK(want.size() > 3);  // shards, index, two configurations; the modeling file of some

@@ -115,6 +115,7 @@ TEST_CASE("windows of several texts take turns, each with its share", "[calibrat
   CHECK(mixed.tokens.sizes() == at::IntArrayRef({6, 10}));
   CHECK(mixed.tokens.scalar_type() == at::kLong);
   CHECK(order(mixed) == "abcaca");
+  CHECK(mixed.text_of == Counts{0, 1, 2, 0, 2, 0});
   CHECK(mixed.wanted == Counts{3, 3, 2});
   CHECK(mixed.found == Counts{3, 1, 2});
   const MixedWindows all = mix(paths, {});

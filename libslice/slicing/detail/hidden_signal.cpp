@@ -32,7 +32,7 @@ void HiddenSignal::select(const Tensor& channels) {
 }
 
 Tensor HiddenSignal::of(int64_t window, const Sublayer& s, const Tensor& x) const {
-  if (!buffer_.defined()) return hidden_of(s, x);
+  if (!buffer_.defined() || window + x.size(0) > windows_) return hidden_of(s, x);
   const Tensor h = buffer_.slice(0, window, window + x.size(0));  // (n, T, F)
   return channels_.defined() ? h.index_select(2, channels_) : h;
 }

@@ -6,11 +6,12 @@
 
 namespace slice::detail {
 
-/// What the writers of one sublayer read, h (N, T, F) of all calibration windows, kept from the
-/// moments to the refitted output where memory allows: attention and the readers then run once.
-/// Otherwise it is computed again, the same up to rounding.
+/// What the writers of one sublayer read, h (N, T, F) of the windows that moments are summed over,
+/// kept from the moments to the refitted output where memory allows: attention and the readers then
+/// run once. Otherwise, and for windows after those, it is computed again, the same up to rounding.
 class HiddenSignal {
  public:
+  /// @param windows  N
   explicit HiddenSignal(int64_t windows) : windows_(windows) {}
 
   /// h (n, T, F) of the windows from `window` on.

@@ -39,6 +39,7 @@ class LayerReader {
   /// Removes all groups.
   void release();
 
+  bool own_head() const { return own_head_; }  ///< it is not the embedding
   double seconds() const { return seconds_; }  ///< that a loop waited for weights
 
  private:

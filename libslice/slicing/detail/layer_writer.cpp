@@ -76,6 +76,8 @@ void LayerWriter::enter(int64_t part) {
   if (group == entered_) return;
   entered_ = group;
   reader_.place(group);
+  const bool last = group + 1 == reader_.groups();
+  if (last && !reader_.own_head()) reader_.place(0);  // the head is the embedding, gone by now
   reader_.read_ahead(group + 1);
 }
 

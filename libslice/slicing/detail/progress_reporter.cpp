@@ -69,14 +69,23 @@ void ProgressReporter::site_recalled(const std::string& name, int64_t k, double 
   last_ = clock_.seconds();
 }
 
-void describe_run(SliceReport& report, const ModelAdapter& model, const at::Tensor& tokens,
+void describe_run(SliceReport& report, const ModelAdapter& model, const CalibrationWindows& windows,
                   const std::vector<int64_t>& stream_sizes) {
+  const at::Tensor& tokens = windows.tokens();
   report.hidden_size = model.hidden_size;
   report.stream_sizes = stream_sizes;
   report.calibration_tokens = tokens.numel();
   report.calibration_sequences = tokens.size(0);
   report.calibration_context = tokens.size(1);
   report.calibration_sha256 = sha256(tokens);
+  report.texts.clear();
+  for (int64_t text = 0; text < std::ssize(windows.texts()); ++text) {
+    const CalibrationText& described = windows.texts()[text];
+    report.texts.push_back({.name = described.name,
+                            .weight = described.weight,
+                            .windows = windows.windows(text),
+                            .held_out = std::ssize(windows.rows(WindowUse::kHeldOut, text))});
+  }
   report.dtype = dtype_name(model.head.weight.scalar_type());
   report.device = model.head.weight.device().str();
 }

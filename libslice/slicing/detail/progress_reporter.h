@@ -6,6 +6,7 @@
 
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/progress.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/adapter.h"
 #include "libslice/slicing/report.h"
@@ -51,7 +52,7 @@ class ProgressReporter {
 };
 
 /// What both loops report before they begin: sizes, calibration, dtype, device.
-void describe_run(SliceReport& report, const ModelAdapter& model, const at::Tensor& tokens,
+void describe_run(SliceReport& report, const ModelAdapter& model, const CalibrationWindows& windows,
                   const std::vector<int64_t>& stream_sizes);
 
 }  // namespace slice::detail

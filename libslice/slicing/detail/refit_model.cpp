@@ -2,13 +2,15 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+#include <limits>
+
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/device/device.h"
 #include "libslice/method/gradient.h"
 #include "libslice/method/signal.h"
 #include "libslice/slicing/detail/refitter.h"
-#include "libslice/text/calibration.h"
 
 namespace slice {
 
@@ -16,9 +18,9 @@ using at::Tensor;
 
 namespace {
 
-void check_refit(const ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                 bool trial) {
-  Signal::check_tokens(tokens);
+void check_refit(const ModelAdapter& model, const CalibrationWindows& windows,
+                 const SliceOptions& options, bool trial) {
+  Signal::check_tokens(windows.tokens());
   check_options(options);
   check_adapter(model, !trial && options.rotates(model.hidden_size), options.keep_tie);
   if (options.ffn_sizes.empty()) return;
@@ -37,49 +39,59 @@ void check_refit(const ModelAdapter& model, const Tensor& tokens, const SliceOpt
   }
 }
 
+/// The dense model's mean loss of held-out tokens and the most that slicing adds to it on any text.
+double worst_loss(const SliceReport& report) {
+  double dense = 0, most = -std::numeric_limits<double>::infinity(), windows = 0;
+  for (const TextReport& text : report.texts) {
+    if (!text.held_out_before) continue;
+    dense += *text.held_out_before * static_cast<double>(text.held_out);
+    windows += static_cast<double>(text.held_out);
+    most = std::max(most, *text.held_out_after - *text.held_out_before);
+  }
+  return dense / windows + most;
+}
+
 }  // namespace
 
-Tensor gradient_windows(const Tensor& tokens, const SliceOptions& options) {
-  return select_windows(tokens,
-                        {.samples = options.gradient_samples.value_or((tokens.size(0) + 1) / 2)});
+CalibrationWindows gradient_windows(const CalibrationWindows& windows,
+                                    const SliceOptions& options) {
+  return windows.fitted(options.gradient_samples.value_or((windows.tokens().size(0) + 1) / 2));
 }
 
-int64_t held_out_windows(int64_t n) { return n / 8; }
-
-void check_trial_windows(const Tensor& tokens) {
-  SLICE_ARGUMENT_CHECK(held_out_windows(tokens.size(0)) > 0,
+void check_trial_windows(const CalibrationWindows& windows) {
+  SLICE_ARGUMENT_CHECK(!windows.rows(WindowUse::kChoose).empty(),
                        "samples: a search for a budget wants at least eight windows of calibration "
-                       "text, an eighth of which it holds out; got {}",
-                       tokens.size(0));
+                       "text, four of one text, to compare plans on some; got {} of {} texts",
+                       windows.tokens().size(0), windows.texts().size());
 }
 
-SliceReport refit_model(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress, std::vector<Tensor> gammas,
-                        const ProcessGroup& group) {
+SliceReport refit_model(ModelAdapter& model, const CalibrationWindows& windows,
+                        const SliceOptions& options, const OnProgress& on_progress,
+                        std::vector<Tensor> gammas, const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   double gradient_seconds = 0;
   if (gammas.empty()) {
-    check_refit(model, tokens, options, /*trial=*/false);
+    check_refit(model, windows, options, /*trial=*/false);
     const detail::Charge charge(gradient_seconds);
-    gammas = gradient_covariances(model, gradient_windows(tokens, options), options.seed,
+    gammas = gradient_covariances(model, gradient_windows(windows, options), options.seed,
                                   on_progress, group, {}, options.tf32);
   }
   SliceReport report =
-      detail::refit_sublayers(model, tokens, options, on_progress, gammas, {}, group);
+      detail::refit_sublayers(model, windows, options, on_progress, gammas, {}, group);
   report.gradient_seconds = gradient_seconds;
   report.total_seconds += gradient_seconds;
   return report;
 }
 
-SliceReport detail::refit_sublayers(ModelAdapter& model, const Tensor& tokens,
+SliceReport detail::refit_sublayers(ModelAdapter& model, const CalibrationWindows& windows,
                                     const SliceOptions& options, const OnProgress& on_progress,
                                     const std::vector<Tensor>& gammas, const LayerHooks& hooks,
                                     const ProcessGroup& group) {
-  check_refit(model, tokens, options, /*trial=*/false);
+  check_refit(model, windows, options, /*trial=*/false);
   SliceReport report;
   const Stopwatch total;
   hooks.entered(0);
-  Refitter(model, tokens, options, gammas, report, on_progress, /*trial=*/false, hooks, group)
+  Refitter(model, windows, options, gammas, report, on_progress, /*trial=*/false, hooks, group)
       .run();
   report.method = "refit";
   report.seed = options.seed;
@@ -92,18 +104,18 @@ SliceReport detail::refit_sublayers(ModelAdapter& model, const Tensor& tokens,
   return report;
 }
 
-double refit_trial(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                   const std::vector<Tensor>& gammas, const OnProgress& on_progress,
-                   const ProcessGroup& group) {
+double refit_trial(ModelAdapter& model, const CalibrationWindows& trial,
+                   const SliceOptions& options, const std::vector<Tensor>& gammas,
+                   const OnProgress& on_progress, const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
-  check_refit(model, tokens, options, /*trial=*/true);
-  check_trial_windows(tokens);
+  check_refit(model, trial, options, /*trial=*/true);
+  SLICE_ARGUMENT_CHECK(!trial.rows(WindowUse::kHeldOut).empty(),
+                       "trial: want windows that are held out, to score the plan on");
   SliceReport report;
   const detail::LayerHooks none;
-  detail::Refitter refitter(model, tokens, options, gammas, report, on_progress,
-                            /*trial=*/true, none, group);
-  refitter.run();
-  return refitter.held_out_loss();
+  detail::Refitter(model, trial, options, gammas, report, on_progress, /*trial=*/true, none, group)
+      .run();
+  return worst_loss(report);
 }
 
 }  // namespace slice

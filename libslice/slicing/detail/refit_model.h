@@ -6,6 +6,7 @@
 
 #include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/adapter.h"
 #include "libslice/slicing/report.h"
@@ -21,6 +22,9 @@ namespace slice {
 /// Where the hidden size is kept (slice = 0) only FFN channels are deleted: norms, embeddings and
 /// head, tied or not, stay as they are.
 ///
+/// Nothing that is written depends on the windows that are held out; the report has the losses of
+/// the dense and the sliced model on them, text by text. (docs/method.md, "Calibration")
+///
 /// The ranks of a group share the windows, held-out ones and others, and add their moments; every
 /// rank computes what follows from these, and takes rank 0's result.
 ///
@@ -31,26 +35,28 @@ namespace slice {
 /// @throws as slice_model.
 /// Cost: beside the gradients, one forward pass of the dense model and two of the sliced one;
 /// moments of n·(F + k + D)² flop, a few factorisations O(F³) and at most three eigensolves O(D³) a
-/// sublayer. Holds two signals of N·T·D elements and 2·(F + k + D)² doubles beside the model.
-SliceReport refit_model(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
-                        const OnProgress& on_progress = {}, std::vector<at::Tensor> gammas = {},
-                        const ProcessGroup& group = {});
+/// sublayer. Holds two signals of N·T·D elements beside the model, (F + k + D)² doubles for all
+/// windows that are fitted from the first, whatever the number of texts, and as many for every
+/// text's windows for choices.
+SliceReport refit_model(ModelAdapter& model, const CalibrationWindows& windows,
+                        const SliceOptions& options, const OnProgress& on_progress = {},
+                        std::vector<at::Tensor> gammas = {}, const ProcessGroup& group = {});
 
-/// The loss of a plan: mean negative log-likelihood of a token in the held-out windows (the last
-/// eighth) if the model were sliced so. The model is unchanged afterwards; every sublayer is
+/// The loss of a plan in nats a token, if the model were sliced so: on the windows that are held
+/// out of the trial (CalibrationWindows::trial), which nothing else here looks at. Of several texts
+/// it is the dense model's mean loss and the most that slicing adds to it on any one of them. The
+/// model is unchanged afterwards; every sublayer is
 /// restored as soon as the next one has its input, so that no second copy of the model exists; also
 /// when on_progress throws.
-double refit_trial(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
-                   const std::vector<at::Tensor>& gammas, const OnProgress& on_progress = {},
-                   const ProcessGroup& group = {});
+double refit_trial(ModelAdapter& model, const CalibrationWindows& trial,
+                   const SliceOptions& options, const std::vector<at::Tensor>& gammas,
+                   const OnProgress& on_progress = {}, const ProcessGroup& group = {});
 
-/// The windows that gradients are taken on, spread evenly: options.gradient_samples of them, or
-/// half.
-at::Tensor gradient_windows(const at::Tensor& tokens, const SliceOptions& options);
+/// The windows that gradients are taken on, of those that are fitted and spread evenly over every
+/// text: options.gradient_samples, or as many as half of all.
+CalibrationWindows gradient_windows(const CalibrationWindows& windows, const SliceOptions& options);
 
-/// Windows at the end of n that are held out from fitting: an eighth; none of fewer than eight.
-int64_t held_out_windows(int64_t n);
-/// @throws ArgumentError  too few windows for a trial: none would be held out.
-void check_trial_windows(const at::Tensor& tokens);
+/// @throws ArgumentError  too few windows for a search: no plan could be compared on any.
+void check_trial_windows(const CalibrationWindows& windows);
 
 }  // namespace slice

@@ -10,10 +10,8 @@
 #include "libslice/method/fuse.h"
 #include "libslice/method/joint_writer.h"
 #include "libslice/method/rotate.h"
-#include "libslice/method/window_share.h"
 #include "libslice/method/working_memory.h"
 #include "libslice/slicing/cost.h"
-#include "libslice/slicing/detail/refit_model.h"
 #include "libslice/slicing/detail/snapshot.h"
 
 namespace slice::detail {
@@ -24,23 +22,25 @@ namespace {
 
 constexpr int64_t kEmbeddingRows = 4096;  // of float64 copies
 
-Tensor fitted(const Tensor& tokens) {
-  return tokens.slice(0, 0, tokens.size(0) - held_out_windows(tokens.size(0)));
+std::vector<double> token_weights(const CalibrationWindows& windows) {
+  std::vector<double> weights;
+  for (int64_t text = 0; text < std::ssize(windows.texts()); ++text)
+    weights.push_back(windows.token_weight(text));
+  return weights;
 }
 
-/// This rank's share of the windows that are fitted, then its share of those held out.
-Tensor own_windows(const Tensor& tokens, const ProcessGroup& group) {
-  const Tensor held = tokens.slice(0, fitted(tokens).size(0));
-  const auto [begin, end] = group.share(held.size(0));
-  return at::cat({share_of_windows(fitted(tokens), group), held.slice(0, begin, end)});
+WorkingSizes sizes_of(const ModelAdapter& model, const WindowParts& parts) {
+  WorkingSizes sizes = working_sizes(model, Method::kRefit);
+  sizes.choosing_texts = std::ssize(parts.choose);
+  return sizes;
 }
 
 }  // namespace
 
-Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                   const std::vector<Tensor>& gammas, SliceReport& report,
-                   const OnProgress& on_progress, bool trial, const LayerHooks& hooks,
-                   const ProcessGroup& group)
+Refitter::Refitter(ModelAdapter& model, const CalibrationWindows& windows,
+                   const SliceOptions& options, const std::vector<Tensor>& gammas,
+                   SliceReport& report, const OnProgress& on_progress, bool trial,
+                   const LayerHooks& hooks, const ProcessGroup& group)
     : model_(model),
       options_(options),
       gammas_(gammas),
@@ -55,19 +55,19 @@ Refitter::Refitter(ModelAdapter& model, const Tensor& tokens, const SliceOptions
       layer_norm_(model.final_norm->kind() == NormKind::kLayer),
       form_(options.shortcut_form()),
       dtype_(model.head.weight.scalar_type()),
-      holds_out_(held_out_windows(tokens.size(0)) > 0),
-      fit_windows_(share_of_windows(fitted(tokens), group).size(0)),
-      tokens_(own_windows(tokens, group)),
-      reporter_(report, on_progress, 3 * last_, tokens_.numel(), last_ + 1),
-      x_(tokens_, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens, model.embed,
+      parts_(windows, group),
+      weights_(token_weights(windows)),
+      reporter_(report, on_progress, 3 * last_, parts_.tokens.numel(), last_ + 1),
+      x_(parts_.tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens,
+         model.embed,
          {.on_smaller_chunks = [this](int64_t less) { reporter_.note_smaller_chunks(less); },
-          .working_bytes = working_bytes(working_sizes(model, Method::kRefit), tokens.size(1)),
+          .working_bytes = working_bytes(sizes_of(model, parts_), parts_.tokens.size(1)),
           .place = options.signal_place,
           .processes = group.size(),
           .scratch = hooks.scratch}),
       dense_(x_.clone()),
-      hidden_(x_.windows()) {
-  describe_run(report, model, tokens, sizes_);
+      hidden_(parts_.summed) {
+  describe_run(report, model, windows, sizes_);
   for (const Signal* signal : {&x_, &dense_})
     reporter_.signal_lives(*signal, options.signal_place.has_value());
   if (options.chunk_tokens <= 0) {
@@ -86,7 +86,12 @@ void Refitter::run() {
       slice_sublayer(site);
     }
   }
-  if (!trial_) slice_head();
+  if (trial_) {
+    score_dense();
+    score_sliced();
+  } else {
+    slice_head();
+  }
   report_.chunk_tokens = x_.chunk_tokens();
 }
 
@@ -98,11 +103,17 @@ void Refitter::slice_embeddings() {
   Covariance embedded(D_);
   {
     const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    x_.visit([&](const Tensor& z) { embedded.accumulate(z); });
+    for (const auto* parts : {&parts_.fit, &parts_.choose}) {
+      for (const WindowPart& part : *parts) {
+        embedded.set_weight(weights_[part.text]);
+        visit(part, [&](const Tensor& z, const Tensor&) { embedded.accumulate(z); });
+      }
+    }
   }
   P_ = basis(embedded.matrix(group_), 0);
   first_ = P_;
   if (options_.keep_tie) {
+    E_ = model_.head.weight.variable_data();  // stays when the embedding is rotated
     G_ = at::zeros({D_, D_}, P_.options());
     for (const Tensor& rows : model_.head.weight.split(kEmbeddingRows)) {  // not rotated yet
       const Tensor E = rows.to(at::kDouble);                               // (n, D)
@@ -122,28 +133,21 @@ void Refitter::slice_sublayer(int64_t site) {
     const Charge charge(report_.rewrite_seconds);
     rotate_readers(s, P_, group_);  // W_in ← W_in diag(α) P
   }
-  Moments fit, held;
-  {
-    const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
-    fit = observe(site, /*held=*/false);
-    held = observe(site, /*held=*/true);
-  }
+  SplitMoments moments = observe(site);
   Writer writer = writer_of(s);
-  drop_channels(s, site, writer, fit, held);
+  drop_channels(s, site, writer, moments);
 
   Tensor P_next, S;  // undefined: the original basis, and the identity
   if (rotates_) {
-    P_next = next_basis(
-        site, signal_covariance(trial_ ? fit : fit + held, P_, writer.weight, writer.bias));
-    S = named(s.name, [&] { return gauge(site, P_next, fit, held); });
+    P_next = next_basis(site, signal_covariance(moments.all(), P_, writer.weight, writer.bias));
+    S = named(s.name, [&] { return gauge(site, P_next, moments); });
     writer = rotated(writer, P_next);
   } else {
     reporter_.site_done(site_name(site), D_, 1.0);
   }
   {
     const Charge charge(report_.refit_seconds);
-    Refit refit =
-        named(s.name, [&] { return refit_writer(fit, held, writer, P_next, S, /*both=*/!trial_); });
+    Refit refit = named(s.name, [&] { return refit_writer(moments, writer, P_next, S); });
     agree(refit.writer);
     set_writer(s, refit.writer);
   }
@@ -155,11 +159,13 @@ void Refitter::slice_sublayer(int64_t site) {
 
 void Refitter::slice_head() {
   hooks_.entered(last_ + 1);
+  score_dense();
   if (rotates_ && options_.keep_tie) {
     map_head();
   } else if (rotates_) {
     refit_head();
   }
+  score_sliced();
   hooks_.left(last_ + 1);
 }
 
@@ -191,12 +197,11 @@ std::string Refitter::site_name(int64_t site) const {
   return site < last_ ? model_.sublayers[site].name : "head";
 }
 
-Moments Refitter::observe(int64_t site, bool held) {
+SplitMoments Refitter::observe(int64_t site) {
+  const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
   const Sublayer& s = model_.sublayers[site - 1];
   const int64_t F = hidden_width(s);
-  MomentSums sums(F, x_.width(), D_);
-  int64_t window = held ? fit_windows_ : 0;
-  const bool seen = visit(held, [&](const Tensor& x, const Tensor& z) {
+  const auto see = [&](MomentSums& sums, const Tensor& x, const Tensor& z, int64_t window) {
     if (x.size(0) == 0) return sums.accumulate(x.new_empty({0, F}), x, z);
     const Tensor h = [&] {  // (n, T, F)
       const Tf32Scope tf32(options_.tf32);
@@ -204,22 +209,41 @@ Moments Refitter::observe(int64_t site, bool held) {
     }();
     hidden_.keep(window, h);
     sums.accumulate(h, x, z);
-    window += x.size(0);
     counted(x);
-  });
-  if (!seen) return {};
-  return named("signal before " + site_name(site), [&] { return sums.moments(group_); });
+  };
+  SplitMoments moments =
+      named("signal before " + site_name(site), [&] { return summed(F, x_.width(), see); });
+  reporter_.chunk_done((x_.windows() - parts_.summed) * x_.window_tokens());  // not looked at
+  return moments;
 }
 
-bool Refitter::visit(bool held, const std::function<void(const Tensor&, const Tensor&)>& see) {
-  if (held && !holds_out_) return false;
-  const int64_t begin = held ? fit_windows_ : 0, end = held ? x_.windows() : fit_windows_;
-  x_.visit_beside(dense_, begin, end, see);
-  if (begin == end) {
-    const auto options = model_.head.weight.options();
-    see(at::empty({0, x_.width()}, options), at::empty({0, D_}, options));
+SplitMoments Refitter::summed(int64_t F, int64_t k, const Add& see) {
+  const auto add = [&](MomentSums& sums, const WindowPart& part) {
+    sums.set_weight(weights_[part.text]);
+    int64_t window = part.begin;
+    visit(part, [&](const Tensor& x, const Tensor& z) {
+      see(sums, x, z, window);
+      window += x.size(0);
+    });
+  };
+  SplitMoments moments;
+  {
+    MomentSums sums(F, k, D_);
+    for (const WindowPart& part : parts_.fit) add(sums, part);
+    moments.fit = sums.moments(group_);
   }
-  return true;
+  for (const WindowPart& part : parts_.choose) {
+    MomentSums sums(F, k, D_);
+    add(sums, part);
+    moments.choose.push_back(sums.moments(group_));
+  }
+  return moments;
+}
+
+void Refitter::visit(const WindowPart& part, const See& see) {
+  if (part.begin < part.end) return x_.visit_beside(dense_, part.begin, part.end, see);
+  const auto options = model_.head.weight.options();
+  see(at::empty({0, x_.width()}, options), at::empty({0, D_}, options));
 }
 
 Tensor Refitter::gamma(int64_t site) const {

@@ -4,35 +4,35 @@
 #include <string>
 #include <vector>
 
-#include "libslice/base/error.h"
 #include "libslice/device/detail/tf32.h"
 #include "libslice/device/ops.h"
 #include "libslice/device/process_group.h"
 #include "libslice/method/basis.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/method/plan.h"
 #include "libslice/method/refit.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/adapter.h"
 #include "libslice/slicing/detail/hidden_signal.h"
+#include "libslice/slicing/detail/named_part.h"
 #include "libslice/slicing/detail/progress_reporter.h"
 #include "libslice/slicing/detail/slice_sublayers.h"
+#include "libslice/slicing/detail/window_parts.h"
 
 namespace slice::detail {
 
 /// The refit method's loop: its state and its steps. `slice_sublayer` (refitter.cpp) is the method;
-/// the steps around the shortcut are in refitter_gauge.cpp, those of the head in refitter_head.cpp,
-/// those of FFN channels in refitter_channels.cpp.
+/// the steps around the shortcut are in refitter_gauge.cpp, those of FFN channels in
+/// refitter_channels.cpp, those of the head in refitter_head.cpp, losses in refitter_loss.cpp.
 class Refitter {
  public:
-  Refitter(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
+  Refitter(ModelAdapter& model, const CalibrationWindows& windows, const SliceOptions& options,
            const std::vector<at::Tensor>& gammas, SliceReport& report,
            const OnProgress& on_progress, bool trial, const LayerHooks& hooks,
            const ProcessGroup& group);
 
-  /// Every site from the embedding's to the head's.
+  /// Every site from the embedding's to the head's; reports what every text lost.
   void run();
-  /// Mean negative log-likelihood of the held-out tokens after the sliced sublayers.
-  double held_out_loss();
 
  private:
   // The loop.
@@ -43,25 +43,19 @@ class Refitter {
   /// Counts a chunk's tokens as done. @return  z
   at::Tensor counted(const at::Tensor& z);
   std::string site_name(int64_t site) const;
-  /// The result of a step; a NumericError of it says in which part of the model.
-  template <typename Step>
-  static auto named(const std::string& part, Step&& step) {
-    try {
-      return step();
-    } catch (const NumericError& error) {
-      throw NumericError(part + ": " + error.what());
-    }
-  }
   /// Runs the dense model's sublayer before `site` on the dense signal.
   void forward_dense(int64_t site);
-  /// Moments of the sublayer before `site`, over the windows that are fitted or those that are held
-  /// out.
-  Moments observe(int64_t site, bool held);
+  /// Moments of the sublayer before `site`.
+  SplitMoments observe(int64_t site);
   /// Runs the refitted sublayer before `site` on the sliced signal.                 x̂ S + h W'ᵀ
   void forward_sliced(int64_t site);
-  /// Shows those windows of both signals, or (0, …) where this rank has none of them; false where
-  /// no rank has any.
-  bool visit(bool held, const std::function<void(const at::Tensor&, const at::Tensor&)>& see);
+  using See = std::function<void(const at::Tensor& x, const at::Tensor& z)>;
+  using Add =
+      std::function<void(MomentSums&, const at::Tensor& x, const at::Tensor& z, int64_t window)>;
+  /// Shows those windows of both signals, or (0, …) where this rank has none of them.
+  void visit(const WindowPart& part, const See& see);
+  /// The sums to which `add` adds the windows that are not held out, each text by its weight.
+  SplitMoments summed(int64_t F, int64_t k, const Add& add);
   /// Γ of a site, on the model's device; undefined without gradients.
   at::Tensor gamma(int64_t site) const;
   /// The basis of a site: the bottom of τ C + Γ / τ is deleted. A LayerNorm's C and P are without
@@ -75,12 +69,12 @@ class Refitter {
   /// Turns the bases around a sublayer so that its shortcut has the form asked for, and sets it.
   ///                                                              (docs/method.md, "Shortcuts")
   /// @return  S (k, k'), undefined for the identity
-  at::Tensor gauge(int64_t site, at::Tensor& P_next, Moments& fit, Moments& held);
+  at::Tensor gauge(int64_t site, at::Tensor& P_next, SplitMoments& moments);
   /// S = I − Q (1 − λ) Qᵀ of the aligned bases, its R largest deviations from the identity.
   at::Tensor set_low_rank(Sublayer& s, const at::Tensor& S);
   /// Diagonal pairing: P_aᵀ P_b = U Σ Vᵀ, P_a ← P_a U, P_b ← P_b V, S = Σ. The readers, the signal
   /// and what writes into site a turn with it.
-  at::Tensor pair(int64_t site, at::Tensor& P_next, Moments& fit, Moments& held);
+  at::Tensor pair(int64_t site, at::Tensor& P_next, SplitMoments& moments);
   /// Turns what writes into a finished site: the sublayer before it, or the embeddings.
   void turn_what_writes(int64_t site, const at::Tensor& U);
 
@@ -93,9 +87,9 @@ class Refitter {
   // FFN channels.
   /// Deletes what the plan deletes of the feed-forward networks in this sublayer; the other
   /// channels' least squares take over what they wrote.
-  void drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments& fit, Moments& held);
+  void drop_channels(Sublayer& s, int64_t site, Writer& writer, SplitMoments& moments);
   void narrow(Branch& branch, int64_t site, int64_t column, int64_t width, int64_t keep,
-              Writer& writer, Moments& fit, Moments& held);
+              Writer& writer, SplitMoments& moments);
 
   // The head.
   /// The head reads the sliced signal as if it were the dense one:
@@ -117,6 +111,13 @@ class Refitter {
   /// M (k, D) of refit_head.
   at::Tensor head_map();
 
+  // Losses of the windows that are held out, after the last sublayer, into the report.
+  void score_dense();
+  void score_sliced();
+  /// Nats a token of each of parts_.held_out, by logits (T, V) of x (T, k) and z (T, D).
+  using Logits = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& z)>;
+  std::vector<double> losses(const Logits& logits_of);
+
   ModelAdapter& model_;
   const SliceOptions& options_;
   const std::vector<at::Tensor>& gammas_;
@@ -129,15 +130,15 @@ class Refitter {
   const bool rotates_, layer_norm_;
   const ShortcutForm form_;
   const at::ScalarType dtype_;
-  const bool holds_out_;          // on any rank
-  const int64_t fit_windows_;     // of this rank
-  const at::Tensor tokens_;       // of this rank: those that are fitted, then those held out
-  const Tf32Scope exact_{false};  // float32 products outside the forward passes
+  const WindowParts parts_;            // of this rank
+  const std::vector<double> weights_;  // of a token of each text
+  const Tf32Scope exact_{false};       // float32 products outside the forward passes
   ProgressReporter reporter_;
   Signal x_, dense_;  // the sliced model's signal in basis P_, the dense one's in the original
   HiddenSignal hidden_;
-  at::Tensor first_, G_;  // of a tied head: the embeddings' basis (D, k_0), EᵀE (D, D)
-  at::Tensor P_;          // (D, k) basis of x_: that of the site that the next sublayer reads
+  // Of a tied head: the embeddings' basis (D, k_0), EᵀE (D, D), the dense E.
+  at::Tensor first_, G_, E_;
+  at::Tensor P_;  // (D, k) basis of x_: that of the site that the next sublayer reads
   OutputAwareBasis output_aware_;
   int64_t networks_ = 0;
 };

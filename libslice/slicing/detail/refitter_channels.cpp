@@ -15,8 +15,7 @@ constexpr double kChannelRidge = 1e-4;
 
 }  // namespace
 
-void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments& fit,
-                             Moments& held) {
+void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, SplitMoments& moments) {
   int64_t column = 0;
   for (Branch& branch : s.branches) {
     const int64_t width = branch.writer.weight.size(1);
@@ -27,7 +26,7 @@ void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments&
       if (keep < width) {
         const Charge charge(report_.refit_seconds);
         named(branch.writer.name,
-              [&] { narrow(branch, site, column, width, keep, writer, fit, held); });
+              [&] { narrow(branch, site, column, width, keep, writer, moments); });
       }
       column += keep;
     } else {
@@ -37,8 +36,9 @@ void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, Moments&
 }
 
 void Refitter::narrow(Branch& branch, int64_t site, int64_t column, int64_t width, int64_t keep,
-                      Writer& writer, Moments& fit, Moments& held) {
-  const Tensor all = held.tokens > 0 ? fit.hh + held.hh : fit.hh;  // (F, F)
+                      Writer& writer, SplitMoments& moments) {
+  Tensor all = moments.fit.hh;  // (F, F)
+  for (const Moments& text : moments.choose) all = all + text.hh;
   const auto own = [&](const Tensor& X, int64_t dimension) {
     return X.slice(dimension, column, column + width);
   };
@@ -54,8 +54,7 @@ void Refitter::narrow(Branch& branch, int64_t site, int64_t column, int64_t widt
       ridge_solve(rows.index_select(1, stay), rows.mm(writer.weight.t()), kChannelRidge).t();
   remove_channels(branch, kept);
   hidden_.select(stay);
-  fit = fit.with_channels(stay);
-  if (held.tokens > 0) held = held.with_channels(stay);
+  moments = moments.with_channels(stay);
 }
 
 }  // namespace slice::detail

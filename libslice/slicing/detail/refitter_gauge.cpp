@@ -10,7 +10,7 @@ namespace slice::detail {
 
 using at::Tensor;
 
-Tensor Refitter::gauge(int64_t site, Tensor& P_next, Moments& fit, Moments& held) {
+Tensor Refitter::gauge(int64_t site, Tensor& P_next, SplitMoments& moments) {
   Sublayer& s = model_.sublayers[site - 1];
   const bool extends = P_next.size(1) > P_.size(1);
   if (form_ != ShortcutForm::kDense && extends) return {};  // [I 0]
@@ -21,7 +21,7 @@ Tensor Refitter::gauge(int64_t site, Tensor& P_next, Moments& fit, Moments& held
     if (form_ == ShortcutForm::kNone) return {};
     return set_low_rank(s, P_.t().mm(P_next));
   }
-  if (paired) return pair(site, P_next, fit, held);
+  if (paired) return pair(site, P_next, moments);
   const Tensor S = P_.t().mm(P_next);
   s.shortcut->set_dense(S.t(), dtype_);
   return S;
@@ -47,7 +47,7 @@ Tensor Refitter::set_low_rank(Sublayer& s, const Tensor& S) {
   return at::eye(k, S.options()) + Q.mm(up.t());
 }
 
-Tensor Refitter::pair(int64_t site, Tensor& P_next, Moments& fit, Moments& held) {
+Tensor Refitter::pair(int64_t site, Tensor& P_next, SplitMoments& moments) {
   const Tensor S = P_.t().mm(P_next);
   Tensor R = polar_factor(S);
   group_.copy_from_inplace(0, R);
@@ -58,8 +58,7 @@ Tensor Refitter::pair(int64_t site, Tensor& P_next, Moments& fit, Moments& held)
   x_.project(U);
   if (!trial_) turn_what_writes(site - 1, U);
   if (site == 1) first_ = first_.mm(U);
-  fit = fit.turned(U);
-  if (held.tokens > 0) held = held.turned(U);
+  moments = moments.turned(U);
   P_ = P_.mm(U);
   P_next = P_next.mm(R.t().mm(U));
   s.shortcut->set_diagonal(eigen.values, dtype_);

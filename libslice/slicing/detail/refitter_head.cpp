@@ -1,7 +1,5 @@
 #include <ATen/ATen.h>
 
-#include <algorithm>
-
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/device/ops.h"
@@ -31,36 +29,6 @@ void Refitter::map_head() {
   check_finite(weight, "head map");
   model_.head_map = {"head map", weight, map.bias.defined() ? map.bias.to(dtype_) : Tensor()};
   model_.final_norm->drop_weights();
-}
-
-double Refitter::held_out_loss() {
-  const Writer M = rotates_ ? head_reader() : Writer();  // n̂ ↦ the dense model's n: (D, k)
-  const Tensor W = rotates_ ? M.weight.to(dtype_) : Tensor(),
-               b = M.bias.defined() ? M.bias.to(dtype_) : Tensor();
-  double total = 0;
-  int64_t window = fit_windows_, scored = 0;
-  visit(/*held=*/true, [&](const Tensor& x, const Tensor&) {
-    const Tensor ids = tokens_.slice(0, window, window + x.size(0)).to(x.device());
-    double chunk = 0;  // added once the whole chunk is done: it may run out of memory half-way
-    for (int64_t i = 0; i < x.size(0); ++i) {
-      Tensor n = x[i];  // (T, k)
-      if (rotates_) {
-        n = at::linear(ops::rms_norm(n, D_, model_.final_norm->eps()), W, b);
-      } else {
-        n = model_.final_norm->forward(n);
-      }
-      const Tensor logits = at::linear(n, model_.head.weight, model_.head.bias);  // (T, V)
-      const int64_t T = logits.size(0);
-      chunk += at::cross_entropy_loss(logits.slice(0, 0, T - 1).to(at::kFloat), ids[i].slice(0, 1),
-                                      {}, at::Reduction::Sum)
-                   .item<double>();
-    }
-    total += chunk;
-    scored += x.size(0) * (x.size(1) - 1);
-    window += x.size(0);
-  });
-  const double all = group_.sum(total), tokens = group_.sum(static_cast<double>(scored));
-  return all / std::max(tokens, 1.0);
 }
 
 Writer Refitter::head_reader() {
@@ -93,19 +61,13 @@ Writer Refitter::tie_map() {
 
 Tensor Refitter::head_map() {
   const double eps = model_.final_norm->eps();
-  const auto see = [&](bool held) -> Moments {
-    MomentSums sums(x_.width(), 0, D_);
-    const bool seen = visit(held, [&](const Tensor& x, const Tensor& z) {
-      const Tensor centred = layer_norm_ ? z - z.mean(-1, /*keepdim=*/true) : z;
-      sums.accumulate(ops::rms_norm(x, D_, eps), x.slice(-1, 0, 0),
-                      ops::rms_norm(centred, D_, eps));
-    });
-    return seen ? sums.moments(group_) : Moments();
+  const auto see = [&](MomentSums& sums, const Tensor& x, const Tensor& z, int64_t) {
+    const Tensor centred = layer_norm_ ? z - z.mean(-1, /*keepdim=*/true) : z;
+    sums.accumulate(ops::rms_norm(x, D_, eps), x.slice(-1, 0, 0), ops::rms_norm(centred, D_, eps));
   };
-  const Moments fit = see(/*held=*/false), held = see(/*held=*/true);
+  const SplitMoments moments = summed(x_.width(), 0, see);
   const Writer start = {P_, {}};  // n̂ ↦ n̂ Pᵀ: (D, k)
-  Writer map = named(
-      "head", [&] { return refit_writer(fit, held, start, {}, {}, /*both=*/!trial_).writer; });
+  Writer map = named("head", [&] { return refit_writer(moments, start, {}, {}).writer; });
   agree(map);
   return map.weight.t();
 }

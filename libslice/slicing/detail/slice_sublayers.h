@@ -7,6 +7,7 @@
 
 #include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
+#include "libslice/method/calibration_windows.h"
 #include "libslice/method/plan.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/adapter.h"
@@ -39,12 +40,13 @@ struct LayerHooks {
 
 /// The paper's loop (slicegpt.h). Weights may be placeholders (model/detail/placeholder.h) outside
 /// `enter` … `leave`: they have the dtype and device that the weights will have.
-SliceReport slice_sublayers(ModelAdapter& model, const at::Tensor& tokens,
+/// @throws ArgumentError  texts with weights: the paper's method has none
+SliceReport slice_sublayers(ModelAdapter& model, const CalibrationWindows& windows,
                             const SliceOptions& options, const OnProgress& on_progress,
                             const LayerHooks& hooks = {}, const ProcessGroup& group = {});
 
 /// The refit method's loop (refitter.h), given the gradient covariances.
-SliceReport refit_sublayers(ModelAdapter& model, const at::Tensor& tokens,
+SliceReport refit_sublayers(ModelAdapter& model, const CalibrationWindows& windows,
                             const SliceOptions& options, const OnProgress& on_progress,
                             const std::vector<at::Tensor>& gammas, const LayerHooks& hooks = {},
                             const ProcessGroup& group = {});

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "libslice/base/detail/check.h"
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/error.h"
@@ -36,9 +37,9 @@ PcaBasis directions(const Tensor& C, const std::string& site) {
 
 }  // namespace
 
-SliceGpt::SliceGpt(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                   SliceReport& report, const OnProgress& on_progress, const LayerHooks& hooks,
-                   const ProcessGroup& group)
+SliceGpt::SliceGpt(ModelAdapter& model, const CalibrationWindows& windows,
+                   const SliceOptions& options, SliceReport& report, const OnProgress& on_progress,
+                   const LayerHooks& hooks, const ProcessGroup& group)
     : model_(model),
       options_(options),
       report_(report),
@@ -48,9 +49,9 @@ SliceGpt::SliceGpt(ModelAdapter& model, const Tensor& tokens, const SliceOptions
       last_(static_cast<int64_t>(model.sublayers.size())),
       sizes_(plan_stream_sizes(D_, last_ + 1, options)),
       layer_norm_(model.final_norm->kind() == NormKind::kLayer),
-      tokens_(share_of_windows(tokens, group)),
+      tokens_(share_of_windows(windows.tokens(), group)),
       reporter_(report, on_progress, keeps(last_) ? last_ - 1 : last_, tokens_.numel()) {
-  describe_run(report, model, tokens, sizes_);
+  describe_run(report, model, windows, sizes_);
 }
 
 void SliceGpt::run() {
@@ -205,12 +206,14 @@ std::string SliceGpt::site_name(int64_t site) const {
   return site < last_ ? model_.sublayers[site].name : "head";
 }
 
-SliceReport slice_sublayers(ModelAdapter& model, const Tensor& tokens, const SliceOptions& options,
-                            const OnProgress& on_progress, const LayerHooks& hooks,
-                            const ProcessGroup& group) {
+SliceReport slice_sublayers(ModelAdapter& model, const CalibrationWindows& windows,
+                            const SliceOptions& options, const OnProgress& on_progress,
+                            const LayerHooks& hooks, const ProcessGroup& group) {
+  for (const CalibrationText& text : windows.texts())
+    SLICE_ARGUMENT_CHECK(text.weight == 0, "method slicegpt: every window counts the same");
   SliceReport report;
   const Stopwatch total;
-  SliceGpt(model, tokens, options, report, on_progress, hooks, group).run();
+  SliceGpt(model, windows, options, report, on_progress, hooks, group).run();
   report.total_seconds = total.seconds();
   report.peak_host_bytes = peak_host_bytes();
   report.peak_device_bytes = peak_device_bytes(model.head.weight.device());

@@ -21,7 +21,7 @@ namespace slice::detail {
 /// charges its own time to the report.
 class SliceGpt {
  public:
-  SliceGpt(ModelAdapter& model, const at::Tensor& tokens, const SliceOptions& options,
+  SliceGpt(ModelAdapter& model, const CalibrationWindows& windows, const SliceOptions& options,
            SliceReport& report, const OnProgress& on_progress, const LayerHooks& hooks,
            const ProcessGroup& group);
 
