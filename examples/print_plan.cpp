@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "cli.h"
 #include "libslice/checkpoint/stock.h"
@@ -25,6 +26,21 @@ struct Expected {
   std::optional<slice::LayerwiseCost> layerwise = std::nullopt;
   double seconds = 0;
 };
+
+std::string bytes_text(int64_t bytes) {
+  char text[32];
+  const bool small = bytes < (int64_t{1} << 30);
+  std::snprintf(text, sizeof text, small ? "%.1f MiB" : "%.2f GiB",
+                static_cast<double>(bytes) / (small ? 0x1p20 : 0x1p30));
+  return text;
+}
+
+/// Bytes stored, bytes that a token reads, FLOP that it takes.
+ordered_json sizes_json(const slice::ParameterCount& count, int64_t weight_bytes) {
+  return {{"stored_bytes", count.total * weight_bytes},
+          {"token_bytes", count.read * weight_bytes},
+          {"token_flop", 2 * count.multiplied}};
+}
 
 ordered_json form_json(const slice::ModelConfig& config) {
   const slice::OutputForm form = slice::output_form(config);
@@ -71,8 +87,12 @@ ordered_json expected_json(const Expected& expected) {
   return json;
 }
 
-ordered_json plan_json(const Plan& plan) {
-  ordered_json json;
+ordered_json plan_json(const Arguments& a, const Plan& plan) {
+  const int64_t weight_bytes = written_bytes(a, plan);
+  const slice::ParameterCount before = slice::count_parameters(plan.dense());
+  ordered_json json = {
+      {"inference",
+       {{"weight_bytes", weight_bytes}, {"before", sizes_json(before, weight_bytes)}}}};
   if (!plan.candidates.empty()) {
     for (size_t i = 0; i < plan.candidates.size(); ++i) {
       const slice::Candidate& c = plan.candidates[i];
@@ -81,6 +101,7 @@ ordered_json plan_json(const Plan& plan) {
                                     {"ffn_channels", c.channels},
                                     {"parameters", c.after.total},
                                     {"blocks", c.after.blocks},
+                                    {"inference", sizes_json(c.after, weight_bytes)},
                                     {"form", form_json(plan.sliced[i])}});
     }
     return json;
@@ -88,8 +109,8 @@ ordered_json plan_json(const Plan& plan) {
   const slice::ModelConfig& sliced = plan.sliced.front();
   std::vector<int64_t> sizes(sliced.sites());
   for (int64_t site = 0; site < sliced.sites(); ++site) sizes[site] = sliced.stream_size(site);
-  const slice::ParameterCount before = slice::count_parameters(plan.dense()),
-                              after = slice::count_parameters(slice::written_config(sliced));
+  const slice::ParameterCount after = slice::count_parameters(slice::written_config(sliced));
+  json["inference"]["after"] = sizes_json(after, weight_bytes);
   json["plan"] = {{"k", sizes}, {"ffn", sliced.ffn_widths()}};
   json["parameters"] = {{"before", before.total},
                         {"after", after.total},
@@ -99,19 +120,41 @@ ordered_json plan_json(const Plan& plan) {
   return json;
 }
 
-void print_candidates(const Plan& plan) {
-  std::printf("    k   channels a layer     parameters         blocks   head   runs in\n");
+/// A row of the table of candidates: what the model takes, whose blocks and head it is.
+void print_row(const std::string& kept, const std::string& channels,
+               const slice::ParameterCount& count, int64_t weight_bytes, bool tied,
+               const slice::ModelConfig& config) {
+  std::printf("%5s   %16s   %12s   %12s   %10s   %10s   %7.2f   %s   %s\n", kept.c_str(),
+              channels.c_str(), grouped(count.total).c_str(), grouped(count.blocks).c_str(),
+              bytes_text(count.total * weight_bytes).c_str(),
+              bytes_text(count.read * weight_bytes).c_str(),
+              2e-9 * static_cast<double>(count.multiplied), tied ? "tied" : "own ",
+              slice::describe(slice::output_form(config)).c_str());
+}
+
+void print_candidates(const Arguments& a, const Plan& plan) {
+  const int64_t weight_bytes = written_bytes(a, plan);
+  const slice::ModelConfig& dense = plan.dense();
+  const auto mean = [&](int64_t channels) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.1f",
+                  static_cast<double>(channels) / static_cast<double>(dense.layers));
+    return std::string(text);
+  };
+  std::printf(
+      "    k   channels a layer     parameters         blocks       stored   read/token   GFLOP/t  "
+      " head   runs in\n");
+  const std::vector<int64_t> widths = dense.ffn_widths();
+  print_row("dense", mean(std::accumulate(widths.begin(), widths.end(), int64_t{0})),
+            slice::count_parameters(dense), weight_bytes, dense.tied_head, dense);
   for (size_t i = 0; i < plan.candidates.size(); ++i) {
     const slice::Candidate& c = plan.candidates[i];
-    std::printf("%5ld   %16.1f   %12s   %12s   %s   %s\n", c.kept,
-                static_cast<double>(c.channels) / static_cast<double>(plan.dense().layers),
-                grouped(c.after.total).c_str(), grouped(c.after.blocks).c_str(),
-                c.tied ? "tied" : "own ",
-                slice::describe(slice::output_form(plan.sliced[i])).c_str());
+    print_row(std::to_string(c.kept), mean(c.channels), c.after, weight_bytes, c.tied,
+              plan.sliced[i]);
   }
 }
 
-void print_one(const Plan& plan) {
+void print_one(const Arguments& a, const Plan& plan) {
   const slice::ModelConfig &dense = plan.dense(), &sliced = plan.sliced.front();
   const slice::ParameterCount before = slice::count_parameters(dense),
                               after = slice::count_parameters(slice::written_config(sliced));
@@ -121,6 +164,7 @@ void print_one(const Plan& plan) {
               grouped(before.total).c_str(), grouped(after.total).c_str(),
               grouped(before.blocks).c_str(), grouped(after.blocks).c_str(),
               grouped(after.shortcuts).c_str());
+  print_sizes(before, after, written_bytes(a, plan));
   std::printf("runs in     %s\n", slice::describe(slice::output_form(sliced)).c_str());
 }
 
@@ -156,18 +200,28 @@ Calibration calibration_of(const Arguments& a, const Plan& plan) {
 
 }  // namespace
 
+void print_sizes(const slice::ParameterCount& before, const slice::ParameterCount& after,
+                 int64_t weight_bytes) {
+  std::printf("stored      %s -> %s\n", bytes_text(before.total * weight_bytes).c_str(),
+              bytes_text(after.total * weight_bytes).c_str());
+  std::printf(
+      "a token     reads %s -> %s, takes %.2f -> %.2f GFLOP and attention\n",
+      bytes_text(before.read * weight_bytes).c_str(), bytes_text(after.read * weight_bytes).c_str(),
+      2e-9 * static_cast<double>(before.multiplied), 2e-9 * static_cast<double>(after.multiplied));
+}
+
 void print_plan(const Arguments& a, const Plan& plan) {
   if (!a.quiet) print_notes(a, plan);
   const Calibration calibration = calibration_of(a, plan);
   const Expected expected = expected_cost(a, plan, calibration);
   if (a.json) {
-    ordered_json json = plan_json(plan);
+    ordered_json json = plan_json(a, plan);
     json["calibration"] = {{"windows", calibration.windows}, {"context", calibration.context}};
     json["expected"] = expected_json(expected);
     std::printf("%s\n", json.dump(2).c_str());
     return;
   }
-  plan.candidates.empty() ? print_one(plan) : print_candidates(plan);
+  plan.candidates.empty() ? print_one(a, plan) : print_candidates(a, plan);
   std::printf("calibration %ld windows of %ld tokens%s\n", calibration.windows, calibration.context,
               calibration.read ? "" : " (--calibration was not given: as asked for)");
   std::printf(

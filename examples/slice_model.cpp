@@ -2,6 +2,7 @@
 // training it.
 
 #include <ATen/ATen.h>
+#include <c10/core/ScalarType.h>
 
 #include <cmath>
 #include <cstdio>
@@ -25,6 +26,7 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
   std::printf("parameters  %s -> %s as stored, %s -> %s in blocks\n",
               cli::grouped(r.before.total).c_str(), cli::grouped(r.after.total).c_str(),
               cli::grouped(r.before.blocks).c_str(), cli::grouped(r.after.blocks).c_str());
+  cli::print_sizes(r.before, r.after, r.weight_bytes);
   std::printf("runs in     %s\n", slice::describe(r.form).c_str());
   if (r.perplexity_before)
     std::printf("perplexity  %.3f -> %.3f\n", *r.perplexity_before, *r.perplexity_after);
@@ -136,6 +138,8 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   slice::SliceReport report = slice::slice_model(model, windows, plan.options, on_progress, group);
   if (!writes) return;
   report.load_seconds = load_seconds;
+  if (const auto dtype = cli::dtype_option(a.dtype))
+    report.weight_bytes = static_cast<int64_t>(c10::elementSize(*dtype));
   if (before) {
     report.perplexity_before = before;
     report.perplexity_after = score();

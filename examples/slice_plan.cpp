@@ -155,13 +155,13 @@ void print_notes(const Arguments& a, const Plan& plan) {
             static_cast<double>(
                 slice::count_parameters(slice::written_config(plan.sliced.front())).total) /
             0x1p30);
-  const int64_t before = slice::count_parameters(plan.dense()).total,
-                after = slice::count_parameters(slice::written_config(plan.sliced.front())).total;
-  if (after > before)
-    warn("the result is larger than the model: " + grouped(after) +
-         " parameters as stored instead "
-         "of " +
-         grouped(before));
+  const slice::ParameterCount before = slice::count_parameters(plan.dense()),
+                              after = slice::count_parameters(
+                                  slice::written_config(plan.sliced.front()));
+  if (after.exceeds(before))
+    warn("the result is larger than the model: " + grouped(after.total) +
+         " parameters as stored instead of " + grouped(before.total) + ", of which a token reads " +
+         grouped(after.read) + " instead of " + grouped(before.read));
 }
 
 slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& plan) {

@@ -53,6 +53,10 @@ slice::LayerwiseOptions layerwise_options(const Arguments& arguments);
 /// Bytes of a weight in the files that are written.
 int64_t written_bytes(const Arguments& arguments, const Plan& plan);
 
+/// Bytes stored, bytes that a token reads and FLOP that it takes, before and after, on stdout.
+void print_sizes(const slice::ParameterCount& before, const slice::ParameterCount& after,
+                 int64_t weight_bytes);
+
 /// The plan or the candidates and their cost, on stdout: --dry-run.
 void print_plan(const Arguments& arguments, const Plan& plan);
 

@@ -125,10 +125,15 @@ ParameterCount count_parameters(const ModelConfig& c) {
   count.blocks += count.shortcuts;
   const int64_t first = c.stream_size(0), last = c.stream_size(c.sites() - 1);
   const int64_t embeddings = (c.vocabulary_size + c.learned_positions) * first;
+  const int64_t map = c.maps_head() ? first * last : 0;
   if (!c.tied_head) others += c.vocabulary_size * last;
-  if (c.maps_head()) others += first * last + (c.norm == NormKind::kLayer ? first : 0);
+  if (c.maps_head()) others += map + (c.norm == NormKind::kLayer ? first : 0);
   if (c.head_bias) others += c.vocabulary_size;
   count.total = embeddings + count.blocks + others;
+  const int64_t rows = c.learned_positions > 0 ? 2 : 1;  // of a token and of its position
+  count.read = count.blocks + others +
+               (c.tied_head ? c.vocabulary_size + rows - 1 : rows) * first;  // the head has its row
+  count.multiplied = count.blocks + map + c.vocabulary_size * (c.tied_head ? first : last);
   return count;
 }
 

@@ -108,6 +108,16 @@ struct ParameterCount {
   int64_t total = 0;   ///< all parameters as stored, a tied matrix once
   int64_t blocks = 0;  ///< weight matrices of the blocks, shortcuts included; no biases, no norms
   int64_t shortcuts = 0;  ///< of those, the rotated shortcuts
+  /// What decoding one token of one text reads: all but the other rows of the embeddings.
+  int64_t read = 0;
+  /// Elements of the matrices that it is multiplied by, two FLOP each; attention to the tokens
+  /// before it comes on top.
+  int64_t multiplied = 0;
+
+  /// Whether it stores more than another one, or reads more for a token.
+  bool exceeds(const ParameterCount& other) const {
+    return total > other.total || read > other.read;
+  }
 };
 
 /// Counts the parameters of a model from its sizes alone, dense or sliced (config.stream_sizes).

@@ -54,6 +54,17 @@ ordered_json texts_json(const SliceReport& r) {
   return texts;
 }
 
+/// What the model takes of a machine before and after.
+ordered_json inference_json(const SliceReport& r) {
+  const auto both = [](auto before, auto after) {
+    return ordered_json{{"before", before}, {"after", after}};
+  };
+  return {{"weight_bytes", r.weight_bytes},
+          {"stored_bytes", both(r.before.total * r.weight_bytes, r.after.total * r.weight_bytes)},
+          {"token_bytes", both(r.before.read * r.weight_bytes, r.after.read * r.weight_bytes)},
+          {"token_flop", both(2 * r.before.multiplied, 2 * r.after.multiplied)}};
+}
+
 }  // namespace
 
 std::string report_json(const SliceReport& r) {
@@ -96,6 +107,7 @@ std::string report_json(const SliceReport& r) {
         {"blocks_after", r.after.blocks},
         {"blocks_removed", r.before.blocks - r.after.blocks}}},
   };
+  if (r.weight_bytes > 0) json["inference"] = inference_json(r);
   if (!r.form.model_type.empty()) {
     json["form"] = {{"stock", r.form.stock},
                     {"model_type", r.form.model_type},

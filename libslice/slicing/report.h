@@ -59,6 +59,7 @@ struct SliceReport {
   std::vector<Candidate> candidates;  ///< of a search: the chosen one first, the others by loss
   uint64_t seed = 0;
   ParameterCount before, after;  ///< after: of the form that save_model writes
+  int64_t weight_bytes = 0;      ///< of a stored weight; 0 where an adapter was sliced
   OutputForm form;  ///< what runs the result; without a model_type where an adapter was sliced
   std::optional<double> perplexity_before, perplexity_after;
   double load_seconds = 0, search_seconds = 0, gradient_seconds = 0, calibrate_seconds = 0,

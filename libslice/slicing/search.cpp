@@ -215,6 +215,8 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   const int64_t least = range.first / step, all = range.second / step;
   std::vector<Candidate> found;
   double smallest = std::numeric_limits<double>::infinity();
+  const ParameterCount whole_model = count_parameters(dense);
+  bool grew = false;
   for (const bool tied : ties(dense, options)) {
     int64_t last = 0;
     for (const double share : kKeptShares) {
@@ -234,14 +236,20 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
         continue;
       }
       const ModelConfig widest = config(channels);
+      const ParameterCount after = count_parameters(widest);
       const bool whole = kept == dense.hidden_size;  // stays tied either way: listed once
-      if ((!whole || found.empty() || found.front().kept != kept) &&
-          writable(widest, options, channels == all))
-        found.push_back(
-            {kept, channels * step, widest.tied_head, count_parameters(widest), std::nullopt});
+      if (after.exceeds(whole_model)) {
+        grew = true;
+      } else if ((!whole || found.empty() || found.front().kept != kept) &&
+                 writable(widest, options, channels == all)) {
+        found.push_back({kept, channels * step, widest.tied_head, after, std::nullopt});
+      }
       if (channels == all) break;  // smaller kept sizes would remove more than was asked
     }
   }
+  SLICE_ARGUMENT_CHECK(!found.empty() || !grew,
+                       "budget: every plan that reaches it stores more than the dense model, or "
+                       "reads more for a token; slice asks for one of them");
   SLICE_ARGUMENT_CHECK(
       !found.empty() || !options.only_gguf, "budget: no plan that llama.cpp runs reaches it{}",
       options.head == HeadMode::kKeep ? "; with the head sliced there are more" : "");

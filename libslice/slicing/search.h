@@ -16,7 +16,8 @@ class Model;
 
 /// The candidates for a budget, from sizes alone: kept sizes from D downwards, each with as many
 /// FFN channels as the budget leaves; at most eleven. Sizes are those of the form that save_model
-/// writes.
+/// writes. A plan that stores more than the dense model, or reads more for a token, is none: of a
+/// tied head untied a budget of the block weights alone would not know.
 ///
 /// @param options  exactly one of remove, remove_blocks and fit_bytes; form of shortcuts, head and
 ///                 rounding; slice, kept and ffn_sizes are ignored

@@ -1,6 +1,7 @@
 #include "libslice/slicing/slice_checkpoint.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/ScalarType.h>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/sha256.h"
@@ -141,6 +142,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
   report.tied = sliced.tied_head;
   report.before = count_parameters(dense);
   report.after = count_parameters(form);
+  report.weight_bytes = static_cast<int64_t>(c10::elementSize(written));
   report.form = output_form(sliced);
   report.total_seconds = total.seconds();
   report.peak_host_bytes = peak_host_bytes();

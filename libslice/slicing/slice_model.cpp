@@ -1,6 +1,7 @@
 #include "libslice/slicing/slice_model.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/ScalarType.h>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
@@ -94,6 +95,7 @@ SliceReport slice_model(Model& model, const CalibrationWindows& windows,
   report.head_counts.assign(dense.layers, dense.heads);
   report.before = count_parameters(dense);
   report.after = count_parameters(written_config(decoder.config()));
+  report.weight_bytes = static_cast<int64_t>(c10::elementSize(model.stored_dtype()));
   report.form = output_form(decoder.config());
   report.total_seconds = total.seconds();
   return report;

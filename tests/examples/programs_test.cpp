@@ -147,6 +147,11 @@ TEST_CASE("dry run, report and inspect count a stock model as its file is") {
     CHECK(inspected["parameters"] == counted["after"]);
     CHECK(inspected["block_parameters"] == counted["blocks_after"]);
     CHECK(planned["parameters"]["after"] == counted["after"]);
+    const auto taken = nlohmann::json::parse(sliced.out)["inference"];
+    for (const char* what : {"stored_bytes", "token_bytes", "token_flop"}) {
+      CHECK(planned["inference"]["before"][what] == taken[what]["before"]);
+      CHECK(planned["inference"]["after"][what] == taken[what]["after"]);
+    }
   }
   CHECK(detail::read_text_file(shop.file("layerwise") / "config.json") ==
         detail::read_text_file(shop.file("whole") / "config.json"));
@@ -314,7 +319,10 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   const Outcome plan = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json"});
   INFO(plan.err);
   CHECK(plan.code == 0);
-  CHECK(nlohmann::json::parse(plan.out)["expected"]["host_bytes"].get<int64_t>() > 0);
+  const auto planned = nlohmann::json::parse(plan.out);
+  CHECK(planned["expected"]["host_bytes"].get<int64_t>() > 0);
+  CHECK(planned["inference"]["before"]["stored_bytes"] ==
+        planned["parameters"]["before"].get<int64_t>() * 4);  // as the model is stored
   const Outcome layerwise =
       shop.run({"slice_model", shop.path("model"), "--dry-run", "--layerwise", "--method",
                 "slicegpt", "--slice", "0.25", "--device", "cpu", "--json"});

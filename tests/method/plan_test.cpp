@@ -1,5 +1,6 @@
 #include "libslice/method/plan.h"
 
+#include <algorithm>
 #include <catch2/catch_all.hpp>
 #include <limits>
 
@@ -123,6 +124,12 @@ ParameterCount parameters_of(const ModelConfig& config) {
     const bool shortcut = name.find("shortcut") != std::string::npos;
     count.total += numel;
     if (shortcut) count.shortcuts += numel;  // a diagonal's too
+    const auto embeddings = decoder.adapter().embeddings;
+    const bool table = std::any_of(embeddings.begin(), embeddings.end(),
+                                   [&](const LinearRef& e) { return name == e.name + ".weight"; });
+    const bool head = config.tied_head && name == embeddings.front().name + ".weight";
+    count.read += table && !head ? parameter.value().size(1) : numel;
+    if (shortcut || (parameter.value().dim() == 2 && (!table || head))) count.multiplied += numel;
     if (name.find(".layers.") != std::string::npos && (shortcut || parameter.value().dim() == 2)) {
       count.blocks += numel;
     }
@@ -136,7 +143,9 @@ TEST_CASE("counts equal the module's for every form of shortcut and every FFN wi
   for (const ModelConfig& dense : configs) {
     std::vector<int64_t> widths;
     for (int64_t layer = 0; layer < dense.layers; ++layer) widths.push_back(dense.ffn_size - layer);
-    std::vector<ModelConfig> variants = {narrowed_config(dense, widths)};
+    std::vector<ModelConfig> variants = {dense, narrowed_config(dense, widths)};
+    if (dense.tied_head)
+      variants.push_back(planned_config(dense, {.slice = 0.3, .round = 1, .keep_tie = true}));
     for (const ShortcutForm form : {ShortcutForm::kDense, ShortcutForm::kDiagonal,
                                     ShortcutForm::kLowRank, ShortcutForm::kNone}) {
       for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
@@ -154,6 +163,8 @@ TEST_CASE("counts equal the module's for every form of shortcut and every FFN wi
       CHECK(count.total == want.total);
       CHECK(count.blocks == want.blocks);
       CHECK(count.shortcuts == want.shortcuts);
+      CHECK(count.read == want.read);
+      CHECK(count.multiplied == want.multiplied);
     }
   }
 }

@@ -111,6 +111,21 @@ TEST_CASE("a report has the keys that scripts rely on") {
   CHECK(report["versions"]["libslice"] == version());
 }
 
+TEST_CASE("a report says what the model takes before and after, in bytes and FLOP") {
+  SliceReport report = example();
+  report.before.read = 700;
+  report.before.multiplied = 650;
+  report.after.read = 600;
+  report.after.multiplied = 550;
+  CHECK_FALSE(json::parse(report_json(report)).contains("inference"));
+  report.weight_bytes = 2;
+  CHECK(json::parse(report_json(report))["inference"] ==
+        json{{"weight_bytes", 2},
+             {"stored_bytes", {{"before", 2000}, {"after", 1800}}},
+             {"token_bytes", {{"before", 1400}, {"after", 1200}}},
+             {"token_flop", {{"before", 1300}, {"after", 1100}}}});
+}
+
 TEST_CASE("perplexity appears once both values were measured") {
   SliceReport report = example();
   report.perplexity_before = 18.5;

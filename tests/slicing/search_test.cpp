@@ -87,6 +87,28 @@ TEST_CASE("of a tied model a budget of all parameters looks at plans with and wi
   CHECK(std::count(kept.begin(), kept.end(), false) == 0);
 }
 
+TEST_CASE("a budget of the block weights chose a plan that stored more than the model") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  config.vocabulary_size = 500;
+  const ParameterCount dense = count_parameters(config);
+  const SliceOptions options{.round = 2, .remove_blocks = 0.1};
+  for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+    SliceOptions search = options;
+    search.head = head;
+    for (const Candidate& candidate : candidates(config, search)) {
+      CHECK(candidate.after.total <= dense.total);
+      CHECK(candidate.after.read <= dense.read);
+    }
+    SliceOptions asked{.kept = 22, .round = 2, .head = head};  // one of them, asked for by itself
+    CHECK(count_parameters(planned_config(config, asked)).exceeds(dense));
+  }
+  // One that keeps the tie, with a map, reads more for a token.
+  const SliceOptions keep{.round = 2, .keep_tie = true, .remove_blocks = 0.01};
+  for (const Candidate& candidate : candidates(config, keep))
+    CHECK_FALSE(candidate.after.exceeds(dense));
+}
+
 TEST_CASE("a search removes what it was asked to, and reports what it did not take") {
   const ModelConfig config = tiny_config();
   Model model = random_model(config);
