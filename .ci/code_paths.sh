@@ -10,7 +10,7 @@ files=(
   ops
   adapter attention decoder linear mlp norm rotary shortcut
   golden stock
-  basis channels covariance fuse gradient pca refit rotate signal
+  basis channel_ranking channels covariance fuse gradient pca refit rotate signal
   batch generator perplexity tensor_parallel
   families refit_model search slice_model
 )

@@ -27,6 +27,7 @@
 #include "libslice/method/plan.h"
 #include "libslice/model/adapter.h"
 #include "libslice/model/config.h"
+#include "libslice/slicing/candidates.h"
 #include "libslice/slicing/cost.h"
 #include "libslice/slicing/report.h"
 #include "libslice/slicing/search.h"

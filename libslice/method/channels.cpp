@@ -128,37 +128,6 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const CalibrationW
   return scores;
 }
 
-std::vector<int64_t> allocate_channels(const std::vector<Tensor>& scores, int64_t total) {
-  constexpr int64_t kLeastShare = 6;  // no network keeps less than a sixth
-  int64_t all = 0, least = 0;
-  std::vector<Tensor> candidates;  // scores of those that may be deleted, largest first
-  for (const Tensor& score : scores) {
-    const int64_t F = score.size(0), stays = (F + kLeastShare - 1) / kLeastShare;
-    all += F;
-    least += stays;
-    candidates.push_back(std::get<0>(score.sort(0, /*descending=*/true)).slice(0, stays));
-  }
-  SLICE_ARGUMENT_CHECK(total >= least && total <= all, "channels: want to keep {} … {}, got {}",
-                       least, all, total);
-  std::vector<int64_t> widths;
-  const int64_t more = total - least;
-  const Tensor ranking = std::get<0>(at::cat(candidates).sort(0, /*descending=*/true));
-  // Channels as good as the last one kept are kept too where there is room, earlier networks first.
-  const double bar = more > 0 ? ranking[more - 1].item<double>() : 0;
-  int64_t ties = more > 0 ? more - (ranking > bar).sum().item<int64_t>() : 0;
-  for (size_t i = 0; i < scores.size(); ++i) {
-    int64_t width = scores[i].size(0) - candidates[i].size(0);
-    if (more > 0) {
-      width += (candidates[i] > bar).sum().item<int64_t>();
-      const int64_t tied = std::min(ties, (candidates[i] == bar).sum().item<int64_t>());
-      width += tied;
-      ties -= tied;
-    }
-    widths.push_back(width);
-  }
-  return widths;
-}
-
 void remove_channels(Branch& network, const Tensor& kept) {
   const auto select = [&](const Tensor& parameter, int64_t dimension) {
     return parameter.index_select(dimension, kept.to(parameter.device()));

@@ -36,7 +36,7 @@ at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Ten
 /// The effect on the loss of every channel of every feed-forward network, in the dense model:
 ///   E[h_i²] · (w_iᵀ Γ w_i)                                       (docs/method.md, "Channels")
 /// over all tokens, those of each text counting its weight. They are comparable across layers, so
-/// that one ranking gives the number of channels that each layer keeps.
+/// that one ranking (channel_ranking.h) gives the number of channels that each layer keeps.
 ///
 /// @param windows  whatever they are for    @param gammas  what gradient_covariances gave
 /// @param group    shares the windows
@@ -46,11 +46,6 @@ std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const Calibrat
                                        const std::vector<at::Tensor>& gammas,
                                        const OnProgress& on_progress = {},
                                        const ProcessGroup& group = {});
-
-/// How many channels each network keeps if the `total` best of all are kept, at least a sixth of
-/// each.
-/// @throws ArgumentError  total out of range
-std::vector<int64_t> allocate_channels(const std::vector<at::Tensor>& scores, int64_t total);
 
 /// Deletes all other channels of a feed-forward network: rows of its readers, columns of its
 /// writer. In place through set_data.

@@ -205,56 +205,5 @@ TEST_CASE("removing channels is the same as writing zeros for them") {
   }
 }
 
-TEST_CASE("an allocation keeps the best channels of all networks together") {
-  const auto scores = [](std::initializer_list<double> values) {
-    return at::tensor(std::vector<double>(values), at::kDouble);
-  };
-  // A sixth, rounded up, of 6 and of 7 channels stays whatever it is worth.
-  const std::vector<Tensor> two = {scores({9, 8, 7, 6, 5, 4}),
-                                   scores({0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 10})};
-  CHECK(allocate_channels(two, 3) == std::vector<int64_t>{1, 2});
-  CHECK(allocate_channels(two, 5) == std::vector<int64_t>{3, 2});
-  CHECK(allocate_channels(two, 8) == std::vector<int64_t>{6, 2});
-  CHECK(allocate_channels(two, 10) == std::vector<int64_t>{6, 4});
-  CHECK(allocate_channels(two, 13) == std::vector<int64_t>{6, 7});
-  // Of equals the first networks keep theirs.
-  const std::vector<Tensor> equal(3, at::ones({6}, at::kDouble));
-  CHECK(allocate_channels(equal, 3) == std::vector<int64_t>{1, 1, 1});
-  CHECK(allocate_channels(equal, 7) == std::vector<int64_t>{5, 1, 1});
-  CHECK(allocate_channels(equal, 11) == std::vector<int64_t>{6, 4, 1});
-}
-
-TEST_CASE("an allocation sums to its total and is the ranking's") {
-  std::vector<Tensor> scores;
-  for (uint64_t network = 0; network < 4; ++network) {
-    scores.push_back(gaussian({20 + static_cast<int64_t>(network)}, network + 1).exp());
-  }
-  for (int64_t total = 16; total <= 86; ++total) {
-    CAPTURE(total);
-    const auto widths = allocate_channels(scores, total);
-    int64_t sum = 0;
-    double worst_kept = std::numeric_limits<double>::infinity(), best_gone = 0;
-    for (size_t i = 0; i < scores.size(); ++i) {
-      const Tensor sorted = std::get<0>(scores[i].sort(0, true));
-      const int64_t F = sorted.size(0), least = (F + 5) / 6;
-      REQUIRE(widths[i] >= least);
-      REQUIRE(widths[i] <= F);
-      sum += widths[i];
-      if (widths[i] > least) {
-        worst_kept = std::min(worst_kept, sorted[widths[i] - 1].item<double>());
-      }
-      if (widths[i] < F) best_gone = std::max(best_gone, sorted[widths[i]].item<double>());
-    }
-    CHECK(sum == total);
-    CHECK(worst_kept >= best_gone);
-  }
-}
-
-TEST_CASE("an allocation refuses totals out of range") {
-  const std::vector<Tensor> scores(2, at::ones({12}, at::kDouble));
-  CHECK_THROWS_NAMING(allocate_channels(scores, 3), ArgumentError, "4 … 24, got 3");
-  CHECK_THROWS_NAMING(allocate_channels(scores, 25), ArgumentError, "4 … 24, got 25");
-}
-
 }  // namespace
 }  // namespace slice

@@ -1,0 +1,158 @@
+#include "libslice/slicing/candidates.h"
+
+#include <fmt/core.h>
+
+#include <catch2/catch_all.hpp>
+#include <ctime>
+
+#include "libslice/base/error.h"
+#include "libslice/checkpoint/stock.h"
+#include "libslice/decode/memory.h"
+#include "tests/support/matchers.h"
+#include "tests/support/published_models.h"
+#include "tests/support/tiny_model.h"
+
+namespace slice {
+namespace {
+
+using namespace tests;
+
+TEST_CASE("every candidate meets its budget, and with one channel more would not") {
+  std::vector<ModelConfig> configs = tiny_configs();
+  for (const ModelConfig& config : tiny_families()) configs.push_back(config);
+  for (const ModelConfig& config : configs) {
+    for (const bool blocks : {false, true}) {
+      INFO(describe(config) << " blocks " << blocks);
+      SliceOptions options{.round = 2};
+      (blocks ? options.remove_blocks : options.remove) = 0.2;
+      const ParameterCount dense = count_parameters(config);
+      const auto size = [&](const ParameterCount& count) {
+        return blocks ? count.blocks : count.total;
+      };
+      const double most = 0.8 * static_cast<double>(size(dense));
+      const std::vector<Candidate> found = candidates(config, options);
+      REQUIRE(!found.empty());
+      CHECK(found.size() <= 11);
+      for (const Candidate& candidate : found) {
+        CHECK(static_cast<double>(size(candidate.after)) <= most);
+        if (candidate.channels == config.layers * config.ffn_size) continue;
+        SliceOptions more;
+        more.round = 2;
+        more.kept = candidate.kept;
+        more.keep_tie = candidate.tied && candidate.kept < config.hidden_size;
+        more.ffn_sizes.assign(config.layers, candidate.channels / config.layers);
+        for (int64_t i = 0; i < candidate.channels % config.layers + 1; ++i)
+          ++more.ffn_sizes[i % config.layers];
+        CHECK(static_cast<double>(size(count_parameters(planned_config(config, more)))) > most);
+      }
+    }
+  }
+}
+
+TEST_CASE("a tied model keeps its tie where a head of its own would cost more than slicing gives") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  config.vocabulary_size = 5000;
+  const std::vector<Candidate> found = candidates(config, {.round = 2, .remove = 0.02});
+  REQUIRE(!found.empty());
+  CHECK(found[0].kept == config.hidden_size);
+  for (const Candidate& candidate : found) CHECK(candidate.tied);
+}
+
+TEST_CASE("of a tied model a budget of all parameters looks at plans with and without the tie") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  const auto tied = [&](const SliceOptions& options) {
+    std::vector<bool> ties;
+    for (const Candidate& candidate : candidates(config, options)) {
+      CHECK((candidate.kept < config.hidden_size || candidate.tied));
+      if (candidate.kept < config.hidden_size) ties.push_back(candidate.tied);
+    }
+    return ties;
+  };
+  const std::vector<bool> all = tied({.round = 2, .remove = 0.3});
+  CHECK(std::count(all.begin(), all.end(), true) > 0);
+  CHECK(std::count(all.begin(), all.end(), false) > 0);
+  const std::vector<bool> blocks = tied({.round = 2, .remove_blocks = 0.3});
+  CHECK(std::count(blocks.begin(), blocks.end(), true) == 0);
+  const std::vector<bool> stock = tied({.round = 2, .head = HeadMode::kSlice, .remove = 0.3});
+  CHECK(std::count(stock.begin(), stock.end(), true) == 0);
+  const std::vector<bool> kept = tied({.round = 2, .keep_tie = true, .remove = 0.3});
+  CHECK(std::count(kept.begin(), kept.end(), false) == 0);
+}
+
+TEST_CASE("a budget of the block weights chose a plan that stored more than the model") {
+  ModelConfig config = tiny_config();
+  config.tied_head = true;
+  config.vocabulary_size = 500;
+  const ParameterCount dense = count_parameters(config);
+  const SliceOptions options{.round = 2, .remove_blocks = 0.1};
+  for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
+    SliceOptions search = options;
+    search.head = head;
+    for (const Candidate& candidate : candidates(config, search)) {
+      CHECK(candidate.after.total <= dense.total);
+      CHECK(candidate.after.read <= dense.read);
+    }
+    SliceOptions asked{.kept = 22, .round = 2, .head = head};  // one of them, asked for by itself
+    CHECK(count_parameters(planned_config(config, asked)).exceeds(dense));
+  }
+  // One that keeps the tie, with a map, reads more for a token.
+  const SliceOptions keep{.round = 2, .keep_tie = true, .remove_blocks = 0.01};
+  for (const Candidate& candidate : candidates(config, keep))
+    CHECK_FALSE(candidate.after.exceeds(dense));
+}
+
+TEST_CASE("a budget out of reach says what the smallest plan and the dense model take") {
+  const ModelConfig config = tiny_config();
+  const int64_t dense = count_parameters(config).total;
+  const auto told = [&](const SliceOptions& options) -> std::string {
+    try {
+      candidates(config, options);
+    } catch (const ArgumentError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  const std::string fewer = told({.round = 2, .remove = 0.9});
+  CAPTURE(fewer);
+  const std::string mark = "the smallest plan tried keeps ";
+  REQUIRE(fewer.find(mark) != std::string::npos);
+  const int64_t smallest = std::stoll(fewer.substr(fewer.find(mark) + mark.size()));
+  CHECK(fewer.find("of the dense model's " + std::to_string(dense) + " parameters") !=
+        std::string::npos);
+  // Just what it takes, and one parameter less.
+  const auto share = [&](int64_t left) {
+    return 1 - static_cast<double>(left) / static_cast<double>(dense);
+  };
+  CHECK(told({.round = 2, .remove = share(smallest) - 1e-9}).empty());
+  CHECK_FALSE(told({.round = 2, .remove = share(smallest - 1)}).empty());
+  const std::string smaller = told({.fit_bytes = int64_t{600} << 20});
+  CAPTURE(smaller);
+  const auto bytes = static_cast<double>(inference_bytes(config, 2, 2048, 1));
+  const std::string takes = fmt::format("the dense model {:.1f} MiB", bytes / 0x1p20);
+  for (const std::string& part : {std::string("600.0 MiB"), takes, std::string("1 x 2048 tokens"),
+                                  std::string("of each, 700.0 MiB are CUDA's own")})
+    CHECK(smaller.find(part) != std::string::npos);
+}
+
+TEST_CASE("candidates of a budget in memory took a quarter of an hour for a model of 70B") {
+  ModelConfig config = smollm2_135m();
+  config.hidden_size = 8192;
+  config.layers = 80;
+  config.heads = 64;
+  config.kv_heads = 8;
+  config.head_size = 128;
+  config.ffn_size = 28672;
+  config.vocabulary_size = 32000;
+  config.tied_head = false;
+  const std::clock_t begin = std::clock();
+  const std::vector<Candidate> found = candidates(config, {.fit_bytes = int64_t{100} << 30});
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  INFO(seconds << " s of the processor");
+  CHECK(found.size() > 1);
+  CHECK(seconds < 4);
+}
+
+}  // namespace
+}  // namespace slice
