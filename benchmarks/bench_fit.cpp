@@ -35,13 +35,10 @@ double used_gib() {
 }
 
 /// The configuration of the candidate that keeps the most, its channels spread evenly.
-slice::ModelConfig fitting_config(const slice::ModelConfig& dense, slice::SliceOptions options) {
-  const slice::Candidate widest = slice::candidates(dense, options).front();
-  options.fit_bytes.reset();
-  options.kept = widest.kept;
-  options.keep_tie = widest.tied;
-  options.ffn_sizes.assign(dense.layers, widest.channels / dense.layers);
-  return slice::planned_config(dense, options);
+slice::ModelConfig fitting_config(const slice::ModelConfig& dense,
+                                  const slice::SliceOptions& options) {
+  return slice::planned_config(
+      dense, slice::candidate_options(options, slice::candidates(dense, options).front()));
 }
 
 slice::Model random_model(const slice::ModelConfig& config, at::Device device) {

@@ -98,7 +98,7 @@ ordered_json plan_json(const Arguments& a, const Plan& plan) {
       const slice::Candidate& c = plan.candidates[i];
       json["candidates"].push_back({{"k", c.kept},
                                     {"tied", c.tied},
-                                    {"ffn_channels", c.channels},
+                                    {"ffn_channels", c.channels()},
                                     {"parameters", c.after.total},
                                     {"blocks", c.after.blocks},
                                     {"inference", sizes_json(c.after, weight_bytes)},
@@ -149,7 +149,7 @@ void print_candidates(const Arguments& a, const Plan& plan) {
             slice::count_parameters(dense), weight_bytes, dense.tied_head, dense);
   for (size_t i = 0; i < plan.candidates.size(); ++i) {
     const slice::Candidate& c = plan.candidates[i];
-    print_row(std::to_string(c.kept), mean(c.channels), c.after, weight_bytes, c.tied,
+    print_row(std::to_string(c.kept), mean(c.channels()), c.after, weight_bytes, c.tied,
               plan.sliced[i]);
   }
 }

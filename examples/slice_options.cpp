@@ -112,8 +112,10 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
       "--keep-tie", a.options.keep_tie,
       "refit: a tied head stays the embedding and reads through a k x k map, instead of being "
       "untied");
-  app.add_option("--round", a.options.round, "kept sizes are multiples of this")
-      ->capture_default_str();
+  app.add_option(
+      "--round", a.options.round,
+      "kept sizes, and FFN widths chosen for a budget, are multiples of this; by default "
+      "of 8 for --slice, and for a budget of 32, widths from 4096 channels on of 256");
 }
 
 void check_slice_options(SliceArguments& a) {
@@ -125,7 +127,8 @@ void check_slice_options(SliceArguments& a) {
   }
   if (!(a.options.slice >= 0 && a.options.slice < 1))
     throw CLI::ValidationError("--slice", "want a fraction in [0, 1)");
-  if (a.options.round < 1) throw CLI::ValidationError("--round", "want at least 1");
+  if (a.options.round && *a.options.round < 1)
+    throw CLI::ValidationError("--round", "want at least 1");
   set_shortcut(a.options, a.shortcut);
   check_method(a);
 }

@@ -60,35 +60,6 @@ void check_gguf(const Arguments& a, const Plan& plan) {
   if (obstacle) throw slice::FormatError(a.gguf + ": " + *obstacle);
 }
 
-/// What a candidate becomes. Where the head is kept, layers get widths of their own.
-slice::ModelConfig candidate_config(const slice::ModelConfig& dense, slice::SliceOptions options,
-                                    const slice::Candidate& candidate) {
-  options.remove = options.remove_blocks = std::nullopt;
-  options.fit_bytes = std::nullopt;
-  options.kept = candidate.kept;
-  options.keep_tie = candidate.tied;
-  std::vector<int64_t> widths = dense.ffn_widths();
-  int64_t all = 0, left = candidate.channels;
-  for (const int64_t width : widths) all += width;
-  for (int64_t& width : widths) {
-    width = std::max<int64_t>(1, width * candidate.channels / all);
-    left -= width;
-  }
-  for (size_t layer = 0; left > 0; layer = (layer + 1) % widths.size()) {
-    if (widths[layer] == dense.ffn_width(static_cast<int64_t>(layer))) continue;
-    ++widths[layer];
-    --left;
-  }
-  const bool even = std::ranges::adjacent_find(widths, std::not_equal_to()) == widths.end();
-  if (options.head == slice::HeadMode::kKeep && even && candidate.channels < all &&
-      widths.size() > 1 && widths.front() > 1) {
-    --widths.front();
-    ++widths.back();
-  }
-  options.ffn_sizes = widths;
-  return slice::planned_config(dense, options);
-}
-
 /// Refuses too few windows for a search, and warns of few.
 void check_windows(const Arguments& a, const Plan& plan, const slice::CalibrationWindows& windows) {
   const at::Tensor& tokens = windows.tokens();  // (N, T)
@@ -126,7 +97,8 @@ Plan make_plan(const CLI::App& app, Arguments& a, bool writes) {
   if (plan.options.budgeted()) {
     plan.candidates = slice::candidates(dense, plan.options);
     for (const slice::Candidate& candidate : plan.candidates)
-      plan.sliced.push_back(candidate_config(dense, plan.options, candidate));
+      plan.sliced.push_back(
+          slice::planned_config(dense, slice::candidate_options(plan.options, candidate)));
   } else {
     plan.sliced.push_back(slice::planned_config(dense, plan.options));
   }

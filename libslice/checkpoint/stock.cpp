@@ -45,11 +45,16 @@ std::optional<ModelConfig> dense_config(const ModelConfig& config) {
   return dense;
 }
 
+int64_t stock_hidden_unit(const ModelConfig& config) {
+  const bool biases = config.qkv_bias || config.output_bias || config.mlp_bias;
+  return config.family == "llama" && biases ? config.heads : 1;
+}
+
 std::optional<ModelConfig> stock_config(const ModelConfig& config) {
   std::optional<ModelConfig> stock = dense_config(config);
   if (!stock || !stock->ffn_sizes.empty()) return std::nullopt;
   if (config.sliced() && stock->family == "llama" && stock->hidden_size % stock->heads != 0) {
-    if (stock->qkv_bias || stock->output_bias || stock->mlp_bias) return std::nullopt;
+    if (stock_hidden_unit(*stock) > 1) return std::nullopt;
     stock->family = "mistral";
   }
   return stock;

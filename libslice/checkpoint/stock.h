@@ -29,6 +29,10 @@ std::optional<ModelConfig> dense_config(const ModelConfig& config);
 /// Mistral without a window, the same network; with biases it has no stock form.
 std::optional<ModelConfig> stock_config(const ModelConfig& config);
 
+/// What the hidden size of a stock form has to be a multiple of: a LLaMA with biases keeps whole
+/// heads, since it cannot become a Mistral; 1 elsewhere.
+int64_t stock_hidden_unit(const ModelConfig& config);
+
 /// The configuration that save_model() writes: stock_config() where there is one, else the model's
 /// own. Sizes that are "as stored" are counted on it.
 ModelConfig written_config(const ModelConfig& config);

@@ -25,6 +25,7 @@ void check_options(const SliceOptions& o) {
                        budgets);
   SLICE_ARGUMENT_CHECK(o.method == Method::kRefit || !o.budgeted(),
                        "method slicegpt: it has no search; want a fraction of the hidden size");
+  SLICE_ARGUMENT_CHECK(!o.round || *o.round >= 1, "round: want at least 1, got {}", *o.round);
   SLICE_ARGUMENT_CHECK(!o.gradient_samples || *o.gradient_samples >= 1,
                        "gradient samples: want at least 1, got {}", *o.gradient_samples);
 }
@@ -49,7 +50,7 @@ int64_t kept_size(int64_t D, double slice, int64_t round) {
 }
 
 int64_t kept_size(int64_t D, const SliceOptions& options) {
-  if (options.kept == 0) return kept_size(D, options.slice, options.round);
+  if (options.kept == 0) return kept_size(D, options.slice, options.round.value_or(kRound));
   SLICE_ARGUMENT_CHECK(options.kept > 0 && options.kept <= D, "kept size: want 1 … {}, got {}", D,
                        options.kept);
   return options.kept;

@@ -17,6 +17,9 @@ enum class HeadMode {
 /// Tokens of a chunk on the CPU.
 inline constexpr int64_t kHostChunkTokens = 4096;
 
+/// Multiple that a kept size is rounded down to, unless another one is asked for.
+inline constexpr int64_t kRound = 8;
+
 /// How to slice.
 enum class Method {
   kSliceGpt,  ///< the paper's: principal directions, dense shortcuts (docs/method.md, "Slicing")
@@ -35,7 +38,9 @@ struct SliceOptions {
   Method method = Method::kRefit;
   double slice = 0.25;  ///< s, fraction of the hidden size to delete, [0, 1)
   int64_t kept = 0;     ///< k itself, in place of s; 0: from s
-  int64_t round = 8;    ///< kept sizes are rounded down to a multiple of it
+  /// Kept sizes are rounded down to a multiple of it, and so are the FFN widths that a search
+  /// chooses. Absent: kRound, and of a search what fits the hardware (candidates.h).
+  std::optional<int64_t> round = std::nullopt;
   HeadMode head = HeadMode::kKeep;
   /// kRefit: a tied head stays tied, and reads through a map between the bases. Otherwise slicing
   /// unties it, except that a search for a total tries both where the head's site is kept.
@@ -129,14 +134,5 @@ ParameterCount count_parameters(const ModelConfig& config);
 /// @throws ArgumentError  as check_options and kept_size; FFN sizes other than one a layer, from 1
 ///                        to the layer's width
 ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& options);
-
-/// A way to reach a budget: a kept size, and how many FFN channels stay in all layers together.
-struct Candidate {
-  int64_t kept = 0;            ///< k
-  int64_t channels = 0;        ///< of all layers together
-  bool tied = false;           ///< the head stays tied to the embedding
-  ParameterCount after;        ///< of the form that save_model writes
-  std::optional<double> loss;  ///< of held-out tokens, nats, where it was tried
-};
 
 }  // namespace slice

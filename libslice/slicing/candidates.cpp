@@ -11,14 +11,15 @@
 #include "libslice/checkpoint/stock.h"
 #include "libslice/method/channel_ranking.h"
 #include "libslice/slicing/detail/budget.h"
+#include "libslice/slicing/detail/units.h"
 
 namespace slice {
 
 namespace {
 
-/// Kept sizes that are tried, as shares of D. Below them it is cheaper to remove FFN channels, at
-/// every budget measured (docs/results/quality.md).
-constexpr double kKeptShares[] = {1.0, 0.9722, 0.9445, 0.9167, 0.8889, 0.8334};
+/// Kept sizes that are tried beside D, as shares of it. Below them it is cheaper to remove FFN
+/// channels, at every budget measured (docs/results/quality.md).
+constexpr double kKeptShares[] = {0.9722, 0.9445, 0.9167, 0.8889, 0.8334};
 
 /// The FFN widths of all layers, from the fewest channels to all of them, step by step.
 struct Widths {
@@ -26,28 +27,21 @@ struct Widths {
   std::function<std::vector<int64_t>(int64_t)> at;
 };
 
-/// Where the head is sliced, as many in every layer, and no more than the narrowest has; otherwise
-/// spread evenly, for counting.
-Widths widths_of(const ModelConfig& dense, HeadMode head) {
-  const std::vector<int64_t> all = dense.ffn_widths();
-  if (head == HeadMode::kKeep) {
-    const auto ranking = ChannelRanking::even(all, std::vector<int64_t>(all.size(), 1));
-    return {ranking.steps(), [ranking](int64_t step) { return ranking.widths(step); }};
-  }
+/// As many in every layer, and no more than the narrowest has.
+Widths equal_widths(const std::vector<int64_t>& all, const std::vector<int64_t>& units) {
   const auto [narrowest, widest] = std::minmax_element(all.begin(), all.end());
-  const int64_t least = std::min((*widest + 5) / 6, *narrowest);  // a sixth, as in a ranking
-  return {*narrowest - least, [least, layers = all.size()](int64_t step) {
-            return std::vector<int64_t>(layers, least + step);
+  const int64_t most = *narrowest, unit = units[narrowest - all.begin()],
+                sixth = (*widest + 5) / 6;  // as in a ranking
+  const int64_t least = std::min((sixth + unit - 1) / unit * unit, most);
+  return {(most - least + unit - 1) / unit, [=, layers = all.size()](int64_t step) {
+            return std::vector<int64_t>(layers, std::min(least + step * unit, most));
           }};
 }
 
-/// The form that is written of a candidate.
-ModelConfig candidate_config(const ModelConfig& dense, SliceOptions options, int64_t kept,
-                             std::vector<int64_t> ffn_sizes, bool tied) {
-  options.kept = kept;
-  options.keep_tie = tied;
-  options.ffn_sizes = std::move(ffn_sizes);
-  return written_config(planned_config(dense, options));
+/// Spread evenly, for counting: a search ranks the channels.
+Widths spread_widths(const std::vector<int64_t>& all, const std::vector<int64_t>& units) {
+  const auto ranking = ChannelRanking::even(all, units);
+  return {ranking.steps(), [ranking](int64_t step) { return ranking.widths(step); }};
 }
 
 /// Whether a tied head is untied, keeps its tie, or both are tried. Where only block weights count,
@@ -58,69 +52,108 @@ std::vector<bool> ties(const ModelConfig& dense, const SliceOptions& options) {
   return {false, true};
 }
 
-/// Whether the options allow the form that a candidate is written in. Where the head is kept,
-/// layers come to keep numbers of channels of their own, whatever was counted.
-bool writable(ModelConfig candidate, const SliceOptions& options, bool all_channels) {
-  if (!options.only_gguf) return true;
-  std::vector<int64_t> widths = candidate.ffn_widths();
-  if (options.head == HeadMode::kKeep && !all_channels && candidate.layers > 1)
-    widths.front() = widths.back() + 1;
-  return !gguf_obstacle(narrowed_config(std::move(candidate), std::move(widths)));
+/// The kept sizes, largest first.
+std::vector<int64_t> kept_sizes(const ModelConfig& dense, const SliceOptions& options) {
+  SliceOptions equal = options;  // a sliced head has layers of one width
+  equal.ffn_sizes.assign(dense.layers, 1);
+  const bool stock = options.head == HeadMode::kSlice;
+  const int64_t unit = detail::kept_unit(dense, options, stock),
+                mean = mean_coordinates(dense, equal);
+  std::vector<int64_t> sizes = {dense.hidden_size};
+  for (const double share : kKeptShares) {
+    const auto most = static_cast<int64_t>(share * static_cast<double>(dense.hidden_size));
+    const int64_t kept = most / unit * unit - mean;
+    if (kept >= 1 && kept < sizes.back()) sizes.push_back(kept);
+  }
+  return sizes;
+}
+
+/// A candidate, and what was found out about it.
+struct Found {
+  Candidate candidate;
+  bool gguf = false;   // llama.cpp runs it
+  bool whole = false;  // it keeps all channels
+};
+
+/// The candidate of a kept size that keeps the most channels, in the first units that use up the
+/// budget, else in the last; nothing where the fewest are too many: that size is `smallest` then.
+std::optional<Found> fitting(const ModelConfig& dense, const SliceOptions& options,
+                             const detail::Budget& budget, int64_t kept, bool tied,
+                             double& smallest) {
+  const std::vector<int64_t> all = dense.ffn_widths();
+  const bool even = options.head == HeadMode::kSlice;
+  std::optional<Found> found;
+  for (const auto& units : detail::channel_units(dense, options)) {
+    const Widths widths = even ? equal_widths(all, units) : spread_widths(all, units);
+    Candidate candidate;
+    candidate.kept = kept;
+    candidate.tied = tied;
+    const auto planned = [&](int64_t step) {
+      candidate.ffn_sizes = widths.at(step);
+      return planned_config(dense, candidate_options(options, candidate));
+    };
+    const auto written = [&](int64_t step) { return written_config(planned(step)); };
+    int64_t step = budget.most(widths.last, written);
+    if (step < 0) {
+      smallest = std::min(smallest, budget.size(written(0)));
+      continue;
+    }
+    // Layers that may differ come to do so: those that are equal by chance are no other form.
+    const bool differ = !even && all.size() > 1 && step > 0 && step < widths.last;
+    if (differ && planned(step).ffn_sizes.empty()) --step;
+    const ModelConfig config = planned(step), form = written_config(config);
+    candidate.tied = config.tied_head;
+    candidate.after = count_parameters(form);
+    found = Found{candidate, !gguf_obstacle(config), step == widths.last};
+    if (found->whole || budget.used_up(form)) break;
+  }
+  return found;
 }
 
 }  // namespace
 
+int64_t Candidate::channels() const {
+  return std::accumulate(ffn_sizes.begin(), ffn_sizes.end(), int64_t{0});
+}
+
+SliceOptions candidate_options(SliceOptions options, const Candidate& candidate) {
+  options.remove = options.remove_blocks = std::nullopt;
+  options.fit_bytes = std::nullopt;
+  options.kept = candidate.kept;
+  options.keep_tie = candidate.tied;
+  options.ffn_sizes = candidate.ffn_sizes;
+  return options;
+}
+
 std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options) {
   check_options(options);
   const detail::Budget budget(dense, options);
-  const Widths widths = widths_of(dense, options.head);
-  SliceOptions even = options;  // a sliced head has layers of one width
-  even.ffn_sizes.assign(dense.layers, 1);
-  const int64_t mean = mean_coordinates(dense, even);
-  std::vector<Candidate> found;
+  const ParameterCount before = count_parameters(dense);
+  std::vector<Candidate> all;
   double smallest = std::numeric_limits<double>::infinity();
-  const ParameterCount whole_model = count_parameters(dense);
   bool grew = false;
   for (const bool tied : ties(dense, options)) {
-    int64_t last = 0;
-    for (const double share : kKeptShares) {
-      const int64_t kept = share == 1.0 ? dense.hidden_size
-                                        : static_cast<int64_t>(share * dense.hidden_size) /
-                                                  options.round * options.round -
-                                              mean;
-      if (kept < 1 || kept == last) continue;
-      last = kept;
-      const auto config = [&](int64_t step) {
-        return candidate_config(dense, options, kept, widths.at(step), tied);
-      };
-      const int64_t step = budget.most(widths.last, config);
-      if (step < 0) {
-        smallest = std::min(smallest, budget.size(config(0)));
-        continue;
-      }
-      const std::vector<int64_t> kept_channels = widths.at(step);
-      const ModelConfig widest = config(step);
-      const ParameterCount after = count_parameters(widest);
-      const bool whole = kept == dense.hidden_size;  // stays tied either way: listed once
-      if (after.exceeds(whole_model)) {
+    for (const int64_t kept : kept_sizes(dense, options)) {
+      const auto found = fitting(dense, options, budget, kept, tied, smallest);
+      if (!found) continue;
+      // One that keeps D stays tied either way: listed once.
+      const bool listed = kept == dense.hidden_size && !all.empty() && all.front().kept == kept;
+      if (found->candidate.after.exceeds(before)) {
         grew = true;
-      } else if ((!whole || found.empty() || found.front().kept != kept) &&
-                 writable(widest, options, step == widths.last)) {
-        found.push_back({kept,
-                         std::accumulate(kept_channels.begin(), kept_channels.end(), int64_t{0}),
-                         widest.tied_head, after, std::nullopt});
+      } else if (!listed && (found->gguf || !options.only_gguf)) {
+        all.push_back(found->candidate);
       }
-      if (step == widths.last) break;  // smaller kept sizes would remove more than was asked
+      if (found->whole) break;  // smaller kept sizes would remove more than was asked
     }
   }
-  SLICE_ARGUMENT_CHECK(!found.empty() || !grew,
+  SLICE_ARGUMENT_CHECK(!all.empty() || !grew,
                        "budget: every plan that reaches it stores more than the dense model, or "
                        "reads more for a token; slice asks for one of them");
   SLICE_ARGUMENT_CHECK(
-      !found.empty() || !options.only_gguf, "budget: no plan that llama.cpp runs reaches it{}",
+      !all.empty() || !options.only_gguf, "budget: no plan that llama.cpp runs reaches it{}",
       options.head == HeadMode::kKeep ? "; with the head sliced there are more" : "");
-  if (found.empty()) throw ArgumentError(budget.out_of_reach(smallest));
-  return found;
+  if (all.empty()) throw ArgumentError(budget.out_of_reach(smallest));
+  return all;
 }
 
 }  // namespace slice

@@ -32,7 +32,7 @@ ordered_json rejected_json(const SliceReport& r) {
     const Candidate& c = r.candidates[i];
     rejected.push_back({{"k", c.kept},
                         {"tied", c.tied},
-                        {"ffn_channels", c.channels},
+                        {"ffn_channels", c.channels()},
                         {"parameters", c.after.total},
                         {"blocks", c.after.blocks},
                         {"loss", number_or_null(c.loss)}});

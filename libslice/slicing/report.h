@@ -8,6 +8,7 @@
 
 #include "libslice/checkpoint/output_form.h"
 #include "libslice/method/plan.h"
+#include "libslice/slicing/candidates.h"
 
 namespace slice {
 

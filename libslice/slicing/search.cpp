@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <numeric>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
@@ -16,6 +15,7 @@
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/detail/budget.h"
 #include "libslice/slicing/detail/refit_model.h"
+#include "libslice/slicing/detail/units.h"
 
 namespace slice {
 
@@ -25,31 +25,39 @@ namespace {
 
 constexpr int64_t kTrialWindows = 32;
 
-/// The plan of a candidate. Where layers may differ, its channels are those of the ranking; one of
-/// one layer may cost more than one of another, so what was counted with channels spread evenly is
-/// counted again.
-SliceOptions ranked_plan(const ModelConfig& dense, const SliceOptions& options,
-                         const detail::Budget& budget, const ChannelRanking& ranking,
-                         Candidate& candidate) {
-  SliceOptions planned = options;
-  planned.remove = planned.remove_blocks = std::nullopt;
-  planned.fit_bytes = std::nullopt;
-  planned.kept = candidate.kept;
-  planned.keep_tie = candidate.tied;
-  planned.ffn_sizes.assign(dense.layers, candidate.channels / dense.layers);
-  const auto written = [&](int64_t steps) {
-    planned.ffn_sizes = ranking.widths(steps);
-    return written_config(planned_config(dense, planned));
-  };
-  if (options.head == HeadMode::kKeep) {
+/// Gives a candidate the channels of the first ranking that uses up the budget, else of the last.
+/// One of one layer may cost more than one of another, so what was counted with channels spread
+/// evenly is counted again.
+void rank_channels(const ModelConfig& dense, const SliceOptions& options,
+                   const detail::Budget& budget, const std::vector<ChannelRanking>& rankings,
+                   Candidate& candidate) {
+  for (const ChannelRanking& ranking : rankings) {
+    const auto written = [&](int64_t steps) {
+      candidate.ffn_sizes = ranking.widths(steps);
+      return written_config(planned_config(dense, candidate_options(options, candidate)));
+    };
     const int64_t steps = budget.most(ranking.steps(), written);
-    SLICE_ARGUMENT_CHECK(steps >= 0, "budget: no plan reaches it with hidden size {}",
-                         candidate.kept);
-    candidate.after = count_parameters(written(steps));
-    candidate.channels =
-        std::accumulate(planned.ffn_sizes.begin(), planned.ffn_sizes.end(), int64_t{0});
+    if (steps < 0) continue;
+    const ModelConfig config = written(steps);
+    candidate.after = count_parameters(config);
+    if (budget.used_up(config)) return;
   }
-  return planned;
+}
+
+/// The same of all candidates whose layers may differ; those that have come to store or read more
+/// than the dense model go.
+void rank_channels(const ModelConfig& dense, const SliceOptions& options,
+                   const std::vector<Tensor>& scores, std::vector<Candidate>& candidates) {
+  if (options.head == HeadMode::kSlice) return;
+  const detail::Budget budget(dense, options);
+  std::vector<ChannelRanking> rankings;
+  for (const auto& units : detail::channel_units(dense, options))
+    rankings.emplace_back(scores, units);
+  for (Candidate& candidate : candidates)
+    rank_channels(dense, options, budget, rankings, candidate);
+  const ParameterCount before = count_parameters(dense);
+  std::erase_if(candidates, [&](const Candidate& c) { return c.after.exceeds(before); });
+  SLICE_ARGUMENT_CHECK(!candidates.empty(), "budget: no plan reaches it");
 }
 
 /// Progress of a trial as a part of all of them.
@@ -87,26 +95,23 @@ SearchResult search_plan(Model& model, const CalibrationWindows& windows,
                                          on_progress, group, {}, options.tf32);
   }
   const detail::Tf32Scope exact(false);
-  const ChannelRanking ranking(
-      channel_scores(adapter, windows.fitted(kTrialWindows), result.gammas, on_progress, group),
-      std::vector<int64_t>(decoder.config().layers, 1));
-  const detail::Budget budget(decoder.config(), options);
+  const std::vector<Tensor> scores =
+      channel_scores(adapter, windows.fitted(kTrialWindows), result.gammas, on_progress, group);
+  rank_channels(decoder.config(), options, scores, result.tried);
   const CalibrationWindows trial = windows.trial(kTrialWindows);
-  const auto plan = [&](Candidate& candidate) {
-    return ranked_plan(decoder.config(), options, budget, ranking, candidate);
-  };
   const detail::Stopwatch clock;
   const auto trials = std::ssize(result.tried);
   for (int64_t i = 0; trials > 1 && i < trials; ++i) {
     Candidate& candidate = result.tried[i];
-    candidate.loss = refit_trial(adapter, trial, plan(candidate), result.gammas,
-                                 within_search(on_progress, i, trials, clock), group);
+    candidate.loss =
+        refit_trial(adapter, trial, candidate_options(options, candidate), result.gammas,
+                    within_search(on_progress, i, trials, clock), group);
   }
   std::stable_sort(result.tried.begin(), result.tried.end(),
                    [](const Candidate& a, const Candidate& b) {
                      return a.loss.value_or(0) < b.loss.value_or(0);
                    });
-  result.options = plan(result.tried.front());
+  result.options = candidate_options(options, result.tried.front());
   return result;
 }
 

@@ -247,6 +247,7 @@ TEST_CASE("options that contradict each other are refused") {
     INFO(row.message);
     CHECK_THROWS_NAMING(check_options(row.options), ArgumentError, row.message);
   }
+  CHECK_THROWS_NAMING(check_options({.round = 0}), ArgumentError, "round: want at least 1, got 0");
   CHECK_NOTHROW(check_options({}));
   CHECK_NOTHROW(check_options({.method = paper}));
   CHECK_NOTHROW(check_options({.method = paper, .shortcut = ShortcutForm::kDense}));

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <catch2/catch_all.hpp>
 #include <ctime>
 
@@ -17,7 +18,7 @@ namespace {
 
 using namespace tests;
 
-TEST_CASE("every candidate meets its budget, and with one channel more would not") {
+TEST_CASE("every candidate meets its budget, and with one step more of channels would not") {
   std::vector<ModelConfig> configs = tiny_configs();
   for (const ModelConfig& config : tiny_families()) configs.push_back(config);
   for (const ModelConfig& config : configs) {
@@ -35,14 +36,9 @@ TEST_CASE("every candidate meets its budget, and with one channel more would not
       CHECK(found.size() <= 11);
       for (const Candidate& candidate : found) {
         CHECK(static_cast<double>(size(candidate.after)) <= most);
-        if (candidate.channels == config.layers * config.ffn_size) continue;
-        SliceOptions more;
-        more.round = 2;
-        more.kept = candidate.kept;
-        more.keep_tie = candidate.tied && candidate.kept < config.hidden_size;
-        more.ffn_sizes.assign(config.layers, candidate.channels / config.layers);
-        for (int64_t i = 0; i < candidate.channels % config.layers + 1; ++i)
-          ++more.ffn_sizes[i % config.layers];
+        SliceOptions more = candidate_options(options, candidate);
+        for (int64_t& width : more.ffn_sizes) width = std::min(width + 2, config.ffn_size);
+        if (more.ffn_sizes == candidate.ffn_sizes) continue;
         CHECK(static_cast<double>(size(count_parameters(planned_config(config, more)))) > most);
       }
     }
@@ -134,6 +130,61 @@ TEST_CASE("a budget out of reach says what the smallest plan and the dense model
   for (const std::string& part : {std::string("600.0 MiB"), takes, std::string("1 x 2048 tokens"),
                                   std::string("of each, 700.0 MiB are CUDA's own")})
     CHECK(smaller.find(part) != std::string::npos);
+}
+
+/// A model of 7B, of one kind or another.
+ModelConfig large_model() {
+  ModelConfig config = smollm2_135m();
+  config.hidden_size = 4096;
+  config.layers = config.heads = config.kv_heads = 32;
+  config.head_size = 128;
+  config.ffn_size = 11008;
+  config.vocabulary_size = 32000;
+  config.tied_head = false;
+  return config;
+}
+
+TEST_CASE("plans had any number of channels, and stock LayerNorm models an odd hidden size") {
+  ModelConfig phi = tiny_families()[3];
+  phi.hidden_size = 256;
+  phi.ffn_size = 1024;
+  ModelConfig biased = large_model();
+  biased.qkv_bias = biased.output_bias = true;
+  biased.heads = biased.kv_heads = 24;  // lcm(8, 24)
+  struct Row {
+    ModelConfig config;
+    int64_t kept, wide, narrow;
+  };
+  for (const Row& row : std::vector<Row>{{smollm2_135m(), 32, 32, 32},
+                                         {large_model(), 32, 256, 32},
+                                         {phi, 32, 32, 32},
+                                         {biased, 24, 256, 32}}) {
+    const int64_t mean = row.config.norm == NormKind::kLayer ? 1 : 0;
+    const double whole = static_cast<double>(count_parameters(row.config).blocks);
+    for (const double fraction : {0.1, 0.2, 0.25, 0.3}) {
+      INFO(tests::describe(row.config) << " " << fraction);
+      SliceOptions options{.head = HeadMode::kSlice, .remove_blocks = fraction};
+      for (const Candidate& c : candidates(row.config, options)) {
+        if (c.kept < row.config.hidden_size) CHECK((c.kept + mean) % row.kept == 0);
+        const auto blocks = static_cast<double>(c.after.blocks);
+        CHECK(blocks <= (1 - fraction) * whole);
+        const bool used_up = blocks > (0.99 - fraction) * whole;
+        for (const int64_t width : c.ffn_sizes) {
+          if (width == row.config.ffn_size) continue;
+          CHECK(width % row.narrow == 0);
+          CHECK((used_up || width % row.wide != 0 || row.wide == row.narrow));
+        }
+      }
+      options.head = HeadMode::kKeep;
+      for (const Candidate& c : candidates(row.config, options)) {
+        if (c.kept < row.config.hidden_size) CHECK(c.kept % 32 == 0);
+        for (const int64_t width : c.ffn_sizes)
+          CHECK((width == row.config.ffn_size || width % row.wide == 0));
+      }
+    }
+  }
+  for (const Candidate& c : candidates(smollm2_135m(), {.round = 8, .remove = 0.1}))
+    CHECK((c.kept % 8 == 0 && c.channels() % 8 == 0));
 }
 
 TEST_CASE("candidates of a budget in memory took a quarter of an hour for a model of 70B") {

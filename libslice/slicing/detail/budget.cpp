@@ -38,6 +38,11 @@ double Budget::size(const ModelConfig& written) const {
   return static_cast<double>(options_.remove ? count.total : count.blocks);
 }
 
+bool Budget::used_up(const ModelConfig& written) const {
+  constexpr double kTolerance = 0.01;
+  return size(written) > most_ - kTolerance * whole_;
+}
+
 int64_t Budget::most(int64_t last, const std::function<ModelConfig(int64_t)>& written) const {
   int64_t low = -1, high = last;
   while (low < high) {

@@ -20,6 +20,8 @@ class Budget {
   /// What it bounds: bytes or parameters.
   double size(const ModelConfig& written) const;
   bool holds(const ModelConfig& written) const { return size(written) <= most_; }
+  /// Whether it leaves less than 1 % of the dense model unused.
+  bool used_up(const ModelConfig& written) const;
   /// The largest of 0 … last whose configuration it holds, where it holds the smaller ones too;
   /// −1 if none. Cost: about log2(last) configurations.
   int64_t most(int64_t last, const std::function<ModelConfig(int64_t)>& written) const;
