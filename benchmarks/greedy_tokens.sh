@@ -27,8 +27,8 @@ compare() {
 # sliced METHOD SHORTCUT
 sliced() {
   rm -rf "$work/sliced"
-  "$bin/slice_model" "$model" --calibration "$text" --context 256 --samples 32 --method "$1" --shortcut "$2" \
-    --dtype fp32 --out "$work/sliced" --quiet >/dev/null
+  "$bin/slice_model" "$model" --calibration "$text" --context 256 --samples 32 --slice 0.25 --method "$1" \
+    --shortcut "$2" --dtype fp32 --out "$work/sliced" --quiet >/dev/null
   compare "$1, shortcut $2" "$work/sliced"
 }
 

@@ -60,7 +60,7 @@ measure() {
     row "$name" "slicegpt-k$k" "$perplexity" "$note; $after of $before block weights" "$dense"
     if [ "$after" -ge "$before" ]; then continue; fi
     removed=$(python3 -c "print(1 - $after / $before)")
-    read -r k before after perplexity <<<"$(sliced "$model" "$3" "$4" --remove-blocks "$removed")"
+    read -r k before after perplexity <<<"$(sliced "$model" "$3" "$4" --remove-blocks "$removed" --layout free)"
     row "$name" "refit-k$k" "$perplexity" "$note; $after of $before block weights" "$dense"
   done
 }

@@ -3,9 +3,130 @@
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/slice.h"
+
+namespace {
+
+using nlohmann::ordered_json;
+
+/// What a way of slicing leaves.
+struct Sliced {
+  int64_t kept = 0, ffn = 0;
+  slice::ParameterCount after;
+  slice::OutputForm form;
+  double change = 0;  // of the block weights, in %
+};
+
+Sliced sliced(const slice::ModelConfig& dense, const slice::SliceOptions& options) {
+  const slice::ModelConfig planned = slice::planned_config(dense, options);
+  const slice::ParameterCount before = slice::count_parameters(dense),
+                              after = slice::count_parameters(slice::written_config(planned));
+  return {planned.stream_size(0), planned.ffn_width(0), after, slice::output_form(planned),
+          100.0 * static_cast<double>(after.blocks) / static_cast<double>(before.blocks) - 100.0};
+}
+
+/// The first plan that slice_model looks at for a fraction of the block weights: the hidden size
+/// kept where that reaches it. Nothing where no plan does.
+std::optional<Sliced> planned(const slice::ModelConfig& dense, double fraction) {
+  const slice::SliceOptions options{.remove_blocks = fraction};
+  try {
+    return sliced(dense,
+                  slice::candidate_options(options, slice::candidates(dense, options).front()));
+  } catch (const slice::ArgumentError&) {
+    return std::nullopt;
+  }
+}
+
+ordered_json as_json(const Sliced& s) {
+  return {{"k", s.kept},
+          {"ffn", s.ffn},
+          {"parameters", s.after.total},
+          {"block_parameters", s.after.blocks},
+          {"block_change_percent", s.change},
+          {"stock", s.form.stock}};
+}
+
+std::string as_text(const Sliced& s) {
+  char text[128];
+  std::snprintf(text, sizeof text, "%5ld  %5ld  %14s  %14s (%+5.1f %%)", s.kept, s.ffn,
+                cli::grouped(s.after.total).c_str(), cli::grouped(s.after.blocks).c_str(),
+                s.change);
+  return text;
+}
+
+/// What slice_model makes of the model for some fractions, and SliceGPT for the same ones.
+void add_slices(const slice::ModelConfig& dense, ordered_json& object, bool print) {
+  std::optional<Sliced> plan, paper;
+  if (print)
+    std::printf("\n         %-58s   %s\n%8s %5s  %5s  %14s  %24s   %5s  %5s  %14s  %24s\n",
+                "slice_model --remove-blocks", "slice_model --method slicegpt --slice", "fraction",
+                "k", "FFN", "parameters", "blocks      ", "k", "FFN", "parameters", "blocks      ");
+  for (const double fraction : {0.10, 0.20, 0.25, 0.30}) {
+    paper = sliced(dense, {.method = slice::Method::kSliceGpt, .slice = fraction});
+    const auto found = planned(dense, fraction);
+    if (found) {
+      plan = found;
+      object["plans"].push_back(as_json(*plan));
+      object["plans"].back()["remove_blocks"] = fraction;
+    }
+    object["slices"].push_back(as_json(*paper));
+    object["slices"].back()["slice"] = fraction;
+    object["slices"].back()["shortcut"] = "dense";
+    if (print)
+      std::printf("%6.0f %% %-58s   %s\n", 100 * fraction,
+                  found ? as_text(*found).c_str() : "      none reaches it",
+                  as_text(*paper).c_str());
+  }
+  if (print)
+    std::printf("runs in    %-56s     %s\n", plan ? slice::describe(plan->form).c_str() : "",
+                slice::describe(paper->form).c_str());
+}
+
+ordered_json described(const slice::ModelConfig& c, const slice::ParameterCount& now) {
+  ordered_json object = {{"family", c.family},
+                         {"hidden_size", c.hidden_size},
+                         {"layers", c.layers},
+                         {"heads", c.heads},
+                         {"kv_heads", c.kv_heads},
+                         {"head_size", c.head_size},
+                         {"ffn_size", c.ffn_size},
+                         {"vocabulary_size", c.vocabulary_size},
+                         {"context", c.context_length},
+                         {"tied_head", c.tied_head},
+                         {"sliced", c.sliced()},
+                         {"parameters", now.total},
+                         {"block_parameters", now.blocks}};
+  if (!c.ffn_sizes.empty()) object["ffn_sizes"] = c.ffn_sizes;
+  const slice::OutputForm form = slice::output_form(c);
+  object["stock"] = form.stock;
+  object["vllm"] = form.vllm;
+  if (!form.gguf.empty()) object["gguf"] = form.gguf;
+  return object;
+}
+
+void print_model(const std::string& path, const slice::ModelConfig& c,
+                 const slice::ParameterCount& now) {
+  const std::vector<int64_t> widths = c.ffn_widths();
+  const auto [narrowest, widest] = std::ranges::minmax(widths);
+  std::string ffn = std::to_string(widest);
+  if (narrowest < widest) ffn = std::to_string(narrowest) + " to " + ffn;
+  std::printf(
+      "%s: %s, hidden size %ld, %ld layers, %ld heads (%ld for keys and values) of %ld, FFN "
+      "%s,\n"
+      "vocabulary %ld, context %ld, head %s%s\n",
+      path.c_str(), c.family.c_str(), c.hidden_size, c.layers, c.heads, c.kv_heads, c.head_size,
+      ffn.c_str(), c.vocabulary_size, c.context_length, c.tied_head ? "tied" : "untied",
+      c.sliced() ? ", sliced" : "");
+  std::printf("parameters %s as stored, %s in blocks\n", cli::grouped(now.total).c_str(),
+              cli::grouped(now.blocks).c_str());
+  std::printf("saved as   %s\n", slice::describe(slice::output_form(c)).c_str());
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   std::string path;
@@ -18,59 +139,9 @@ int main(int argc, char** argv) {
   return cli::run(app, argc, argv, [&] {
     const slice::ModelConfig c = slice::read_config(path);
     const slice::ParameterCount now = slice::count_parameters(c);
-    nlohmann::ordered_json object = {{"family", c.family},
-                                     {"hidden_size", c.hidden_size},
-                                     {"layers", c.layers},
-                                     {"heads", c.heads},
-                                     {"kv_heads", c.kv_heads},
-                                     {"head_size", c.head_size},
-                                     {"ffn_size", c.ffn_size},
-                                     {"vocabulary_size", c.vocabulary_size},
-                                     {"context", c.context_length},
-                                     {"tied_head", c.tied_head},
-                                     {"sliced", c.sliced()},
-                                     {"parameters", now.total},
-                                     {"block_parameters", now.blocks}};
-    const std::vector<int64_t> widths = c.ffn_widths();
-    const auto [narrowest, widest] = std::minmax_element(widths.begin(), widths.end());
-    if (*narrowest < *widest) object["ffn_sizes"] = widths;
-    const slice::OutputForm form = slice::output_form(c);
-    object["stock"] = form.stock;
-    if (!form.gguf.empty()) object["gguf"] = form.gguf;
-    if (!json) {
-      std::string ffn = std::to_string(*widest);
-      if (*narrowest < *widest) ffn = std::to_string(*narrowest) + " to " + ffn;
-      std::printf(
-          "%s: %s, hidden size %ld, %ld layers, %ld heads (%ld for keys and values) of %ld, FFN "
-          "%s,\n"
-          "vocabulary %ld, context %ld, head %s%s\n",
-          path.c_str(), c.family.c_str(), c.hidden_size, c.layers, c.heads, c.kv_heads, c.head_size,
-          ffn.c_str(), c.vocabulary_size, c.context_length, c.tied_head ? "tied" : "untied",
-          c.sliced() ? ", sliced" : "");
-      std::printf("parameters %s as stored, %s in blocks\n", cli::grouped(now.total).c_str(),
-                  cli::grouped(now.blocks).c_str());
-      std::printf("saved as   %s\n", slice::describe(form).c_str());
-    }
-    if (!c.sliced()) {
-      if (!json) std::printf("\nslice     k   parameters   blocks, dense shortcuts\n");
-      for (const double slice : {0.10, 0.20, 0.25, 0.30}) {
-        const auto sizes = slice::plan_stream_sizes(c.hidden_size, c.sites(), {.slice = slice});
-        const auto after = slice::count_parameters(slice::sliced_config(c, sizes));
-        const double change =
-            100.0 * static_cast<double>(after.blocks) / static_cast<double>(now.blocks) - 100.0;
-        object["slices"].push_back({{"slice", slice},
-                                    {"k", sizes.front()},
-                                    {"shortcut", "dense"},
-                                    {"parameters", after.total},
-                                    {"block_parameters", after.blocks},
-                                    {"block_change_percent", change}});
-        if (!json) {
-          std::printf("%3.0f %%  %5ld  %s  %s (%+.1f %%)\n", 100 * slice, sizes.front(),
-                      cli::grouped(after.total).c_str(), cli::grouped(after.blocks).c_str(),
-                      change);
-        }
-      }
-    }
+    ordered_json object = described(c, now);
+    if (!json) print_model(path, c, now);
+    if (!c.sliced()) add_slices(c, object, !json);
     if (json) std::printf("%s\n", object.dump(2).c_str());
   });
 }

@@ -1,5 +1,7 @@
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -45,6 +47,7 @@ ordered_json sizes_json(const slice::ParameterCount& count, int64_t weight_bytes
 ordered_json form_json(const slice::ModelConfig& config) {
   const slice::OutputForm form = slice::output_form(config);
   return {{"stock", form.stock},
+          {"vllm", form.vllm},
           {"gguf", form.gguf.empty() ? ordered_json() : ordered_json(form.gguf)}};
 }
 
@@ -98,6 +101,7 @@ ordered_json plan_json(const Arguments& a, const Plan& plan) {
       const slice::Candidate& c = plan.candidates[i];
       json["candidates"].push_back({{"k", c.kept},
                                     {"tied", c.tied},
+                                    {"stock", c.stock},
                                     {"ffn_channels", c.channels()},
                                     {"parameters", c.after.total},
                                     {"blocks", c.after.blocks},
@@ -124,7 +128,7 @@ ordered_json plan_json(const Arguments& a, const Plan& plan) {
 void print_row(const std::string& kept, const std::string& channels,
                const slice::ParameterCount& count, int64_t weight_bytes, bool tied,
                const slice::ModelConfig& config) {
-  std::printf("%5s   %16s   %12s   %12s   %10s   %10s   %7.2f   %s   %s\n", kept.c_str(),
+  std::printf("%5s   %16s   %12s   %12s   %10s   %10s   %7.3g   %s   %s\n", kept.c_str(),
               channels.c_str(), grouped(count.total).c_str(), grouped(count.blocks).c_str(),
               bytes_text(count.total * weight_bytes).c_str(),
               bytes_text(count.read * weight_bytes).c_str(),
@@ -151,6 +155,18 @@ void print_candidates(const Arguments& a, const Plan& plan) {
     const slice::Candidate& c = plan.candidates[i];
     print_row(std::to_string(c.kept), mean(c.channels()), c.after, weight_bytes, c.tied,
               plan.sliced[i]);
+  }
+}
+
+/// What a search chooses from.
+void print_layout(const Plan& plan) {
+  const auto stock = std::ranges::count_if(plan.candidates, &slice::Candidate::stock);
+  if (plan.options.layout == slice::Layout::kStock) {
+    std::printf(
+        "layout      stock: the best of %ld of these; --layout free takes the best of all\n",
+        stock);
+  } else {
+    std::printf("layout      free: the best of these, %ld of which are stock\n", stock);
   }
 }
 
@@ -205,9 +221,25 @@ void print_sizes(const slice::ParameterCount& before, const slice::ParameterCoun
   std::printf("stored      %s -> %s\n", bytes_text(before.total * weight_bytes).c_str(),
               bytes_text(after.total * weight_bytes).c_str());
   std::printf(
-      "a token     reads %s -> %s, takes %.2f -> %.2f GFLOP and attention\n",
+      "a token     reads %s -> %s, takes %.3g -> %.3g GFLOP and attention\n",
       bytes_text(before.read * weight_bytes).c_str(), bytes_text(after.read * weight_bytes).c_str(),
       2e-9 * static_cast<double>(before.multiplied), 2e-9 * static_cast<double>(after.multiplied));
+}
+
+void print_price(const slice::SliceReport& report) {
+  const auto least = [&](auto&& counts) {
+    double loss = std::numeric_limits<double>::infinity();
+    for (const slice::Candidate& c : report.candidates)
+      if (counts(c) && c.loss) loss = std::min(loss, *c.loss);
+    return loss;
+  };
+  const double stock = least([](const slice::Candidate&c) { return c.stock; }),
+               free = least([](const slice::Candidate&) { return true; });
+  if (std::isfinite(stock))
+    std::printf(
+        "held out    loss %.4f of stock plans, %.4f of all (--layout free): %+.2f %% "
+        "perplexity\n",
+        stock, free, 100 * std::expm1(free - stock));
 }
 
 void print_plan(const Arguments& a, const Plan& plan) {
@@ -221,7 +253,12 @@ void print_plan(const Arguments& a, const Plan& plan) {
     std::printf("%s\n", json.dump(2).c_str());
     return;
   }
-  plan.candidates.empty() ? print_one(a, plan) : print_candidates(a, plan);
+  if (plan.candidates.empty()) {
+    print_one(a, plan);
+  } else {
+    print_candidates(a, plan);
+    print_layout(plan);
+  }
   std::printf("calibration %ld windows of %ld tokens%s\n", calibration.windows, calibration.context,
               calibration.read ? "" : " (--calibration was not given: as asked for)");
   std::printf(

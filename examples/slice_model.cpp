@@ -28,6 +28,7 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
               cli::grouped(r.before.blocks).c_str(), cli::grouped(r.after.blocks).c_str());
   cli::print_sizes(r.before, r.after, r.weight_bytes);
   std::printf("runs in     %s\n", slice::describe(r.form).c_str());
+  cli::print_price(r);
   if (r.perplexity_before)
     std::printf("perplexity  %.3f -> %.3f\n", *r.perplexity_before, *r.perplexity_after);
   std::printf("calibrated  on %s tokens, %s\n", cli::grouped(r.calibration_tokens).c_str(),
@@ -168,7 +169,8 @@ void check_layerwise(const Arguments& a) {
     throw CLI::ValidationError("--layerwise", "excludes --gguf and --perplexity");
   if (a.slice.options.budgeted())
     throw CLI::ValidationError("--layerwise",
-                               "want --slice: the search for a budget needs the whole model");
+                               "wants --slice or --ffn: the search for a budget, without them a "
+                               "quarter of the blocks, needs the whole model");
   const auto meeting = slice::rendezvous_from_environment();
   if (meeting && meeting->size > 1)
     throw CLI::ValidationError(

@@ -58,15 +58,28 @@ void check_method(const SliceArguments& a) {
          "has dense shortcuts only");
 }
 
+/// What is asked for where no budget is given. FFN widths alone leave the hidden size as it is.
+void set_size(SliceArguments& a) {
+  constexpr double kRemoved = 0.25;  // of the block weights
+  if (a.slice) {
+    a.options.slice = *a.slice;
+  } else if (!a.ffn.empty()) {
+    a.options.slice = 0;
+  } else if (!a.options.budgeted() && a.options.method == slice::Method::kRefit) {
+    a.options.remove_blocks = kRemoved;
+  }
+}
+
 }  // namespace
 
 void add_slice_options(CLI::App& app, SliceArguments& a) {
-  auto* slice =
-      app.add_option("--slice", a.options.slice, "fraction of the hidden size to delete, in [0, 1)")
-          ->capture_default_str();
+  auto* slice = app.add_option("--slice", a.slice,
+                               "fraction of the hidden size to delete, in [0, 1); slicegpt without "
+                               "it: 0.25");
   app.add_option("--remove", a.options.remove, "fraction of all parameters as stored to remove");
   app.add_option("--remove-blocks", a.options.remove_blocks,
-                 "fraction of the block weights, shortcuts included, to remove");
+                 "fraction of the block weights, shortcuts included, to remove; 0.25 where no size "
+                 "is given");
   app.add_option_function<std::string>(
       "--fit", [&a](const std::string& text) { a.options.fit_bytes = bytes_of(text); },
       "memory of the target device, e.g. 24GiB");
@@ -108,6 +121,10 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
   add_choice(app, "--head", a.options.head,
              {{"keep", slice::HeadMode::kKeep}, {"slice", slice::HeadMode::kSlice}},
              "keep the head whole, or slice it too, which stock checkpoints need");
+  add_choice(app, "--layout", a.layout, {{"stock", "stock"}, {"free", "free"}},
+             "of the plans for a budget: those that load wherever the model does, unmodified "
+             "Transformers, vLLM and llama.cpp, or all")
+      ->default_str("stock");
   app.add_flag(
       "--keep-tie", a.options.keep_tie,
       "refit: a tied head stays the embedding and reads through a k x k map, instead of being "
@@ -125,12 +142,17 @@ void check_slice_options(SliceArguments& a) {
       throw CLI::ValidationError(flag,
                                  "want a fraction in (0, 1), got " + std::to_string(*fraction));
   }
-  if (!(a.options.slice >= 0 && a.options.slice < 1))
+  if (a.slice && !(*a.slice >= 0 && *a.slice < 1))
     throw CLI::ValidationError("--slice", "want a fraction in [0, 1)");
   if (a.options.round && *a.options.round < 1)
     throw CLI::ValidationError("--round", "want at least 1");
   set_shortcut(a.options, a.shortcut);
   check_method(a);
+  set_size(a);
+  if (a.layout.empty()) return;
+  if (!a.options.budgeted())
+    throw CLI::ValidationError("--layout", "chooses among the plans for a budget");
+  a.options.layout = a.layout == "free" ? slice::Layout::kFree : slice::Layout::kStock;
 }
 
 slice::SliceOptions slice_options(const SliceArguments& a, const slice::ModelConfig& dense) {

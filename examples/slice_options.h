@@ -3,6 +3,7 @@
 // slice_model's options that say how to slice.
 
 #include <CLI/CLI.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,15 +14,18 @@ namespace cli {
 
 struct SliceArguments {
   slice::SliceOptions options;
-  std::string shortcut = "auto";
+  std::optional<double> slice;
+  std::string shortcut = "auto", layout;
   std::vector<int64_t> ffn;
 };
 
 /// --slice, --remove, --remove-blocks, --fit…, --method, --shortcut, --ffn, --samples-gradient,
-/// --seed, --tf32, --head, --keep-tie, --round.
+/// --seed, --tf32, --head, --keep-tie, --round, --layout.
 void add_slice_options(CLI::App& app, SliceArguments& arguments);
 
-/// Called once they are parsed. @throws CLI::ValidationError  a value that no model could have
+/// Called once they are parsed. Where no size is given a quarter of the block weights is to go, of
+/// slicegpt, which has no search, a quarter of the hidden size.
+/// @throws CLI::ValidationError  a value that no model could have
 void check_slice_options(SliceArguments& arguments);
 
 /// The options for a model: one number after --ffn means every layer.

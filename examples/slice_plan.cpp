@@ -112,8 +112,10 @@ Plan make_plan(const CLI::App& app, Arguments& a, bool writes) {
 
 void print_notes(const Arguments& a, const Plan& plan) {
   std::set<std::string> forms;
-  for (const slice::ModelConfig& config : plan.sliced)
-    forms.insert(slice::describe(slice::output_form(config)));
+  for (size_t i = 0; i < plan.sliced.size(); ++i) {
+    if (plan.candidates.empty() || slice::may_choose(plan.options, plan.candidates[i]))
+      forms.insert(slice::describe(slice::output_form(plan.sliced[i])));
+  }
   std::string all;
   for (const std::string& form : forms) all += (all.empty() ? "" : ", or ") + form;
   std::fprintf(stderr, "the result will be: %s\n", all.c_str());

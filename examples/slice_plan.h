@@ -57,6 +57,10 @@ int64_t written_bytes(const Arguments& arguments, const Plan& plan);
 void print_sizes(const slice::ParameterCount& before, const slice::ParameterCount& after,
                  int64_t weight_bytes);
 
+/// The held-out losses of the best stock plan and of the best of all, on stdout, where a search
+/// tried both.
+void print_price(const slice::SliceReport& report);
+
 /// The plan or the candidates and their cost, on stdout: --dry-run.
 void print_plan(const Arguments& arguments, const Plan& plan);
 

@@ -63,4 +63,4 @@ class Sizes:
             return ["--method", "slicegpt", "--slice", repr(self.slicegpt(fraction))]
         if method == "refit-stock":
             return ["--slice", "0", "--ffn", str(self.stock(fraction))]
-        return ["--remove-blocks", repr(fraction)]
+        return ["--remove-blocks", repr(fraction), "--layout", "free"]

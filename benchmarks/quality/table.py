@@ -23,7 +23,7 @@ the mean of {tasks},
 in percent, ± its standard error. "Retained" is its share of the dense model's average, "above chance" the same of what
 exceeds guessing. "Blocks" are block weights removed, dense shortcuts counted; SliceGPT is given the smallest hidden size
 by which it removes no more than was asked for, and refit removes that or a little more. "Equal widths" is `--slice 0
---ffn N`; "planned" is `--remove-blocks`. "Worst" is the task that lost most, in points. Bytes stored are those of the
+--ffn N`; "planned" is `--remove-blocks --layout free`. "Worst" is the task that lost most, in points. Bytes stored are those of the
 weight files, 10⁶ bytes a MB; "read" those of the weights that one token of decoding reads. Every number is of a row of
 [quality/rows.csv](quality/rows.csv), made by one command (`benchmarks/quality/README.md`).
 """

@@ -11,6 +11,9 @@ struct OutputForm {
   /// Whether unmodified Transformers loads the directory; else it wants trust_remote_code=True, for
   /// the Python module that save_model() writes beside the weights.
   bool stock = false;
+  /// Whether vLLM loads it, by what its models read of config.json: Qwen2 and Phi there have heads
+  /// of hidden size / heads.
+  bool vllm = false;
   std::string model_type;  ///< of its config.json: "llama", "sliced_llama"
   /// llama.cpp's architecture of its GGUF file: "llama", "qwen2", "phi2", "deci"; empty where it has
   /// none.
@@ -23,7 +26,10 @@ struct OutputForm {
 /// planned_config().
 OutputForm output_form(const ModelConfig& config);
 
-/// In one line: "stock Transformers; GGUF (llama)", "custom code (trust_remote_code); no GGUF".
+/// Whether unmodified Transformers loads a form, and so does everything else that loads `dense`.
+bool loads_like(const OutputForm& form, const OutputForm& dense);
+
+/// In one line: "stock Transformers, vLLM; GGUF (llama)", "custom code (trust_remote_code); no GGUF".
 std::string describe(const OutputForm& form);
 
 }  // namespace slice

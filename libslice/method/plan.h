@@ -14,6 +14,13 @@ enum class HeadMode {
   kSlice,  ///< sliced like every other site
 };
 
+/// What a search for a budget may choose.
+enum class Layout {
+  kStock,  ///< plans that whatever loads the dense model loads: unmodified Transformers, vLLM,
+           ///< llama.cpp (output_form.h)
+  kFree,   ///< all plans
+};
+
 /// Tokens of a chunk on the CPU.
 inline constexpr int64_t kHostChunkTokens = 4096;
 
@@ -41,6 +48,7 @@ struct SliceOptions {
   /// Kept sizes are rounded down to a multiple of it, and so are the FFN widths that a search
   /// chooses. Absent: kRound, and of a search what fits the hardware (candidates.h).
   std::optional<int64_t> round = std::nullopt;
+  /// Of a search kKeep leaves it to the plan; kSlice wants every site of it sliced.
   HeadMode head = HeadMode::kKeep;
   /// kRefit: a tied head stays tied, and reads through a map between the bases. Otherwise slicing
   /// unties it, except that a search for a total tries both where the head's site is kept.
@@ -69,6 +77,8 @@ struct SliceOptions {
   int64_t fit_context = 2048, fit_batch = 1;           ///< tokens and sequences that run there
   int64_t fit_weight_bytes = 2;                        ///< of one weight there
 
+  /// Of these plans. The others are tried as well, so that the report tells what it costs.
+  Layout layout = Layout::kStock;
   bool only_gguf = false;  ///< of these plans only those that llama.cpp runs (gguf_write.h)
 
   bool budgeted() const { return remove || remove_blocks || fit_bytes; }

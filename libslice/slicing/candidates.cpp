@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
-#include "libslice/checkpoint/gguf_write.h"
+#include "libslice/checkpoint/output_form.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/method/channel_ranking.h"
 #include "libslice/slicing/detail/budget.h"
@@ -87,6 +87,7 @@ std::optional<Found> fitting(const ModelConfig& dense, const SliceOptions& optio
     const Widths widths = even ? equal_widths(all, units) : spread_widths(all, units);
     Candidate candidate;
     candidate.kept = kept;
+    candidate.even = even;
     candidate.tied = tied;
     const auto planned = [&](int64_t step) {
       candidate.ffn_sizes = widths.at(step);
@@ -102,12 +103,43 @@ std::optional<Found> fitting(const ModelConfig& dense, const SliceOptions& optio
     const bool differ = !even && all.size() > 1 && step > 0 && step < widths.last;
     if (differ && planned(step).ffn_sizes.empty()) --step;
     const ModelConfig config = planned(step), form = written_config(config);
+    const OutputForm runs = output_form(config);
+    candidate.stock = even && loads_like(runs, output_form(dense));
     candidate.tied = config.tied_head;
     candidate.after = count_parameters(form);
-    found = Found{candidate, !gguf_obstacle(config), step == widths.last};
+    found = Found{candidate, !runs.gguf.empty(), step == widths.last};
     if (found->whole || budget.used_up(form)) break;
   }
   return found;
+}
+
+/// Adds the candidates of an arrangement: options.head kSlice is the even one.
+/// @return  whether one was left out since it takes more than the dense model
+bool add_candidates(const ModelConfig& dense, const SliceOptions& options, bool only_stock,
+                    const detail::Budget& budget, double& smallest, std::vector<Candidate>& all) {
+  const ParameterCount before = count_parameters(dense);
+  bool grew = false;
+  for (const bool tied : ties(dense, options)) {
+    for (const int64_t kept : kept_sizes(dense, options)) {
+      const auto found = fitting(dense, options, budget, kept, tied, smallest);
+      if (!found) continue;
+      const Candidate& candidate = found->candidate;
+      // One that keeps D stays tied either way, and its only layer cannot differ from others.
+      const bool listed = std::ranges::any_of(all, [&](const Candidate& other) {
+        return kept == dense.hidden_size && other.kept == kept &&
+               (dense.layers == 1 || other.even == candidate.even);
+      });
+      const bool wanted =
+          !listed && (candidate.stock || !only_stock) && (found->gguf || !options.only_gguf);
+      if (candidate.after.exceeds(before)) {
+        grew = true;
+      } else if (wanted) {
+        all.push_back(candidate);
+      }
+      if (found->whole) break;  // smaller kept sizes would remove more than was asked
+    }
+  }
+  return grew;
 }
 
 }  // namespace
@@ -121,38 +153,37 @@ SliceOptions candidate_options(SliceOptions options, const Candidate& candidate)
   options.fit_bytes = std::nullopt;
   options.kept = candidate.kept;
   options.keep_tie = candidate.tied;
+  options.head = candidate.even ? HeadMode::kSlice : HeadMode::kKeep;
   options.ffn_sizes = candidate.ffn_sizes;
   return options;
+}
+
+bool may_choose(const SliceOptions& options, const Candidate& candidate) {
+  return options.layout == Layout::kFree || candidate.stock;
 }
 
 std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& options) {
   check_options(options);
   const detail::Budget budget(dense, options);
-  const ParameterCount before = count_parameters(dense);
   std::vector<Candidate> all;
   double smallest = std::numeric_limits<double>::infinity();
-  bool grew = false;
-  for (const bool tied : ties(dense, options)) {
-    for (const int64_t kept : kept_sizes(dense, options)) {
-      const auto found = fitting(dense, options, budget, kept, tied, smallest);
-      if (!found) continue;
-      // One that keeps D stays tied either way: listed once.
-      const bool listed = kept == dense.hidden_size && !all.empty() && all.front().kept == kept;
-      if (found->candidate.after.exceeds(before)) {
-        grew = true;
-      } else if (!listed && (found->gguf || !options.only_gguf)) {
-        all.push_back(found->candidate);
-      }
-      if (found->whole) break;  // smaller kept sizes would remove more than was asked
-    }
-  }
+  SliceOptions even = options, free = options;
+  even.head = HeadMode::kSlice;
+  const bool asked = options.head == HeadMode::kSlice;
+  bool grew = add_candidates(dense, even, /*only_stock=*/!asked, budget, smallest, all);
+  if (!asked && add_candidates(dense, free, /*only_stock=*/false, budget, smallest, all))
+    grew = true;
   SLICE_ARGUMENT_CHECK(!all.empty() || !grew,
                        "budget: every plan that reaches it stores more than the dense model, or "
                        "reads more for a token; slice asks for one of them");
-  SLICE_ARGUMENT_CHECK(
-      !all.empty() || !options.only_gguf, "budget: no plan that llama.cpp runs reaches it{}",
-      options.head == HeadMode::kKeep ? "; with the head sliced there are more" : "");
+  SLICE_ARGUMENT_CHECK(!all.empty() || !options.only_gguf,
+                       "budget: no plan that llama.cpp runs reaches it");
   if (all.empty()) throw ArgumentError(budget.out_of_reach(smallest));
+  SLICE_ARGUMENT_CHECK(
+      std::ranges::any_of(all, [&](const Candidate& c) { return may_choose(options, c); }),
+      "budget: no plan reaches it that whatever loads the model loads; of the layout 'free' there "
+      "are {}",
+      all.size());
   return all;
 }
 

@@ -32,6 +32,7 @@ ordered_json rejected_json(const SliceReport& r) {
     const Candidate& c = r.candidates[i];
     rejected.push_back({{"k", c.kept},
                         {"tied", c.tied},
+                        {"stock", c.stock},
                         {"ffn_channels", c.channels()},
                         {"parameters", c.after.total},
                         {"blocks", c.after.blocks},
@@ -52,6 +53,17 @@ ordered_json texts_json(const SliceReport& r) {
                      {"held_out_after", number_or_null(text.held_out_after)}});
   }
   return texts;
+}
+
+/// The least held-out loss of the stock plans that a search tried, and of all.
+ordered_json losses_json(const SliceReport& r) {
+  ordered_json stock, free;
+  for (const Candidate& c : r.candidates) {
+    if (!c.loss) continue;
+    if (c.stock && (stock.is_null() || *c.loss < stock)) stock = *c.loss;
+    if (free.is_null() || *c.loss < free) free = *c.loss;
+  }
+  return {{"stock", stock}, {"free", free}};
 }
 
 /// What the model takes of a machine before and after.
@@ -110,11 +122,13 @@ std::string report_json(const SliceReport& r) {
   if (r.weight_bytes > 0) json["inference"] = inference_json(r);
   if (!r.form.model_type.empty()) {
     json["form"] = {{"stock", r.form.stock},
+                    {"vllm", r.form.vllm},
                     {"model_type", r.form.model_type},
                     {"gguf", r.form.gguf.empty() ? ordered_json() : ordered_json(r.form.gguf)}};
   }
   if (!r.candidates.empty() && r.candidates[0].loss) {
     json["plan"]["loss"] = *r.candidates[0].loss;
+    json["plan"]["losses"] = losses_json(r);
   }
   if (r.perplexity_before && r.perplexity_after) {
     json["perplexity"] = {{"before", *r.perplexity_before}, {"after", *r.perplexity_after}};

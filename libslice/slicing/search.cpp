@@ -48,13 +48,12 @@ void rank_channels(const ModelConfig& dense, const SliceOptions& options,
 /// than the dense model go.
 void rank_channels(const ModelConfig& dense, const SliceOptions& options,
                    const std::vector<Tensor>& scores, std::vector<Candidate>& candidates) {
-  if (options.head == HeadMode::kSlice) return;
   const detail::Budget budget(dense, options);
   std::vector<ChannelRanking> rankings;
   for (const auto& units : detail::channel_units(dense, options))
     rankings.emplace_back(scores, units);
   for (Candidate& candidate : candidates)
-    rank_channels(dense, options, budget, rankings, candidate);
+    if (!candidate.even) rank_channels(dense, options, budget, rankings, candidate);
   const ParameterCount before = count_parameters(dense);
   std::erase_if(candidates, [&](const Candidate& c) { return c.after.exceeds(before); });
   SLICE_ARGUMENT_CHECK(!candidates.empty(), "budget: no plan reaches it");
@@ -111,6 +110,9 @@ SearchResult search_plan(Model& model, const CalibrationWindows& windows,
                    [](const Candidate& a, const Candidate& b) {
                      return a.loss.value_or(0) < b.loss.value_or(0);
                    });
+  const auto chosen = std::ranges::find_if(
+      result.tried, [&](const Candidate& c) { return may_choose(options, c); });
+  std::rotate(result.tried.begin(), chosen, chosen + 1);
   result.options = candidate_options(options, result.tried.front());
   return result;
 }

@@ -16,8 +16,8 @@ class Model;
 
 /// The plan with the least loss within a budget: every candidate is tried on some of the
 /// calibration windows (refit_trial), and the best is taken. Gradient covariances and the ranking
-/// of channels are computed once and reused. With HeadMode::kSlice every layer keeps the same
-/// number of channels, so that the result is a stock checkpoint. (docs/method.md, "Plan search")
+/// of channels are computed once and reused. With Layout::kStock the best of the stock ones is
+/// taken, and the others are tried beside them. (docs/method.md, "Plan search")
 struct SearchResult {
   SliceOptions options;          ///< of the chosen plan: kept, ffn_sizes
   std::vector<Candidate> tried;  ///< all candidates, the chosen one first
@@ -28,7 +28,7 @@ struct SearchResult {
 /// @param windows  fewer than eight, or than four of every text, are refused: on none could plans be
 ///                 compared
 /// @throws ArgumentError  as candidates; a method other than kRefit
-/// Cost: the gradients, a dense forward pass, and at most eleven trials on 32 windows.
+/// Cost: the gradients, a dense forward pass, and at most seventeen trials on 32 windows.
 SearchResult search_plan(Model& model, const CalibrationWindows& windows,
                          const SliceOptions& options, const OnProgress& on_progress = {},
                          const ProcessGroup& group = {});

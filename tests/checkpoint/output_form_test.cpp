@@ -26,17 +26,18 @@ TEST_CASE("what runs a result is known from its configuration") {
   ModelConfig tied = narrowed_config(llama, {30, 31});
   tied.tied_head = true;
   for (const auto& [config, want] : std::vector<Row>{
-           {llama, "stock Transformers; GGUF (llama)"},
+           {llama, "stock Transformers, vLLM; GGUF (llama)"},
            {narrowed_config(llama, {30, 31}), "custom code (trust_remote_code); GGUF (deci)"},
            {tied, "custom code (trust_remote_code); GGUF (deci)"},
-           {without_shortcuts(llama, 18), "stock Transformers; GGUF (llama)"},
-           {without_shortcuts(llama, 19), "stock Transformers; GGUF (llama)"},
+           {without_shortcuts(llama, 18), "stock Transformers, vLLM; GGUF (llama)"},
+           {without_shortcuts(llama, 19), "stock Transformers, vLLM; GGUF (llama)"},
            {custom_layouts(llama)[0].second, "custom code (trust_remote_code); no GGUF"},
-           {families[0], "stock Transformers; GGUF (llama)"},
-           {families[1], "stock Transformers; no GGUF"},
-           {families[2], "stock Transformers; no GGUF"},
+           {families[0], "stock Transformers, vLLM; GGUF (llama)"},
+           {families[1], "stock Transformers, vLLM; no GGUF"},
+           {families[2], "stock Transformers, vLLM; no GGUF"},
+           {without_shortcuts(families[1], 16), "stock Transformers; no GGUF"},
            {without_shortcuts(families[2], 16), "custom code (trust_remote_code); no GGUF"},
-           {families[3], "stock Transformers; GGUF (phi2)"},
+           {families[3], "stock Transformers, vLLM; GGUF (phi2)"},
            {without_shortcuts(families[3], 16), "stock Transformers; no GGUF"}}) {
     INFO(tests::describe(config));
     const OutputForm form = output_form(config);

@@ -107,7 +107,8 @@ TEST_CASE("slice_model searches a plan for a budget and writes what was asked") 
   const auto report = nlohmann::json::parse(sliced.out);
   CHECK(report["method"] == "refit");
   CHECK(report["tf32"] == false);
-  CHECK(report["form"]["stock"] == false);
+  CHECK(report["form"]["stock"] == true);  // unless --layout free finds a better plan
+  CHECK(report["plan"]["losses"]["free"] <= report["plan"]["losses"]["stock"]);
   CHECK(sliced.err.find("the result will be: ") != std::string::npos);
   CHECK(report["calibration"]["sequences"] == 17);
   REQUIRE(report["texts"].size() == 2);
@@ -321,8 +322,17 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   CHECK(plan.code == 0);
   const auto planned = nlohmann::json::parse(plan.out);
   CHECK(planned["expected"]["host_bytes"].get<int64_t>() > 0);
+  const auto inspected =
+      nlohmann::json::parse(shop.run({"inspect", shop.path("model"), "--json"}).out);
   CHECK(planned["inference"]["before"]["stored_bytes"] ==
-        planned["parameters"]["before"].get<int64_t>() * 4);  // as the model is stored
+        inspected["parameters"].get<int64_t>() * 4);  // as the model is stored
+  // Where no size is given a quarter of the block weights goes.
+  const Outcome quarter = shop.run(
+      {"slice_model", shop.path("model"), "--dry-run", "--json", "--remove-blocks", "0.25"});
+  CHECK(planned["candidates"] == nlohmann::json::parse(quarter.out)["candidates"]);
+  CHECK(planned["candidates"][0]["stock"] == true);
+  CHECK(planned["candidates"][0]["k"] == inspected["plans"][2]["k"]);
+  CHECK(planned["candidates"][0]["parameters"] == inspected["plans"][2]["parameters"]);
   const Outcome layerwise =
       shop.run({"slice_model", shop.path("model"), "--dry-run", "--layerwise", "--method",
                 "slicegpt", "--slice", "0.25", "--device", "cpu", "--json"});
@@ -331,8 +341,9 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   const nlohmann::json expected = nlohmann::json::parse(layerwise.out)["expected"];
   CHECK(expected["journal_bytes"].get<int64_t>() > expected["layer_bytes"].get<int64_t>());
   CHECK(expected["host_bytes"].get<int64_t>() > 0);
-  const std::vector<std::string> former = {"slice_model", shop.path("model"), "--dry-run",
-                                           "--stream",    "--device",         "cpu"};
+  const std::vector<std::string> former = {
+      "slice_model", shop.path("model"), "--dry-run", "--stream", "--device",
+      "cpu",         "--slice",          "0.25"};
   CHECK(shop.run(former).code == 0);  // accepted until 0.2, and not in --help
   CHECK(shop.run({"slice_model", "--help"}).out.find("--stream") == std::string::npos);
   const Outcome choice = shop.run({"slice_model", shop.path("model"), "--dry-run", "--json",
@@ -377,8 +388,8 @@ TEST_CASE("a dry run looks at the calibration text and says what runs the candid
     more.insert(more.begin(), {"slice_model", shop.path("model"), "--dry-run"});
     return shop.run(more);
   };
-  const Outcome plan = dry_run({"--calibration", shop.path("text.txt"), "--samples", "100000000000",
-                                "--context", "64", "--json"});
+  const Outcome plan = dry_run({"--slice", "0.25", "--calibration", shop.path("text.txt"),
+                                "--samples", "100000000000", "--context", "64", "--json"});
   INFO(plan.err);
   REQUIRE(plan.code == 0);
   const auto json = nlohmann::json::parse(plan.out);
@@ -396,14 +407,16 @@ TEST_CASE("a dry run looks at the calibration text and says what runs the candid
   INFO(kept.err);
   REQUIRE(kept.code == 0);
   const auto uneven = nlohmann::json::parse(kept.out);
-  for (const auto& candidate : uneven["candidates"]) CHECK(candidate["form"]["gguf"] == "deci");
+  for (const auto& candidate : uneven["candidates"])
+    CHECK(candidate["form"]["gguf"] == (candidate["stock"] == true ? "llama" : "deci"));
   writable.insert(writable.end(), {"--head", "slice"});
   const Outcome sliced = dry_run(writable);
   REQUIRE(sliced.code == 0);
   const auto stock = nlohmann::json::parse(sliced.out);
   CHECK(stock["candidates"].size() > 1);
   for (const auto& candidate : stock["candidates"])
-    CHECK(candidate["form"] == nlohmann::json({{"stock", true}, {"gguf", "llama"}}));
+    CHECK(candidate["form"] ==
+          nlohmann::json({{"stock", true}, {"vllm", true}, {"gguf", "llama"}}));
 }
 
 TEST_CASE("a search with --gguf finds a plan that is written, as write_gguf writes it again") {
@@ -413,7 +426,8 @@ TEST_CASE("a search with --gguf finds a plan that is written, as write_gguf writ
                 shop.path("small.gguf"), "--report", shop.path("small/again.json")}));
   INFO(sliced.err);
   REQUIRE(sliced.code == 0);
-  CHECK(sliced.out.find("GGUF (") != std::string::npos);
+  CHECK(sliced.out.find("stock Transformers, vLLM; GGUF (llama)") != std::string::npos);
+  CHECK(sliced.out.find("held out    loss ") != std::string::npos);
   const Outcome again =
       shop.run({"write_gguf", shop.path("small"), shop.path("again.gguf"), "--quiet"});
   INFO(again.err);
@@ -540,7 +554,11 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--report", shop.path("exists")}), 1, "exists: is a directory"},
       {slice({"--report", out}), 1, "is the directory of --out"},
       {slice({"--report", shop.path("nowhere/report.json")}), 1, "nowhere/report.json"},
-      {slice({"--layerwise", "--report", shop.path("exists")}), 1, "exists: is a directory"},
+      {slice({"--layerwise", "--slice", "0.25", "--report", shop.path("exists")}), 1,
+       "exists: is a directory"},
+      {slice({"--layerwise"}), 2, "--layerwise: wants --slice or --ffn"},
+      {slice({"--slice", "0.25", "--layout", "free"}), 2, "--layout"},
+      {slice({"--layout", "any"}), 2, "--layout: want stock|free, got any"},
       {slice({"--slice", "-0.1"}), 2, "--slice"},
       {slice({"--slice", "nan"}), 2, "--slice"},
       {slice({"--slice", "much"}), 2, "--slice"},

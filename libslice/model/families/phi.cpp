@@ -49,6 +49,7 @@ json write(const ModelConfig& c) {
   object["num_key_value_heads"] = c.kv_heads;
   if (c.heads * c.head_size != c.hidden_size) object["head_dim"] = c.head_size;
   object["intermediate_size"] = c.ffn_size;
+  if (c.ffn_size != 4 * c.hidden_size) object["n_inner"] = c.ffn_size;  // what vLLM reads
   object["layer_norm_eps"] = c.norm_eps;
   object["hidden_act"] = activation_name(c.activation);
   object["qk_layernorm"] = false;

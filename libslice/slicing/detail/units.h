@@ -18,7 +18,7 @@ namespace slice::detail {
 int64_t kept_unit(const ModelConfig& dense, const SliceOptions& options, bool stock);
 
 /// Of the FFN width of every layer, in the order of preference: 256 from 4096 channels on, and 32,
-/// less in layers of fewer than 256 channels.
+/// less in layers of fewer than 1024 channels, of which a step of 32 is more than a budget can miss.
 std::vector<std::vector<int64_t>> channel_units(const ModelConfig& dense,
                                                 const SliceOptions& options);
 
