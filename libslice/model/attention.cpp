@@ -27,8 +27,7 @@ Tensor mask(int64_t first, int64_t T, int64_t window, at::Device device) {
   return cut ? seen.triu(first - window + 1) : seen;
 }
 
-/// Attention by PyTorch's own GPU kernels. cuDNN's, which scaled_dot_product_attention prefers on
-/// Hopper, are compiled for each new shape, which takes longer than the attention of a whole text.
+/// Attention by PyTorch's own GPU kernels.
 /// @param seen  undefined: causal where `causal`, else everything
 Tensor attend_on_gpu(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& seen,
                      bool causal) {
@@ -45,11 +44,14 @@ Tensor attend_on_gpu(const Tensor& q, const Tensor& k, const Tensor& v, const Te
       q, k, v, bias.expand({q.size(0), q.size(1), T, keys}), differentiated));
 }
 
-/// Whether they take these: 16-bit floats, heads that fit.
-bool has_gpu_kernel(const Tensor& q) {
-  constexpr int64_t kLargestHead = 256, kHeadStep = 8;
+/// Whether they serve better than cuDNN's, which scaled_dot_product_attention prefers on Hopper and
+/// compiles for each new shape: that takes longer than a short text, and pays for calibration
+/// windows, which are long and all alike. They take 16-bit floats, and heads that fit.
+bool takes_own_kernel(const Tensor& q, const Tensor& seen) {
+  constexpr int64_t kLargestHead = 256, kHeadStep = 8, kLongText = 1024;
   return q.is_cuda() && (q.scalar_type() == at::kHalf || q.scalar_type() == at::kBFloat16) &&
-         q.size(3) <= kLargestHead && q.size(3) % kHeadStep == 0;
+         q.size(3) <= kLargestHead && q.size(3) % kHeadStep == 0 &&
+         (seen.defined() || q.size(2) < kLongText);
 }
 
 }  // namespace
@@ -59,7 +61,7 @@ Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, int64_t first, 
   const Tensor seen = mask(first, T, window, q.device());
   const Tensor keys = repeat_heads(k, repeat), values = repeat_heads(v, repeat);
   const bool causal = !seen.defined() && first == 0 && T > 1;
-  if (has_gpu_kernel(q)) return attend_on_gpu(q, keys, values, seen, causal);
+  if (takes_own_kernel(q, seen)) return attend_on_gpu(q, keys, values, seen, causal);
   return at::scaled_dot_product_attention(
       q, keys, values, seen.defined() ? c10::optional<Tensor>(seen) : c10::nullopt,
       /*dropout_p=*/0.0, causal);
