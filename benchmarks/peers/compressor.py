@@ -1,11 +1,34 @@
 """One-shot compression by llm-compressor (PyPI: llmcompressor), over the windows that every method here sees."""
 
+import argparse
+from collections.abc import Callable
+
 import torch
 from datasets import Dataset
 from llmcompressor import oneshot
 from transformers import PreTrainedModel
 
+import cost
 import models
+import windows
+
+
+def arguments(description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
+    parser.add_argument("model")
+    parser.add_argument("out")
+    windows.add_arguments(parser)
+    return parser.parse_args()
+
+
+def compressed(given: argparse.Namespace, recipe_of: Callable) -> tuple[PreTrainedModel, dict]:
+    """The model of `given`, compressed by recipe_of(model), as a plain one; and what making it took."""
+    model = models.load(given.model, "cpu")
+    tokens = windows.calibration(models.load_tokenizer(given.model), given.calibration, given.samples, given.context)
+    making = cost.Making("cuda" if torch.cuda.is_available() else "cpu")
+    compress(model, recipe_of(model), tokens)
+    measured = making.measured()
+    return unpacked(model, given.model), measured
 
 
 def compress(model: PreTrainedModel, recipe, tokens: torch.Tensor) -> None:

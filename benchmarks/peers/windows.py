@@ -1,5 +1,6 @@
 """Calibration windows: the first tokens of texts, as `slice_model --order first` takes them."""
 
+import argparse
 import gzip
 import lzma
 import pathlib
@@ -7,6 +8,12 @@ import pathlib
 import torch
 
 OPENERS = {".xz": lzma.open, ".gz": gzip.open}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--calibration", action="append", required=True, metavar="TEXT")
+    parser.add_argument("--samples", type=int, default=128, help="windows of each text")
+    parser.add_argument("--context", type=int, default=2048)
 
 
 def read_text(path: str) -> str:
