@@ -8,6 +8,7 @@
 #include "libslice/base/error.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/published_models.h"
 #include "tests/support/reference.h"
 #include "tests/support/tiny_model.h"
 
@@ -75,15 +76,7 @@ TEST_CASE("biases are where the configuration says") {
 }
 
 TEST_CASE("a 70B decoder is built without memory for its weights") {
-  ModelConfig config = tiny_config();
-  config.hidden_size = 8192;
-  config.layers = 80;
-  config.heads = 64;
-  config.kv_heads = 8;
-  config.head_size = 128;
-  config.ffn_size = 28672;
-  config.vocabulary_size = 32000;
-  const DecoderImpl decoder(config);
+  const DecoderImpl decoder(llama2_70b());
   size_t bytes = 0;
   int64_t parameters = 0;
   for (const auto& parameter : decoder.parameters()) {

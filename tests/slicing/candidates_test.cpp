@@ -135,17 +135,6 @@ TEST_CASE("a budget out of reach says what the smallest plan and the dense model
 }
 
 /// A model of 7B, of one kind or another.
-ModelConfig large_model() {
-  ModelConfig config = smollm2_135m();
-  config.hidden_size = 4096;
-  config.layers = config.heads = config.kv_heads = 32;
-  config.head_size = 128;
-  config.ffn_size = 11008;
-  config.vocabulary_size = 32000;
-  config.tied_head = false;
-  return config;
-}
-
 TEST_CASE("a search looks at stock plans and at free ones, and keeps the layout it is asked for") {
   for (const ModelConfig& dense : {tiny_config(), tiny_families()[0], tiny_families()[1],
                                    tiny_families()[2], tiny_families()[3]}) {
@@ -190,7 +179,7 @@ TEST_CASE("plans had any number of channels, and stock LayerNorm models an odd h
   ModelConfig phi = tiny_families()[3];
   phi.hidden_size = 256;
   phi.ffn_size = 1024;
-  ModelConfig biased = large_model();
+  ModelConfig biased = llama2_7b();
   biased.qkv_bias = biased.output_bias = true;
   biased.heads = biased.kv_heads = 24;  // lcm(8, 24)
   struct Row {
@@ -198,7 +187,7 @@ TEST_CASE("plans had any number of channels, and stock LayerNorm models an odd h
     int64_t kept, wide, narrow;
   };
   for (const Row& row : std::vector<Row>{{smollm2_135m(), 32, 32, 32},
-                                         {large_model(), 32, 256, 32},
+                                         {llama2_7b(), 32, 256, 32},
                                          {phi, 32, 32, 32},
                                          {biased, 24, 256, 32}}) {
     const int64_t mean = row.config.norm == NormKind::kLayer ? 1 : 0;
@@ -225,15 +214,7 @@ TEST_CASE("plans had any number of channels, and stock LayerNorm models an odd h
 }
 
 TEST_CASE("candidates of a budget in memory took a quarter of an hour for a model of 70B") {
-  ModelConfig config = smollm2_135m();
-  config.hidden_size = 8192;
-  config.layers = 80;
-  config.heads = 64;
-  config.kv_heads = 8;
-  config.head_size = 128;
-  config.ffn_size = 28672;
-  config.vocabulary_size = 32000;
-  config.tied_head = false;
+  const ModelConfig config = llama2_70b();
   const std::clock_t begin = std::clock();
   const std::vector<Candidate> found = candidates(config, {.fit_bytes = int64_t{100} << 30});
   const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;

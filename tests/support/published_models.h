@@ -108,6 +108,14 @@ inline std::vector<PublishedModel> published_models() {
   };
 }
 
+inline ModelConfig llama2_7b() {
+  return parse_config(llama2_config(4096, 32, 32, 32, 11008).dump(), "LLaMA-2 7B");
+}
+
+inline ModelConfig llama2_70b() {
+  return parse_config(llama2_config(8192, 80, 64, 8, 28672).dump(), "LLaMA-2 70B");
+}
+
 /// The sizes of SmolLM2-135M.
 inline ModelConfig smollm2_135m() {
   ModelConfig c;
