@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -227,19 +226,13 @@ void print_sizes(const slice::ParameterCount& before, const slice::ParameterCoun
 }
 
 void print_price(const slice::SliceReport& report) {
-  const auto least = [&](auto&& counts) {
-    double loss = std::numeric_limits<double>::infinity();
-    for (const slice::Candidate& c : report.candidates)
-      if (counts(c) && c.loss) loss = std::min(loss, *c.loss);
-    return loss;
-  };
-  const double stock = least([](const slice::Candidate&c) { return c.stock; }),
-               free = least([](const slice::Candidate&) { return true; });
-  if (std::isfinite(stock))
+  const auto stock = slice::least_loss(report.candidates, /*only_stock=*/true),
+             free = slice::least_loss(report.candidates, /*only_stock=*/false);
+  if (stock)
     std::printf(
         "held out    loss %.4f of stock plans, %.4f of all (--layout free): %+.2f %% "
         "perplexity\n",
-        stock, free, 100 * std::expm1(free - stock));
+        *stock, *free, 100 * std::expm1(*free - *stock));
 }
 
 void print_plan(const Arguments& a, const Plan& plan) {

@@ -187,4 +187,11 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   return all;
 }
 
+std::optional<double> least_loss(const std::vector<Candidate>& tried, bool only_stock) {
+  std::optional<double> least;
+  for (const Candidate& c : tried)
+    if (c.loss && (c.stock || !only_stock)) least = std::min(*c.loss, least.value_or(*c.loss));
+  return least;
+}
+
 }  // namespace slice

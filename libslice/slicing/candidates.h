@@ -49,4 +49,8 @@ bool may_choose(const SliceOptions& options, const Candidate& candidate);
 /// The options that slice by a candidate, in place of the budget.
 SliceOptions candidate_options(SliceOptions options, const Candidate& candidate);
 
+/// The least held-out loss of those that were tried, or of the stock ones alone; nothing where none
+/// was.
+std::optional<double> least_loss(const std::vector<Candidate>& tried, bool only_stock);
+
 }  // namespace slice

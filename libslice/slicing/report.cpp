@@ -57,13 +57,8 @@ ordered_json texts_json(const SliceReport& r) {
 
 /// The least held-out loss of the stock plans that a search tried, and of all.
 ordered_json losses_json(const SliceReport& r) {
-  ordered_json stock, free;
-  for (const Candidate& c : r.candidates) {
-    if (!c.loss) continue;
-    if (c.stock && (stock.is_null() || *c.loss < stock)) stock = *c.loss;
-    if (free.is_null() || *c.loss < free) free = *c.loss;
-  }
-  return {{"stock", stock}, {"free", free}};
+  return {{"stock", number_or_null(least_loss(r.candidates, /*only_stock=*/true))},
+          {"free", number_or_null(least_loss(r.candidates, /*only_stock=*/false))}};
 }
 
 /// What the model takes of a machine before and after.
