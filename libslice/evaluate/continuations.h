@@ -40,11 +40,11 @@ struct ContinuationScore {
   bool greedy = true;         ///< whether each token is the most likely one, ties the lowest id
 };
 
-/// Log-likelihoods of continuations. Those of one group (the choices of a question) are run
-/// together: the beginning that they share once, then what differs, with the keys and values of the
-/// beginning. Groups whose beginnings are about equally long share a batch and none is padded: what
-/// is longer than the shortest is run with each continuation. Texts longer than the model's context lose their first tokens. Log-likelihoods in
-/// float32 at least, summed in float64.
+/// Log-likelihoods of continuations. Those of one group (the choices of a question) have the
+/// beginning that they share computed once. On a GPU many groups are run together, packed into one
+/// row of tokens without padding (packed_model.h); elsewhere one after the other, the rows after
+/// the beginning padded to the longest. Texts longer than the model's context lose their first
+/// tokens. Log-likelihoods in float32 at least, summed in float64.
 ///
 /// @param groups  any number of continuations each
 /// @return        a score for each, in the same order
@@ -52,8 +52,8 @@ struct ContinuationScore {
 ///                        the model's context, an id outside the vocabulary
 /// @throws NumericError   a log-likelihood is NaN
 /// Cost: one forward pass over every group's tokens, the shared ones once; logits of scored
-/// positions only. Memory: keys, values and the stream of one batch (at most 65536 tokens and
-/// 4 GiB on a GPU, 4096 tokens on the CPU, or one group), 1024 positions' logits.
+/// positions only. Memory: on a GPU what 65536 tokens take on their way through a layer, 2 GiB, or
+/// one group; elsewhere the keys, values and stream of one group; 1024 positions' logits.
 std::vector<std::vector<ContinuationScore>> score_continuations(
     const Model& model, std::span<const std::vector<Continuation>> groups,
     const OnProgress& on_progress = {});
