@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "libslice/base/atomic_directory.h"
@@ -51,6 +52,35 @@ class Overflow : public NumericError {
   using NumericError::NumericError;
 };
 
+// Elements that are on a device as they were read, beside what is held of them.
+constexpr int64_t kReadElements = int64_t{1} << 24;
+
+/// A weight as it was read, (n) → (n) of `dtype` on the device, where its values are looked at.
+Tensor checked_part(const Tensor& read, at::Device device, at::ScalarType dtype,
+                    const std::string& name) {
+  const Tensor part = read.to(device);
+  detail::check_finite(part, name);
+  Tensor held = part.to(dtype);
+  SLICE_CHECK_AS(Overflow,
+                 part.scalar_type() == dtype || std::isfinite(detail::largest_magnitude(held)),
+                 "{}: a value does not fit into {}", name, detail::dtype_name(dtype));
+  return held;
+}
+
+/// The same of a weight of any shape. On a GPU piece by piece, so that little of it is there twice.
+Tensor held_weight(const Tensor& read, at::Device device, at::ScalarType dtype,
+                   const std::string& name) {
+  if (device.is_cpu() || read.numel() <= kReadElements)
+    return checked_part(read, device, dtype, name);
+  Tensor held = at::empty(read.sizes(), at::TensorOptions(device).dtype(dtype));
+  const Tensor flat = held.flatten(), from = read.contiguous().flatten();
+  for (int64_t begin = 0; begin < flat.size(0); begin += kReadElements) {
+    const int64_t end = std::min(begin + kReadElements, flat.size(0));
+    flat.slice(0, begin, end).copy_(checked_part(from.slice(0, begin, end), device, dtype, name));
+  }
+  return held;
+}
+
 }  // namespace
 
 void check_entries(const torch::nn::Module& module, const Checkpoint& checkpoint) {
@@ -79,12 +109,7 @@ void load_parameters(torch::nn::Module& module, const Checkpoint& checkpoint, at
   check_entries(module, checkpoint);
   for (auto& parameter : module.named_parameters()) {
     const Tensor read = checkpoint.read(parameter.key());
-    detail::check_finite(read, file + ": " + parameter.key());
-    const Tensor held = read.to(dtype);
-    SLICE_CHECK_AS(Overflow, std::isfinite(detail::largest_magnitude(held)),
-                   "{}: {}: a value does not fit into {}", file, parameter.key(),
-                   detail::dtype_name(dtype));
-    parameter.value().set_data(held.to(device));
+    parameter.value().set_data(held_weight(read, device, dtype, file + ": " + parameter.key()));
   }
 }
 
