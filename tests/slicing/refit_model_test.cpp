@@ -503,6 +503,7 @@ TEST_CASE("the report says what every text lost: the loss of the dense and the s
            {config, {.slice = 0.3, .round = 2}},
            {config, {.slice = 0.3, .round = 2, .head = HeadMode::kSlice}},
            {config, {.slice = 0.0, .ffn_sizes = {30, 31}}},
+           {config, {.slice = 0.0, .ffn_sizes = {30, 31}, .chunk_tokens = 32}},
            {tied, {.slice = 0.3, .round = 2, .keep_tie = true}}}) {
     INFO(describe(dense));
     const Tensor tokens = random_tokens(dense, 16, 16);
