@@ -1,6 +1,8 @@
 """check.py: what the methods here promise, on small matrices. Names what was not checked for want of a package."""
 
 import importlib.util
+import pathlib
+import tempfile
 
 import numpy as np
 import torch
@@ -47,11 +49,38 @@ def check_ggml() -> None:
     assert [i for i, name in enumerate(chosen) if name == "Q6_K"] == [0, 1, 4, 7, 10, 13, 14, 15]
 
 
+def check_healed() -> None:
+    """A merged model is what its directory holds: the same names, the head tied, the other files untouched."""
+    import heal_lora
+    import peft
+    from safetensors import safe_open
+    from transformers import AutoModelForCausalLM
+
+    source = pathlib.Path(__file__).parents[2] / "tests/data/tiny_llama_tied_biased"
+    ids = torch.arange(3, 20)[None]
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
+    with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
+        dense, healed = model(ids).logits, pathlib.Path(folder) / "healed"
+        adapted = peft.get_peft_model(model, peft.LoraConfig(**heal_lora.LORA))
+        adapters = [p for name, p in adapted.named_parameters() if "lora_B" in name]
+        assert len(adapters) == 7 * model.config.num_hidden_layers
+        for p in adapters:
+            p.normal_()
+        heal_lora.save(adapted.merge_and_unload(), source, healed)
+        read = AutoModelForCausalLM.from_pretrained(healed, dtype=torch.float32)
+        assert torch.equal(read(ids).logits, model(ids).logits) and not torch.allclose(read(ids).logits, dense)
+        with safe_open(source / "model.safetensors", "pt") as old, safe_open(healed / "model.safetensors", "pt") as new:
+            assert set(old.keys()) == set(new.keys()) and "lm_head.weight" not in new.keys()
+        assert (healed / "config.json").read_bytes() == (source / "config.json").read_bytes()
+
+
 if __name__ == "__main__":
     torch.manual_seed(0)
     check_mask()
     check_svd()
-    missing = [name for name in ("gguf", "xllamacpp") if importlib.util.find_spec(name) is None]
-    if not missing:
+    missing = [name for name in ("gguf", "xllamacpp", "peft") if importlib.util.find_spec(name) is None]
+    if not {"gguf", "xllamacpp"} & set(missing):
         check_ggml()
-    print("peers: as promised" + (f"; ggml not checked without {', '.join(missing)}" if missing else ""))
+    if "peft" not in missing:
+        check_healed()
+    print("peers: as promised" + (f"; not all checked without {', '.join(missing)}" if missing else ""))
