@@ -150,6 +150,7 @@ ProcessGroup::Connections::Connections(const Rendezvous& meeting,
     if (device.is_cuda()) nccl_ = nccl_among(store, meeting, timeout);
 #endif
   });
+  check_presence("connecting");  // none leaves while others still connect to it
 }
 
 ProcessGroup::Connections::~Connections() {
