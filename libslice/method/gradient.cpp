@@ -12,6 +12,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/stopwatch.h"
+#include "libslice/device/detail/backward_here.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/detail/ops_cuda.h"
 #include "libslice/device/detail/tf32.h"
@@ -34,6 +35,7 @@ constexpr int64_t kHeadTokens = 1024;
 Tensor with_gradient(const Tensor& x) { return x.detach().requires_grad_(true); }
 
 Tensor gradient_of(const Tensor& y, const Tensor& x, const Tensor& grad_y) {
+  const detail::BackwardHere here;
   return torch::autograd::grad({y}, {x}, {grad_y})[0];
 }
 
