@@ -84,6 +84,7 @@ ordered_json expected_json(const Expected& expected) {
     json["signal"] = slice::signal_place_name(layerwise->signal);
     json["signal_bytes"] = layerwise->signal_bytes;
     json["layer_bytes"] = layerwise->layer_bytes;
+    json["gradient_bytes"] = layerwise->gradient_bytes;
     json["journal_bytes"] = layerwise->journal_bytes;
   }
   return json;
@@ -193,15 +194,17 @@ void print_layerwise(const slice::LayerwiseCost& cost, int64_t save_every) {
   } else if (cost.signal == slice::SignalPlace::kHost) {
     std::printf("            with the signal in host memory: the device has no room for it\n");
   }
-  if (cost.journal_bytes == 0) return;
   std::printf(
       "meanwhile   at most %.1f GiB more on disk for --resume: twice a signal of %.2f GiB, saved "
-      "%s,\n"
-      "            and %.3f GiB for every layer since\n",
+      "%s,\n",
       cost.journal_bytes / 0x1p30, cost.signal_bytes / 0x1p30,
       save_every > 0 ? ("every " + std::to_string(save_every) + " layers").c_str()
-                     : "where it costs at most 5 % of the time",
-      cost.layer_bytes / 0x1p30);
+                     : "where it costs at most 5 % of the time");
+  if (cost.gradient_bytes > 0) {
+    std::printf("            and %.2f GiB of gradient covariances\n", cost.gradient_bytes / 0x1p30);
+  } else {
+    std::printf("            and %.3f GiB for every layer since\n", cost.layer_bytes / 0x1p30);
+  }
 }
 
 Calibration calibration_of(const Arguments& a, const Plan& plan) {

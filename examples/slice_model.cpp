@@ -67,7 +67,7 @@ void slice_layer_by_layer(const Arguments& a, const cli::Plan& plan,
                           const slice::CalibrationWindows& windows, slice::PartialDirectory& output,
                           const slice::OnProgress& on_progress) {
   slice::LayerwiseOptions layerwise = cli::layerwise_options(a);
-  if (plan.options.method == slice::Method::kSliceGpt) layerwise.journal = output.journal();
+  layerwise.journal = output.journal();
   slice::SliceReport report =
       slice::slice_checkpoint(*plan.checkpoint, windows, plan.options, output.path(), layerwise,
                               plan.tokenizer.get(), on_progress);
@@ -162,8 +162,6 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
 void check_layerwise(const Arguments& a) {
   if (!a.layerwise && (a.resume || a.save_every > 0))
     throw CLI::ValidationError("--resume, --save-every", "want --layerwise");
-  if ((a.resume || a.save_every > 0) && a.slice.options.method != slice::Method::kSliceGpt)
-    throw CLI::ValidationError("--resume, --save-every", "resume is implemented for slicegpt only");
   if (!a.layerwise) return;
   if (!a.gguf.empty() || !a.perplexity_text.empty())
     throw CLI::ValidationError("--layerwise", "excludes --gguf and --perplexity");
@@ -225,7 +223,7 @@ int main(int argc, char** argv) {
       "the host's");
   app.add_flag("--stream", a.layerwise)->group("");  // the name before 0.2
   app.add_flag("--resume", a.resume,
-               "with --layerwise: resume a killed or failed run, if there is one; slicegpt only");
+               "with --layerwise: resume a killed or failed run, if there is one");
   app.add_option(
          "--save-every", a.save_every,
          "with --layerwise: layers between two saves of the signal for --resume; by default "

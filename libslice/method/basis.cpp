@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <utility>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/tensor_text.h"
@@ -44,7 +43,8 @@ Tensor OutputAwareBasis::operator()(const Tensor& C, const Tensor& gamma, int64_
                  detail::describe(gamma));
   if (!(signal > 0) || !(effect > 0) || k == C.size(0)) return pca_basis(C).leading(k);
   const Tensor c = C / signal, g = gamma / effect;
-  double least = std::numeric_limits<double>::infinity(), next = tau_;
+  const bool first = !tau_;
+  double least = std::numeric_limits<double>::infinity(), next = tau_.value_or(1);
   Tensor kept;
   // Solves for one τ, keeps the best basis so far, and returns the τ that its traces ask for.
   const auto solve = [&](double tau) {
@@ -61,7 +61,7 @@ Tensor OutputAwareBasis::operator()(const Tensor& C, const Tensor& gamma, int64_
     }
     return asked;
   };
-  if (std::exchange(first_, false)) {
+  if (first) {
     for (const double tau : kGrid) solve(tau);
   }
   for (int step = 0; step < kSolves; ++step) {

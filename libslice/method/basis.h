@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
+
 namespace slice {
 
 /// Chooses the directions of a site to keep, by their variance and by the loss's gradient.
@@ -14,6 +16,11 @@ namespace slice {
 /// Within a tenth of the best of a grid of seven (`basis_test.cpp`). C and Γ may be of any rank.
 class OutputAwareBasis {
  public:
+  /// @param tau  of the site before; absent: the next site is the first, and a grid is tried
+  explicit OutputAwareBasis(std::optional<double> tau = std::nullopt) : tau_(tau) {}
+  /// That of the last site; absent before the first.
+  std::optional<double> tau() const { return tau_; }
+
   /// @param C  (D, D) float64     @param gamma  (D, D) float64, same device
   /// @return   P (D, k) float64, orthonormal columns, in no particular gauge
   /// @throws ShapeError, ArgumentError, NumericError  as pca_basis and PcaBasis::leading
@@ -21,8 +28,7 @@ class OutputAwareBasis {
   at::Tensor operator()(const at::Tensor& C, const at::Tensor& gamma, int64_t k);
 
  private:
-  double tau_ = 1.0;
-  bool first_ = true;
+  std::optional<double> tau_;
 };
 
 /// The orthogonal k × k matrix nearest to S (k, k) float64: U Vᵀ of S = U Σ Vᵀ. Directions of zero

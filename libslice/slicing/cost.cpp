@@ -53,11 +53,19 @@ double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method
   return flop;
 }
 
-/// What a journal holds; a refit keeps none.
-void add_journal(LayerwiseCost& cost, const ModelConfig& dense, int64_t k, int64_t save_every,
-                 int64_t signal_bytes) {
-  cost.signal_bytes = signal_bytes;
-  cost.layer_bytes = (dense.parallel_block ? 1 : 2) * dense.hidden_size * k * kDouble;
+/// What a journal holds: signals, twice while they are saved again; the bases since, or Γ.
+/// @param k  of the first site     @param token_bytes  of a coordinate of the signal of all tokens
+void add_journal(LayerwiseCost& cost, const ModelConfig& dense, Method method, int64_t k,
+                 int64_t save_every, int64_t token_bytes) {
+  const int64_t D = dense.hidden_size, basis = D * k * kDouble;
+  if (method == Method::kRefit) {  // the dense model's signal too; no files of layers
+    cost.signal_bytes = token_bytes * (k + D);
+    cost.gradient_bytes = gamma_bytes(dense);
+    cost.journal_bytes = 2 * (cost.signal_bytes + basis) + cost.gradient_bytes;
+    return;
+  }
+  cost.signal_bytes = token_bytes * k;
+  cost.layer_bytes = (dense.parallel_block ? 1 : 2) * basis;
   const int64_t layers = save_every > 0 ? std::min(save_every, dense.layers) : dense.layers;
   cost.journal_bytes = 2 * cost.signal_bytes + (layers + 1) * cost.layer_bytes;
 }
@@ -129,10 +137,8 @@ LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelC
         detail::held_layers(dense, layerwise.device, layerwise.dtype.value_or(stored));
     const int64_t runs = (dense.layers + layers - 1) / layers;
     cost.host_bytes += signal * (runs > 1 ? runs : 0) + gamma_bytes(dense);
-  } else {
-    add_journal(cost, dense, sliced.stream_size(0), layerwise.save_every,
-                tokens * sliced.stream_size(0) * held);
   }
+  add_journal(cost, dense, method, sliced.stream_size(0), layerwise.save_every, tokens * held);
   return cost;
 }
 

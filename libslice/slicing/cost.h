@@ -37,9 +37,10 @@ struct LayerwiseCost {
   int64_t disk_bytes = 0;     ///< of the sliced model
   int64_t scratch_bytes = 0;  ///< of signals kept on the disk, while it runs
   SignalPlace signal = SignalPlace::kDevice;  ///< where the signal is kept; of two the farther one
-  int64_t signal_bytes = 0;   ///< of a journal: the signal, twice while it is saved again
-  int64_t layer_bytes = 0;    ///< of a journal: the bases of a layer
-  int64_t journal_bytes = 0;  ///< at most: `save_every` layers, all where that is not given
+  int64_t signal_bytes = 0;    ///< of a journal: the signals, twice while they are saved again
+  int64_t layer_bytes = 0;     ///< of a journal: the bases of a layer; 0 of kRefit
+  int64_t gradient_bytes = 0;  ///< of a journal: Γ of every site; 0 of kSliceGpt
+  int64_t journal_bytes = 0;   ///< at most: `save_every` layers, all where that is not given
   double flop = 0;
 };
 

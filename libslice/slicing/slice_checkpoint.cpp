@@ -3,11 +3,12 @@
 #include <ATen/ATen.h>
 #include <c10/core/ScalarType.h>
 
+#include <functional>
+#include <string>
+#include <vector>
+
 #include "libslice/base/detail/check.h"
-#include "libslice/base/detail/sha256.h"
 #include "libslice/base/detail/stopwatch.h"
-#include "libslice/base/detail/tensor_text.h"
-#include "libslice/checkpoint/fingerprint.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/device/detail/memory.h"
@@ -19,31 +20,13 @@
 #include "libslice/slicing/detail/layer_writer.h"
 #include "libslice/slicing/detail/refit_model.h"
 #include "libslice/slicing/detail/resume_journal.h"
+#include "libslice/slicing/detail/run_identity.h"
 
 namespace slice {
 
 using at::Tensor;
 
 namespace {
-
-/// All that the files of a run depend on.
-detail::ResumeJournal::Identity identity(const Checkpoint& checkpoint, const Tensor& tokens,
-                                         const SliceOptions& options, const ModelConfig& sliced,
-                                         const LayerwiseOptions& layerwise, at::Device device,
-                                         at::ScalarType held, at::ScalarType written) {
-  std::vector<int64_t> sizes(sliced.sites());
-  for (int64_t site = 0; site < sliced.sites(); ++site) sizes[site] = sliced.stream_size(site);
-  return {{"libslice", version()},
-          {"checkpoint", detail::fingerprint(checkpoint.path())},
-          {"calibration", detail::formatted("{} windows of {} tokens, {}", tokens.size(0),
-                                            tokens.size(1), detail::sha256(tokens))},
-          {"plan", "hidden sizes " + detail::joined(sizes, " ")},
-          {"chunk size", detail::formatted("{}", options.chunk_tokens)},
-          {"device", device.is_cuda() ? "cuda" : "cpu"},
-          {"dtype", detail::formatted("{}, written as {}", detail::dtype_name(held),
-                                      detail::dtype_name(written))},
-          {"shard size", detail::formatted("{}", layerwise.shard_bytes)}};
-}
 
 /// Γ of every site, its weights read layer by layer. (docs/method.md, "Output-aware directions")
 std::vector<Tensor> gammas_of(const ModelAdapter& model, const CalibrationWindows& windows,
@@ -55,6 +38,27 @@ std::vector<Tensor> gammas_of(const ModelAdapter& model, const CalibrationWindow
       gradient_covariances(model, gradient_windows(windows, options), options.seed, on_progress, {},
                            weights, options.tf32);
   reader.release();
+  return gammas;
+}
+
+/// What an earlier run kept, else what `compute` gives, which is kept.
+std::vector<Tensor> kept_gammas(detail::ResumeJournal* journal, const ModelAdapter& model,
+                                const OnProgress& on_progress,
+                                const std::function<std::vector<Tensor>()>& compute) {
+  if (journal == nullptr) return compute();
+  const auto note = [&](const std::string& words) {
+    if (on_progress) on_progress({.phase = "gradients", .note = words});
+  };
+  std::vector<Tensor> gammas = journal->gammas(std::ssize(model.sublayers) + 1, model.hidden_size);
+  if (!gammas.empty()) {
+    note("resuming: the gradient covariances are on the disk");
+    return gammas;
+  }
+  gammas = compute();
+  const std::string reason = journal->keep_gammas(gammas);
+  if (!reason.empty())
+    note("no room to keep the gradient covariances; a run that is resumed takes them again: " +
+         reason);
   return gammas;
 }
 
@@ -83,8 +87,6 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
   check_layerwise(asked);
   const SliceOptions options = with_kept_size(dense, asked);
   const bool refit = options.method == Method::kRefit;
-  SLICE_ARGUMENT_CHECK(!refit || layerwise.journal.empty(),
-                       "journal: resume is implemented for slicegpt only");
   SLICE_ARGUMENT_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
   Signal::check_tokens(tokens);
   const at::Device device = choose_device(layerwise.device);
@@ -104,9 +106,10 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
   SliceReport report;
   std::optional<detail::ResumeJournal> journal;
   if (!layerwise.journal.empty()) {
-    journal.emplace(layerwise.journal,
-                    identity(checkpoint, tokens, options, sliced, layerwise, device, held, written),
-                    dense.layers + 2, dense.parallel_block ? 1 : 2, layerwise.save_every);
+    journal.emplace(
+        layerwise.journal, options.method,
+        detail::run_identity(checkpoint, windows, options, layerwise, device, held, written),
+        dense.layers + 2, dense.parallel_block ? 1 : 2, layerwise.save_every);
   }
   detail::name_memory("slicing layer by layer", device, [&] {
     detail::LayerReader reader(decoder, checkpoint, device, held);
@@ -116,8 +119,10 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
     double gradient_seconds = 0;
     if (refit) {
       const detail::Charge charge(gradient_seconds);
-      gammas = gammas_of(adapter, windows, options, on_progress, reader,
+      gammas = kept_gammas(journal ? &*journal : nullptr, adapter, on_progress, [&] {
+        return gammas_of(adapter, windows, options, on_progress, reader,
                          detail::held_layers(dense, device, held) * (dense.parallel_block ? 1 : 2));
+      });
     }
     const double read_before = reader.seconds();
     detail::LayerWriter weights(decoder, reader, sliced, directory, device, written,

@@ -45,10 +45,11 @@ struct LayerwiseOptions {
 /// the CPU; the host then keeps the signal before each such run of layers, and 8·D² bytes a site of
 /// Γ: those grow with depth.
 ///
-/// With a journal, which only kSliceGpt has, a layer's weights and bases are on the disk before the
-/// next but one is begun, and the signal is saved now and then. A killed run is resumed by the same
-/// call: it runs the layers since the last signal with the bases that were found, and the files are
-/// those of an uninterrupted run, byte for byte, given the same device, threads and libslice.
+/// With a journal a layer's weights are on the disk before the next but one is begun, and the signal
+/// (both of kRefit) is saved now and then. A killed run is resumed by the same call: kSliceGpt runs
+/// the layers since the last signal with the bases that were found, kRefit slices them again; Γ is
+/// kept once it is computed, in 8·D² bytes a site. The files are those of an uninterrupted run, byte
+/// for byte, given the same device, threads and libslice.
 ///
 /// @param windows    calibration windows (N, T) int64, or CalibrationWindows of several texts
 /// @param options    no budget; of kRefit no kept tie and no diagonal shortcuts
@@ -60,7 +61,7 @@ struct LayerwiseOptions {
 ///                    is read
 /// @throws Error      the journal is that of a run with another checkpoint, calibration, plan or
 ///                    dtype; no space left, and then the run can be resumed once there is some
-/// @throws ArgumentError  other options, a journal for kRefit
+/// @throws ArgumentError  other options
 SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWindows& windows,
                              const SliceOptions& options, const std::filesystem::path& directory,
                              const LayerwiseOptions& layerwise, const Tokenizer* tokenizer,

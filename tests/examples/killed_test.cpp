@@ -51,6 +51,7 @@ ModelConfig deep_config() {
 struct Job {
   fs::path source, target;
   at::Tensor tokens;
+  SliceOptions options = {};
   int64_t save_every = 0;
   bool replace = false;
 };
@@ -61,7 +62,7 @@ int slice(const Job& job) {
     const auto checkpoint = open_checkpoint(job.source);
     PartialDirectory output(job.target, {.replace = job.replace, .resume = true});
     slice_checkpoint(
-        *checkpoint, job.tokens, {.method = Method::kSliceGpt, .slice = 0.3}, output.path(),
+        *checkpoint, job.tokens, job.options, output.path(),
         {.shard_bytes = 20000, .journal = output.journal(), .save_every = job.save_every}, nullptr);
     output.commit();
     return 0;
@@ -97,7 +98,8 @@ Files weights_in(const fs::path& directory) {
   return files;
 }
 
-TEST_CASE("killed at fifty random moments and gone on with, slicing writes the same files") {
+/// Kills a run at so many random moments, resuming it every time; begins anew where it was done.
+void kill_and_resume(const SliceOptions& options, int most_kills) {
   at::set_num_threads(1);  // a fork takes no threads along
   const TemporaryDirectory scratch;
   const ModelConfig config = deep_config();
@@ -105,7 +107,8 @@ TEST_CASE("killed at fifty random moments and gone on with, slicing writes the s
   const Files source = contents(scratch.path() / "dense");
   Job job{.source = scratch.path() / "dense",
           .target = scratch.path() / "whole",
-          .tokens = random_tokens(config, 8, 64)};
+          .tokens = random_tokens(config, 8, 64),
+          .options = options};
   const auto begin = Clock::now();
   REQUIRE(Fork(job).wait() == 0);
   const std::chrono::duration<double> whole = Clock::now() - begin;
@@ -116,13 +119,13 @@ TEST_CASE("killed at fifty random moments and gone on with, slicing writes the s
   CAPTURE(seed);
   std::mt19937 random(seed);
   int kills = 0, rounds = 0, in_a_round = 0;
-  while (kills < 50 || in_a_round > 0) {
+  while (kills < most_kills || in_a_round > 0) {
     // Signals saved often, seldom and as they cost; every other round in place of an old model.
     job.save_every = std::array<int64_t, 3>{1, 5, 0}[rounds % 3];
     job.replace = rounds % 2 == 1;
     if (in_a_round == 0 && job.replace) make_old(job.target);
     const Fork run(job);
-    if (kills < 50) {
+    if (kills < most_kills) {
       const double most = in_a_round < 12 ? 0.5 : 1.5;  // of a whole run: some end unharmed
       std::this_thread::sleep_for(whole * std::uniform_real_distribution(0.0, most)(random));
       run.kill_at_once();
@@ -148,15 +151,25 @@ TEST_CASE("killed at fifty random moments and gone on with, slicing writes the s
       CHECK(contents(job.target) == kOld);
     }
   }
-  CHECK(rounds >= 3);
+  CHECK(rounds >= 1 + most_kills / 20);
   CHECK(contents(job.source) == source);
   CAPTURE(rounds, whole.count());
+}
+
+TEST_CASE("killed at fifty random moments and gone on with, slicing writes the same files") {
+  kill_and_resume({.method = Method::kSliceGpt, .slice = 0.3}, 50);
+}
+
+TEST_CASE("killed at twenty random moments and gone on with, a refit writes the same files") {
+  SliceOptions options{.slice = 0.3, .head = HeadMode::kSlice};
+  options.ffn_sizes.assign(deep_config().layers, deep_config().ffn_size - 3);
+  kill_and_resume(options, 20);
 }
 
 /// A model with a tokenizer and a text, on which the program works.
 class Bench {
  public:
-  Bench() {
+  explicit Bench(std::string method = "slicegpt") : method_(std::move(method)) {
     const auto tokenizer = make_bpe_tokenizer(tiny_definition());
     ModelConfig config = deep_config();
     config.vocabulary_size = tokenizer->vocabulary_size();
@@ -180,7 +193,7 @@ class Bench {
                                           file(out),
                                           "--layerwise",
                                           "--method",
-                                          "slicegpt",
+                                          method_,
                                           "--slice",
                                           "0.3",
                                           "--context",
@@ -202,6 +215,7 @@ class Bench {
   }
 
  private:
+  std::string method_;
   TemporaryDirectory scratch_;
 };
 
@@ -271,6 +285,30 @@ TEST_CASE(
   fs::remove_all(bench.file("out"));
   fs::remove_all(bench.file("whole"));
   CHECK(bench.listing() == before);
+}
+
+TEST_CASE("a refit of slice_model --layerwise that was killed is resumed, with its gradients") {
+  const Bench bench("refit");
+  REQUIRE(bench.start("whole", {"--quiet"}).wait().code == 0);
+  const Files want = weights_in(bench.file("whole"));
+  const Child killed = bench.start("out", {"--save-every", "1"});
+  const auto end = Clock::now() + std::chrono::seconds(60);
+  while (!fs::exists(bench.file(".out.partial") / "journal" / "signal-00003.safetensors")) {
+    REQUIRE(Clock::now() < end);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  killed.kill_at_once();
+  REQUIRE(killed.wait().code == -SIGKILL);
+  const Outcome other = bench.start("out", {"--resume", "--seed", "7"}).wait();
+  CHECK(other.code == 1);
+  CHECK(other.err.find("another choice of gradients") != std::string::npos);
+  const Outcome resumed = bench.start("out", {"--resume"}).wait();
+  INFO(resumed.err);
+  REQUIRE(resumed.code == 0);
+  CHECK(resumed.err.find("resuming: the gradient covariances are on the disk") !=
+        std::string::npos);
+  CHECK(resumed.err.find("layers are on the disk, the signal before ") != std::string::npos);
+  check_same(weights_in(bench.file("out")), want);
 }
 
 TEST_CASE("slice_model --layerwise that runs out of disk says so, harms nothing and is resumed") {

@@ -184,10 +184,7 @@ TEST_CASE("slice_model --layerwise writes the weights that slice_model writes") 
   }
   CHECK(slice_to("scored", {"--layerwise", "--perplexity", shop.path("text.txt")}).code == 2);
   CHECK(slice_to("searched", {"--stream", "--remove", "0.2"}).code == 2);
-  const Outcome resumed = slice_to("resumed", {"--layerwise", "--resume"});
-  CHECK(resumed.code == 2);
-  CHECK(resumed.err.find("resume is implemented for slicegpt only") != std::string::npos);
-  CHECK(slice_to("resumed", {"--resume", "--method", "slicegpt"}).code == 2);
+  CHECK(slice_to("resumed", {"--resume", "--slice", "0.25"}).code == 2);  // want --layerwise
   CHECK_FALSE(fs::exists(shop.path("resumed")));
 }
 

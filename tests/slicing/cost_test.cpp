@@ -105,14 +105,19 @@ TEST_CASE("a journal holds two signals and the bases of the layers between them"
   CHECK(cost_of(10, {.device = at::Device(at::kCUDA, 0)}).signal_bytes == signal / 2);
 }
 
-TEST_CASE("refit takes more memory, some of it with depth, and keeps no journal") {
+TEST_CASE("refit takes more memory, some of it with depth; its journal holds both signals and Γ") {
   const int64_t D = 24, tokens = 4096;
   const LayerwiseCost paper = cost_of(9), refit = cost_of(9, {}, tokens, Method::kRefit),
                       deeper = cost_of(16, {}, tokens, Method::kRefit);
   CHECK(refit.host_bytes > paper.host_bytes + tokens * D * 4);
   // One run of layers more, and Γ of fourteen sites.
   CHECK(deeper.host_bytes - refit.host_bytes == tokens * D * 4 + 14 * D * D * 8);
-  CHECK(refit.journal_bytes == 0);
+  const int64_t k = 16, sites = 2 * 9 + 1;
+  CHECK(refit.signal_bytes == tokens * (k + D) * 4);
+  CHECK(refit.gradient_bytes == sites * D * D * 8);
+  CHECK(refit.layer_bytes == 0);
+  CHECK(refit.journal_bytes == 2 * (refit.signal_bytes + D * k * 8) + refit.gradient_bytes);
+  CHECK(paper.gradient_bytes == 0);
 }
 
 }  // namespace

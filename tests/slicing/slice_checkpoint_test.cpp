@@ -273,9 +273,6 @@ TEST_CASE("layer by layer refuses what it cannot do before anything is written")
   CHECK_THROWS_NAMING(attempt({.shortcut = ShortcutForm::kDiagonal}, tokens), ArgumentError,
                       "diagonal");
   CHECK_THROWS_NAMING(attempt({.keep_tie = true}, tokens), ArgumentError, "kept tie");
-  CHECK_THROWS_NAMING(slice_checkpoint(*checkpoint, tokens, {}, scratch.path() / "sliced",
-                                       {.journal = scratch.path()}, nullptr),
-                      ArgumentError, "resume is implemented for slicegpt only");
   CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt, .slice = 1.5}, tokens), ArgumentError);
   CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt}, tokens.to(at::kInt)), ShapeError);
   CHECK_THROWS_AS(attempt({.method = Method::kSliceGpt}, tokens + config.vocabulary_size),
@@ -285,8 +282,6 @@ TEST_CASE("layer by layer refuses what it cannot do before anything is written")
 
 // ---- Resuming
 
-/// A run that is stopped at its n-th word of progress, as often as it takes, each time one word
-/// later; then to its end.
 class Stopped : public std::runtime_error {
  public:
   Stopped() : std::runtime_error("stopped") {}
@@ -304,69 +299,107 @@ SliceReport attempt(const Setup& s, int64_t words) {
   LayerwiseOptions pass = s.pass;
   pass.journal = s.journal;
   return slice_checkpoint(*checkpoint, s.tokens, s.options, s.files, pass, nullptr,
-                          [&](const Progress&) {
-                            if (words-- == 0) throw Stopped();
+                          [&](const Progress& p) {
+                            if (p.phase == "slice" && words-- == 0) throw Stopped();
                           });
+}
+
+void check_same_report(const SliceReport& resumed, const SliceReport& whole) {
+  REQUIRE(resumed.sites.size() == whole.sites.size());
+  for (size_t i = 0; i < whole.sites.size(); ++i) {
+    CHECK(resumed.sites[i].index == whole.sites[i].index);
+    CHECK(resumed.sites[i].name == whole.sites[i].name);
+    CHECK(resumed.sites[i].hidden_size == whole.sites[i].hidden_size);
+    CHECK(resumed.sites[i].kept_variance == whole.sites[i].kept_variance);
+  }
+  CHECK(resumed.ffn_sizes == whole.ffn_sizes);
+  CHECK(resumed.chunk_tokens == whole.chunk_tokens);
+  REQUIRE(resumed.texts.size() == whole.texts.size());
+  for (size_t i = 0; i < whole.texts.size(); ++i) {
+    CHECK(resumed.texts[i].held_out_before == whole.texts[i].held_out_before);
+    CHECK(resumed.texts[i].held_out_after == whole.texts[i].held_out_after);
+  }
+}
+
+/// A run is stopped at its loop's n-th word of progress, as often as it takes, each time `later`
+/// words later; then it goes to its end.
+SliceReport resume_to_the_end(const Setup& s, int64_t later) {
+  fs::create_directory(s.files);
+  fs::create_directory(s.journal);
+  for (int64_t stops = 0;; ++stops) {
+    try {
+      const SliceReport report = attempt(s, stops * later);
+      CHECK(stops >= 3);
+      return report;
+    } catch (const Stopped&) {
+    }
+  }
+}
+
+void check_going_on(const ModelConfig& config, const SliceOptions& options, at::Device device,
+                    at::ScalarType stored, int64_t save_every, SignalPlace place) {
+  const bool refit = options.method == Method::kRefit;
+  CAPTURE(tests::describe(config), refit, shortcut_name(options.shortcut_form()), options.slice,
+          options.head == HeadMode::kSlice, save_every);
+  const TemporaryDirectory scratch;
+  Setup s{.source = scratch.path() / "dense",
+          .files = scratch.path() / "whole",
+          .journal = {},
+          .tokens = random_tokens(config, refit ? 9 : 3, 16),  // nine: some are held out
+          .options = options,
+          .pass = {.device = device, .shard_bytes = kShardBytes, .save_every = save_every}};
+  save_model(random_model(config, 5, stored), s.source);
+  fs::create_directory(s.files);
+  const SliceReport whole = attempt(s, std::numeric_limits<int64_t>::max());
+  const auto want = contents(s.files);
+
+  s.options.signal_place = place;
+  s.files = scratch.path() / "resumed";
+  s.journal = scratch.path() / "journal";
+  const SliceReport resumed = resume_to_the_end(s, refit ? 7 : 1);
+  const auto got = contents(s.files);
+  REQUIRE(got.size() == want.size());
+  for (const auto& [name, bytes] : want) {
+    CAPTURE(name);
+    REQUIRE(got.contains(name));
+    CHECK(got.at(name) == bytes);
+  }
+  check_same_report(resumed, whole);
+  REQUIRE(resumed.resume);
+  CHECK(resumed.resume->layers == config.layers + 2);
+  CHECK(resumed.resume->disk_bytes > 0);
+  CHECK((resumed.resume->signal_layer > 0) == (save_every < config.layers));
+  if (!refit) CHECK(resumed.resume->layers_found > 1);
 }
 
 void check_going_on(const std::vector<ModelConfig>& shapes, at::Device device,
                     at::ScalarType stored, int64_t save_every,
                     SignalPlace place = SignalPlace::kDevice) {
-  for (const ModelConfig& shape : shapes) {
+  for (ModelConfig config : shapes) {
+    config.layers = 4;
     for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
-      CAPTURE(tests::describe(shape), head == HeadMode::kSlice, save_every);
-      ModelConfig config = shape;
-      config.layers = 4;
-      const TemporaryDirectory scratch;
-      Setup s{.source = scratch.path() / "dense",
-              .files = scratch.path() / "whole",
-              .journal = {},
-              .tokens = random_tokens(config, 3, 16),
-              .options = {.method = Method::kSliceGpt,
-                          .slice = 0.3,
-                          .round = 1,
-                          .head = head,
-                          .chunk_tokens = 32},
-              .pass = {.device = device, .shard_bytes = kShardBytes, .save_every = save_every}};
-      save_model(random_model(config, 5, stored), s.source);
-      fs::create_directory(s.files);
-      const SliceReport whole = attempt(s, std::numeric_limits<int64_t>::max());
-      const auto want = contents(s.files);
-
-      s.options.signal_place = place;
-      s.files = scratch.path() / "resumed";
-      s.journal = scratch.path() / "journal";
-      fs::create_directory(s.files);
-      fs::create_directory(s.journal);
-      int64_t stops = 0;
-      SliceReport resumed;
-      for (;; ++stops) {
-        try {
-          resumed = attempt(s, stops);
-          break;
-        } catch (const Stopped&) {
-        }
-      }
-      CHECK(stops >= 3);
-      const auto got = contents(s.files);
-      REQUIRE(got.size() == want.size());
-      for (const auto& [name, bytes] : want) {
-        CAPTURE(name);
-        REQUIRE(got.contains(name));
-        CHECK(got.at(name) == bytes);
-      }
-      REQUIRE(resumed.sites.size() == whole.sites.size());
-      for (size_t i = 0; i < whole.sites.size(); ++i) {
-        CHECK(resumed.sites[i].name == whole.sites[i].name);
-        CHECK(resumed.sites[i].hidden_size == whole.sites[i].hidden_size);
-        CHECK(resumed.sites[i].kept_variance == whole.sites[i].kept_variance);
-      }
-      REQUIRE(resumed.resume);
-      CHECK(resumed.resume->layers == config.layers + 2);
-      CHECK(resumed.resume->disk_bytes > 0);
-      CHECK((resumed.resume->signal_layer > 0) == (save_every < config.layers));
-      CHECK(resumed.resume->layers_found > 1);
+      check_going_on(
+          config,
+          {.method = Method::kSliceGpt, .slice = 0.3, .round = 1, .head = head, .chunk_tokens = 32},
+          device, stored, save_every, place);
     }
+  }
+}
+
+/// Refit's: with bases and with FFN channels alone, without shortcuts and with dense ones.
+void check_refit_goes_on(const std::vector<ModelConfig>& shapes, at::Device device,
+                         at::ScalarType stored, int64_t save_every,
+                         SignalPlace place = SignalPlace::kDevice) {
+  for (ModelConfig config : shapes) {
+    config.layers = 4;
+    SliceOptions options{.slice = 0.3, .round = 2, .head = HeadMode::kSlice, .chunk_tokens = 32};
+    for (int64_t layer = 0; layer < config.layers; ++layer)
+      options.ffn_sizes.push_back(config.ffn_size - 3 - layer);
+    check_going_on(config, options, device, stored, save_every, place);
+    options.slice = 0;
+    check_going_on(config, options, device, stored, save_every, place);
+    options = {.slice = 0.3, .round = 2, .shortcut = ShortcutForm::kDense, .chunk_tokens = 32};
+    check_going_on(config, options, device, stored, save_every, place);
   }
 }
 
@@ -393,12 +426,24 @@ TEST_CASE("the same from the tokens, with bases alone") {
   check_going_on(three_shapes(), at::kCPU, at::kFloat, 100);
 }
 
+TEST_CASE("a refit that was stopped at every few chunks gives the files of one that was not") {
+  check_refit_goes_on(three_shapes(), at::kCPU, at::kFloat, 1);
+}
+
+TEST_CASE("a refit does so with rare signals and half-precision weights, and with none saved") {
+  const std::vector<ModelConfig> shapes = {tiny_config()};
+  check_refit_goes_on(shapes, at::kCPU, at::kBFloat16, 2);
+  check_refit_goes_on(shapes, at::kCPU, at::kFloat, 100);
+  check_refit_goes_on(shapes, at::kCPU, at::kFloat, 1, SignalPlace::kDisk);
+}
+
 TEST_CASE("on a GPU a run that was stopped gives the files of one that was not", "[cuda]") {
   if (!at::hasCUDA() || at::getNumGPUs() == 0) SKIP("no CUDA device");
   check_going_on(every_shape(), at::Device(at::kCUDA, 0), at::kHalf, 1);
   check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kFloat, 100);
   check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, SignalPlace::kHost);
   check_going_on(three_shapes(), at::Device(at::kCUDA, 0), at::kHalf, 1, SignalPlace::kDisk);
+  check_refit_goes_on(three_shapes(), at::Device(at::kCUDA, 0), at::kFloat, 1);
 }
 
 TEST_CASE("a signal for which the disk has no room is left out, and that is said once") {
@@ -430,24 +475,36 @@ TEST_CASE("a signal for which the disk has no room is left out, and that is said
   CHECK(load_model(s.files).config().stream_sizes.size() == 9);
 }
 
+constexpr int64_t kToTheEnd = std::numeric_limits<int64_t>::max();
+
 /// A run of the tiny model that was stopped in its second layer.
-Setup stopped_run(const TemporaryDirectory& scratch, int64_t save_every = 1) {
+Setup stopped_run(const TemporaryDirectory& scratch, int64_t save_every = 1,
+                  Method method = Method::kSliceGpt) {
+  const bool refit = method == Method::kRefit;
   const ModelConfig config = tiny_config();
   save_model(random_model(config, 1, at::kFloat), scratch.path() / "dense");
   Setup s{.source = scratch.path() / "dense",
           .files = scratch.path() / "files",
           .journal = scratch.path() / "journal",
-          .tokens = random_tokens(config, 3, 16),
-          .options = {.method = Method::kSliceGpt, .slice = 0.3, .round = 1, .chunk_tokens = 32},
+          .tokens = random_tokens(config, refit ? 9 : 3, 16),
+          .options = {.method = method, .slice = 0.3, .round = 1, .chunk_tokens = 32},
           .pass = {.save_every = save_every}};
   fs::create_directory(s.files);
   fs::create_directory(s.journal);
-  CHECK_THROWS_AS(attempt(s, 4), Stopped);
+  int64_t words = 4;
+  if (refit) {  // those of the first layer
+    words = 0;
+    const fs::path counted = scratch.path() / "counted";
+    fs::create_directory(counted);
+    const auto checkpoint = open_checkpoint(s.source);
+    slice_checkpoint(
+        *checkpoint, s.tokens, s.options, counted, s.pass, nullptr,
+        [&](const Progress& p) { words += p.phase == "slice" && p.step <= 3 ? 1 : 0; });
+  }
+  CHECK_THROWS_AS(attempt(s, words), Stopped);
   CHECK(fs::exists(s.journal / "run.json"));
   return s;
 }
-
-constexpr int64_t kToTheEnd = std::numeric_limits<int64_t>::max();
 
 TEST_CASE("resuming with another checkpoint, calibration, plan or dtype is refused by name") {
   const TemporaryDirectory scratch;
@@ -484,6 +541,67 @@ TEST_CASE("resuming with another checkpoint, calibration, plan or dtype is refus
   CHECK_NOTHROW(attempt(other, kToTheEnd));
 }
 
+TEST_CASE("a refit is not resumed with other texts, gradients or channels, nor as another method") {
+  const TemporaryDirectory scratch;
+  const Setup s = stopped_run(scratch, 1, Method::kRefit);
+  const auto kept = contents(s.journal);
+  CHECK(kept.contains("gradients.safetensors"));
+  CHECK(kept.contains("signal-00002.safetensors"));
+  const auto refuse = [&](const std::string& what, const SliceOptions& options) {
+    Setup other = s;
+    other.options = options;
+    CHECK_THROWS_NAMING(attempt(other, kToTheEnd), Error, "another " + what);
+  };
+  SliceOptions options = s.options;
+  options.ffn_sizes = {38, 37};
+  refuse("plan", options);
+  options = s.options;
+  options.shortcut = ShortcutForm::kDense;
+  refuse("plan", options);
+  options = s.options;
+  options.seed = 5;
+  refuse("choice of gradients", options);
+  options = s.options;
+  options.gradient_samples = 2;
+  refuse("choice of gradients", options);
+  options = s.options;
+  options.method = Method::kSliceGpt;
+  refuse("method", options);
+  const auto checkpoint = open_checkpoint(s.source);
+  LayerwiseOptions pass = s.pass;
+  pass.journal = s.journal;
+  const std::vector<int64_t> half = {0, 0, 0, 0, 0, 1, 1, 1, 1};
+  CHECK_THROWS_NAMING(
+      slice_checkpoint(*checkpoint, CalibrationWindows(s.tokens, {{"a"}, {"b"}}, half), s.options,
+                       s.files, pass, nullptr),
+      Error, "another share of the texts");
+  CHECK(contents(s.journal) == kept);
+}
+
+TEST_CASE("a refit that is resumed takes no gradients again, and says what it found") {
+  const TemporaryDirectory scratch;
+  const Setup s = stopped_run(scratch, 1, Method::kRefit);
+  std::vector<std::string> phases, notes;
+  const auto checkpoint = open_checkpoint(s.source);
+  LayerwiseOptions pass = s.pass;
+  pass.journal = s.journal;
+  const SliceReport report = slice_checkpoint(
+      *checkpoint, s.tokens, s.options, s.files, pass, nullptr, [&](const Progress& p) {
+        if (!p.note.empty()) {
+          notes.push_back(p.note);
+        } else if (phases.empty() || phases.back() != p.phase) {
+          phases.push_back(p.phase);
+        }
+      });
+  CHECK(phases == std::vector<std::string>{"slice"});
+  REQUIRE(notes.size() == 2);
+  CHECK(notes[0].find("gradient covariances are on the disk") != std::string::npos);
+  CHECK(notes[1].find("2 of 4 layers are on the disk, the signal before model.layers.1.") !=
+        std::string::npos);
+  REQUIRE(report.resume);
+  CHECK(report.resume->layers_found == 2);
+}
+
 TEST_CASE("resuming over files that are missing or were cut says which") {
   const TemporaryDirectory scratch;
   const Setup s = stopped_run(scratch);
@@ -514,8 +632,9 @@ void damage(const fs::path& path) {
 
 TEST_CASE("a journal or a shard that was changed since is not resumed with") {
   const int64_t save_every = GENERATE(1, 1000);  // a signal, and layers' files alone
+  const Method method = GENERATE(Method::kSliceGpt, Method::kRefit);
   const TemporaryDirectory scratch;
-  const Setup s = stopped_run(scratch, save_every);
+  const Setup s = stopped_run(scratch, save_every, method);
   const auto files = contents(s.files), journal = contents(s.journal);
   const auto restore = [&] {
     for (const auto& [name, bytes] : files) detail::write_file(s.files / name, bytes);
@@ -542,7 +661,8 @@ TEST_CASE("a journal or a shard that was changed since is not resumed with") {
     file.seekp(static_cast<std::streamoff>(sizeof header + header + 100));
     file << "\x01\x02\x03\x04";
   }
-  CHECK_THROWS_NAMING(attempt(s, kToTheEnd), FormatError, "damaged: the tensors from");
+  if (method == Method::kSliceGpt || save_every == 1)  // else they are written anew
+    CHECK_THROWS_NAMING(attempt(s, kToTheEnd), FormatError, "damaged: the tensors from");
   restore();
   attempt(s, kToTheEnd);
 }

@@ -54,11 +54,10 @@ LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelC
 }
 
 LayerHooks LayerWriter::hooks() {
-  return {
-      .enter = [this](int64_t part) { enter(part); },
-      .leave = [this](int64_t part) { leave(part); },
-      .save = [this](int64_t part, const Signal& x, const Tensor& P) { return save(part, x, P); },
-      .journal = journal_};
+  return {.enter = [this](int64_t part) { enter(part); },
+          .leave = [this](int64_t part) { leave(part); },
+          .save = [this](int64_t part, const LoopState& state) { return save(part, state); },
+          .journal = journal_};
 }
 
 int64_t LayerWriter::tensors_before(int64_t group) const {
@@ -112,16 +111,17 @@ void LayerWriter::leave(int64_t part) {
   }
 }
 
-/// Between two layers the signal is saved when it is due; every layer before it is then on the
-/// disk.
-std::string LayerWriter::save(int64_t part, const Signal& x, const Tensor& P) {
+/// Between two layers the state is saved when it is due; every layer before it is then on the disk.
+std::string LayerWriter::save(int64_t part, const LoopState& state) {
   if (journal_ == nullptr || reader_.group_of(part) == reader_.group_of(part - 1)) return {};
-  if (!journal_->due(part, x.bytes())) return {};
+  int64_t bytes = 0;
+  for (const auto& [name, signal] : state.signals) bytes += signal->bytes();
+  if (!journal_->due(part, bytes)) return {};
   {
     const Charge charge(leave_seconds_);
     if (writing_.valid()) writing_.get();
   }
-  const std::string reason = journal_->save(part, x, P);
+  const std::string reason = journal_->save(part, state);
   if (reason.empty()) return {};
   return formatted("no room to save the signal, so none is saved from now on: {}", reason);
 }

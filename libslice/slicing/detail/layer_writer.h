@@ -42,7 +42,7 @@ class LayerWriter {
   std::string hash(int64_t group) const;
   void enter(int64_t part);
   void leave(int64_t part);
-  std::string save(int64_t part, const Signal& x, const at::Tensor& P);
+  std::string save(int64_t part, const LoopState& state);
   void write(const std::vector<std::pair<std::string, at::Tensor>>& weights);
   void write_durably(int64_t group, const std::vector<std::pair<std::string, at::Tensor>>& weights,
                      const std::map<int64_t, FoundSite>& found);

@@ -90,7 +90,6 @@ SliceReport detail::refit_sublayers(ModelAdapter& model, const CalibrationWindow
   check_refit(model, windows, options, /*trial=*/false);
   SliceReport report;
   const Stopwatch total;
-  hooks.entered(0);
   Refitter(model, windows, options, gammas, report, on_progress, /*trial=*/false, hooks, group)
       .run();
   report.method = "refit";

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
+
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
@@ -10,8 +12,6 @@
 #include "libslice/method/fuse.h"
 #include "libslice/method/joint_writer.h"
 #include "libslice/method/rotate.h"
-#include "libslice/method/working_memory.h"
-#include "libslice/slicing/cost.h"
 #include "libslice/slicing/detail/snapshot.h"
 
 namespace slice::detail {
@@ -27,12 +27,6 @@ std::vector<double> token_weights(const CalibrationWindows& windows) {
   for (int64_t text = 0; text < std::ssize(windows.texts()); ++text)
     weights.push_back(windows.token_weight(text));
   return weights;
-}
-
-WorkingSizes sizes_of(const ModelAdapter& model, const WindowParts& parts) {
-  WorkingSizes sizes = working_sizes(model, Method::kRefit);
-  sizes.choosing_texts = std::ssize(parts.choose);
-  return sizes;
 }
 
 }  // namespace
@@ -57,34 +51,26 @@ Refitter::Refitter(ModelAdapter& model, const CalibrationWindows& windows,
       dtype_(model.head.weight.scalar_type()),
       parts_(windows, group),
       weights_(token_weights(windows)),
-      reporter_(report, on_progress, 3 * last_, parts_.tokens.numel(), last_ + 1),
-      x_(parts_.tokens, options.chunk_tokens > 0 ? options.chunk_tokens : kHostChunkTokens,
-         model.embed,
-         {.on_smaller_chunks = [this](int64_t less) { reporter_.note_smaller_chunks(less); },
-          .working_bytes = working_bytes(sizes_of(model, parts_), parts_.tokens.size(1)),
-          .place = options.signal_place,
-          .processes = group.size(),
-          .scratch = hooks.scratch}),
-      dense_(x_.clone()),
+      reporter_(report, on_progress, kPasses * last_, parts_.tokens.numel(), last_ + 1),
+      x_(first_sliced_signal()),
+      dense_(first_dense_signal()),
       hidden_(parts_.summed) {
   describe_run(report, model, windows, sizes_);
   for (const Signal* signal : {&x_, &dense_})
     reporter_.signal_lives(*signal, options.signal_place.has_value());
-  if (options.chunk_tokens <= 0) {
-    x_.set_chunk_tokens(fitting_chunk_tokens(model));
-    dense_.set_chunk_tokens(x_.chunk_tokens());
-  }
 }
 
 void Refitter::run() {
-  slice_embeddings();
-  for (int64_t site = 1; site <= last_; ++site) {
+  int64_t site = resume();
+  if (site == 0) slice_embeddings();
+  for (site = std::max<int64_t>(site, 1); site <= last_; ++site) {
     if (trial_) {
       const Snapshot before(model_.sublayers[site - 1]);  // restores it
       slice_sublayer(site);
     } else {
       slice_sublayer(site);
     }
+    if (site < last_) save_state(site + 1);
   }
   if (trial_) {
     score_dense();

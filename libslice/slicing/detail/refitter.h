@@ -23,7 +23,8 @@ namespace slice::detail {
 
 /// The refit method's loop: its state and its steps. `slice_sublayer` (refitter.cpp) is the method;
 /// the steps around the shortcut are in refitter_gauge.cpp, those of FFN channels in
-/// refitter_channels.cpp, those of the head in refitter_head.cpp, losses in refitter_loss.cpp.
+/// refitter_channels.cpp, those of the head in refitter_head.cpp, losses in refitter_loss.cpp;
+/// `resume` (refitter_resume.cpp) takes the signals from where a killed run saved them.
 class Refitter {
  public:
   Refitter(ModelAdapter& model, const CalibrationWindows& windows, const SliceOptions& options,
@@ -65,6 +66,18 @@ class Refitter {
   /// that its shortcut is [I 0]. A dense shortcut leads back to the original basis.
   at::Tensor next_basis(int64_t site, const at::Tensor& C);
 
+  // Resuming.
+  SignalOptions signal_options();
+  /// The signals that the loop begins with, the dense one after the other: the embeddings of the
+  /// tokens, for which a size of chunks is found, or those that an earlier run saved.
+  Signal first_sliced_signal();
+  Signal first_dense_signal();
+  /// What else the earlier run held there.
+  /// @return  the first site to slice
+  int64_t resume();
+  /// Before a part: the state may be saved there.
+  void save_state(int64_t part);
+
   // Gauges.
   /// Turns the bases around a sublayer so that its shortcut has the form asked for, and sets it.
   ///                                                              (docs/method.md, "Shortcuts")
@@ -88,6 +101,8 @@ class Refitter {
   /// Deletes what the plan deletes of the feed-forward networks in this sublayer; the other
   /// channels' least squares take over what they wrote.
   void drop_channels(Sublayer& s, int64_t site, Writer& writer, SplitMoments& moments);
+  /// Channels that the next feed-forward network keeps, by the plan; counted in the report.
+  int64_t next_width(const Branch& branch);
   void narrow(Branch& branch, int64_t site, int64_t column, int64_t width, int64_t keep,
               Writer& writer, SplitMoments& moments);
 
@@ -117,6 +132,8 @@ class Refitter {
   /// Nats a token of each of parts_.held_out, by logits (T, V) of x (T, k) and z (T, D).
   using Logits = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& z)>;
   std::vector<double> losses(const Logits& logits_of);
+
+  static constexpr int64_t kPasses = 3;  // over the tokens, of a sublayer
 
   ModelAdapter& model_;
   const SliceOptions& options_;

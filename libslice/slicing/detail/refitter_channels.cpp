@@ -20,9 +20,7 @@ void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, SplitMom
   for (Branch& branch : s.branches) {
     const int64_t width = branch.writer.weight.size(1);
     if (branch.channels) {
-      const int64_t network = networks_++;
-      const int64_t keep = options_.ffn_sizes.empty() ? width : options_.ffn_sizes.at(network);
-      report_.ffn_sizes.push_back(keep);
+      const int64_t keep = next_width(branch);
       if (keep < width) {
         const Charge charge(report_.refit_seconds);
         named(branch.writer.name,
@@ -33,6 +31,13 @@ void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, SplitMom
       column += width;
     }
   }
+}
+
+int64_t Refitter::next_width(const Branch& branch) {
+  const int64_t network = networks_++;
+  report_.ffn_sizes.push_back(options_.ffn_sizes.empty() ? branch.writer.weight.size(1)
+                                                         : options_.ffn_sizes.at(network));
+  return report_.ffn_sizes.back();
 }
 
 void Refitter::narrow(Branch& branch, int64_t site, int64_t column, int64_t width, int64_t keep,

@@ -3,17 +3,14 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstdio>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/json.h"
-#include "libslice/device/detail/memory.h"
 #include "libslice/format/safetensors.h"
 #include "libslice/slicing/detail/journal_file.h"
+#include "libslice/slicing/detail/journal_names.h"
 
 namespace slice::detail {
 
@@ -21,18 +18,6 @@ namespace fs = std::filesystem;
 using at::Tensor;
 
 namespace {
-
-constexpr double kShare = 0.05;  // of the run's time: what saving signals may take
-constexpr char kRun[] = "run.json", kUnfinished[] = ".tmp";
-
-std::string basis_name(int64_t site) { return formatted("site.{}.basis", site); }
-std::string numbers_name(int64_t site) { return formatted("site.{}.numbers", site); }
-std::string hash_name(int64_t layer) { return formatted("layer.{}.sha256", layer); }
-
-Tensor numbers_of(const FoundSite& site) {
-  return at::tensor({site.kept_variance, site.seconds, static_cast<double>(site.chunk_tokens)},
-                    at::kDouble);
-}
 
 FoundSite site_from(const SafetensorsFile& held, const std::string& name, const fs::path& path) {
   check_entry(held, name, {3}, path);
@@ -46,16 +31,12 @@ FoundSite site_from(const SafetensorsFile& held, const std::string& name, const 
           .chunk_tokens = static_cast<int64_t>(values[2])};
 }
 
-/// 7 of "layer-00007.safetensors".
-std::optional<int64_t> layer_in(const std::string& file, const std::string& name) {
-  return number_between(file, name + "-", ".safetensors");
-}
-
 }  // namespace
 
-ResumeJournal::ResumeJournal(fs::path directory, Identity run, int64_t layers,
+ResumeJournal::ResumeJournal(fs::path directory, Method method, Identity run, int64_t layers,
                              int64_t parts_a_layer, int64_t save_every)
     : directory_(std::move(directory)),
+      method_(method),
       run_(std::move(run)),
       parts_a_layer_(parts_a_layer),
       save_every_(save_every) {
@@ -140,6 +121,8 @@ fs::path ResumeJournal::file(const std::string& name, int64_t layer) const {
   return directory_ / formatted("{}-{:05}.safetensors", name, layer);
 }
 
+bool LayerHooks::resumes() const { return journal != nullptr && journal->first_part() > 0; }
+
 FoundSite ResumeJournal::recall(int64_t site, at::IntArrayRef shape, at::Device device) const {
   FoundSite found = sites_.at(site);
   const auto place = places_.find(site);
@@ -152,150 +135,42 @@ FoundSite ResumeJournal::recall(int64_t site, at::IntArrayRef shape, at::Device 
   return found;
 }
 
-Signal ResumeJournal::restore(at::IntArrayRef shape, int64_t D, const at::TensorOptions& tensors,
-                              SignalOptions options) const {
+Signal ResumeJournal::restore(const std::string& name, at::IntArrayRef shape, int64_t D,
+                              const at::TensorOptions& tensors, SignalOptions options) const {
   const fs::path path = file("signal", signal_layer_);
   const SafetensorsFile held(path);
-  check_entry(held, "signal", shape, path);
-  const int64_t chunk = sites_.at(first_part() - 1).chunk_tokens;
+  check_entry(held, name, shape, path);
+  check_entry(held, chunk_name(name), {1}, path);
+  const int64_t chunk = held.read(chunk_name(name)).to(at::kLong).item<int64_t>();
   return Signal(
       {shape[0], shape[1], D}, tensors, shape[2], chunk,
-      [&](int64_t begin, int64_t end) { return held.read("signal", begin, end); },
-      std::move(options));
+      [&](int64_t begin, int64_t end) { return held.read(name, begin, end); }, std::move(options));
 }
 
-void ResumeJournal::found(int64_t site, FoundSite what) {
-  numbers_[site] = numbers_of(what);
-  fresh_[site] = std::move(what);
+std::vector<double> ResumeJournal::numbers(int64_t count) const {
+  const fs::path path = file("signal", signal_layer_);
+  const SafetensorsFile held(path);
+  check_entry(held, kNumbers, {count}, path);
+  const Tensor values = held.read(kNumbers).to(at::kDouble);
+  return {values.const_data_ptr<double>(), values.const_data_ptr<double>() + count};
 }
 
-std::map<int64_t, FoundSite> ResumeJournal::take_found() { return std::exchange(fresh_, {}); }
+std::string ResumeJournal::progress(const std::string& part) const {
+  return formatted("resuming: {} of {} layers are on the disk, the signal before {}",
+                   report_.layers_found, report_.layers, part);
+}
 
-/// Under a temporary name, sealed, synced, renamed. A signal goes first, as "signal".
-void ResumeJournal::write(const fs::path& path,
-                          const std::vector<std::pair<std::string, Tensor>>& tensors,
-                          const Signal* signal) {
-  const fs::path unfinished = path.string() + kUnfinished;
+std::vector<Tensor> ResumeJournal::gammas(int64_t sites, int64_t D) const {
+  const fs::path path = directory_ / kGradients;
   std::error_code ignored;
-  fs::remove(unfinished, ignored);
-  try {
-    std::vector<SafetensorsWriter::Slot> slots;
-    if (signal != nullptr) {
-      slots.push_back({"signal",
-                       signal->dtype(),
-                       {signal->windows(), signal->window_tokens(), signal->width()}});
-    }
-    for (const auto& [name, tensor] : tensors)
-      slots.push_back({name, tensor.scalar_type(), tensor.sizes().vec()});
-    slots.push_back(seal_slot());
-    SafetensorsWriter writer(unfinished, std::move(slots));
-    if (signal != nullptr) {
-      writer.write("signal", signal->chunk_tokens() / signal->window_tokens(),
-                   [&](int64_t begin, int64_t end) { return signal->rows(begin, end); });
-    }
-    for (const auto& [name, tensor] : tensors) writer.write(name, tensor);
-    writer.write(seal_slot().name, unsealed());
-    writer.finish();
-    seal(unfinished);
-  } catch (...) {
-    fs::remove(unfinished, ignored);
-    throw;
+  std::vector<Tensor> gammas;
+  if (!fs::exists(path, ignored)) return gammas;
+  const SafetensorsFile held = open_sealed(path);
+  for (int64_t site = 0; site < sites; ++site) {
+    check_entry(held, gamma_name(site), {D, D}, path);
+    gammas.push_back(held.read(gamma_name(site)).to(at::kDouble));
   }
-  fs::rename(unfinished, path);
-  sync_directory(directory_);
-  count_disk();
-}
-
-void ResumeJournal::layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found,
-                               const std::string& hash, int64_t bytes, double seconds) {
-  std::error_code ignored;
-  if (!fs::exists(directory_ / kRun, ignored)) {
-    nlohmann::ordered_json json;
-    for (const auto& [name, value] : run_) json[name] = value;
-    AtomicFile text(directory_ / kRun, /*replace=*/true);
-    const std::string dump = json.dump(2) + "\n";
-    text.out().write(dump.data(), dump.size());
-    text.commit();
-  }
-  const Stopwatch clock;
-  hashes_[layer] = hash;
-  std::vector<std::pair<std::string, Tensor>> tensors = {{hash_name(layer), hash_tensor(hash)}};
-  for (const auto& [site, what] : found) {
-    bytes += static_cast<int64_t>(what.basis.nbytes());
-    tensors.emplace_back(basis_name(site), what.basis);
-    tensors.emplace_back(numbers_name(site), numbers_of(what));
-  }
-  write(file("layer", layer), tensors);
-  bytes_per_second_ = static_cast<double>(bytes) / (seconds + clock.seconds());
-}
-
-bool ResumeJournal::due(int64_t part, int64_t bytes) {
-  const int64_t layer = layer_of(part);
-  const double now = clock_.seconds();
-  layer_seconds_ = now - last_layer_;
-  last_layer_ = now;
-  if (full_ || layer < layers_done_) return false;  // the next layers' bases are known
-  if (save_every_ > 0) return layer - last_saved_layer_ >= save_every_;
-  const double speed = bytes_per_second_;
-  if (speed <= 0) return false;  // nothing was written yet
-  const double expected = static_cast<double>(bytes) / speed;
-  report_.save_every =
-      static_cast<int64_t>(std::ceil(expected / (kShare * std::max(layer_seconds_, 1e-9))));
-  return report_.seconds + expected <= kShare * now;
-}
-
-std::string ResumeJournal::save(int64_t part, const Signal& x, const Tensor& P) {
-  const Charge charge(report_.seconds);
-  const Stopwatch clock;
-  const int64_t layer = layer_of(part);
-  std::vector<std::pair<std::string, Tensor>> tensors = {{basis_name(part - 1), P}};
-  for (const auto& [site, numbers] : numbers_)
-    if (site < part) tensors.emplace_back(numbers_name(site), numbers);
-  for (const auto& [before, hash] : hashes_)
-    if (before < layer) tensors.emplace_back(hash_name(before), hash_tensor(hash));
-  try {
-    write(file("signal", layer), tensors, &x);
-  } catch (const Error& error) {
-    full_ = true;
-    return error.what();
-  } catch (const c10::Error& error) {
-    if (!is_out_of_memory(error)) throw;
-    full_ = true;
-    return first_sentence(error);
-  }
-  bytes_per_second_ = static_cast<double>(x.bytes()) / clock.seconds();
-  last_saved_layer_ = layer;
-  last_layer_ = clock_.seconds();
-  ++report_.saves;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(directory_)) {
-    const std::string name = entry.path().filename().string();
-    const auto older = layer_in(name, "layer");
-    const auto signal_before = layer_in(name, "signal");
-    if ((older && *older < layer) || (signal_before && *signal_before < layer))
-      fs::remove(entry.path(), ignored);
-  }
-  return {};
-}
-
-/// Most of what the directory held at once.
-void ResumeJournal::count_disk() {
-  int64_t bytes = 0;
-  std::error_code ignored;
-  for (const auto& entry : fs::directory_iterator(directory_, ignored)) {
-    const auto size = entry.file_size(ignored);
-    if (!ignored) bytes += static_cast<int64_t>(size);
-  }
-  int64_t most = disk_bytes_;
-  while (bytes > most && !disk_bytes_.compare_exchange_weak(most, bytes)) {
-  }
-}
-
-ResumeReport ResumeJournal::report() const {
-  ResumeReport report = report_;
-  if (save_every_ > 0) report.save_every = save_every_;
-  report.disk_bytes = disk_bytes_;
-  return report;
+  return gammas;
 }
 
 }  // namespace slice::detail

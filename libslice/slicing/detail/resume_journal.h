@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <atomic>
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
@@ -10,7 +11,9 @@
 #include <vector>
 
 #include "libslice/base/detail/stopwatch.h"
+#include "libslice/method/plan.h"
 #include "libslice/method/signal.h"
+#include "libslice/slicing/detail/slice_sublayers.h"
 #include "libslice/slicing/report.h"
 
 namespace slice::detail {
@@ -25,27 +28,29 @@ struct FoundSite {
 /// What a killed slicing loop resumes from, in a directory of its own:
 ///
 ///   run.json                    the run's identity: a run with another one is refused
-///   layer-00007.safetensors     the bases found in layer 7, and the hash of its weights, which are
-///                               on the disk
-///   signal-00005.safetensors    the signal before layer 5, its basis, and the numbers and hashes
-///                               of all sites and layers before it; files that it makes needless
-///                               are removed
+///   gradients.safetensors       kRefit: Γ of every site
+///   layer-00007.safetensors     kSliceGpt: the bases found in layer 7, and the hash of its weights,
+///                               which are on the disk
+///   signal-00005.safetensors    the signals before layer 5, the basis, what else the loop holds
+///                               there, and the numbers and hashes of all sites and layers before
+///                               it; files that it makes needless are removed
 ///
 /// Layer 0 is the embeddings. Files are written under a temporary name, synced and renamed, so that
 /// a kill leaves each of them whole or absent; each ends with its hash (journal_file.h), so that
 /// one that was changed since is refused. Other files are left alone. A resumed loop begins at the
-/// last signal, or at the tokens, and runs the layers after it with the bases that were found.
+/// last signals, or at the tokens. The layers after it are run with the bases that were found; a
+/// refit's, which hang on more than a basis, are sliced and written again.
 class ResumeJournal {
  public:
   using Identity = std::vector<std::pair<std::string, std::string>>;  // name, value
 
-  /// @param run         all that the result depends on
+  /// @param method      of the loop     @param run  all that the result depends on
   /// @param layers      of the model, the embeddings and the head counted
   /// @param save_every  layers between two saves of the signal; 0: as many as keep their cost below
   ///                    a twentieth of the time
   /// @throws Error  the directory holds the journal of another run
   /// @throws FormatError  a damaged one (names the file)
-  ResumeJournal(std::filesystem::path directory, Identity run, int64_t layers,
+  ResumeJournal(std::filesystem::path directory, Method method, Identity run, int64_t layers,
                 int64_t parts_a_layer, int64_t save_every);
 
   /// Where the loop begins: at the part before which the signal was saved; 0: with the tokens.
@@ -60,10 +65,20 @@ class ResumeJournal {
   /// The numbers of a known site; with its basis, (D, k), unless the saved signal lies after it.
   /// @throws FormatError  a basis of another shape
   FoundSite recall(int64_t site, at::IntArrayRef shape, at::Device device) const;
-  /// The saved signal, (N, T, k), with room for D coordinates.
-  /// @throws FormatError  a signal of another shape
-  Signal restore(at::IntArrayRef shape, int64_t D, const at::TensorOptions& tensors,
-                 SignalOptions options) const;
+  /// A saved signal, (N, T, k), with room for D coordinates.
+  /// @throws FormatError  none of this name and shape
+  Signal restore(const std::string& name, at::IntArrayRef shape, int64_t D,
+                 const at::TensorOptions& tensors, SignalOptions options) const;
+  /// LoopState::numbers there. @throws FormatError  not `count` of them
+  std::vector<double> numbers(int64_t count) const;
+  /// How far the earlier run came, for a note; `part` is the name of the first part.
+  std::string progress(const std::string& part) const;
+
+  /// Γ of every site, (D, D) float64; empty where none were kept.
+  /// @throws FormatError  damaged, or of another shape
+  std::vector<at::Tensor> gammas(int64_t sites, int64_t D) const;
+  /// Keeps them. @return  why they were not kept; empty when they were
+  std::string keep_gammas(const std::vector<at::Tensor>& gammas);
 
   /// Called by the loop's thread: a site was found.
   void found(int64_t site, FoundSite what);
@@ -74,27 +89,34 @@ class ResumeJournal {
   void layer_done(int64_t layer, const std::map<int64_t, FoundSite>& found, const std::string& hash,
                   int64_t bytes, double seconds);
 
-  /// Called by the loop's thread before a part: whether to save a signal of so many bytes there.
+  /// Called by the loop's thread before a part: whether to save signals of so many bytes there.
   bool due(int64_t part, int64_t bytes);
-  /// Saves it, in basis P; every layer before is done. Where the disk has no room for it, no signal
-  /// is saved from then on.
+  /// Saves the loop's state; every layer before is done. Where the disk has no room for it, none is
+  /// saved from then on.
   /// @return  why it was not saved; empty when it was
-  std::string save(int64_t part, const Signal& x, const at::Tensor& P);
+  std::string save(int64_t part, const LoopState& state);
 
   ResumeReport report() const;
 
  private:
   int64_t layer_of(int64_t part) const;
   std::filesystem::path file(const std::string& name, int64_t layer) const;
-  void write(const std::filesystem::path& path,
-             const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-             const Signal* signal = nullptr);
+  using Tensors = std::vector<std::pair<std::string, at::Tensor>>;
+  using Signals = std::vector<std::pair<std::string, const Signal*>>;
+  void write(const std::filesystem::path& path, const Tensors& tensors,
+             const Signals& signals = {});
+  /// The same; says why where there is no room.
+  std::string try_to_write(const std::filesystem::path& path, const Tensors& tensors,
+                           const Signals& signals = {});
   void identify();
+  void write_identity() const;
+  void remove_needless(int64_t layer) const;
   std::vector<int64_t> list_files();
   void read(const std::filesystem::path& path, int64_t place);
   void count_disk();
 
   std::filesystem::path directory_;
+  Method method_;
   Identity run_;
   int64_t parts_a_layer_, save_every_;
   int64_t signal_layer_ = 0, layers_done_ = 0;

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "libslice/base/progress.h"
@@ -17,14 +18,21 @@ namespace slice::detail {
 
 class ResumeJournal;
 
+/// What a loop holds before a part, from which it can be resumed there.
+struct LoopState {
+  std::vector<std::pair<std::string, const Signal*>> signals;  ///< by name
+  at::Tensor P;                      ///< (D, k) basis of the first one; undefined: the original
+  std::vector<double> numbers = {};  ///< the loop's own; as many at every part
+};
+
 /// What a slicing loop calls at every part of the model: 0 are the embeddings, i is sublayer i − 1,
 /// and the last, one after the sublayers, is the final norm and the head. Any hook may be empty.
 struct LayerHooks {
   std::function<void(int64_t part)> enter = {};  ///< its weights are needed from now on
   std::function<void(int64_t part)> leave = {};  ///< they are rewritten, and not needed again
-  /// Before a part: its signal x, in basis P, may be saved. @return  a note for the user; nearly
-  /// always empty
-  std::function<std::string(int64_t part, const Signal& x, const at::Tensor& P)> save = {};
+  /// Before a part: the loop's state may be saved. @return  a note for the user; nearly always
+  /// empty
+  std::function<std::string(int64_t part, const LoopState& state)> save = {};
   /// What an earlier run found, and where to resume; nullptr: nothing is kept.
   ResumeJournal* journal = nullptr;
   /// Directory for a signal that no memory has room for; empty: the system's temporary directory.
@@ -36,6 +44,8 @@ struct LayerHooks {
   void left(int64_t part) const {
     if (leave) leave(part);
   }
+  /// Whether a loop begins with saved signals, after the embeddings.
+  bool resumes() const;
 };
 
 /// The paper's loop (slicegpt.h). Weights may be placeholders (model/detail/placeholder.h) outside

@@ -182,7 +182,7 @@ void SliceGpt::write_head() {
 
 void SliceGpt::save_signal(int64_t part) {
   if (!hooks_.save) return;
-  const std::string words = hooks_.save(part, *x_, P_);
+  const std::string words = hooks_.save(part, {.signals = {{"signal", &*x_}}, .P = P_});
   if (!words.empty()) reporter_.note(words);
 }
 

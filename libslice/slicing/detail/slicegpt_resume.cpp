@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/slicing/detail/resume_journal.h"
 #include "libslice/slicing/detail/slicegpt.h"
@@ -13,11 +12,9 @@ int64_t SliceGpt::resume() {
   const ResumeJournal* const journal = hooks_.journal;
   if (journal == nullptr || !journal->knows(0)) return 0;
   const int64_t first = journal->first_part();
-  const ResumeReport held = journal->report();
   reporter_.begin_after(std::max<int64_t>(first - 1, 0));
-  reporter_.note(formatted("resuming: {} of {} layers are on the disk, the signal before {}",
-                           held.layers_found, held.layers,
-                           first > 0 ? model_.sublayers[first - 1].name : "the embeddings"));
+  reporter_.note(
+      journal->progress(first > 0 ? model_.sublayers[first - 1].name : "the embeddings"));
   if (first == 0) {
     hooks_.entered(0);
     embed_tokens();
@@ -27,7 +24,7 @@ int64_t SliceGpt::resume() {
     project(P_);
   } else {
     for (int64_t before = 0; before < first; ++before) P_ = recalled(before);  // the last has it
-    x_.emplace(journal->restore({tokens_.size(0), tokens_.size(1), sizes_[first - 1]}, D_,
+    x_.emplace(journal->restore("signal", {tokens_.size(0), tokens_.size(1), sizes_[first - 1]}, D_,
                                 model_.head.weight.options(), signal_options()));
     reporter_.signal_lives(*x_, options_.signal_place.has_value());
   }
