@@ -12,7 +12,9 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/decode/memory.h"
+#include "libslice/method/gradient.h"
 #include "libslice/model/decoder.h"
+#include "libslice/slicing/detail/refit_model.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temporary_directory.h"
@@ -58,6 +60,24 @@ TEST_CASE("a search takes the best stock plan, or the best of all, and tells the
     const auto json = nlohmann::json::parse(report_json(report));
     CHECK(json["plan"]["losses"] == nlohmann::json({{"stock", stock}, {"free", all}}));
     CHECK(json["plan"]["rejected"].size() + 1 == tried.size());
+  }
+}
+
+TEST_CASE("a plan's loss is that of a trial on 32 of the windows") {
+  const ModelConfig config = tiny_config();
+  const CalibrationWindows windows(random_tokens(config, 64, 16));
+  const SliceOptions options{.round = 2, .remove_blocks = 0.2};
+  Model model = random_model(config);
+  const Model dense = random_model(config);
+  const SliceReport report = slice_model(model, windows, options);
+  ModelAdapter adapter = dense.decoder().adapter();
+  const auto gammas =
+      gradient_covariances(adapter, gradient_windows(windows, options), options.seed);
+  REQUIRE(report.candidates.size() > 2);
+  for (const Candidate& c : report.candidates) {
+    CAPTURE(c.kept, c.even);
+    CHECK(*c.loss ==
+          refit_trial(adapter, windows.trial(32), candidate_options(options, c), gammas));
   }
 }
 
