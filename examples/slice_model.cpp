@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 #include <c10/core/ScalarType.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <new>
@@ -118,12 +119,34 @@ at::Tensor test_windows(const Arguments& a, const cli::Plan& plan) {
                             .bos = a.windows.bos});
 }
 
+bool writes_itself(const Arguments& a) {
+  return std::ranges::find(a.calibration, cli::kSelf) != a.calibration.end();
+}
+
+/// The windows of `counted`, those of the text `self` written by the model: by the first process of
+/// a group, for all.
+slice::CalibrationWindows with_self(const Arguments& a, const cli::Plan& plan,
+                                    const slice::CalibrationWindows& counted,
+                                    const slice::Model& model, const slice::ProcessGroup& group,
+                                    const slice::OnProgress& on_progress) {
+  if (!writes_itself(a)) return counted;
+  return cli::calibration_windows(a, plan, [&](int64_t n) {
+    at::Tensor windows = at::zeros({n, a.windows.context}, at::kLong);
+    if (group.rank() == 0)
+      windows = slice::self_windows(model, n, a.windows.context, cli::self_begin(*plan.tokenizer),
+                                    a.slice.options.seed, on_progress);
+    group.copy_from_inplace(0, windows);
+    return windows;
+  });
+}
+
 /// Every process of a group slices; the first one measures, writes and prints.
 void slice_and_save(Arguments a, const cli::Plan& plan) {
   const slice::ProcessGroup group = cli::join_group(a.device);
   const bool writes = group.rank() == 0;
   const auto on_progress = cli::progress(a.quiet);
-  const slice::CalibrationWindows windows = cli::calibration_windows(a, plan);  // (N, T)
+  const slice::CalibrationWindows counted = cli::calibration_windows(a, plan);  // (N, T)
+  if (writes_itself(a)) cli::self_begin(*plan.tokenizer);  // refuses before the model is loaded
   const at::Tensor test = writes ? test_windows(a, plan) : at::Tensor();
   cli::check_interrupted();
   // On the CPU the weights are held in float32 whatever they are stored in.
@@ -133,6 +156,7 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   std::optional<slice::AtomicDirectory> output;
   cli::unwind_when_interrupted();
   if (writes) output.emplace(a.out, a.force);
+  const slice::CalibrationWindows windows = with_self(a, plan, counted, model, group, on_progress);
   const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
   std::optional<double> before;
   if (test.defined()) before = score();
@@ -165,6 +189,9 @@ void check_layerwise(const Arguments& a) {
   if (!a.layerwise) return;
   if (!a.gguf.empty() || !a.perplexity_text.empty())
     throw CLI::ValidationError("--layerwise", "excludes --gguf and --perplexity");
+  if (writes_itself(a))
+    throw CLI::ValidationError("--layerwise",
+                               "excludes --calibration self: a text is written by the whole model");
   if (a.slice.options.budgeted())
     throw CLI::ValidationError("--layerwise",
                                "wants --slice or --ffn: the search for a budget, without them a "
@@ -195,7 +222,8 @@ int main(int argc, char** argv) {
   app.add_option("MODEL", a.model, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
   app.add_option("--calibration", a.calibration,
                  std::string("text to calibrate on; given several times, each gives its share of "
-                             "the windows: ") +
+                             "the windows; self: what the model writes itself, which is what it "
+                             "is calibrated on where no text is given: ") +
                      cli::kTextHelp)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -240,7 +268,10 @@ int main(int argc, char** argv) {
     cli::check_slice_options(a.slice);
     check_layerwise(a);
     check_weights(a);
-    if (a.calibration.empty() && !a.dry_run) throw CLI::RequiredError("--calibration");
+    if (a.calibration.empty() && !a.dry_run) {
+      if (a.layerwise) throw CLI::RequiredError("--calibration");
+      a.calibration = {cli::kSelf};
+    }
     if (a.out.empty() && !a.dry_run) throw CLI::RequiredError("--out");
     const auto meeting = slice::rendezvous_from_environment();
     const bool writes = !meeting || meeting->rank == 0;

@@ -138,14 +138,19 @@ void print_notes(const Arguments& a, const Plan& plan) {
          grouped(after.read) + " instead of " + grouped(before.read));
 }
 
-slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& plan) {
+slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& plan,
+                                              const SelfWindows& write) {
   slice::MixedWindows mixed;
+  const auto written = [&](size_t text, int64_t n) -> std::optional<at::Tensor> {
+    if (a.calibration[text] != kSelf) return std::nullopt;
+    return write ? write(n) : at::zeros({n, a.windows.context}, at::kLong);
+  };
   try {
-    mixed = slice::mix_windows(*plan.tokenizer, a.calibration, a.windows);
+    mixed = slice::mix_windows(*plan.tokenizer, a.calibration, a.windows, written);
   } catch (const slice::ArgumentError& error) {
     throw slice::ArgumentError(first_line(error.what()) + " (--context)");
   }
-  for (size_t i = 0; i < a.calibration.size() && !a.quiet; ++i) {
+  for (size_t i = 0; i < a.calibration.size() && !a.quiet && !write; ++i) {
     if (mixed.found[i] == mixed.wanted[i]) continue;
     std::fprintf(stderr,
                  "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
@@ -157,8 +162,18 @@ slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& pl
     texts.push_back({a.calibration[i], weight});
   }
   slice::CalibrationWindows windows(mixed.tokens, texts, mixed.text_of);  // (N, T)
-  check_windows(a, plan, windows);
+  if (!write) check_windows(a, plan, windows);
   return windows;
+}
+
+int64_t self_begin(const slice::Tokenizer& tokenizer) {
+  if (const auto bos = tokenizer.bos_token()) return *bos;
+  const std::vector<int64_t> ends = tokenizer.eos_tokens();
+  if (ends.empty())
+    throw slice::FormatError(
+        "--calibration self: this tokenizer has neither a beginning nor an end token to begin a "
+        "text with");
+  return ends.front();
 }
 
 slice::LayerwiseOptions layerwise_options(const Arguments& a) {

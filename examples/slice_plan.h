@@ -2,6 +2,7 @@
 
 // What slice_model knows before its work: flags, the headers of the model, the places to write to.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,6 +12,9 @@
 #include "slice_options.h"
 
 namespace cli {
+
+/// In place of a text's path: what the model writes itself.
+inline constexpr const char* kSelf = "self";
 
 /// slice_model's command line.
 struct Arguments {
@@ -45,8 +49,16 @@ Plan make_plan(const CLI::App& app, Arguments& arguments, bool writes);
 /// is larger than the model.
 void print_notes(const Arguments& arguments, const Plan& plan);
 
-/// The calibration windows of all texts (N, T); says which texts were short.
-slice::CalibrationWindows calibration_windows(const Arguments& arguments, const Plan& plan);
+/// n windows (n, T) that the model writes itself.
+using SelfWindows = std::function<at::Tensor(int64_t n)>;
+
+/// The calibration windows of all texts (N, T). Those of the text `self` come from `write`; without
+/// it they are zeros, to count with, and it is said which texts were short.
+slice::CalibrationWindows calibration_windows(const Arguments& arguments, const Plan& plan,
+                                              const SelfWindows& write = {});
+
+/// The id that a text which the model writes itself begins with.
+int64_t self_begin(const slice::Tokenizer& tokenizer);
 
 slice::LayerwiseOptions layerwise_options(const Arguments& arguments);
 

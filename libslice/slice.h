@@ -22,6 +22,7 @@
 #include "libslice/evaluate/continuations.h"
 #include "libslice/evaluate/evaluate_tasks.h"
 #include "libslice/evaluate/perplexity.h"
+#include "libslice/evaluate/self_windows.h"
 #include "libslice/evaluate/tasks.h"
 #include "libslice/method/calibration_windows.h"
 #include "libslice/method/plan.h"

@@ -79,8 +79,9 @@ at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& option
   return windows.index_select(0, chosen.to(windows.device()));  // (count, T)
 }
 
-MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string> paths,
-                         const WindowOptions& options) {
+MixedWindows mix_windows(
+    const Tokenizer& tokenizer, std::span<const std::string> paths, const WindowOptions& options,
+    const std::function<std::optional<at::Tensor>(size_t text, int64_t n)>& given) {
   SLICE_ARGUMENT_CHECK(!paths.empty(), "calibration: want at least one text");
   check_samples(options);
   const auto texts = std::ssize(paths);
@@ -90,8 +91,10 @@ MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string
     WindowOptions share = options;
     if (options.samples)
       share.samples = *options.samples / texts + (i < *options.samples % texts ? 1 : 0);
-    windows.push_back(share.samples == 0 ? at::empty({0, options.context}, at::kLong)
-                                         : tokenize_file(tokenizer, paths[i], share));
+    std::optional<at::Tensor> own;
+    if (given) own = given(static_cast<size_t>(i), share.samples.value_or(0));
+    if (share.samples == 0) own = at::empty({0, options.context}, at::kLong);
+    windows.push_back(own ? *own : tokenize_file(tokenizer, paths[i], share));
     mixed.found.push_back(windows.back().size(0));
     mixed.wanted.push_back(share.samples.value_or(mixed.found.back()));
   }

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -63,9 +64,13 @@ struct MixedWindows {
 ///
 /// @param paths    what encode_file reads, one text after the other
 /// @param options  for each text; `samples` counts the windows of all
+/// @param windows  of a text whose path is not read: n ↦ (≤ n, T) int64, CPU; nothing for those
+///                 that are
 /// @throws ArgumentError  no path; as tokenize_text
 /// @throws FormatError    as encode_file and tokenize_text
-MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string> paths,
-                         const WindowOptions& options = {});
+MixedWindows mix_windows(
+    const Tokenizer& tokenizer, std::span<const std::string> paths,
+    const WindowOptions& options = {},
+    const std::function<std::optional<at::Tensor>(size_t text, int64_t n)>& windows = {});
 
 }  // namespace slice

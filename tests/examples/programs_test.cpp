@@ -158,6 +158,27 @@ TEST_CASE("dry run, report and inspect count a stock model as its file is") {
         detail::read_text_file(shop.file("whole") / "config.json"));
 }
 
+TEST_CASE("slice_model calibrates on what the model writes itself, alone and beside a text") {
+  const Workshop shop;
+  const Outcome mixed = shop.run(shop.slicing(
+      "mixed", {"--calibration", "self", "--samples", "16", "--slice", "0.3", "--json"}));
+  INFO(mixed.err);
+  REQUIRE(mixed.code == 0);
+  const nlohmann::json texts = nlohmann::json::parse(mixed.out)["texts"];
+  REQUIRE(texts.size() == 2);
+  CHECK(texts[1]["text"] == "self");
+  CHECK(texts[1]["windows"] == 8);
+  std::vector<std::string> files;
+  for (const char* name : {"first", "second"}) {
+    const Outcome alone = shop.run({"slice_model", shop.path("model"), "--out", shop.path(name),
+                                    "--samples", "8", "--slice", "0.3", "--quiet"});
+    INFO(alone.err);
+    REQUIRE(alone.code == 0);
+    files.push_back(detail::read_text_file(shop.file(name) / "model.safetensors"));
+  }
+  CHECK(files[0] == files[1]);
+}
+
 TEST_CASE("slice_model --layerwise writes the weights that slice_model writes") {
   const Workshop shop;
   const auto slice_to = [&](const std::string& out, std::vector<std::string> more) {
@@ -516,7 +537,11 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
   };
   const std::vector<Row> rows = {
       {{"slice_model"}, 2, "MODEL"},
-      {{"slice_model", model, "--out", out}, 2, "--calibration"},
+      {{"slice_model", model, "--out", out, "--layerwise", "--slice", "0.3"}, 2, "--calibration"},
+      {{"slice_model", model, "--out", out, "--layerwise", "--slice", "0.3", "--calibration",
+        "self"},
+       2,
+       "excludes --calibration self"},
       {{"slice_model", model, "--calibration", text}, 2, "--out"},
       {slice({"--slice", "1"}), 2, "--slice"},
       {slice({"--slice", "0.1", "--remove", "0.1"}), 2, "--remove"},
