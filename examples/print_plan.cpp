@@ -51,23 +51,28 @@ ordered_json form_json(const slice::ModelConfig& config) {
 }
 
 Expected expected_cost(const Arguments& a, const Plan& plan, const Calibration& calibration) {
-  const auto cost = [&](const slice::ModelConfig& sliced, int64_t tokens) {
+  const slice::Training training{.epochs = plan.options.recover,
+                                 .window_tokens = calibration.context};
+  const auto cost = [&](const slice::ModelConfig& sliced, int64_t tokens,
+                        const slice::Training& trained) {
     return slice::expected_cost(plan.dense(), sliced, plan.options.method, tokens,
-                                slice::kHostChunkTokens, written_bytes(a, plan));
+                                slice::kHostChunkTokens, written_bytes(a, plan), trained);
   };
-  Expected expected{.cost = cost(plan.sliced.front(), calibration.tokens())};
+  Expected expected{.cost = cost(plan.sliced.front(), calibration.tokens(), training)};
   if (plan.sliced.size() > 1) {
     for (const slice::ModelConfig& candidate : plan.sliced)
       expected.cost.flop +=
-          cost(candidate, std::min(kTrialWindows, calibration.windows) * calibration.context).flop;
+          cost(candidate, std::min(kTrialWindows, calibration.windows) * calibration.context, {})
+              .flop;
   }
   if (a.layerwise) {
     const slice::LayerwiseOptions where = layerwise_options(a);
     expected.layerwise = slice::expected_layerwise_cost(
         *plan.checkpoint, plan.sliced.front(), plan.options.method, calibration.tokens(),
-        calibration.context, where, slice::free_memory(where.device));
+        calibration.context, where, slice::free_memory(where.device), training.epochs);
     expected.cost.host_bytes = expected.layerwise->host_bytes;
     expected.cost.disk_bytes = expected.layerwise->disk_bytes;
+    expected.cost.training_bytes = expected.layerwise->training_bytes;
   }
   expected.seconds = expected.cost.flop / measured_flop_per_second();
   return expected;
@@ -76,6 +81,7 @@ Expected expected_cost(const Arguments& a, const Plan& plan, const Calibration& 
 ordered_json expected_json(const Expected& expected) {
   ordered_json json = {{"host_bytes", expected.cost.host_bytes},
                        {"disk_bytes", expected.cost.disk_bytes},
+                       {"training_bytes", expected.cost.training_bytes},
                        {"flop", expected.cost.flop},
                        {"seconds", expected.seconds}};
   if (const auto& layerwise = expected.layerwise) {
@@ -207,6 +213,15 @@ void print_layerwise(const slice::LayerwiseCost& cost, int64_t save_every) {
   }
 }
 
+/// What --recover adds; it is part of what is expected.
+void print_training(int64_t epochs, const slice::ExpectedCost& cost) {
+  std::printf(
+      "training    %ld epochs on every sublayer (--recover): forwards and backwards %ld times "
+      "more, "
+      "and %s\n            of this memory: Adam's state of one sublayer, activations of a step\n",
+      epochs, epochs, bytes_text(cost.training_bytes).c_str());
+}
+
 Calibration calibration_of(const Arguments& a, const Plan& plan) {
   if (a.calibration.empty()) {
     constexpr int64_t kMost = 1'000'000'000;  // a number for "all of it"
@@ -262,6 +277,7 @@ void print_plan(const Arguments& a, const Plan& plan) {
       "TFLOP)\n",
       expected.cost.host_bytes / 0x1p30, expected.cost.disk_bytes / 0x1p30,
       duration(expected.seconds).c_str(), expected.cost.flop / 1e12);
+  if (plan.options.recover > 0) print_training(plan.options.recover, expected.cost);
   if (expected.layerwise) print_layerwise(*expected.layerwise, a.save_every);
 }
 

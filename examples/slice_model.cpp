@@ -1,5 +1,5 @@
-// slice_model MODEL --calibration TEXT --out DIR: makes a trained language model smaller without
-// training it.
+// slice_model MODEL --calibration TEXT --out DIR: makes a trained language model smaller, without
+// training it unless --recover is given.
 
 #include <ATen/ATen.h>
 #include <c10/core/ScalarType.h>
@@ -40,6 +40,9 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
     std::printf("held out    %s: perplexity %.3f -> %.3f on %ld of %ld windows\n",
                 text.name.c_str(), before, after, text.held_out, text.windows);
   }
+  if (r.recover_epochs > 0)
+    std::printf("trained     every sublayer, %ld epochs at most, in %.1f s (--recover)\n",
+                r.recover_epochs, r.recover_seconds);
   if (r.tf32) std::printf("products    float32 in TF32 (--tf32 off: exact)\n");
   std::printf("peak memory %.2f GiB", r.peak_host_bytes / 0x1p30);
   if (r.peak_device_bytes > 0)
@@ -217,7 +220,8 @@ void check_weights(const Arguments& a) {
 int main(int argc, char** argv) {
   Arguments a;
   CLI::App app(
-      "Makes a trained language model smaller without training it (SliceGPT, arXiv 2401.15024).",
+      "Makes a trained language model smaller, without training it unless --recover is given "
+      "(SliceGPT, arXiv 2401.15024).",
       "slice_model");
   app.add_option("MODEL", a.model, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
   app.add_option("--calibration", a.calibration,

@@ -54,6 +54,7 @@ void check_method(const SliceArguments& a) {
                        : "--remove-blocks",
          "has no search: want --slice");
   refuse(o.gradient_samples.has_value(), "--samples-gradient", "takes no gradients");
+  refuse(o.recover > 0, "--recover", "does not train");
   refuse(o.shortcut && *o.shortcut != slice::ShortcutForm::kDense, "--shortcut",
          "has dense shortcuts only");
 }
@@ -113,6 +114,11 @@ void add_slice_options(CLI::App& app, SliceArguments& a) {
                  "refit: windows that gradients are taken on; half of them when absent")
       ->check(at_least(1));
   app.add_option("--seed", a.options.seed, "refit: of the targets that gradients are taken for")
+      ->capture_default_str();
+  app.add_option("--recover", a.options.recover,
+                 "refit: TRAINING, off by default: after the closed form of a sublayer, so many "
+                 "epochs over the calibration windows on its own weights")
+      ->check(at_least(0))
       ->capture_default_str();
   add_choice(app, "--tf32", a.options.tf32, {{"on", true}, {"off", false}},
              "refit: a float32 model's passes on a GPU in TF32 (10 bits of each factor's "

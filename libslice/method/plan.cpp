@@ -28,6 +28,9 @@ void check_options(const SliceOptions& o) {
   SLICE_ARGUMENT_CHECK(!o.round || *o.round >= 1, "round: want at least 1, got {}", *o.round);
   SLICE_ARGUMENT_CHECK(!o.gradient_samples || *o.gradient_samples >= 1,
                        "gradient samples: want at least 1, got {}", *o.gradient_samples);
+  SLICE_ARGUMENT_CHECK(o.recover >= 0, "recover: want epochs, 0 or more, got {}", o.recover);
+  SLICE_ARGUMENT_CHECK(o.method == Method::kRefit || o.recover == 0,
+                       "recover: the slicegpt method does not train; refit can");
 }
 
 bool SliceOptions::rotates(int64_t D) const {

@@ -65,6 +65,8 @@ struct SliceOptions {
   /// each factor's fraction, float32 sums); false: exactly. LibTorch's switch is the process's and is set
   /// while slicing runs, so that runs in several threads share the latest choice.
   bool tf32 = true;
+  /// kRefit: epochs of training after every closed form (docs/method.md, "Recovery"); not in trials.
+  int64_t recover = 0;
 
   /// Whether the residual stream of a model of hidden size D changes its basis. The paper's method
   /// rotates even where it deletes nothing.

@@ -71,6 +71,12 @@ Tensor solve(const Problem& p, const Tensor& start, double ridge) {
   return start + ridge_solve(p.A.clone(), p.R - p.A.mm(start), ridge);
 }
 
+/// B₀ᵀ = [W₀ b₀]ᵀ (n, k').
+Tensor columns_of(const Writer& start) {
+  if (!start.bias.defined()) return start.weight.t();
+  return at::cat({start.weight, start.bias.unsqueeze(1)}, 1).t();
+}
+
 /// ‖h Bᵀ − t‖² − ‖t‖² of a target t: what B explains of its energy, negative.
 double error_of(const Problem& p, const Tensor& B) {
   return (B * (p.A.mm(B) - 2 * p.R)).sum().item<double>();
@@ -187,11 +193,17 @@ Tensor signal_covariance(const Moments& m, const Tensor& P, const Tensor& W, con
   return (C + C.t()) / 2;
 }
 
+Writer solve_writer(const Moments& m, const Writer& start, const Tensor& P, const Tensor& S,
+                    double ridge) {
+  const bool with_bias = start.bias.defined();
+  const Tensor B = solve(problem_of(m, P, S, with_bias), columns_of(start), ridge).t();  // (k', …)
+  const int64_t F = m.hh.size(0);
+  return {columns(B, 0, F).contiguous(), with_bias ? B.select(1, F).contiguous() : Tensor()};
+}
+
 Refit refit_writer(const SplitMoments& moments, const Writer& start, const Tensor& P,
                    const Tensor& S) {
   const bool with_bias = start.bias.defined();
-  const Tensor start_columns =
-      (with_bias ? at::cat({start.weight, start.bias.unsqueeze(1)}, 1) : start.weight).t();
   const auto problem = [&](const Moments& m) { return problem_of(m, P, S, with_bias); };
   detail::check_finite(moments.fit.hx, "moments");
   detail::check_finite(moments.fit.hz, "moments");
@@ -200,12 +212,9 @@ Refit refit_writer(const SplitMoments& moments, const Writer& start, const Tenso
   if (!moments.choose.empty()) {
     std::vector<Problem> unseen;
     for (const Moments& text : moments.choose) unseen.push_back(problem(text));
-    result.ridge = chosen_ridge(problem(moments.fit), unseen, start_columns);
+    result.ridge = chosen_ridge(problem(moments.fit), unseen, columns_of(start));
   }
-  const Tensor B = solve(problem(moments.all()), start_columns, result.ridge).t();  // (k', …)
-  const int64_t F = moments.fit.hh.size(0);
-  result.writer.weight = columns(B, 0, F).contiguous();
-  if (with_bias) result.writer.bias = B.select(1, F).contiguous();
+  result.writer = solve_writer(moments.all(), start, P, S, result.ridge);
   return result;
 }
 

@@ -91,6 +91,11 @@ struct Refit {
 Refit refit_writer(const SplitMoments& moments, const Writer& start, const at::Tensor& P,
                    const at::Tensor& S);
 
+/// The same writer, fitted with a given ridge to the tokens of `m` alone.
+/// @throws NumericError  as refit_writer
+Writer solve_writer(const Moments& m, const Writer& start, const at::Tensor& P, const at::Tensor& S,
+                    double ridge);
+
 /// (A + ridge·mean diag(A)·I)⁻¹ B for a symmetric positive A (n, n), float64; A is overwritten.
 at::Tensor ridge_solve(at::Tensor A, const at::Tensor& B, double ridge);
 /// (A + ridge·mean diag(A)·I)⁻¹; A is overwritten.

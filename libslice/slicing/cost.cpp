@@ -9,6 +9,7 @@
 #include "libslice/method/covariance.h"
 #include "libslice/method/working_memory.h"
 #include "libslice/model/adapter.h"
+#include "libslice/slicing/detail/recovery.h"
 
 namespace slice {
 
@@ -27,13 +28,21 @@ ModelConfig widest_everywhere(const ModelConfig& dense) {
   return narrowed_config(dense, std::vector<int64_t>(widths.size(), widest));
 }
 
+/// Weights of the sublayer that has most, were nothing removed.
+int64_t largest_sublayer(const ModelConfig& dense) {
+  const int64_t F = widest_everywhere(dense).ffn_size, D = dense.hidden_size,
+                mlp = (dense.gated_mlp ? 3 : 2) * F * D,
+                attention = 2 * (dense.heads + dense.kv_heads) * dense.head_size * D;
+  return dense.parallel_block ? mlp + attention : std::max(mlp, attention);
+}
+
 /// Γ of every site.
 int64_t gamma_bytes(const ModelConfig& dense) {
   return dense.sites() * dense.hidden_size * dense.hidden_size * kDouble;
 }
 
 double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method method,
-                     int64_t tokens) {
+                     int64_t tokens, int64_t recover) {
   constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
   const auto D = static_cast<double>(dense.hidden_size), sites = static_cast<double>(dense.sites()),
              n = static_cast<double>(tokens);
@@ -48,8 +57,10 @@ double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method
     const auto F = static_cast<double>(channels), width = F + 2 * D;
     moments += n * width * width + 20 * F * F * F;
   }
-  flop += 2.0 * n * static_cast<double>(4 * before + after) +
-          sites / static_cast<double>(dense.layers) * moments;
+  moments *= sites / static_cast<double>(dense.layers);
+  flop += 2.0 * n * static_cast<double>(4 * before + after) + moments;
+  if (recover > 0)  // then the writers are solved for once more
+    flop += 2.0 * n * static_cast<double>(detail::recovery_passes(recover) * after) + moments;
   return flop;
 }
 
@@ -73,11 +84,16 @@ void add_journal(LayerwiseCost& cost, const ModelConfig& dense, Method method, i
 }  // namespace
 
 ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
-                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes) {
+                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes,
+                           const Training& training) {
   const int64_t D = dense.hidden_size, F = widest_everywhere(dense).ffn_size;
   const bool refit = method == Method::kRefit, untied = dense.tied_head && !sliced.tied_head;
-  const detail::WorkingSizes sizes{
-      .hidden_size = D, .element_bytes = kFloat, .widest = 3 * F, .hidden = F, .refit = refit};
+  const detail::WorkingSizes sizes{.hidden_size = D,
+                                   .element_bytes = kFloat,
+                                   .widest = 3 * F,
+                                   .hidden = F,
+                                   .refit = refit,
+                                   .trained = training.epochs > 0 ? largest_sublayer(dense) : 0};
   const int64_t signals = (refit ? 2 : 1) * tokens * D;
   ExpectedCost cost;
   cost.host_bytes =
@@ -85,14 +101,17 @@ ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, 
           (count_parameters(dense).total + (untied ? dense.vocabulary_size * D : 0) + signals) +
       detail::activation_bytes(sizes, chunk_tokens) + detail::moment_bytes(sizes) + kLibraries;
   if (refit) cost.host_bytes += std::min(kFloat * tokens * F, kHostHidden) + gamma_bytes(dense);
+  cost.training_bytes = detail::training_bytes(sizes, training.window_tokens);
+  cost.host_bytes += cost.training_bytes;
   cost.disk_bytes = count_parameters(written_config(sliced)).total * stored_bytes;
-  cost.flop = expected_flop(dense, sliced, method, tokens);
+  cost.flop = expected_flop(dense, sliced, method, tokens, training.epochs);
   return cost;
 }
 
 LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelConfig& sliced,
                                       Method method, int64_t tokens, int64_t context,
-                                      const LayerwiseOptions& layerwise, FreeMemory free) {
+                                      const LayerwiseOptions& layerwise, FreeMemory free,
+                                      int64_t recover) {
   constexpr int64_t kPieces = int64_t{64} << 20;  // conversions on the way to a file
   const ModelConfig& dense = checkpoint.config();
   const ModelConfig widest = widest_everywhere(dense);
@@ -107,11 +126,13 @@ LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelC
       .table_bytes = dense.vocabulary_size * dense.hidden_size * held,  // embedding or head
       .widest = 3 * widest.ffn_size,
       .hidden = widest.ffn_size + heads,
-      .refit = refit};
-  const int64_t working =
-      detail::working_bytes(sizes, gpu ? context : std::max(context, kHostChunkTokens));
-
+      .refit = refit,
+      .trained = recover > 0 ? largest_sublayer(dense) : 0};
   LayerwiseCost cost;
+  cost.training_bytes = detail::training_bytes(sizes, context);
+  const int64_t working =
+      detail::working_bytes(sizes, gpu ? context : std::max(context, kHostChunkTokens)) +
+      cost.training_bytes;
   int64_t& main = gpu ? cost.device_bytes : cost.host_bytes;
   main = working + (refit ? std::min(tokens * sizes.hidden * held, kHostHidden) : 0);
   cost.host_bytes +=  // read ahead, in both dtypes
@@ -131,7 +152,7 @@ LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelC
   cost.disk_bytes = count_parameters(form).total * size_of(layerwise.written.value_or(stored));
   if (sliced.sliced() && !form.sliced())  // its head, or its embedding, as it is changed
     cost.host_bytes += 3 * kDouble * form.vocabulary_size * form.hidden_size;
-  cost.flop = expected_flop(dense, sliced, method, tokens);
+  cost.flop = expected_flop(dense, sliced, method, tokens, recover);
   if (refit) {  // the signal before every run of layers, were gradients taken of all windows
     const int64_t layers =
         detail::held_layers(dense, layerwise.device, layerwise.dtype.value_or(stored));

@@ -17,15 +17,22 @@ struct ModelAdapter;
 struct ExpectedCost {
   /// Peak: weights in float32 with the head untied, the signal, a chunk, the libraries.
   int64_t host_bytes = 0;
-  int64_t disk_bytes = 0;  ///< of the sliced model
-  double flop = 0;         ///< forward pass, covariances, eigensolves (float64 ones counted twice)
+  int64_t disk_bytes = 0;      ///< of the sliced model
+  int64_t training_bytes = 0;  ///< of host_bytes, what training takes
+  double flop = 0;  ///< forward pass, covariances, eigensolves (float64 ones counted twice)
+};
+
+/// Training that is asked for (SliceOptions::recover).
+struct Training {
+  int64_t epochs = 0, window_tokens = 0;
 };
 
 /// From sizes alone.
 /// @param sliced        what planned_config gave     @param tokens        calibration tokens
 /// @param stored_bytes  bytes of a stored weight
 ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, Method method,
-                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes);
+                           int64_t tokens, int64_t chunk_tokens, int64_t stored_bytes,
+                           const Training& training = {});
 
 /// What slice_checkpoint takes at most. A GPU with more memory than that is used up to half of what
 /// is left for longer chunks.
@@ -33,9 +40,10 @@ struct LayerwiseCost {
   /// Of a GPU: the embedding or the head or two layers, the matrices of a site, a chunk of one
   /// window, signals kept there; 0 on the CPU.
   int64_t device_bytes = 0;
-  int64_t host_bytes = 0;     ///< what is read ahead, signals kept there; on the CPU everything
-  int64_t disk_bytes = 0;     ///< of the sliced model
-  int64_t scratch_bytes = 0;  ///< of signals kept on the disk, while it runs
+  int64_t host_bytes = 0;      ///< what is read ahead, signals kept there; on the CPU everything
+  int64_t disk_bytes = 0;      ///< of the sliced model
+  int64_t training_bytes = 0;  ///< of the device's, or on the CPU of host_bytes
+  int64_t scratch_bytes = 0;   ///< of signals kept on the disk, while it runs
   SignalPlace signal = SignalPlace::kDevice;  ///< where the signal is kept; of two the farther one
   int64_t signal_bytes = 0;    ///< of a journal: the signals, twice while they are saved again
   int64_t layer_bytes = 0;     ///< of a journal: the bases of a layer; 0 of kRefit
@@ -49,12 +57,13 @@ struct LayerwiseCost {
 /// @param tokens     of the calibration     @param context  of one window
 /// @param layerwise  its device decides what is held
 /// @param free       decides where the signal is kept; free_memory(device) to ask the machine
-LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelConfig& sliced,
-                                      Method method, int64_t tokens, int64_t context,
-                                      const LayerwiseOptions& layerwise,
-                                      FreeMemory free = {
-                                          .device = std::numeric_limits<int64_t>::max(),
-                                          .host = std::numeric_limits<int64_t>::max()});
+/// @param recover    epochs of training
+LayerwiseCost expected_layerwise_cost(
+    const Checkpoint& checkpoint, const ModelConfig& sliced, Method method, int64_t tokens,
+    int64_t context, const LayerwiseOptions& layerwise,
+    FreeMemory free = {.device = std::numeric_limits<int64_t>::max(),
+                       .host = std::numeric_limits<int64_t>::max()},
+    int64_t recover = 0);
 
 namespace detail {
 

@@ -81,7 +81,8 @@ std::string report_json(const SliceReport& r) {
                      {"name", site.name},
                      {"hidden_size", site.hidden_size},
                      {"kept_variance", site.kept_variance},
-                     {"seconds", site.seconds}});
+                     {"seconds", site.seconds},
+                     {"recovered", number_or_null(site.recovered)}});
   }
   ordered_json json = {
       {"model", {{"family", r.family}, {"hidden_size", r.hidden_size}, {"layers", r.layers}}},
@@ -96,6 +97,7 @@ std::string report_json(const SliceReport& r) {
       {"device", r.device},
       {"signal", r.signal},
       {"tf32", r.tf32},
+      {"recover_epochs", r.recover_epochs},
       {"method", r.method},
       {"shortcut", r.shortcut},
       {"calibration",
@@ -140,8 +142,8 @@ std::string report_json(const SliceReport& r) {
   json["seconds"] = {{"load", r.load_seconds},          {"search", r.search_seconds},
                      {"gradients", r.gradient_seconds}, {"calibrate", r.calibrate_seconds},
                      {"eigen", r.eigen_seconds},        {"rewrite", r.rewrite_seconds},
-                     {"refit", r.refit_seconds},        {"save", r.save_seconds},
-                     {"total", r.total_seconds}};
+                     {"refit", r.refit_seconds},        {"recover", r.recover_seconds},
+                     {"save", r.save_seconds},          {"total", r.total_seconds}};
   json["peak_bytes"] = {{"host", r.peak_host_bytes}, {"device", r.peak_device_bytes}};
   json["versions"] = {
       {"libslice", version()}, {"libtorch", TORCH_VERSION}, {"cuda", LIBSLICE_CUDA_VERSION}};

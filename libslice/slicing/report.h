@@ -19,6 +19,9 @@ struct SiteReport {
   int64_t hidden_size = 0;   ///< k
   double kept_variance = 1;  ///< share of the signal's variance that the k directions keep
   double seconds = 0;
+  /// Of the sublayer before it, where it was trained: its error on the windows for choices as a
+  /// share of the closed form's, on the text where that is largest; 1: the closed form was kept.
+  std::optional<double> recovered = std::nullopt;
 };
 
 /// A calibration text, and what slicing lost on it.
@@ -48,7 +51,8 @@ struct ResumeReport {
 struct SliceReport {
   std::string family, dtype, device, method = "slicegpt", shortcut = "dense";
   std::string signal = "device";  ///< where it was kept: signal_place_name
-  bool tf32 = false;  ///< its passes multiplied in TF32: refit of a float32 model on a GPU
+  bool tf32 = false;           ///< its passes multiplied in TF32: refit of a float32 model on a GPU
+  int64_t recover_epochs = 0;  ///< of training that were asked for; 0: nothing was trained
   int64_t hidden_size = 0, layers = 0;
   std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
   bool tied = false;                                          ///< the head is the embedding
@@ -64,8 +68,8 @@ struct SliceReport {
   OutputForm form;  ///< what runs the result; without a model_type where an adapter was sliced
   std::optional<double> perplexity_before, perplexity_after;
   double load_seconds = 0, search_seconds = 0, gradient_seconds = 0, calibrate_seconds = 0,
-         eigen_seconds = 0, rewrite_seconds = 0, refit_seconds = 0, save_seconds = 0,
-         total_seconds = 0;
+         eigen_seconds = 0, rewrite_seconds = 0, refit_seconds = 0, recover_seconds = 0,
+         save_seconds = 0, total_seconds = 0;
   int64_t peak_host_bytes = 0, peak_device_bytes = 0;
   std::optional<ResumeReport> resume;
 };

@@ -359,6 +359,21 @@ TEST_CASE("dry-run prints a plan and writes nothing") {
   const nlohmann::json expected = nlohmann::json::parse(layerwise.out)["expected"];
   CHECK(expected["journal_bytes"].get<int64_t>() > expected["layer_bytes"].get<int64_t>());
   CHECK(expected["host_bytes"].get<int64_t>() > 0);
+  const auto costs = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"slice_model", shop.path("model"), "--dry-run", "--json", "--slice",
+                               "0.25", "--device", "cpu"});
+    return nlohmann::json::parse(shop.run(more).out)["expected"];
+  };
+  for (const std::vector<std::string>& how : {std::vector<std::string>{}, {"--layerwise"}}) {
+    std::vector<std::string> trained = how;
+    trained.insert(trained.end(), {"--recover", "2"});
+    const nlohmann::json without = costs(how), with = costs(trained);
+    CHECK(without["training_bytes"] == 0);
+    CHECK(with["training_bytes"].get<int64_t>() > 0);
+    CHECK(with["host_bytes"].get<int64_t>() >=
+          without["host_bytes"].get<int64_t>() + with["training_bytes"].get<int64_t>());
+    CHECK(with["flop"].get<double>() > without["flop"].get<double>());
+  }
   const std::vector<std::string> former = {
       "slice_model", shop.path("model"), "--dry-run", "--stream", "--device",
       "cpu",         "--slice",          "0.25"};
@@ -560,6 +575,8 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--method", "slicegpt", "--keep-tie"}), 2, "--keep-tie"},
       {slice({"--method", "slicegpt", "--ffn", "20"}), 2, "--ffn"},
       {slice({"--method", "slicegpt", "--remove", "0.1"}), 2, "--remove"},
+      {slice({"--method", "slicegpt", "--recover", "1"}), 2, "--recover"},
+      {slice({"--recover", "-1"}), 2, "--recover"},
       {slice({"--method", "slicegpt", "--samples-gradient", "4"}), 2, "--samples-gradient"},
       {slice({"--ffn", "0"}), 2, "--ffn: want at least 1, got 0"},
       {slice({"--remove", "0.1", "--round", "2", "--samples", "4"}), 1, "more --samples"},

@@ -45,6 +45,7 @@ SliceReport example() {
                   {.name = "code.txt", .weight = 2, .windows = 1}};
   report.sites = {
       {0, "attention", 16, 0.75, 0.5}, {1, "mlp", 16, 0.5, 0.25}, {2, "head", 24, 1, 0}};
+  report.sites[1].recovered = 0.875;
   report.before = {.total = 1000, .blocks = 800};
   report.after = {.total = 900, .blocks = 650, .shortcuts = 50};
   report.load_seconds = 1;
@@ -61,9 +62,9 @@ std::set<std::string> keys(const json& object) {
 TEST_CASE("a report has the keys that scripts rely on") {
   const json report = json::parse(report_json(example()));
   CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "signal",
-                                              "tf32", "method", "shortcut", "calibration", "texts",
-                                              "sites", "parameters", "seconds", "peak_bytes",
-                                              "versions"});
+                                              "tf32", "recover_epochs", "method", "shortcut",
+                                              "calibration", "texts", "sites", "parameters",
+                                              "seconds", "peak_bytes", "versions"});
   CHECK(report["model"] == json{{"family", "llama"}, {"hidden_size", 24}, {"layers", 1}});
   CHECK(report["plan"] == json{{"k", {16, 16, 24}},
                                {"ffn", {38}},
@@ -96,7 +97,10 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                    {"name", "attention"},
                                    {"hidden_size", 16},
                                    {"kept_variance", 0.75},
-                                   {"seconds", 0.5}});
+                                   {"seconds", 0.5},
+                                   {"recovered", nullptr}});
+  CHECK(report["sites"][1]["recovered"] == 0.875);
+  CHECK(report["recover_epochs"] == 0);
   CHECK(report["parameters"] == json{{"before", 1000},
                                      {"after", 900},
                                      {"removed", 100},
@@ -104,8 +108,8 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                      {"blocks_after", 650},
                                      {"blocks_removed", 150}});
   CHECK(keys(report["seconds"]) == std::set<std::string>{"load", "search", "gradients", "calibrate",
-                                                         "eigen", "rewrite", "refit", "save",
-                                                         "total"});
+                                                         "eigen", "rewrite", "refit", "recover",
+                                                         "save", "total"});
   CHECK(report["peak_bytes"] == json{{"host", 12345}, {"device", 0}});
   CHECK(keys(report["versions"]) == std::set<std::string>{"libslice", "libtorch", "cuda"});
   CHECK(report["versions"]["libslice"] == version());

@@ -115,7 +115,11 @@ void check_refit_is_the_same(at::Device device, at::ScalarType stored) {
     options.ffn_sizes.back() -= 2;  // and of none
     check_same_files(config, options, device, stored);
     options.ffn_sizes.back() += 2;
+    options.recover = 1;
+    check_same_files(config, options, device, stored);
     options.slice = 0;
+    check_same_files(config, options, device, stored);
+    options.recover = 0;
     check_same_files(config, options, device, stored);
   }
   ModelConfig deep = tiny_config();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -28,6 +29,10 @@ class ProgressReporter {
         steps_(steps.value_or(passes)) {}
 
   void chunk_done(int64_t chunk_tokens);
+  /// Tokens that passed until now.
+  int64_t passed() const { return passed_; }
+  /// A step that may have more passes is done: what is missing to so many tokens counts as passed.
+  void count_up_to(int64_t tokens) { passed_ = std::max(passed_, tokens); }
   void note(const std::string& words);
   /// For SignalOptions: the device ran out of memory.
   void note_smaller_chunks(int64_t chunk_tokens);

@@ -22,6 +22,10 @@ void check_refit(const ModelAdapter& model, const CalibrationWindows& windows,
                  const SliceOptions& options, bool trial) {
   Signal::check_tokens(windows.tokens());
   check_options(options);
+  SLICE_ARGUMENT_CHECK(trial || options.recover == 0 || !windows.rows(WindowUse::kChoose).empty(),
+                       "recover: want at least eight calibration windows, four of one text, to "
+                       "judge training on some; got {} of {} texts",
+                       windows.tokens().size(0), windows.texts().size());
   check_adapter(model, !trial && options.rotates(model.hidden_size), options.keep_tie);
   if (options.ffn_sizes.empty()) return;
   std::vector<const Branch*> networks;
@@ -94,6 +98,7 @@ SliceReport detail::refit_sublayers(ModelAdapter& model, const CalibrationWindow
       .run();
   report.method = "refit";
   report.seed = options.seed;
+  report.recover_epochs = options.recover;
   const Tensor& held = model.head.weight;
   report.tf32 = options.tf32 && held.is_cuda() && held.scalar_type() == at::kFloat;
   report.shortcut = shortcut_name(options.shortcut_form());

@@ -51,7 +51,7 @@ Refitter::Refitter(ModelAdapter& model, const CalibrationWindows& windows,
       dtype_(model.head.weight.scalar_type()),
       parts_(windows, group),
       weights_(token_weights(windows)),
-      reporter_(report, on_progress, kPasses * last_, parts_.tokens.numel(), last_ + 1),
+      reporter_(report, on_progress, passes() * last_, parts_.tokens.numel(), last_ + 1),
       x_(first_sliced_signal()),
       dense_(first_dense_signal()),
       hidden_(parts_.summed) {
@@ -131,12 +131,14 @@ void Refitter::slice_sublayer(int64_t site) {
   } else {
     reporter_.site_done(site_name(site), D_, 1.0);
   }
+  Refit refit;
   {
     const Charge charge(report_.refit_seconds);
-    Refit refit = named(s.name, [&] { return refit_writer(moments, writer, P_next, S); });
+    refit = named(s.name, [&] { return refit_writer(moments, writer, P_next, S); });
     agree(refit.writer);
     set_writer(s, refit.writer);
   }
+  if (trains()) recover(site, std::move(moments), writer, refit, P_next, S);
   forward_sliced(site);  // x̂' = x̂ S + h W'ᵀ
   hidden_.forget();
   hooks_.left(site);

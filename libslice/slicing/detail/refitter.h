@@ -40,6 +40,12 @@ class Refitter {
   /// The embeddings' site.                                             E ← E P,  x̂ = z P
   void slice_embeddings();
   void slice_sublayer(int64_t site);
+  /// Trains the sublayer before `site`, whose writers `start` were fitted to `closed`.
+  void recover(int64_t site, SplitMoments moments, const Writer& start, const Refit& closed,
+               const at::Tensor& P_next, const at::Tensor& S);
+  bool trains() const { return options_.recover > 0 && !trial_; }
+  /// Over the tokens, of a sublayer.
+  int64_t passes() const;
   void slice_head();
   /// Counts a chunk's tokens as done. @return  z
   at::Tensor counted(const at::Tensor& z);
@@ -132,8 +138,6 @@ class Refitter {
   /// Nats a token of each of parts_.held_out, by logits (T, V) of x (T, k) and z (T, D).
   using Logits = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& z)>;
   std::vector<double> losses(const Logits& logits_of);
-
-  static constexpr int64_t kPasses = 3;  // over the tokens, of a sublayer
 
   ModelAdapter& model_;
   const SliceOptions& options_;

@@ -12,10 +12,11 @@ constexpr char kSliced[] = "signal", kDense[] = "dense";
 }  // namespace
 
 SignalOptions Refitter::signal_options() {
-  WorkingSizes sizes = working_sizes(model_, Method::kRefit);
+  WorkingSizes sizes = working_sizes(model_, Method::kRefit, trains());
   sizes.choosing_texts = std::ssize(parts_.choose);
+  const int64_t T = parts_.tokens.size(1);
   return {.on_smaller_chunks = [this](int64_t less) { reporter_.note_smaller_chunks(less); },
-          .working_bytes = working_bytes(sizes, parts_.tokens.size(1)),
+          .working_bytes = working_bytes(sizes, T) + training_bytes(sizes, T),
           .place = options_.signal_place,
           .processes = group_.size(),
           .scratch = hooks_.scratch};
@@ -50,7 +51,7 @@ int64_t Refitter::resume() {
   if (!hooks_.resumes()) return 0;
   const ResumeJournal& journal = *hooks_.journal;
   const int64_t first = journal.first_part();
-  reporter_.begin_after(kPasses * (first - 1));
+  reporter_.begin_after(passes() * (first - 1));
   reporter_.note(journal.progress(model_.sublayers[first - 1].name));
   for (int64_t site = 0; site < first; ++site) {
     const FoundSite found = journal.recall(site, {D_, sizes_[site]}, model_.head.weight.device());

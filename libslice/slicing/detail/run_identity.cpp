@@ -62,6 +62,7 @@ ResumeJournal::Identity run_identity(const Checkpoint& checkpoint,
   if (refit) {
     run.emplace_back("share of the texts", texts_text(windows));
     run.emplace_back("choice of gradients", gradients_text(options));
+    run.emplace_back("training", formatted("{} epochs", options.recover));
     run.emplace_back("precision of products", options.tf32 && device.is_cuda() ? "TF32" : "exact");
   }
   return run;
