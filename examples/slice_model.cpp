@@ -195,10 +195,6 @@ void check_layerwise(const Arguments& a) {
   if (writes_itself(a))
     throw CLI::ValidationError("--layerwise",
                                "excludes --calibration self: a text is written by the whole model");
-  if (a.slice.options.budgeted())
-    throw CLI::ValidationError("--layerwise",
-                               "wants --slice or --ffn: the search for a budget, without them a "
-                               "quarter of the blocks, needs the whole model");
   const auto meeting = slice::rendezvous_from_environment();
   if (meeting && meeting->size > 1)
     throw CLI::ValidationError(

@@ -76,12 +76,13 @@ Tensor keep_channels(const Tensor& A, const Tensor& W, const Tensor& gamma, int6
 
 std::vector<Tensor> channel_scores(const ModelAdapter& model, const CalibrationWindows& windows,
                                    const std::vector<Tensor>& gammas, const OnProgress& on_progress,
-                                   const ProcessGroup& group) {
+                                   const ProcessGroup& group, const HeldWeights& held) {
   const Tensor& tokens = windows.tokens();
   const at::NoGradGuard no_grad;
   SLICE_ARGUMENT_CHECK(gammas.size() == model.sublayers.size() + 1,
                        "channels: want {} gradients, got {}", model.sublayers.size() + 1,
                        gammas.size());
+  held.hold_part(0);
   Signal x(detail::share_of_windows(tokens, group), kHostChunkTokens, model.embed,
            {.working_bytes = detail::working_bytes(detail::working_sizes(model, Method::kRefit),
                                                    kHostChunkTokens),
@@ -104,6 +105,7 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const CalibrationW
   std::vector<Tensor> scores;
   for (size_t i = 0; i < model.sublayers.size(); ++i) {
     const Sublayer& s = model.sublayers[i];
+    held.hold_part(static_cast<int64_t>(i) + 1);
     for (const Branch& branch : s.branches) {
       if (!branch.channels) continue;
       const Tensor W = branch.writer.weight.to(at::kDouble);                  // (D, F)

@@ -7,6 +7,7 @@
 #include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
 #include "libslice/method/calibration_windows.h"
+#include "libslice/method/held_weights.h"
 #include "libslice/model/adapter.h"
 
 namespace slice {
@@ -40,12 +41,14 @@ at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Ten
 ///
 /// @param windows  whatever they are for    @param gammas  what gradient_covariances gave
 /// @param group    shares the windows
+/// @param weights  for sublayers that are loaded and dropped, one part at a time, once forwards
 /// @return        for every network (F) float64 on the CPU, in the order of the sublayers
 /// Cost: a forward pass; feed-forward networks run twice.
 std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const CalibrationWindows& windows,
                                        const std::vector<at::Tensor>& gammas,
                                        const OnProgress& on_progress = {},
-                                       const ProcessGroup& group = {});
+                                       const ProcessGroup& group = {},
+                                       const HeldWeights& weights = {});
 
 /// Deletes all other channels of a feed-forward network: rows of its readers, columns of its
 /// writer. In place through set_data.

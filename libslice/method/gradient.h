@@ -3,23 +3,15 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
 #include "libslice/base/progress.h"
 #include "libslice/device/process_group.h"
 #include "libslice/method/calibration_windows.h"
+#include "libslice/method/held_weights.h"
 #include "libslice/model/adapter.h"
 
 namespace slice {
-
-/// For a model whose weights are not all held at once.
-struct HeldWeights {
-  int64_t sublayers = 0;  ///< whose weights are held together; 0: all of them always
-  /// Told which parts are needed from now on, and no others: first … last; 0 are the embeddings, i
-  /// is sublayer i − 1, and the last, one after the sublayers, is the final norm and the head.
-  std::function<void(int64_t first, int64_t last)> hold = {};
-};
 
 /// Gradient covariances of a dense model: how much the loss depends on each direction of the
 /// residual stream.

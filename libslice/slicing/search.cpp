@@ -2,80 +2,17 @@
 
 #include <ATen/ATen.h>
 
-#include <algorithm>
+#include <utility>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/checkpoint/model.h"
-#include "libslice/checkpoint/stock.h"
-#include "libslice/device/detail/tf32.h"
-#include "libslice/method/channel_ranking.h"
-#include "libslice/method/channels.h"
 #include "libslice/method/gradient.h"
 #include "libslice/model/decoder.h"
-#include "libslice/slicing/detail/budget.h"
+#include "libslice/slicing/detail/choose_plan.h"
 #include "libslice/slicing/detail/refit_model.h"
-#include "libslice/slicing/detail/units.h"
 
 namespace slice {
-
-using at::Tensor;
-
-namespace {
-
-constexpr int64_t kTrialWindows = 32;
-
-/// Gives a candidate the channels of the first ranking that uses up the budget, else of the last.
-/// One of one layer may cost more than one of another, so what was counted with channels spread
-/// evenly is counted again.
-void rank_channels(const ModelConfig& dense, const SliceOptions& options,
-                   const detail::Budget& budget, const std::vector<ChannelRanking>& rankings,
-                   Candidate& candidate) {
-  for (const ChannelRanking& ranking : rankings) {
-    const auto written = [&](int64_t steps) {
-      candidate.ffn_sizes = ranking.widths(steps);
-      return written_config(planned_config(dense, candidate_options(options, candidate)));
-    };
-    const int64_t steps = budget.most(ranking.steps(), written);
-    if (steps < 0) continue;
-    const ModelConfig config = written(steps);
-    candidate.after = count_parameters(config);
-    if (budget.used_up(config)) return;
-  }
-}
-
-/// The same of all candidates whose layers may differ; those that have come to store or read more
-/// than the dense model go.
-void rank_channels(const ModelConfig& dense, const SliceOptions& options,
-                   const std::vector<Tensor>& scores, std::vector<Candidate>& candidates) {
-  const detail::Budget budget(dense, options);
-  std::vector<ChannelRanking> rankings;
-  for (const auto& units : detail::channel_units(dense, options))
-    rankings.emplace_back(scores, units);
-  for (Candidate& candidate : candidates)
-    if (!candidate.even) rank_channels(dense, options, budget, rankings, candidate);
-  const ParameterCount before = count_parameters(dense);
-  std::erase_if(candidates, [&](const Candidate& c) { return c.after.exceeds(before); });
-  SLICE_ARGUMENT_CHECK(!candidates.empty(), "budget: no plan reaches it");
-}
-
-/// Progress of a trial as a part of all of them.
-OnProgress within_search(const OnProgress& on_progress, int64_t trial, int64_t trials,
-                         const detail::Stopwatch& clock) {
-  if (!on_progress) return {};
-  return [&, trial, trials](Progress p) {
-    const double own = p.seconds + p.eta > 0 ? p.seconds / (p.seconds + p.eta) : 0;
-    const double done = static_cast<double>(trial) + own, seconds = clock.seconds();
-    on_progress({.phase = "search",
-                 .step = trial * p.steps + p.step,
-                 .steps = trials * p.steps,
-                 .tokens_per_second = p.tokens_per_second,
-                 .seconds = seconds,
-                 .eta = done > 0 ? seconds * (static_cast<double>(trials) / done - 1) : 0});
-  };
-}
-
-}  // namespace
 
 SearchResult search_plan(Model& model, const CalibrationWindows& windows,
                          const SliceOptions& options, const OnProgress& on_progress,
@@ -93,26 +30,8 @@ SearchResult search_plan(Model& model, const CalibrationWindows& windows,
     result.gammas = gradient_covariances(adapter, gradient_windows(windows, options), options.seed,
                                          on_progress, group, {}, options.tf32);
   }
-  const detail::Tf32Scope exact(false);
-  const std::vector<Tensor> scores =
-      channel_scores(adapter, windows.fitted(kTrialWindows), result.gammas, on_progress, group);
-  rank_channels(decoder.config(), options, scores, result.tried);
-  const CalibrationWindows trial = windows.trial(kTrialWindows);
-  const detail::Stopwatch clock;
-  const auto trials = std::ssize(result.tried);
-  for (int64_t i = 0; trials > 1 && i < trials; ++i) {
-    Candidate& candidate = result.tried[i];
-    candidate.loss =
-        refit_trial(adapter, trial, candidate_options(options, candidate), result.gammas,
-                    within_search(on_progress, i, trials, clock), group);
-  }
-  std::stable_sort(result.tried.begin(), result.tried.end(),
-                   [](const Candidate& a, const Candidate& b) {
-                     return a.loss.value_or(0) < b.loss.value_or(0);
-                   });
-  const auto chosen = std::ranges::find_if(
-      result.tried, [&](const Candidate& c) { return may_choose(options, c); });
-  std::rotate(result.tried.begin(), chosen, chosen + 1);
+  result.tried = detail::choose_plan(decoder.config(), adapter, windows, options,
+                                     std::move(result.tried), result.gammas, on_progress, group);
   result.options = candidate_options(options, result.tried.front());
   return result;
 }

@@ -3,8 +3,9 @@
 #include <ATen/ATen.h>
 #include <c10/core/ScalarType.h>
 
-#include <functional>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "libslice/base/detail/check.h"
@@ -13,12 +14,10 @@
 #include "libslice/checkpoint/stock.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/device.h"
-#include "libslice/method/gradient.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/decoder.h"
-#include "libslice/slicing/cost.h"
 #include "libslice/slicing/detail/layer_writer.h"
-#include "libslice/slicing/detail/refit_model.h"
+#include "libslice/slicing/detail/layerwise_plan.h"
 #include "libslice/slicing/detail/resume_journal.h"
 #include "libslice/slicing/detail/run_identity.h"
 
@@ -28,49 +27,29 @@ using at::Tensor;
 
 namespace {
 
-/// Γ of every site, its weights read layer by layer. (docs/method.md, "Output-aware directions")
-std::vector<Tensor> gammas_of(const ModelAdapter& model, const CalibrationWindows& windows,
-                              const SliceOptions& options, const OnProgress& on_progress,
-                              detail::LayerReader& reader, int64_t sublayers) {
-  const HeldWeights weights{sublayers,
-                            [&](int64_t first, int64_t last) { reader.hold(first, last); }};
-  std::vector<Tensor> gammas =
-      gradient_covariances(model, gradient_windows(windows, options), options.seed, on_progress, {},
-                           weights, options.tf32);
-  reader.release();
-  return gammas;
+void check_layerwise(const ModelConfig& dense, const SliceOptions& options) {
+  SLICE_ARGUMENT_CHECK(
+      options.method == Method::kSliceGpt || options.shortcut_form() != ShortcutForm::kDiagonal,
+      "layer by layer: no diagonal shortcuts, which turn weights already written");
+  SLICE_ARGUMENT_CHECK(
+      options.budgeted() || !options.keep_tie || !options.rotates(dense.hidden_size),
+      "layer by layer: no kept tie, whose map needs the embedding");
+  SLICE_ARGUMENT_CHECK(!options.budgeted() || options.method == Method::kRefit,
+                       "budget: the slicegpt method has no search");
 }
 
-/// What an earlier run kept, else what `compute` gives, which is kept.
-std::vector<Tensor> kept_gammas(detail::ResumeJournal* journal, const ModelAdapter& model,
-                                const OnProgress& on_progress,
-                                const std::function<std::vector<Tensor>()>& compute) {
-  if (journal == nullptr) return compute();
-  const auto note = [&](const std::string& words) {
-    if (on_progress) on_progress({.phase = "gradients", .note = words});
-  };
-  std::vector<Tensor> gammas = journal->gammas(std::ssize(model.sublayers) + 1, model.hidden_size);
-  if (!gammas.empty()) {
-    note("resuming: the gradient covariances are on the disk");
-    return gammas;
-  }
-  gammas = compute();
-  const std::string reason = journal->keep_gammas(gammas);
-  if (!reason.empty())
-    note("no room to keep the gradient covariances; a run that is resumed takes them again: " +
-         reason);
-  return gammas;
-}
-
-void check_layerwise(const SliceOptions& options) {
-  SLICE_ARGUMENT_CHECK(
-      !options.budgeted(),
-      "layer by layer: want a kept size; the search for a budget needs the whole model");
-  SLICE_ARGUMENT_CHECK(
-      options.method == Method::kSliceGpt ||
-          (!options.keep_tie && options.shortcut_form() != ShortcutForm::kDiagonal),
-      "layer by layer: neither diagonal shortcuts, which turn weights already written, nor a "
-      "kept tie, whose map needs the embedding");
+/// What a report says of the model before and after.
+void describe_model(SliceReport& report, const ModelConfig& dense, const ModelConfig& sliced,
+                    at::ScalarType written) {
+  report.family = dense.family;
+  report.layers = dense.layers;
+  report.head_counts.assign(dense.layers, dense.heads);
+  if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
+  report.tied = sliced.tied_head;
+  report.before = count_parameters(dense);
+  report.after = count_parameters(written_config(sliced));
+  report.weight_bytes = static_cast<int64_t>(c10::elementSize(written));
+  report.form = output_form(sliced);
 }
 
 }  // namespace
@@ -84,9 +63,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
   const Tensor& tokens = windows.tokens();
   const ModelConfig& dense = checkpoint.config();
   const std::string file = checkpoint.path().string();
-  check_layerwise(asked);
-  const SliceOptions options = with_kept_size(dense, asked);
-  const bool refit = options.method == Method::kRefit;
+  check_layerwise(dense, asked);
   SLICE_ARGUMENT_CHECK(!dense.sliced(), "model is already sliced; start from the dense checkpoint");
   Signal::check_tokens(tokens);
   const at::Device device = choose_device(layerwise.device);
@@ -97,58 +74,56 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
   const at::ScalarType held =
       layerwise.dtype.value_or(device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
   const at::ScalarType written = layerwise.written ? *layerwise.written : *stored;
-  const ModelConfig sliced = planned_config(dense, options);
+  const SliceOptions wanted = asked.budgeted() ? asked : with_kept_size(dense, asked);
+  const bool refit = asked.method == Method::kRefit;
+  if (!asked.budgeted()) planned_config(dense, wanted);  // refuses before any work
 
   if (tokenizer != nullptr) warn_of_tokens_without_row(*tokenizer, dense.vocabulary_size, file);
-  DecoderImpl decoder(dense);
-  check_entries(decoder, checkpoint);
-  if (options.rotates(dense.hidden_size)) decoder.prepare_head();
-  SliceReport report;
+  check_entries(DecoderImpl(dense), checkpoint);
   std::optional<detail::ResumeJournal> journal;
   if (!layerwise.journal.empty()) {
     journal.emplace(
-        layerwise.journal, options.method,
-        detail::run_identity(checkpoint, windows, options, layerwise, device, held, written),
+        layerwise.journal, wanted.method,
+        detail::run_identity(checkpoint, windows, wanted, layerwise, device, held, written),
         dense.layers + 2, dense.parallel_block ? 1 : 2, layerwise.save_every);
   }
+  detail::ResumeJournal* const kept = journal ? &*journal : nullptr;
+  SearchResult plan;
+  plan.options = wanted;
+  if (refit) {
+    detail::name_memory("slicing layer by layer", device, [&] {
+      plan = detail::layerwise_plan(checkpoint, windows, wanted, device, held, directory, kept,
+                                    on_progress);
+    });
+  }
+  const double search_seconds = total.seconds() - plan.gradient_seconds;
+  const SliceOptions options = with_kept_size(dense, plan.options);
+  const ModelConfig sliced = planned_config(dense, options);
+  DecoderImpl decoder(dense);
+  if (options.rotates(dense.hidden_size)) decoder.prepare_head();
+  SliceReport report;
   detail::name_memory("slicing layer by layer", device, [&] {
     detail::LayerReader reader(decoder, checkpoint, device, held);
     ModelAdapter adapter = decoder.adapter();
     check_adapter(adapter, options.rotates(dense.hidden_size));
-    std::vector<Tensor> gammas;
-    double gradient_seconds = 0;
-    if (refit) {
-      const detail::Charge charge(gradient_seconds);
-      gammas = kept_gammas(journal ? &*journal : nullptr, adapter, on_progress, [&] {
-        return gammas_of(adapter, windows, options, on_progress, reader,
-                         detail::held_layers(dense, device, held) * (dense.parallel_block ? 1 : 2));
-      });
-    }
-    const double read_before = reader.seconds();
     detail::LayerWriter weights(decoder, reader, sliced, directory, device, written,
-                                layerwise.shard_bytes, journal ? &*journal : nullptr);
+                                layerwise.shard_bytes, kept);
     detail::LayerHooks hooks = weights.hooks();
     hooks.scratch = directory;
-    report = refit ? detail::refit_sublayers(adapter, windows, options, on_progress, gammas, hooks)
-                   : detail::slice_sublayers(adapter, windows, options, on_progress, hooks);
+    report =
+        refit ? detail::refit_sublayers(adapter, windows, options, on_progress, plan.gammas, hooks)
+              : detail::slice_sublayers(adapter, windows, options, on_progress, hooks);
     weights.finish();
-    report.gradient_seconds = gradient_seconds;
-    report.load_seconds = reader.seconds() - read_before;  // that of the gradients is in theirs
+    report.load_seconds = reader.seconds();
     report.save_seconds = weights.leave_seconds();
   });
-  const ModelConfig form = written_config(sliced);
-  write_description(form, written, tokenizer, directory);
+  write_description(written_config(sliced), written, tokenizer, directory);
 
   if (journal) report.resume = journal->report();
-  report.family = dense.family;
-  report.layers = dense.layers;
-  report.head_counts.assign(dense.layers, dense.heads);
-  if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
-  report.tied = sliced.tied_head;
-  report.before = count_parameters(dense);
-  report.after = count_parameters(form);
-  report.weight_bytes = static_cast<int64_t>(c10::elementSize(written));
-  report.form = output_form(sliced);
+  report.candidates = std::move(plan.tried);
+  report.gradient_seconds = plan.gradient_seconds;
+  report.search_seconds = asked.budgeted() ? search_seconds : 0;
+  describe_model(report, dense, sliced, written);
   report.total_seconds = total.seconds();
   report.peak_host_bytes = peak_host_bytes();
   report.peak_device_bytes = peak_device_bytes(device);

@@ -204,7 +204,12 @@ TEST_CASE("slice_model --layerwise writes the weights that slice_model writes") 
     }
   }
   CHECK(slice_to("scored", {"--layerwise", "--perplexity", shop.path("text.txt")}).code == 2);
-  CHECK(slice_to("searched", {"--stream", "--remove", "0.2"}).code == 2);
+  const std::vector<std::string> budget = {"--remove-blocks", "0.2", "--round", "2"};
+  REQUIRE(slice_to("searched-whole", budget).code == 0);
+  REQUIRE(slice_to("searched", {"--layerwise", "--remove-blocks", "0.2", "--round", "2"}).code ==
+          0);
+  CHECK(bytes_of("searched", "model.safetensors") ==
+        bytes_of("searched-whole", "model.safetensors"));
   CHECK(slice_to("resumed", {"--resume", "--slice", "0.25"}).code == 2);  // want --layerwise
   CHECK_FALSE(fs::exists(shop.path("resumed")));
 }

@@ -8,11 +8,13 @@
 #include <catch2/catch_all.hpp>
 #include <fstream>
 #include <limits>
+#include <tuple>
 
 #include "libslice/base/detail/file.h"
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/method/signal.h"
+#include "libslice/slicing/candidates.h"
 #include "libslice/slicing/cost.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/directory_contents.h"
@@ -164,6 +166,66 @@ TEST_CASE("layer by layer refit gives the bytes that it gives in memory") {
   check_refit_is_the_same(at::kCPU, at::kFloat);
 }
 
+void check_same_candidates(const SliceReport& got, const SliceReport& want) {
+  REQUIRE(got.candidates.size() == want.candidates.size());
+  for (size_t i = 0; i < want.candidates.size(); ++i) {
+    const Candidate &a = got.candidates[i], &b = want.candidates[i];
+    CHECK(a.kept == b.kept);
+    CHECK(a.ffn_sizes == b.ffn_sizes);
+    CHECK(std::tuple(a.even, a.stock, a.tied) == std::tuple(b.even, b.stock, b.tied));
+    CHECK(a.after.total == b.after.total);
+    CHECK(a.after.read == b.after.read);
+    CHECK(a.loss == b.loss);
+  }
+}
+
+TEST_CASE("layer by layer a budget gives the plan and the files that it gives in memory") {
+  ModelConfig deep = tiny_config();
+  deep.layers = 5;
+  const std::vector<ModelConfig> families = tiny_families();
+  for (const ModelConfig& config : {deep, tiny_configs()[1], families[2], families[3]}) {
+    for (const SliceOptions& options :
+         {SliceOptions{.round = 2, .remove_blocks = 0.2},
+          SliceOptions{.round = 2, .remove = 0.15, .layout = Layout::kStock}}) {
+      CAPTURE(tests::describe(config), options.remove.has_value());
+      const TemporaryDirectory scratch;
+      save_model(random_model(config, 5, at::kFloat), scratch.path() / "dense");
+      const Tensor tokens = random_tokens(config, 16, 16);
+      SliceReport whole = slice_whole(scratch.path() / "dense", tokens, options,
+                                      scratch.path() / "whole", at::kCPU);
+      std::erase_if(whole.candidates, [&](const Candidate& c) {  // these are left out
+        return c.tied && c.kept < config.hidden_size;
+      });
+      fs::create_directory(scratch.path() / "layerwise");
+      const auto checkpoint = open_checkpoint(scratch.path() / "dense");
+      const SliceReport report =
+          slice_checkpoint(*checkpoint, tokens, options, scratch.path() / "layerwise",
+                           {.shard_bytes = kShardBytes}, nullptr);
+      check_same_candidates(report, whole);
+      CHECK(report.after.total == whole.after.total);
+      CHECK(report.tied == whole.tied);
+      CHECK(report.search_seconds > 0);
+      CHECK(contents(scratch.path() / "layerwise") == contents(scratch.path() / "whole"));
+    }
+  }
+}
+
+TEST_CASE("layer by layer no plan keeps the tie of an embedding that is rotated") {
+  const ModelConfig config = tiny_configs()[1];  // tied
+  const SliceOptions options{.round = 2, .remove = 0.05, .layout = Layout::kFree};
+  const TemporaryDirectory scratch;
+  save_model(random_model(config, 5, at::kFloat), scratch.path() / "dense");
+  const auto rotated = [&](const Candidate& c) { return c.tied && c.kept < config.hidden_size; };
+  const std::vector<Candidate> all = candidates(config, options);
+  REQUIRE(std::ranges::any_of(all, rotated));
+  fs::create_directory(scratch.path() / "sliced");
+  const auto checkpoint = open_checkpoint(scratch.path() / "dense");
+  const SliceReport report = slice_checkpoint(*checkpoint, random_tokens(config, 16, 16), options,
+                                              scratch.path() / "sliced", {}, nullptr);
+  CHECK(std::ranges::none_of(report.candidates, rotated));
+  CHECK(std::ssize(report.candidates) == std::ssize(all) - std::ranges::count_if(all, rotated));
+}
+
 TEST_CASE(
     "layer by layer a stock form was described as one, and its weights were those of another") {
   for (const at::ScalarType stored : {at::kFloat, at::kBFloat16}) {
@@ -273,7 +335,9 @@ TEST_CASE("layer by layer refuses what it cannot do before anything is written")
   const auto attempt = [&](const SliceOptions& options, const Tensor& ids) {
     slice_checkpoint(*checkpoint, ids, options, scratch.path() / "sliced", {}, nullptr);
   };
-  CHECK_THROWS_NAMING(attempt({.remove = 0.2}, tokens), ArgumentError, "budget");
+  CHECK_THROWS_NAMING(attempt({.method = Method::kSliceGpt, .remove = 0.2}, tokens), ArgumentError,
+                      "no search");
+  CHECK_THROWS_NAMING(attempt({.remove = 0.2}, tokens), ArgumentError, "eight windows");
   CHECK_THROWS_NAMING(attempt({.shortcut = ShortcutForm::kDiagonal}, tokens), ArgumentError,
                       "diagonal");
   CHECK_THROWS_NAMING(attempt({.keep_tie = true}, tokens), ArgumentError, "kept tie");
@@ -604,6 +668,67 @@ TEST_CASE("a refit that is resumed takes no gradients again, and says what it fo
         std::string::npos);
   REQUIRE(report.resume);
   CHECK(report.resume->layers_found == 2);
+}
+
+TEST_CASE("a search that was stopped is gone on with: it keeps gradients, and then its plan") {
+  const ModelConfig config = tiny_config();
+  const TemporaryDirectory scratch;
+  Setup s{.source = scratch.path() / "dense",
+          .files = scratch.path() / "whole",
+          .journal = {},
+          .tokens = random_tokens(config, 16, 16),
+          .options = {.round = 2, .remove_blocks = 0.2, .chunk_tokens = 64},
+          .pass = {.shard_bytes = kShardBytes, .save_every = 1}};
+  save_model(random_model(config, 5, at::kFloat), s.source);
+  const auto checkpoint = open_checkpoint(s.source);
+  std::map<std::string, int64_t> words;  // of each phase
+  std::vector<std::string> phases, notes;
+  std::string stopped;  // phase in the middle of which a run is stopped
+  const auto run = [&] {
+    fs::create_directories(s.files);
+    std::map<std::string, int64_t> heard;
+    phases.clear();
+    notes.clear();
+    LayerwiseOptions pass = s.pass;
+    pass.journal = s.journal;
+    return slice_checkpoint(*checkpoint, s.tokens, s.options, s.files, pass, nullptr,
+                            [&](const Progress& p) {
+                              if (!p.note.empty()) return notes.push_back(p.note);
+                              if (phases.empty() || phases.back() != p.phase)
+                                phases.push_back(p.phase);
+                              if (++heard[p.phase] == words[p.phase] / 2 && p.phase == stopped)
+                                throw Stopped();
+                              if (stopped.empty()) ++words[p.phase];
+                            });
+  };
+  const SliceReport whole = run();
+  const auto want = contents(s.files);
+  const std::vector<std::string> all = {"gradients", "channels", "search", "slice"};
+  REQUIRE(phases == all);
+
+  s.files = scratch.path() / "resumed";
+  s.journal = scratch.path() / "journal";
+  fs::create_directory(s.journal);
+  for (const std::string& phase : all) {
+    CAPTURE(phase);
+    stopped = phase;
+    CHECK_THROWS_AS(run(), Stopped);
+    CHECK((phases.front() == "gradients") == (phase == "gradients" || phase == "channels"));
+  }
+  stopped = "none";
+  SliceOptions other = s.options;
+  other.remove_blocks = 0.21;
+  std::swap(s.options, other);
+  CHECK_THROWS_NAMING(run(), Error, "another plan");
+  std::swap(s.options, other);
+  const SliceReport resumed = run();
+  CHECK(phases == std::vector<std::string>{"slice"});
+  REQUIRE(notes.size() >= 2);
+  CHECK(notes[0].find("gradient covariances are on the disk") != std::string::npos);
+  CHECK(notes[1].find("the plan is on the disk") != std::string::npos);
+  CHECK(contents(s.files) == want);
+  check_same_candidates(resumed, whole);
+  check_same_report(resumed, whole);
 }
 
 TEST_CASE("resuming over files that are missing or were cut says which") {

@@ -12,7 +12,7 @@ namespace slice::detail {
 // Names of a resume journal's files, and of the tensors in them.
 
 inline constexpr char kRun[] = "run.json", kGradients[] = "gradients.safetensors",
-                      kUnfinished[] = ".tmp", kNumbers[] = "numbers";
+                      kPlan[] = "plan.safetensors", kUnfinished[] = ".tmp", kNumbers[] = "numbers";
 
 inline std::string basis_name(int64_t site) { return formatted("site.{}.basis", site); }
 inline std::string numbers_name(int64_t site) { return formatted("site.{}.numbers", site); }

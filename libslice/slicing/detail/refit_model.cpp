@@ -111,14 +111,19 @@ SliceReport detail::refit_sublayers(ModelAdapter& model, const CalibrationWindow
 double refit_trial(ModelAdapter& model, const CalibrationWindows& trial,
                    const SliceOptions& options, const std::vector<Tensor>& gammas,
                    const OnProgress& on_progress, const ProcessGroup& group) {
+  return detail::trial_loss(model, trial, options, on_progress, gammas, {}, group);
+}
+
+double detail::trial_loss(ModelAdapter& model, const CalibrationWindows& trial,
+                          const SliceOptions& options, const OnProgress& on_progress,
+                          const std::vector<Tensor>& gammas, const LayerHooks& hooks,
+                          const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   check_refit(model, trial, options, /*trial=*/true);
   SLICE_ARGUMENT_CHECK(!trial.rows(WindowUse::kHeldOut).empty(),
                        "trial: want windows that are held out, to score the plan on");
   SliceReport report;
-  const detail::LayerHooks none;
-  detail::Refitter(model, trial, options, gammas, report, on_progress, /*trial=*/true, none, group)
-      .run();
+  Refitter(model, trial, options, gammas, report, on_progress, /*trial=*/true, hooks, group).run();
   return worst_loss(report);
 }
 

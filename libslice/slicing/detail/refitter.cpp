@@ -64,6 +64,7 @@ void Refitter::run() {
   int64_t site = resume();
   if (site == 0) slice_embeddings();
   for (site = std::max<int64_t>(site, 1); site <= last_; ++site) {
+    hooks_.entered(site);
     if (trial_) {
       const Snapshot before(model_.sublayers[site - 1]);  // restores it
       slice_sublayer(site);
@@ -72,6 +73,7 @@ void Refitter::run() {
     }
     if (site < last_) save_state(site + 1);
   }
+  hooks_.entered(last_ + 1);
   if (trial_) {
     score_dense();
     score_sliced();
@@ -112,7 +114,6 @@ void Refitter::slice_embeddings() {
 }
 
 void Refitter::slice_sublayer(int64_t site) {
-  hooks_.entered(site);
   Sublayer& s = model_.sublayers[site - 1];
   forward_dense(site);
   if (rotates_) {
@@ -146,7 +147,6 @@ void Refitter::slice_sublayer(int64_t site) {
 }
 
 void Refitter::slice_head() {
-  hooks_.entered(last_ + 1);
   score_dense();
   if (rotates_ && options_.keep_tie) {
     map_head();

@@ -13,6 +13,7 @@
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/method/plan.h"
 #include "libslice/method/signal.h"
+#include "libslice/slicing/candidates.h"
 #include "libslice/slicing/detail/slice_sublayers.h"
 #include "libslice/slicing/report.h"
 
@@ -29,6 +30,7 @@ struct FoundSite {
 ///
 ///   run.json                    the run's identity: a run with another one is refused
 ///   gradients.safetensors       kRefit: Γ of every site
+///   plan.safetensors            of a budget: the candidates that a search tried
 ///   layer-00007.safetensors     kSliceGpt: the bases found in layer 7, and the hash of its weights,
 ///                               which are on the disk
 ///   signal-00005.safetensors    the signals before layer 5, the basis, what else the loop holds
@@ -79,6 +81,11 @@ class ResumeJournal {
   std::vector<at::Tensor> gammas(int64_t sites, int64_t D) const;
   /// Keeps them. @return  why they were not kept; empty when they were
   std::string keep_gammas(const std::vector<at::Tensor>& gammas);
+  /// What a search found, the chosen one first; empty where none was kept.
+  /// @throws FormatError  damaged
+  std::vector<Candidate> candidates() const;
+  /// Keeps them. @return  as keep_gammas
+  std::string keep_candidates(const std::vector<Candidate>& tried);
 
   /// Called by the loop's thread: a site was found.
   void found(int64_t site, FoundSite what);

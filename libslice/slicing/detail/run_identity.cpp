@@ -14,7 +14,28 @@ namespace slice::detail {
 
 namespace {
 
+std::string budget_text(const SliceOptions& options) {
+  std::string text;
+  if (options.remove) {
+    text = formatted("remove {}", *options.remove);
+  } else if (options.remove_blocks) {
+    text = formatted("remove {} of the blocks", *options.remove_blocks);
+  } else {
+    text = formatted("fit {} bytes, {} x {} tokens, weights of {} bytes", *options.fit_bytes,
+                     options.fit_batch, options.fit_context, options.fit_weight_bytes);
+  }
+  if (options.round) text += formatted(", multiples of {}", *options.round);
+  if (options.head == HeadMode::kSlice) text += ", head sliced";
+  if (options.keep_tie) text += ", tie kept";
+  if (options.only_gguf) text += ", GGUF";
+  return text + (options.layout == Layout::kStock ? ", stock" : ", free");
+}
+
 std::string plan_text(const ModelConfig& dense, const SliceOptions& options) {
+  if (options.budgeted()) {
+    return formatted("{}, shortcuts {} {}", budget_text(options),
+                     shortcut_name(options.shortcut_form()), options.shortcut_rank);
+  }
   const ModelConfig sliced = planned_config(dense, options);
   std::vector<int64_t> sizes(sliced.sites());
   for (int64_t site = 0; site < sliced.sites(); ++site) sizes[site] = sliced.stream_size(site);

@@ -13,7 +13,7 @@ namespace slice::detail {
 /// All that the files of a run layer by layer depend on, each by the name that a refusal to resume
 /// says: libslice's version, method, a fingerprint of the checkpoint, calibration, plan, chunk size,
 /// device, dtypes, shard size; of kRefit the uses of the windows, gradients and products too.
-/// @param options  with the kept size     @param device, held, written  of the run
+/// @param options  with the kept size, or a budget     @param device, held, written  of the run
 ResumeJournal::Identity run_identity(const Checkpoint& checkpoint,
                                      const CalibrationWindows& windows, const SliceOptions& options,
                                      const LayerwiseOptions& layerwise, at::Device device,

@@ -61,4 +61,10 @@ SliceReport refit_sublayers(ModelAdapter& model, const CalibrationWindows& windo
                             const std::vector<at::Tensor>& gammas, const LayerHooks& hooks = {},
                             const ProcessGroup& group = {});
 
+/// refit_trial (refit_model.h) of a model whose weights may be placeholders until `enter`, the only
+/// hook that is called: those of a part are as they were once the next one is entered.
+double trial_loss(ModelAdapter& model, const CalibrationWindows& trial, const SliceOptions& options,
+                  const OnProgress& on_progress, const std::vector<at::Tensor>& gammas,
+                  const LayerHooks& hooks = {}, const ProcessGroup& group = {});
+
 }  // namespace slice::detail
