@@ -43,6 +43,7 @@ Tensor write_batch(const Model& model, int64_t rows, int64_t context, int64_t be
   Generator generator(model, context, rows);
   std::vector<Tensor> written = {at::full({rows, 1}, begin, at::kLong)};
   generator.feed(written.front());
+  passed(rows);
   for (int64_t left = context - 1; left > 0;) {
     const int64_t n = std::min(left, kStepTokens);
     written.push_back(generator.continue_sampled(n, {.temperature = 1}, seed).cpu());

@@ -12,7 +12,7 @@ struct RecoverSettings {
   /// Of a step at most: by how much it may change what the weight gives, as a share of that, where
   /// the closed form misses all that is wanted; less by the root of the share that it misses.
   double rate = 0.15;
-  double channels = 2;              ///< times that, of a feed-forward network's weights
+  double channels = 2;               ///< times that, of a feed-forward network's weights
   double warmup = 0.1;               ///< share of all steps before the largest
   double mean = 0.9, square = 0.99;  ///< what a step keeps of the gradient's two running means
 };

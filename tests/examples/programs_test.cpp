@@ -600,7 +600,6 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--report", shop.path("nowhere/report.json")}), 1, "nowhere/report.json"},
       {slice({"--layerwise", "--slice", "0.25", "--report", shop.path("exists")}), 1,
        "exists: is a directory"},
-      {slice({"--layerwise"}), 2, "--layerwise: wants --slice or --ffn"},
       {slice({"--slice", "0.25", "--layout", "free"}), 2, "--layout"},
       {slice({"--layout", "any"}), 2, "--layout: want stock|free, got any"},
       {slice({"--slice", "-0.1"}), 2, "--slice"},
