@@ -187,6 +187,16 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   return all;
 }
 
+std::vector<Candidate> layerwise_candidates(const ModelConfig& dense, const SliceOptions& asked) {
+  std::vector<Candidate> all = candidates(dense, asked);
+  std::erase_if(all, [&](const Candidate& c) { return c.tied && c.kept < dense.hidden_size; });
+  SLICE_ARGUMENT_CHECK(
+      std::ranges::any_of(all, [&](const Candidate& c) { return may_choose(asked, c); }),
+      "layer by layer: every plan that reaches the budget keeps a tied head, whose map needs the "
+      "embedding");
+  return all;
+}
+
 std::optional<double> least_loss(const std::vector<Candidate>& tried, bool only_stock) {
   std::optional<double> least;
   for (const Candidate& c : tried)

@@ -49,6 +49,11 @@ bool may_choose(const SliceOptions& options, const Candidate& candidate);
 /// The options that slice by a candidate, in place of the budget.
 SliceOptions candidate_options(SliceOptions options, const Candidate& candidate);
 
+/// Those of them that are tried layer by layer: not the ones that keep a tied head and rotate its
+/// embedding, whose map needs all of it.
+/// @throws ArgumentError  as candidates; none of them is left that may be chosen
+std::vector<Candidate> layerwise_candidates(const ModelConfig& dense, const SliceOptions& options);
+
 /// The least held-out loss of those that were tried, or of the stock ones alone; nothing where none
 /// was.
 std::optional<double> least_loss(const std::vector<Candidate>& tried, bool only_stock);

@@ -20,6 +20,7 @@ SearchResult search_plan(Model& model, const CalibrationWindows& windows,
   const at::NoGradGuard no_grad;
   SLICE_ARGUMENT_CHECK(options.method == Method::kRefit,
                        "budget: the slicegpt method has no search");
+  check_recovery_windows(windows, options);  // before the search's work
   DecoderImpl& decoder = model.decoder();
   SearchResult result;
   result.tried = candidates(decoder.config(), options);

@@ -48,13 +48,13 @@ struct LayerwiseOptions {
 /// With a journal a layer's weights are on the disk before the next but one is begun, and the signal
 /// (both of kRefit) is saved now and then. A killed run is resumed by the same call: kSliceGpt runs
 /// the layers since the last signal with the bases that were found, kRefit slices them again; Γ, in
-/// 8·D² bytes a site, and the plan of a budget are kept once they are found. The files are those of an uninterrupted run, byte
-/// for byte, given the same device, threads and libslice.
+/// 8·D² bytes a site, and the plan of a budget are kept once they are found. The files are those of
+/// an uninterrupted run, byte for byte, given the same device, threads and libslice.
+///
+/// Of a budget the plan is searched first, among layerwise_candidates(); every trial reads the
+/// checkpoint once. It is the plan that slice_model finds among the same.
 ///
 /// @param windows    calibration windows (N, T) int64, or CalibrationWindows of several texts
-/// Of a budget the plan is searched first, and it is the one that slice_model finds; every trial
-/// reads the checkpoint once. Plans that keep a tied head and rotate its embedding are none of it.
-///
 /// @param options    of kRefit no diagonal shortcuts, and no kept tie unless the hidden size stays
 /// @param directory  exists; files of a Hugging Face model are written into it
 /// @param tokenizer  written beside them; may be nullptr

@@ -379,6 +379,7 @@ void check_same_report(const SliceReport& resumed, const SliceReport& whole) {
     CHECK(resumed.sites[i].name == whole.sites[i].name);
     CHECK(resumed.sites[i].hidden_size == whole.sites[i].hidden_size);
     CHECK(resumed.sites[i].kept_variance == whole.sites[i].kept_variance);
+    CHECK(resumed.sites[i].recovered == whole.sites[i].recovered);
   }
   CHECK(resumed.ffn_sizes == whole.ffn_sizes);
   CHECK(resumed.chunk_tokens == whole.chunk_tokens);
@@ -496,6 +497,32 @@ TEST_CASE("the same from the tokens, with bases alone") {
 
 TEST_CASE("a refit that was stopped at every few chunks gives the files of one that was not") {
   check_refit_goes_on(three_shapes(), at::kCPU, at::kFloat, 1);
+}
+
+TEST_CASE("a refit that trains is resumed to the same files and the same report") {
+  ModelConfig config = tiny_configs()[1];
+  config.layers = 4;
+  SliceOptions options{.slice = 0, .chunk_tokens = 32};
+  options.ffn_sizes.assign(4, config.ffn_size - 4);
+  options.recover = 1;
+  check_going_on(config, options, at::kCPU, at::kFloat, 1, SignalPlace::kDevice);
+}
+
+TEST_CASE(
+    "layer by layer training without windows to judge it is refused before anything is kept") {
+  const TemporaryDirectory scratch;
+  Setup s{.source = scratch.path() / "dense",
+          .files = scratch.path() / "files",
+          .journal = scratch.path() / "journal",
+          .tokens = random_tokens(tiny_config(), 3, 16),
+          .options = {.slice = 0.3, .round = 2, .recover = 1},
+          .pass = {}};
+  save_model(random_model(tiny_config()), s.source);
+  fs::create_directory(s.files);
+  fs::create_directory(s.journal);
+  CHECK_THROWS_NAMING(attempt(s, std::numeric_limits<int64_t>::max()), ArgumentError,
+                      "to judge training on");
+  CHECK_FALSE(fs::exists(s.journal / "gradients.safetensors"));
 }
 
 TEST_CASE("a refit does so with rare signals and half-precision weights, and with none saved") {

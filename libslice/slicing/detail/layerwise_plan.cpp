@@ -24,16 +24,6 @@ using at::Tensor;
 
 namespace {
 
-std::vector<Candidate> layerwise_candidates(const ModelConfig& dense, const SliceOptions& asked) {
-  std::vector<Candidate> all = candidates(dense, asked);
-  std::erase_if(all, [&](const Candidate& c) { return c.tied && c.kept < dense.hidden_size; });
-  SLICE_ARGUMENT_CHECK(
-      std::ranges::any_of(all, [&](const Candidate& c) { return may_choose(asked, c); }),
-      "layer by layer: every plan that reaches the budget keeps a tied head, whose map needs the "
-      "embedding");
-  return all;
-}
-
 /// One run of layerwise_plan: the model whose weights come and go.
 class Planner {
  public:
@@ -124,9 +114,10 @@ SearchResult layerwise_plan(const Checkpoint& checkpoint, const CalibrationWindo
   SearchResult result;
   result.options = asked;
   std::vector<Candidate> all;
+  check_recovery_windows(windows, asked);  // before the gradients' work
   if (asked.budgeted()) {
     all = layerwise_candidates(checkpoint.config(), asked);
-    if (all.size() > 1) check_trial_windows(windows);  // before the gradients' work
+    if (all.size() > 1) check_trial_windows(windows);
   }
   Planner planner(checkpoint, asked, device, dtype, journal, on_progress);
   {

@@ -22,10 +22,7 @@ void check_refit(const ModelAdapter& model, const CalibrationWindows& windows,
                  const SliceOptions& options, bool trial) {
   Signal::check_tokens(windows.tokens());
   check_options(options);
-  SLICE_ARGUMENT_CHECK(trial || options.recover == 0 || !windows.rows(WindowUse::kChoose).empty(),
-                       "recover: want at least eight calibration windows, four of one text, to "
-                       "judge training on some; got {} of {} texts",
-                       windows.tokens().size(0), windows.texts().size());
+  if (!trial) check_recovery_windows(windows, options);
   check_adapter(model, !trial && options.rotates(model.hidden_size), options.keep_tie);
   if (options.ffn_sizes.empty()) return;
   std::vector<const Branch*> networks;
@@ -60,6 +57,13 @@ double worst_loss(const SliceReport& report) {
 CalibrationWindows gradient_windows(const CalibrationWindows& windows,
                                     const SliceOptions& options) {
   return windows.fitted(options.gradient_samples.value_or((windows.tokens().size(0) + 1) / 2));
+}
+
+void check_recovery_windows(const CalibrationWindows& windows, const SliceOptions& options) {
+  SLICE_ARGUMENT_CHECK(options.recover == 0 || !windows.rows(WindowUse::kChoose).empty(),
+                       "recover: want at least eight calibration windows, four of one text, to "
+                       "judge training on some; got {} of {} texts",
+                       windows.tokens().size(0), windows.texts().size());
 }
 
 void check_trial_windows(const CalibrationWindows& windows) {

@@ -56,6 +56,9 @@ double refit_trial(ModelAdapter& model, const CalibrationWindows& trial,
 /// text: options.gradient_samples, or as many as half of all.
 CalibrationWindows gradient_windows(const CalibrationWindows& windows, const SliceOptions& options);
 
+/// @throws ArgumentError  options.recover, and no windows to judge the training on
+void check_recovery_windows(const CalibrationWindows& windows, const SliceOptions& options);
+
 /// @throws ArgumentError  too few windows for a search: no plan could be compared on any.
 void check_trial_windows(const CalibrationWindows& windows);
 

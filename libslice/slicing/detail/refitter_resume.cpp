@@ -56,6 +56,7 @@ int64_t Refitter::resume() {
   for (int64_t site = 0; site < first; ++site) {
     const FoundSite found = journal.recall(site, {D_, sizes_[site]}, model_.head.weight.device());
     reporter_.site_recalled(site_name(site), sizes_[site], found.kept_variance, found.seconds);
+    report_.sites.back().recovered = found.recovered;
     P_ = found.basis;  // the last one has it, unless it is the original
   }
   for (int64_t before = 0; before + 1 < first; ++before)
@@ -70,7 +71,8 @@ void Refitter::save_state(int64_t part) {
   if (!hooks_.save) return;
   if (hooks_.journal != nullptr) {
     for (const SiteReport& site : report_.sites)
-      hooks_.journal->found(site.index, {P_, site.kept_variance, site.seconds, x_.chunk_tokens()});
+      hooks_.journal->found(
+          site.index, {P_, site.kept_variance, site.seconds, x_.chunk_tokens(), site.recovered});
   }
   const std::string words = hooks_.save(part, {.signals = {{kSliced, &x_}, {kDense, &dense_}},
                                                .P = P_,

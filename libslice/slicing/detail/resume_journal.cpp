@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/detail/check.h"
@@ -20,7 +21,7 @@ using at::Tensor;
 namespace {
 
 FoundSite site_from(const SafetensorsFile& held, const std::string& name, const fs::path& path) {
-  check_entry(held, name, {3}, path);
+  check_entry(held, name, {4}, path);
   const Tensor numbers = held.read(name).to(at::kDouble);
   const double* values = numbers.const_data_ptr<double>();
   SLICE_FORMAT_CHECK(values[2] >= 1 && values[2] < 0x1p53, "{}: {}: no chunk has {} tokens",
@@ -28,7 +29,8 @@ FoundSite site_from(const SafetensorsFile& held, const std::string& name, const 
   return {.basis = {},
           .kept_variance = values[0],
           .seconds = values[1],
-          .chunk_tokens = static_cast<int64_t>(values[2])};
+          .chunk_tokens = static_cast<int64_t>(values[2]),
+          .recovered = std::isnan(values[3]) ? std::nullopt : std::optional(values[3])};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,7 @@ struct FoundSite {
   at::Tensor basis;  ///< P (D, k) float64
   double kept_variance = 1, seconds = 0;
   int64_t chunk_tokens = 0;  ///< tokens of a chunk when it was found: they decide the last bits
+  std::optional<double> recovered = std::nullopt;  ///< as SiteReport has it
 };
 
 /// What a killed slicing loop resumes from, in a directory of its own:

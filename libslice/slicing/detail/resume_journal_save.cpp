@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -24,7 +25,9 @@ namespace {
 constexpr double kShare = 0.05;  // of the run's time: what saving signals may take
 
 Tensor numbers_of(const FoundSite& site) {
-  return at::tensor({site.kept_variance, site.seconds, static_cast<double>(site.chunk_tokens)},
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  return at::tensor({site.kept_variance, site.seconds, static_cast<double>(site.chunk_tokens),
+                     site.recovered.value_or(kNone)},
                     at::kDouble);
 }
 

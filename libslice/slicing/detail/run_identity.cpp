@@ -48,11 +48,17 @@ std::string plan_text(const ModelConfig& dense, const SliceOptions& options) {
   return text;
 }
 
-/// What each text counts, and which windows are its own.
+/// What each text counts, which windows are its own, and what they are used for.
 std::string texts_text(const CalibrationWindows& windows) {
   std::string text = "weights";
   for (const CalibrationText& own : windows.texts()) text += formatted(" {}", own.weight);
-  return text + ", " + sha256(at::tensor(windows.text_of(), at::kLong));
+  std::vector<int64_t> rows = windows.text_of();
+  for (const WindowUse use : {WindowUse::kFit, WindowUse::kChoose, WindowUse::kHeldOut}) {
+    const std::vector<int64_t> own = windows.rows(use);
+    rows.insert(rows.end(), own.begin(), own.end());
+    rows.push_back(-1);
+  }
+  return text + ", " + sha256(at::tensor(rows, at::kLong));
 }
 
 std::string gradients_text(const SliceOptions& options) {
