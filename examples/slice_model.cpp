@@ -127,20 +127,25 @@ bool writes_itself(const Arguments& a) {
 }
 
 /// The windows of `counted`, those of the text `self` written by the model: by the first process of
-/// a group, for all.
+/// a group, for all. Other texts are not read again: one may be standard input.
 slice::CalibrationWindows with_self(const Arguments& a, const cli::Plan& plan,
                                     const slice::CalibrationWindows& counted,
                                     const slice::Model& model, const slice::ProcessGroup& group,
                                     const slice::OnProgress& on_progress) {
-  if (!writes_itself(a)) return counted;
-  return cli::calibration_windows(a, plan, [&](int64_t n) {
-    at::Tensor windows = at::zeros({n, a.windows.context}, at::kLong);
-    if (group.rank() == 0)
-      windows = slice::self_windows(model, n, a.windows.context, cli::self_begin(*plan.tokenizer),
-                                    a.slice.options.seed, on_progress);
-    group.copy_from_inplace(0, windows);
-    return windows;
-  });
+  const auto self = std::ranges::find(a.calibration, cli::kSelf) - a.calibration.begin();
+  std::vector<int64_t> rows;
+  for (int64_t row = 0; row < counted.tokens().size(0); ++row)
+    if (counted.text_of()[row] == self) rows.push_back(row);
+  if (rows.empty()) return counted;
+  at::Tensor tokens = counted.tokens().clone();  // (N, T)
+  at::Tensor windows = at::zeros({std::ssize(rows), tokens.size(1)}, at::kLong);
+  if (group.rank() == 0)
+    windows =
+        slice::self_windows(model, windows.size(0), windows.size(1),
+                            cli::self_begin(*plan.tokenizer), a.slice.options.seed, on_progress);
+  group.copy_from_inplace(0, windows);
+  tokens.index_copy_(0, at::tensor(rows, at::kLong), windows);
+  return {tokens, counted.texts(), counted.text_of()};
 }
 
 /// Every process of a group slices; the first one measures, writes and prints.
@@ -201,6 +206,12 @@ void check_layerwise(const Arguments& a) {
         "--layerwise", "runs in one process, WORLD_SIZE is " + std::to_string(meeting->size));
 }
 
+/// Twice the same text, its windows would be held out of one and fitted of the other.
+void check_self(const Arguments& a) {
+  if (std::ranges::count(a.calibration, cli::kSelf) > 1)
+    throw CLI::ValidationError("--calibration", "self is given more than once");
+}
+
 void check_weights(const Arguments& a) {
   if (a.calibration_weights.empty()) return;
   if (a.slice.options.method != slice::Method::kRefit)
@@ -223,7 +234,8 @@ int main(int argc, char** argv) {
   app.add_option("--calibration", a.calibration,
                  std::string("text to calibrate on; given several times, each gives its share of "
                              "the windows; self: what the model writes itself, which is what it "
-                             "is calibrated on where no text is given: ") +
+                             "is calibrated on where no text is given (a file of that name: "
+                             "./self): ") +
                      cli::kTextHelp)
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
@@ -268,6 +280,7 @@ int main(int argc, char** argv) {
     cli::check_slice_options(a.slice);
     check_layerwise(a);
     check_weights(a);
+    check_self(a);
     if (a.calibration.empty() && !a.dry_run) {
       if (a.layerwise) throw CLI::RequiredError("--calibration");
       a.calibration = {cli::kSelf};

@@ -95,7 +95,8 @@ Plan make_plan(const CLI::App& app, Arguments& a, bool writes) {
   plan.options.fit_weight_bytes = a.dtype == "fp32" ? 4 : 2;
   plan.options.only_gguf = !a.gguf.empty();
   if (plan.options.budgeted()) {
-    plan.candidates = slice::candidates(dense, plan.options);
+    plan.candidates = a.layerwise ? slice::layerwise_candidates(dense, plan.options)
+                                  : slice::candidates(dense, plan.options);
     for (const slice::Candidate& candidate : plan.candidates)
       plan.sliced.push_back(
           slice::planned_config(dense, slice::candidate_options(plan.options, candidate)));
@@ -138,19 +139,18 @@ void print_notes(const Arguments& a, const Plan& plan) {
          grouped(after.read) + " instead of " + grouped(before.read));
 }
 
-slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& plan,
-                                              const SelfWindows& write) {
+slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& plan) {
   slice::MixedWindows mixed;
   const auto written = [&](size_t text, int64_t n) -> std::optional<at::Tensor> {
     if (a.calibration[text] != kSelf) return std::nullopt;
-    return write ? write(n) : at::zeros({n, a.windows.context}, at::kLong);
+    return at::zeros({n, a.windows.context}, at::kLong);
   };
   try {
     mixed = slice::mix_windows(*plan.tokenizer, a.calibration, a.windows, written);
   } catch (const slice::ArgumentError& error) {
     throw slice::ArgumentError(first_line(error.what()) + " (--context)");
   }
-  for (size_t i = 0; i < a.calibration.size() && !a.quiet && !write; ++i) {
+  for (size_t i = 0; i < a.calibration.size() && !a.quiet; ++i) {
     if (mixed.found[i] == mixed.wanted[i]) continue;
     std::fprintf(stderr,
                  "%s holds %ld windows of %ld tokens, fewer than the %ld asked for: using those\n",
@@ -162,7 +162,7 @@ slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& pl
     texts.push_back({a.calibration[i], weight});
   }
   slice::CalibrationWindows windows(mixed.tokens, texts, mixed.text_of);  // (N, T)
-  if (!write) check_windows(a, plan, windows);
+  check_windows(a, plan, windows);
   return windows;
 }
 

@@ -2,7 +2,6 @@
 
 // What slice_model knows before its work: flags, the headers of the model, the places to write to.
 
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -49,13 +48,9 @@ Plan make_plan(const CLI::App& app, Arguments& arguments, bool writes);
 /// is larger than the model.
 void print_notes(const Arguments& arguments, const Plan& plan);
 
-/// n windows (n, T) that the model writes itself.
-using SelfWindows = std::function<at::Tensor(int64_t n)>;
-
-/// The calibration windows of all texts (N, T). Those of the text `self` come from `write`; without
-/// it they are zeros, to count with, and it is said which texts were short.
-slice::CalibrationWindows calibration_windows(const Arguments& arguments, const Plan& plan,
-                                              const SelfWindows& write = {});
+/// The calibration windows of all texts (N, T); says which texts were short. Those of the text
+/// `self` are zeros, which the model writes once it is loaded.
+slice::CalibrationWindows calibration_windows(const Arguments& arguments, const Plan& plan);
 
 /// The id that a text which the model writes itself begins with.
 int64_t self_begin(const slice::Tokenizer& tokenizer);

@@ -22,8 +22,9 @@ class Model;
 ///                        outside the vocabulary
 /// @throws NumericError   a NaN in the logits
 /// Cost: context steps of decoding for every batch, a forward pass. Memory: keys and values of a
-/// batch, 2 GiB on a GPU and 256 MiB elsewhere, at least of one window. The weights are laid out
-/// anew for decoding, and are tensors of their own again in the end.
+/// batch, 2 GiB on a GPU and 256 MiB elsewhere, at least of one window. On a GPU the weights are
+/// laid out anew as by a Generator; in the end each is contiguous again, q, k and v parts of one
+/// storage.
 at::Tensor self_windows(const Model& model, int64_t count, int64_t context, int64_t begin,
                         uint64_t seed, const OnProgress& on_progress = {});
 

@@ -92,8 +92,11 @@ MixedWindows mix_windows(
     if (options.samples)
       share.samples = *options.samples / texts + (i < *options.samples % texts ? 1 : 0);
     std::optional<at::Tensor> own;
-    if (given) own = given(static_cast<size_t>(i), share.samples.value_or(0));
-    if (share.samples == 0) own = at::empty({0, options.context}, at::kLong);
+    if (share.samples == 0) {
+      own = at::empty({0, options.context}, at::kLong);
+    } else if (given) {
+      own = given(static_cast<size_t>(i), share.samples.value_or(0));
+    }
     windows.push_back(own ? *own : tokenize_file(tokenizer, paths[i], share));
     mixed.found.push_back(windows.back().size(0));
     mixed.wanted.push_back(share.samples.value_or(mixed.found.back()));

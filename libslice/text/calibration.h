@@ -64,8 +64,8 @@ struct MixedWindows {
 ///
 /// @param paths    what encode_file reads, one text after the other
 /// @param options  for each text; `samples` counts the windows of all
-/// @param windows  of a text whose path is not read: n ↦ (≤ n, T) int64, CPU; nothing for those
-///                 that are
+/// @param windows  of a text whose path is not read: its share n ≥ 1 of the samples, 0 where there
+///                 is none, ↦ (n, T) int64, CPU; nothing for a text that is read
 /// @throws ArgumentError  no path; as tokenize_text
 /// @throws FormatError    as encode_file and tokenize_text
 MixedWindows mix_windows(

@@ -602,6 +602,8 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
        "exists: is a directory"},
       {slice({"--slice", "0.25", "--layout", "free"}), 2, "--layout"},
       {slice({"--layout", "any"}), 2, "--layout: want stock|free, got any"},
+      {slice({"--calibration", "self", "--calibration", "self"}), 2,
+       "self is given more than once"},
       {slice({"--slice", "-0.1"}), 2, "--slice"},
       {slice({"--slice", "nan"}), 2, "--slice"},
       {slice({"--slice", "much"}), 2, "--slice"},
