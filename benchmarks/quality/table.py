@@ -29,7 +29,7 @@ weight files, 10⁶ bytes a MB; "read" those of the weights that one token of de
 
 Refit is above SliceGPT in the average and in both perplexities at every model, share and text. Of single tasks one is not everywhere:
 WinoGrande of SmolLM2, where even the dense model hardly beats chance, at −10 % calibrated on Alpaca or WikiText-2, and with equal
-widths at −20 % on both (by 0.2 to 1.7 points; standard error 1.4). Quantisation wins where bytes are what counts: llama.cpp's
+widths at −20 % on the mix (by 0.2 to 1.7 points; standard error 1.4). Quantisation wins where bytes are what counts: llama.cpp's
 Q4_K_M keeps nearly everything in two fifths of the bytes. The two compose, for a sliced model is a dense one: it is quantised
 afterwards as any other. Tokens a second, and other tools' models of Qwen, are not measured yet. Rows of commit 88d8c9e are of the
 planner before windows were kept apart for choices.

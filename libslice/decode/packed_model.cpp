@@ -45,7 +45,10 @@ int64_t PackedModel::working_bytes(const PackedTexts& texts) const {
   const int64_t widest = std::ranges::max(c.ffn_widths()), kv_width = c.kv_heads * c.head_size;
   // Stream, norm and sum; gate, up and their product; q, k, v, what is read of them, the output.
   const int64_t own = 4 * c.hidden_size + 3 * widest + 3 * c.heads * c.head_size + 4 * kv_width;
-  return (texts.tokens() * own + texts.seen() * 2 * kv_width) *
+  // In float32 LibTorch wants as many heads of keys and values as of queries.
+  const bool repeats = model_->embedding.scalar_type() == at::kFloat && c.kv_heads < c.heads;
+  const int64_t seen = 2 * (kv_width + (repeats ? c.heads * c.head_size : 0));
+  return (texts.tokens() * own + texts.seen() * seen) *
          static_cast<int64_t>(model_->embedding.element_size());
 }
 

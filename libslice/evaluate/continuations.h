@@ -53,7 +53,8 @@ struct ContinuationScore {
 /// @throws NumericError   a log-likelihood is NaN
 /// Cost: one forward pass over every group's tokens, the shared ones once; logits of scored
 /// positions only. Memory: on a GPU what 65536 tokens take on their way through a layer, 2 GiB, or
-/// one group; elsewhere the keys, values and stream of one group; 1024 positions' logits.
+/// one group; elsewhere the keys, values and stream of one group; 1024 positions' logits. On a GPU
+/// the weights are laid out anew as by a Generator.
 std::vector<std::vector<ContinuationScore>> score_continuations(
     const Model& model, std::span<const std::vector<Continuation>> groups,
     const OnProgress& on_progress = {});
