@@ -16,6 +16,7 @@
 #include "libslice/decode/detail/prefill.h"
 #include "libslice/decode/generator.h"
 #include "tests/support/error_bounds.h"
+#include "tests/support/gpu_model.h"
 #include "tests/support/matchers.h"
 #include "tests/support/memory_limit.h"
 #include "tests/support/require_gpu.h"
@@ -36,14 +37,6 @@ ModelConfig one_layer() {
   config.head_size = 16;
   config.ffn_size = 96;
   return config;
-}
-
-/// Weights rounded to `rounded`, computed with in `dtype`.
-Model on_gpu(const ModelConfig& config, at::ScalarType rounded, at::ScalarType dtype) {
-  Model model = random_model(config);
-  for (auto& parameter : model.decoder().named_parameters())
-    parameter.value().set_data(parameter.value().to(rounded).to(at::kCUDA, dtype));
-  return model;
 }
 
 TEST_CASE("on a GPU a hundred thousand steps of 9 to 16 rows repeat, and are those of the modules",

@@ -11,24 +11,17 @@
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/prefill.h"
 #include "libslice/decode/generator.h"
+#include "tests/support/decoding_layouts.h"
 #include "tests/support/error_bounds.h"
+#include "tests/support/gpu_model.h"
 #include "tests/support/matchers.h"
 #include "tests/support/require_gpu.h"
-#include "tests/support/sliced_layouts.h"
-#include "tests/support/tiny_model.h"
 
 namespace slice {
 namespace {
 
 using at::Tensor;
 using namespace tests;
-
-Model on_gpu(const ModelConfig& config, at::ScalarType dtype, uint64_t seed = 1) {
-  Model model = random_model(config, seed);
-  for (auto& parameter : model.decoder().named_parameters())
-    parameter.value().set_data(parameter.value().to(at::kCUDA, dtype));
-  return model;
-}
 
 /// The tokens and the logits before each, by LibTorch's modules.
 struct Text {
@@ -50,36 +43,10 @@ Text by_modules(const Model& model, const Tensor& prompt, int64_t n) {
 }
 
 std::vector<std::pair<std::string, ModelConfig>> layouts() {
-  std::vector<ModelConfig> dense = tiny_configs();
-  for (const ModelConfig& family : tiny_families()) dense.push_back(family);
-  ModelConfig gelu_gated = tiny_config();
-  gelu_gated.activation = Activation::kGelu;
-  dense.push_back(gelu_gated);
-  ModelConfig aligned = tiny_config();
-  aligned.hidden_size = 64;
-  aligned.head_size = 16;
-  aligned.ffn_size = 96;
-  dense.push_back(aligned);
-  ModelConfig windowed = aligned;
-  windowed.family = "mistral";
-  windowed.sliding_window = 7;
-  dense.push_back(windowed);
-  std::vector<std::pair<std::string, ModelConfig>> all;
-  for (const ModelConfig& config : dense) {
-    all.emplace_back("unsliced", config);
-    if (config.hidden_size < 20) continue;
-    for (auto& layout : custom_layouts(config)) all.push_back(std::move(layout));
-    all.emplace_back("none", without_shortcuts(config, 16));
-  }
-  return all;
-}
-
-/// A model of these weights, rounded to `dtype`, that computes in float64.
-Model exact_twin(const ModelConfig& config, at::ScalarType dtype) {
-  Model exact = random_model(config);
-  for (auto& parameter : exact.decoder().named_parameters())
-    parameter.value().set_data(parameter.value().to(dtype).to(at::kCUDA, at::kDouble));
-  return exact;
+  std::vector<ModelConfig> dense = decoding_configs();
+  dense.push_back(tiny_config());
+  dense.back().activation = Activation::kGelu;
+  return with_custom_layouts(dense, /*bare=*/16);
 }
 
 /// Logits of the last token, by the modules in one piece: (B, V) float64 on the host.
@@ -127,7 +94,7 @@ TEST_CASE("on a GPU captured logits in half precision differ by roundings", "[cu
         generator.feed(tokens.slice(1, 0, 7));
         Tensor captured;
         for (int64_t t = 7; t < 30; ++t) captured = generator.feed(tokens.slice(1, t, t + 1));
-        const Tensor want = last_logits(exact_twin(config, dtype), tokens);
+        const Tensor want = last_logits(on_gpu(config, dtype, at::kDouble), tokens);
         // As close to the exact logits as the modules, which round more often, to a factor.
         CHECK(relative_difference(captured.to(at::kDouble).cpu(), want) <
               3 * relative_difference(last_logits(half, tokens), want) + 4 * roundoff(dtype));
@@ -145,7 +112,7 @@ TEST_CASE("on a GPU a prompt's logits differ from exact ones by roundings, in ev
         INFO(tests::describe(config) << " " << name << " " << c10::toString(dtype) << " " << B);
         const Tensor tokens = random_tokens(config, B, 31).to(at::kCUDA);
         const Tensor prompt = tokens.slice(1, 0, 30);
-        const Model model = on_gpu(config, dtype), exact = exact_twin(config, dtype);
+        const Model model = on_gpu(config, dtype), exact = on_gpu(config, dtype, at::kDouble);
         // As close as the modules, which round at other places, to a factor.
         const auto is_close = [&](const Tensor& logits, const Tensor& text) {
           const Tensor want = last_logits(exact, text);

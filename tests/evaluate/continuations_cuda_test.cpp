@@ -10,22 +10,17 @@
 #include "libslice/decode/packed_model.h"
 #include "libslice/evaluate/continuations.h"
 #include "libslice/model/decoder.h"
+#include "tests/support/decoding_layouts.h"
+#include "tests/support/gpu_model.h"
 #include "tests/support/matchers.h"
+#include "tests/support/random_ids.h"
 #include "tests/support/require_gpu.h"
-#include "tests/support/sliced_layouts.h"
-#include "tests/support/tiny_model.h"
 
 namespace slice {
 namespace {
 
 using namespace tests;
 using at::Tensor;
-
-std::vector<int64_t> random_ids(std::mt19937& random, int64_t count, int64_t vocabulary) {
-  std::vector<int64_t> ids(static_cast<size_t>(count));
-  for (int64_t& id : ids) id = static_cast<int64_t>(random() % static_cast<uint64_t>(vocabulary));
-  return ids;
-}
 
 /// Questions with and without a common beginning, of one choice and of many, down to one token.
 std::vector<std::vector<Continuation>> questions(const ModelConfig& config) {
@@ -42,35 +37,6 @@ std::vector<std::vector<Continuation>> questions(const ModelConfig& config) {
   return groups;
 }
 
-std::vector<std::pair<std::string, ModelConfig>> layouts() {
-  std::vector<ModelConfig> dense = tiny_configs();
-  for (const ModelConfig& family : tiny_families()) dense.push_back(family);
-  ModelConfig aligned = tiny_config();
-  aligned.hidden_size = 64;
-  aligned.head_size = 16;
-  aligned.ffn_size = 96;
-  dense.push_back(aligned);
-  ModelConfig windowed = aligned;
-  windowed.family = "mistral";
-  windowed.sliding_window = 7;
-  dense.push_back(windowed);
-  std::vector<std::pair<std::string, ModelConfig>> all;
-  for (const ModelConfig& config : dense) {
-    all.emplace_back("unsliced", config);
-    if (config.hidden_size < 20) continue;
-    for (auto& layout : custom_layouts(config)) all.push_back(std::move(layout));
-  }
-  return all;
-}
-
-/// A model on the GPU whose weights were rounded to `rounded`, computing in `dtype`.
-Model on_gpu(const ModelConfig& config, at::ScalarType rounded, at::ScalarType dtype) {
-  Model model = random_model(config);
-  for (auto& parameter : model.decoder().named_parameters())
-    parameter.value().set_data(parameter.value().to(rounded).to(at::kCUDA, dtype));
-  return model;
-}
-
 }  // namespace
 
 TEST_CASE("on a GPU packed continuations score as the modules do in float64", "[cuda]") {
@@ -78,11 +44,11 @@ TEST_CASE("on a GPU packed continuations score as the modules do in float64", "[
   // Σ over at most seven tokens of log-likelihoods near −5, by sums of a few hundred products.
   const std::pair<at::ScalarType, double> types[] = {
       {at::kFloat, 1e-4}, {at::kHalf, 0.05}, {at::kBFloat16, 0.4}};
-  for (const auto& [name, config] : layouts()) {
+  for (const auto& [name, config] : with_custom_layouts(decoding_configs())) {
     const auto groups = questions(config);
     for (const auto& [dtype, tolerance] : types) {
       CAPTURE(name, describe(config), dtype);
-      const Model exact = on_gpu(config, dtype, at::kDouble), model = on_gpu(config, dtype, dtype);
+      const Model exact = on_gpu(config, dtype, at::kDouble), model = on_gpu(config, dtype);
       REQUIRE(!PackedModel::runs(exact));
       REQUIRE(PackedModel::runs(model));
       const auto wanted = score_continuations(exact, groups),
@@ -101,7 +67,7 @@ TEST_CASE("on a GPU packed continuations score as the modules do in float64", "[
 
 TEST_CASE("on a GPU what is packed with a text does not change it", "[cuda]") {
   require_gpu();
-  const Model model = on_gpu(tiny_config(), at::kFloat, at::kFloat);
+  const Model model = on_gpu(tiny_config(), at::kFloat);
   const auto groups = questions(model.config());
   const auto together = score_continuations(model, groups);
   for (size_t i = 0; i < groups.size(); ++i) {
@@ -114,12 +80,12 @@ TEST_CASE("on a GPU what is packed with a text does not change it", "[cuda]") {
 
 TEST_CASE("on a GPU packed texts are refused where there is nothing to run", "[cuda]") {
   require_gpu();
-  const Model model = on_gpu(tiny_config(), at::kFloat, at::kFloat);
+  const Model model = on_gpu(tiny_config(), at::kFloat);
   CHECK_THROWS_NAMING(PackedTexts().add({}), ArgumentError, "at least one token");
   ModelConfig learned = tiny_families()[1];
   for (const ModelConfig& family : tiny_families())
     if (family.learned_positions > 0) learned = family;
-  const Model bounded = on_gpu(learned, at::kFloat, at::kFloat);
+  const Model bounded = on_gpu(learned, at::kFloat);
   CHECK_THROWS_AS(PackedModel(bounded, bounded.decoder().positions() + 1), ArgumentError);
   CHECK_THROWS_NAMING(PackedModel(random_model(tiny_config()), 8), ArgumentError, "CUDA device");
 }

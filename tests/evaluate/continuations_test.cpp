@@ -10,6 +10,7 @@
 #include "libslice/text/tokenizer.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/random_ids.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice {
@@ -17,12 +18,6 @@ namespace {
 
 using namespace tests;
 using at::Tensor;
-
-std::vector<int64_t> random_ids(std::mt19937& random, int64_t count, int64_t vocabulary) {
-  std::vector<int64_t> ids(static_cast<size_t>(count));
-  for (int64_t& id : ids) id = static_cast<int64_t>(random() % static_cast<uint64_t>(vocabulary));
-  return ids;
-}
 
 /// One forward pass over the whole text.
 ContinuationScore score_reference(const Model& model, const Continuation& text) {

@@ -14,8 +14,9 @@
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
-#include "tests/support/ranks.h"
+#include "tests/support/own_text.h"
 #include "tests/support/tiny_model.h"
+#include "tests/support/two_ranks.h"
 
 namespace slice {
 namespace {
@@ -24,21 +25,6 @@ using at::Tensor;
 using namespace tests;
 
 const std::filesystem::path kData = SLICE_TEST_DATA_DIR;
-
-/// Texts that a model writes itself, (N, T), each from a token of its own.
-Tensor written_by(const Model& model, int64_t N, int64_t T, uint64_t seed) {
-  const at::NoGradGuard no_grad;
-  at::Generator random = at::globalContext().defaultGenerator(at::kCPU).clone();
-  random.set_current_seed(seed);
-  const ModelConfig& config = model.config();
-  Tensor text = at::randint(config.vocabulary_size, {N, 1}, random, at::kLong);
-  KvCache cache(config, N, T, at::TensorOptions(model.decoder().dtype()));
-  while (text.size(1) < T) {
-    const Tensor logits = model.decoder().forward(text.slice(1, text.size(1) - 1), &cache);
-    text = at::cat({text, logits.select(1, -1).softmax(-1).multinomial(1, false, random)}, 1);
-  }
-  return text;
-}
 
 /// Mean loss of every window, (N), in nats a token.
 Tensor losses(const Model& model, const Tensor& text) {
@@ -53,8 +39,9 @@ TEST_CASE("training recovers what narrower networks lose, on text that nothing w
   for (const char* name : {"trained_phi", "trained_opt"}) {
     INFO(name);
     const Model dense = load_model(kData / name, {.dtype = at::kFloat});
-    const Tensor calibration = written_by(dense, 64, 256, 1),
-                 unseen = written_by(dense, 64, 256, 2);
+    const Tensor first = (at::arange(64, at::kLong) * 3 + 1).unsqueeze(1);  // ids below 512
+    const Tensor calibration = own_text(dense, first, 256, 1),
+                 unseen = own_text(dense, first, 256, 2);
     const auto sliced = [&](int64_t recover, SliceReport& report) {
       Model model = load_model(kData / name, {.dtype = at::kFloat});
       const SliceOptions options{
@@ -218,19 +205,7 @@ TEST_CASE("two ranks, one without windows for choices, train as one does") {
     // Every site sliced: the directions that a head's whole site has beside the kept ones come in
     // any order and sense, on which the steps of Adam depend, other than least squares.
     const SliceOptions options{.slice = 0.3, .round = 2, .head = HeadMode::kSlice, .recover = 2};
-    const Tensor calibration = random_tokens(config, 15, 16),
-                 tokens = random_tokens(config, 2, 12, 7);
-    Model alone = random_model(config);
-    slice_model(alone, calibration, options);
-    std::array<Model, 2> models = {random_model(config), random_model(config)};
-    const auto thrown = run_ranks(2, [&](const ProcessGroup& group) {
-      slice_model(models[group.rank()], calibration, options, {}, group);
-    });
-    REQUIRE(thrown == std::vector<std::string>{"", ""});
-    const at::NoGradGuard no_grad;
-    const Tensor want = alone.decoder().forward(tokens);
-    CHECK(relative_difference(models[0].decoder().forward(tokens), want) < kSameSlicing);
-    CHECK(relative_difference(models[1].decoder().forward(tokens), want) < kSameSlicing);
+    check_two_ranks(config, options);
   }
 }
 

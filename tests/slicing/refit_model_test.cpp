@@ -2,7 +2,6 @@
 
 #include <ATen/ATen.h>
 
-#include <array>
 #include <catch2/catch_all.hpp>
 #include <functional>
 #include <limits>
@@ -17,9 +16,9 @@
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
-#include "tests/support/ranks.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/two_branch_model.h"
+#include "tests/support/two_ranks.h"
 
 namespace slice {
 namespace {
@@ -217,20 +216,7 @@ TEST_CASE("two ranks refit as one does, by every form of shortcut and to a budge
   cases.push_back({config, {.round = 2, .remove_blocks = 0.2}});
   for (const auto& [dense, options] : cases) {
     INFO(describe(dense) << " " << shortcut_name(options.shortcut_form()));
-    // Of 15 windows one is held out, and one for choices: rank 1 has them, rank 0 none.
-    const Tensor calibration = random_tokens(dense, 15, 16),
-                 tokens = random_tokens(dense, 2, 12, 7);
-    Model alone = random_model(dense);
-    slice_model(alone, calibration, options);
-    std::array<Model, 2> models = {random_model(dense), random_model(dense)};
-    const auto thrown = run_ranks(2, [&, &wanted = options](const ProcessGroup& group) {
-      slice_model(models[group.rank()], calibration, wanted, {}, group);
-    });
-    REQUIRE(thrown == std::vector<std::string>{"", ""});
-    const at::NoGradGuard no_grad;
-    const Tensor want = alone.decoder().forward(tokens);
-    CHECK(relative_difference(models[0].decoder().forward(tokens), want) < kSameSlicing);
-    CHECK(relative_difference(models[1].decoder().forward(tokens), want) < kSameSlicing);
+    check_two_ranks(dense, options);
   }
 }
 

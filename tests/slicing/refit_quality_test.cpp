@@ -8,28 +8,26 @@
 #include <vector>
 
 #include "libslice/checkpoint/model.h"
-#include "libslice/decode/generator.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/detail/refit_model.h"
 #include "libslice/slicing/slice_model.h"
+#include "tests/support/own_text.h"
 
 namespace slice {
 namespace {
 
 namespace fs = std::filesystem;
 using at::Tensor;
+using tests::own_text;
 
 constexpr int64_t kWindows = 96, kTested = 64, kTokens = 64;
 
 /// Windows that a model writes itself, (kWindows + kTested, kTokens).
-Tensor own_text(const fs::path& path) {
+Tensor text_of(const fs::path& path) {
   Model model = load_model(path);
   model.decoder().to(at::kDouble);  // other processors sample the same text
-  const int64_t n = kWindows + kTested;
-  const Tensor first = (at::arange(n, at::kLong) * 3 + 1).unsqueeze(1);  // ids below 512
-  Generator generator(model, kTokens, n);
-  generator.feed(first);
-  return at::cat({first, generator.continue_sampled(kTokens - 1, {.temperature = 1}, 5)}, 1);
+  const Tensor first = (at::arange(kWindows + kTested, at::kLong) * 3 + 1).unsqueeze(1);  // < 512
+  return own_text(model, first, kTokens, 5);
 }
 
 /// Nats a token of a model on windows (N, T).
@@ -47,7 +45,7 @@ struct Worth {
 /// of a whole one, at every site a quarter of the coordinates fewer.
 Worth worth_of(const std::string& name) {
   const fs::path path = fs::path(SLICE_TEST_DATA_DIR) / name;
-  const Tensor text = own_text(path), tokens = text.slice(0, 0, kWindows),
+  const Tensor text = text_of(path), tokens = text.slice(0, 0, kWindows),
                test = text.slice(0, kWindows);
   SliceOptions options{.head = HeadMode::kSlice};
   options.kept = 96;
