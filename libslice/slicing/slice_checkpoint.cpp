@@ -18,6 +18,7 @@
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/detail/layer_writer.h"
 #include "libslice/slicing/detail/layerwise_plan.h"
+#include "libslice/slicing/detail/progress_reporter.h"
 #include "libslice/slicing/detail/resume_journal.h"
 #include "libslice/slicing/detail/run_identity.h"
 
@@ -36,20 +37,6 @@ void check_layerwise(const ModelConfig& dense, const SliceOptions& options) {
       "layer by layer: no kept tie, whose map needs the embedding");
   SLICE_ARGUMENT_CHECK(!options.budgeted() || options.method == Method::kRefit,
                        "budget: the slicegpt method has no search");
-}
-
-/// What a report says of the model before and after.
-void describe_model(SliceReport& report, const ModelConfig& dense, const ModelConfig& sliced,
-                    at::ScalarType written) {
-  report.family = dense.family;
-  report.layers = dense.layers;
-  report.head_counts.assign(dense.layers, dense.heads);
-  if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
-  report.tied = sliced.tied_head;
-  report.before = count_parameters(dense);
-  report.after = count_parameters(written_config(sliced));
-  report.weight_bytes = static_cast<int64_t>(c10::elementSize(written));
-  report.form = output_form(sliced);
 }
 
 }  // namespace
@@ -123,7 +110,7 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
   report.candidates = std::move(plan.tried);
   report.gradient_seconds = plan.gradient_seconds;
   report.search_seconds = asked.budgeted() ? search_seconds : 0;
-  describe_model(report, dense, sliced, written);
+  detail::describe_model(report, dense, sliced, written);
   report.total_seconds = total.seconds();
   report.peak_host_bytes = peak_host_bytes();
   report.peak_device_bytes = peak_device_bytes(device);

@@ -1,16 +1,15 @@
 #include "libslice/slicing/slice_model.h"
 
 #include <ATen/ATen.h>
-#include <c10/core/ScalarType.h>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/checkpoint/model.h"
-#include "libslice/checkpoint/stock.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/adapter.h"
 #include "libslice/model/decoder.h"
+#include "libslice/slicing/detail/progress_reporter.h"
 #include "libslice/slicing/detail/refit_model.h"
 #include "libslice/slicing/detail/slice_sublayers.h"
 #include "libslice/slicing/search.h"
@@ -86,17 +85,9 @@ SliceReport slice_model(Model& model, const CalibrationWindows& windows,
                        planned_config(dense, plan).shortcut_rank);
   if (adapter.head_map.weight.defined())
     decoder.set_head_map(adapter.head_map.weight, adapter.head_map.bias);
-  report.tied = decoder.config().tied_head;
   if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
   decoder.set_ffn_sizes(report.ffn_sizes);
-
-  report.family = dense.family;
-  report.layers = dense.layers;
-  report.head_counts.assign(dense.layers, dense.heads);
-  report.before = count_parameters(dense);
-  report.after = count_parameters(written_config(decoder.config()));
-  report.weight_bytes = static_cast<int64_t>(c10::elementSize(model.stored_dtype()));
-  report.form = output_form(decoder.config());
+  detail::describe_model(report, dense, decoder.config(), model.stored_dtype());
   report.total_seconds = total.seconds();
   return report;
 }

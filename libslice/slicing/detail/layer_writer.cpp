@@ -114,9 +114,7 @@ void LayerWriter::leave(int64_t part) {
 /// Between two layers the state is saved when it is due; every layer before it is then on the disk.
 std::string LayerWriter::save(int64_t part, const LoopState& state) {
   if (journal_ == nullptr || reader_.group_of(part) == reader_.group_of(part - 1)) return {};
-  int64_t bytes = 0;
-  for (const auto& [name, signal] : state.signals) bytes += signal->bytes();
-  if (!journal_->due(part, bytes)) return {};
+  if (!journal_->due(part, state.signal_bytes())) return {};
   {
     const Charge charge(leave_seconds_);
     if (writing_.valid()) writing_.get();

@@ -1,13 +1,16 @@
 #include "libslice/slicing/detail/progress_reporter.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/ScalarType.h>
 
 #include <algorithm>
 
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/sha256.h"
 #include "libslice/base/detail/tensor_text.h"
+#include "libslice/checkpoint/stock.h"
 #include "libslice/device/detail/memory.h"
+#include "libslice/method/plan.h"
 
 namespace slice::detail {
 
@@ -88,6 +91,19 @@ void describe_run(SliceReport& report, const ModelAdapter& model, const Calibrat
   }
   report.dtype = dtype_name(model.head.weight.scalar_type());
   report.device = model.head.weight.device().str();
+}
+
+void describe_model(SliceReport& report, const ModelConfig& dense, const ModelConfig& sliced,
+                    at::ScalarType written) {
+  report.family = dense.family;
+  report.layers = dense.layers;
+  report.head_counts.assign(dense.layers, dense.heads);
+  if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
+  report.tied = sliced.tied_head;
+  report.before = count_parameters(dense);
+  report.after = count_parameters(written_config(sliced));
+  report.weight_bytes = static_cast<int64_t>(c10::elementSize(written));
+  report.form = output_form(sliced);
 }
 
 }  // namespace slice::detail

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/ScalarType.h>
+
 #include <algorithm>
 #include <optional>
 #include <string>
@@ -10,6 +12,7 @@
 #include "libslice/method/calibration_windows.h"
 #include "libslice/method/signal.h"
 #include "libslice/model/adapter.h"
+#include "libslice/model/config.h"
 #include "libslice/slicing/report.h"
 
 namespace slice::detail {
@@ -59,5 +62,10 @@ class ProgressReporter {
 /// What both loops report before they begin: sizes, calibration, dtype, device.
 void describe_run(SliceReport& report, const ModelAdapter& model, const CalibrationWindows& windows,
                   const std::vector<int64_t>& stream_sizes);
+
+/// What it says of the model before and after; widths of its networks unless it has them.
+/// @param written  of the weights
+void describe_model(SliceReport& report, const ModelConfig& dense, const ModelConfig& sliced,
+                    at::ScalarType written);
 
 }  // namespace slice::detail

@@ -141,11 +141,8 @@ std::string ResumeJournal::save(int64_t part, const LoopState& state) {
   const Stopwatch clock;
   const int64_t layer = layer_of(part);
   Tensors tensors;
-  int64_t bytes = 0;
-  for (const auto& [name, signal] : state.signals) {
-    bytes += signal->bytes();
+  for (const auto& [name, signal] : state.signals)
     tensors.emplace_back(chunk_name(name), at::full({1}, signal->chunk_tokens(), at::kLong));
-  }
   if (state.P.defined()) tensors.emplace_back(basis_name(part - 1), state.P);
   if (!state.numbers.empty())
     tensors.emplace_back(kNumbers, at::tensor(state.numbers, at::kDouble));
@@ -158,7 +155,7 @@ std::string ResumeJournal::save(int64_t part, const LoopState& state) {
     full_ = true;
     return reason;
   }
-  bytes_per_second_ = static_cast<double>(bytes) / clock.seconds();
+  bytes_per_second_ = static_cast<double>(state.signal_bytes()) / clock.seconds();
   last_saved_layer_ = layer;
   last_layer_ = clock_.seconds();
   ++report_.saves;

@@ -23,6 +23,12 @@ struct LoopState {
   std::vector<std::pair<std::string, const Signal*>> signals;  ///< by name
   at::Tensor P;                      ///< (D, k) basis of the first one; undefined: the original
   std::vector<double> numbers = {};  ///< the loop's own; as many at every part
+
+  int64_t signal_bytes() const {
+    int64_t bytes = 0;
+    for (const auto& [name, signal] : signals) bytes += signal->bytes();
+    return bytes;
+  }
 };
 
 /// What a slicing loop calls at every part of the model: 0 are the embeddings, i is sublayer i − 1,
