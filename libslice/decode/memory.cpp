@@ -33,14 +33,17 @@ int64_t prefill_elements(const ModelConfig& c, int64_t weight_bytes, int64_t con
 
 }  // namespace
 
+int64_t cache_bytes(const ModelConfig& c, int64_t element_bytes, int64_t context, int64_t batch) {
+  return 2 * c.layers * c.kv_heads * c.head_size * context * batch * element_bytes;
+}
+
 int64_t inference_bytes(const ModelConfig& c, int64_t weight_bytes, int64_t context,
                         int64_t batch) {
   constexpr int64_t kFloat = 4;
-  const int64_t cached = 2 * c.layers * c.kv_heads * c.head_size * context * batch;
   const int64_t logits = batch * c.vocabulary_size;
-  return weight_bytes * (count_parameters(c).total + cached +
-                         prefill_elements(c, weight_bytes, context, batch)) +
-         kFloat * logits + kCudaContextBytes;
+  return weight_bytes *
+             (count_parameters(c).total + prefill_elements(c, weight_bytes, context, batch)) +
+         cache_bytes(c, weight_bytes, context, batch) + kFloat * logits + kCudaContextBytes;
 }
 
 }  // namespace slice

@@ -9,6 +9,11 @@ struct ModelConfig;
 /// Device memory that CUDA takes for itself: its context, its modules, cuBLAS.
 inline constexpr int64_t kCudaContextBytes = int64_t{700} << 20;
 
+/// Bytes of keys and values of `context` tokens of `batch` sequences.
+/// @param element_bytes  of one of them
+int64_t cache_bytes(const ModelConfig& config, int64_t element_bytes, int64_t context,
+                    int64_t batch);
+
 /// Bytes of a device that running a model takes: weights, keys and values of `context` tokens of
 /// `batch` sequences, the widest activations of one prefill, logits, and kCudaContextBytes.
 /// Measured against: docs/results/fit.csv.

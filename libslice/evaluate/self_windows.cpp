@@ -9,6 +9,7 @@
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/generator.h"
+#include "libslice/decode/memory.h"
 #include "libslice/evaluate/perplexity.h"
 #include "libslice/model/decoder.h"
 
@@ -24,9 +25,8 @@ constexpr int64_t kStepTokens = 32;  // between two words to the caller
 
 /// Windows that are written together.
 int64_t batch_rows(const DecoderImpl& decoder, int64_t context) {
-  const ModelConfig& c = decoder.config();
-  const int64_t bytes = 2 * c.layers * c.kv_heads * c.head_size * context *
-                        static_cast<int64_t>(at::elementSize(decoder.dtype())),
+  const auto element_bytes = static_cast<int64_t>(at::elementSize(decoder.dtype()));
+  const int64_t bytes = cache_bytes(decoder.config(), element_bytes, context, /*batch=*/1),
                 room = decoder.device().is_cuda() ? int64_t{2} << 30 : int64_t{1} << 28;
   return std::clamp<int64_t>(room / bytes, 1, kMostRows);
 }
