@@ -122,17 +122,13 @@ at::Tensor test_windows(const Arguments& a, const cli::Plan& plan) {
                             .bos = a.windows.bos});
 }
 
-bool writes_itself(const Arguments& a) {
-  return std::ranges::find(a.calibration, cli::kSelf) != a.calibration.end();
-}
-
 /// The windows of `counted`, those of the text `self` written by the model: by the first process of
 /// a group, for all. Other texts are not read again: one may be standard input.
 slice::CalibrationWindows with_self(const Arguments& a, const cli::Plan& plan,
                                     const slice::CalibrationWindows& counted,
                                     const slice::Model& model, const slice::ProcessGroup& group,
                                     const slice::OnProgress& on_progress) {
-  const auto self = std::ranges::find(a.calibration, cli::kSelf) - a.calibration.begin();
+  const std::optional<int64_t> self = cli::self_number(a);
   std::vector<int64_t> rows;
   for (int64_t row = 0; row < counted.tokens().size(0); ++row)
     if (counted.text_of()[row] == self) rows.push_back(row);
@@ -154,7 +150,7 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   const bool writes = group.rank() == 0;
   const auto on_progress = cli::progress(a.quiet);
   const slice::CalibrationWindows counted = cli::calibration_windows(a, plan);  // (N, T)
-  if (writes_itself(a)) cli::self_begin(*plan.tokenizer);  // refuses before the model is loaded
+  if (cli::self_number(a)) cli::self_begin(*plan.tokenizer);  // refuses before the model is loaded
   const at::Tensor test = writes ? test_windows(a, plan) : at::Tensor();
   cli::check_interrupted();
   // On the CPU the weights are held in float32 whatever they are stored in.
@@ -197,7 +193,7 @@ void check_layerwise(const Arguments& a) {
   if (!a.layerwise) return;
   if (!a.gguf.empty() || !a.perplexity_text.empty())
     throw CLI::ValidationError("--layerwise", "excludes --gguf and --perplexity");
-  if (writes_itself(a))
+  if (cli::self_number(a))
     throw CLI::ValidationError("--layerwise",
                                "excludes --calibration self: a text is written by the whole model");
   const auto meeting = slice::rendezvous_from_environment();

@@ -139,14 +139,16 @@ void print_notes(const Arguments& a, const Plan& plan) {
          grouped(after.read) + " instead of " + grouped(before.read));
 }
 
+std::optional<int64_t> self_number(const Arguments& a) {
+  const auto self = std::ranges::find(a.calibration, kSelf);
+  if (self == a.calibration.end()) return std::nullopt;
+  return self - a.calibration.begin();
+}
+
 slice::CalibrationWindows calibration_windows(const Arguments& a, const Plan& plan) {
   slice::MixedWindows mixed;
-  const auto written = [&](size_t text, int64_t n) -> std::optional<at::Tensor> {
-    if (a.calibration[text] != kSelf) return std::nullopt;
-    return at::zeros({n, a.windows.context}, at::kLong);
-  };
   try {
-    mixed = slice::mix_windows(*plan.tokenizer, a.calibration, a.windows, written);
+    mixed = slice::mix_windows(*plan.tokenizer, a.calibration, a.windows, self_number(a));
   } catch (const slice::ArgumentError& error) {
     throw slice::ArgumentError(first_line(error.what()) + " (--context)");
   }

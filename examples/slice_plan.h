@@ -48,6 +48,9 @@ Plan make_plan(const CLI::App& app, Arguments& arguments, bool writes);
 /// is larger than the model.
 void print_notes(const Arguments& arguments, const Plan& plan);
 
+/// Which of the texts the model writes itself, if one.
+std::optional<int64_t> self_number(const Arguments& arguments);
+
 /// The calibration windows of all texts (N, T); says which texts were short. Those of the text
 /// `self` are zeros, which the model writes once it is loaded.
 slice::CalibrationWindows calibration_windows(const Arguments& arguments, const Plan& plan);

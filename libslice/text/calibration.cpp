@@ -79,9 +79,8 @@ at::Tensor select_windows(const at::Tensor& windows, const WindowOptions& option
   return windows.index_select(0, chosen.to(windows.device()));  // (count, T)
 }
 
-MixedWindows mix_windows(
-    const Tokenizer& tokenizer, std::span<const std::string> paths, const WindowOptions& options,
-    const std::function<std::optional<at::Tensor>(size_t text, int64_t n)>& given) {
+MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string> paths,
+                         const WindowOptions& options, std::optional<int64_t> blank) {
   SLICE_ARGUMENT_CHECK(!paths.empty(), "calibration: want at least one text");
   check_samples(options);
   const auto texts = std::ssize(paths);
@@ -91,13 +90,9 @@ MixedWindows mix_windows(
     WindowOptions share = options;
     if (options.samples)
       share.samples = *options.samples / texts + (i < *options.samples % texts ? 1 : 0);
-    std::optional<at::Tensor> own;
-    if (share.samples == 0) {
-      own = at::empty({0, options.context}, at::kLong);
-    } else if (given) {
-      own = given(static_cast<size_t>(i), share.samples.value_or(0));
-    }
-    windows.push_back(own ? *own : tokenize_file(tokenizer, paths[i], share));
+    const bool unread = share.samples == 0 || blank == i;
+    windows.push_back(unread ? at::zeros({share.samples.value_or(0), options.context}, at::kLong)
+                             : tokenize_file(tokenizer, paths[i], share));
     mixed.found.push_back(windows.back().size(0));
     mixed.wanted.push_back(share.samples.value_or(mixed.found.back()));
   }

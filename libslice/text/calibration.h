@@ -3,7 +3,6 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -64,13 +63,12 @@ struct MixedWindows {
 ///
 /// @param paths    what encode_file reads, one text after the other
 /// @param options  for each text; `samples` counts the windows of all
-/// @param windows  of a text whose path is not read: its share n ≥ 1 of the samples, 0 where there
-///                 is none, ↦ (n, T) int64, CPU; nothing for a text that is read
+/// @param blank    the text whose path is not read and whose windows are zeros, for the caller to
+///                 write; `samples` says how many
 /// @throws ArgumentError  no path; as tokenize_text
 /// @throws FormatError    as encode_file and tokenize_text
-MixedWindows mix_windows(
-    const Tokenizer& tokenizer, std::span<const std::string> paths,
-    const WindowOptions& options = {},
-    const std::function<std::optional<at::Tensor>(size_t text, int64_t n)>& windows = {});
+MixedWindows mix_windows(const Tokenizer& tokenizer, std::span<const std::string> paths,
+                         const WindowOptions& options = {},
+                         std::optional<int64_t> blank = std::nullopt);
 
 }  // namespace slice

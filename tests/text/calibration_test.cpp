@@ -131,6 +131,21 @@ TEST_CASE("windows of several texts take turns, each with its share", "[calibrat
   CHECK_THROWS_AS(mix({}, 8), ArgumentError);
 }
 
+TEST_CASE("a text that is left blank takes its turns with zeros, and is not read",
+          "[calibration]") {
+  const TemporaryDirectory directory;
+  const std::vector<std::string> paths = {directory.write("a", text_of('a', 9)).string(),
+                                          "not there"};
+  const MixedWindows mixed =
+      mix_windows(ByteTokenizer(), paths, {.context = 10, .samples = 5}, /*blank=*/1);
+  CHECK(first_tokens(mixed.tokens) == std::vector<int64_t>{'a', 0, 'a', 0, 'a'});
+  CHECK(mixed.text_of == std::vector<int64_t>{0, 1, 0, 1, 0});
+  CHECK(mixed.found == mixed.wanted);
+  const MixedWindows one =
+      mix_windows(ByteTokenizer(), paths, {.context = 10, .samples = 1}, /*blank=*/1);
+  CHECK(one.text_of == std::vector<int64_t>{0});
+}
+
 TEST_CASE("the rows of one of several texts are those that it gives alone", "[calibration]") {
   const TemporaryDirectory directory;
   const std::vector<std::string> paths = {directory.write("a", counting(127)).string(),
