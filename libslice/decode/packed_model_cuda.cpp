@@ -9,6 +9,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/decode_model.h"
+#include "libslice/decode/detail/kernel_network.h"
 #include "libslice/decode/detail/many_rows_layer.h"
 #include "libslice/decode/detail/prefill.h"
 #include "libslice/decode/packed_model.h"
@@ -125,10 +126,10 @@ class PackedAttention {
         return x.slice(0, starts[i - 1], starts[i]).transpose(0, 1).unsqueeze(0);  // (1, h, T, d)
       };
       const Tensor queries = piece(q, query_starts_), keys = piece(k, key_starts_);
-      pieces.push_back(
-          attend(queries, keys, piece(v, key_starts_), keys.size(2) - queries.size(2), window)
-              .squeeze(0)
-              .transpose(0, 1));
+      pieces.push_back(attend(queries, keys, piece(v, key_starts_), keys.size(2) - queries.size(2),
+                              {.window = window})
+                           .squeeze(0)
+                           .transpose(0, 1));
     }
     return at::cat(pieces);
   }
@@ -147,6 +148,7 @@ class PackedAttention {
 bool PackedModel::runs(const Model& model) {
   const DecoderImpl& decoder = model.decoder();
   return decoder.device().is_cuda() && decoder.dtype() != at::kDouble &&
+         detail::runs_on_kernels(decoder.config()) &&
          decoder.config().head_size <= kernels::kRotaryHeadSize;
 }
 

@@ -19,12 +19,15 @@ namespace {
 /// A run of layers as a model of its own; its embedding and head are not used.
 ModelConfig stage_config(const ModelConfig& config, int64_t begin, int64_t end) {
   const int64_t sublayers = config.parallel_block ? 1 : 2;  // of a layer
-  const auto part = [](const std::vector<int64_t>& all, int64_t from, int64_t to) {
-    return all.empty() ? all : std::vector<int64_t>(all.begin() + from, all.begin() + to);
+  const auto part = [](const auto& all, int64_t from, int64_t to) {
+    auto some = all;
+    if (!all.empty()) some.assign(all.begin() + from, all.begin() + to);
+    return some;
   };
   ModelConfig stage = config;
   stage.layers = end - begin;
-  stage.first_window_layer = std::max<int64_t>(0, config.first_window_layer - begin);
+  stage.window_layers = part(config.window_layers, begin, end);
+  stage.rotary_layers = part(config.rotary_layers, begin, end);
   stage.stream_sizes = part(config.stream_sizes, sublayers * begin, sublayers * end + 1);
   stage.ffn_sizes = part(config.ffn_sizes, begin, end);
   return stage;

@@ -94,7 +94,7 @@ class PrefillChunk {
   Tensor attended(const Tensor& q, const Tensor& k, const Tensor& v, int64_t window) const {
     const int64_t end = k.size(2);
     if (q.scalar_type() == at::kFloat || q.size(3) % kFlashAlignment != 0)
-      return attend(q, k, v, position_, window);
+      return attend(q, k, v, position_, {.window = window});
     // LibTorch's public attention takes cuDNN's on Hopper, which prepares every new length for 67
     // ms (H100; it then saves 3 ms of a 7B prompt of 2048), and for fewer queries than keys it has
     // no causality but a mask, T by position + T. Flash attention has it, the last query at the

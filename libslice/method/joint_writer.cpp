@@ -29,7 +29,7 @@ Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
     sum = sum.defined() ? sum + y : y;
     column += width;
   }
-  return s.shortcut->forward(x, sum);
+  return s.shortcut->forward(x, s.scale == 1 ? sum : sum * s.scale);
 }
 
 Writer writer_of(const Sublayer& s) {
@@ -42,6 +42,9 @@ Writer writer_of(const Sublayer& s) {
     writer.bias = writer.bias.defined() ? writer.bias + b : b;
   }
   writer.weight = weights.size() == 1 ? weights[0] : at::cat(weights, 1);
+  if (s.scale == 1) return writer;
+  writer.weight = writer.weight * s.scale;
+  if (writer.bias.defined()) writer.bias = writer.bias * s.scale;
   return writer;
 }
 
@@ -52,13 +55,13 @@ void set_writer(Sublayer& s, const Writer& writer) {
   for (Branch& branch : s.branches) {
     LinearRef& w = branch.writer;
     const int64_t width = w.weight.size(1);
-    rewritten.emplace_back(
-        w.weight,
-        writer.weight.slice(1, column, column + width).to(w.weight.scalar_type()).contiguous());
+    rewritten.emplace_back(w.weight, (writer.weight.slice(1, column, column + width) / s.scale)
+                                         .to(w.weight.scalar_type())
+                                         .contiguous());
     check_finite(rewritten.back().second, w.name + " refitted");
     column += width;
     if (!w.bias.defined()) continue;
-    const Tensor bias = first ? writer.bias : at::zeros_like(writer.bias);
+    const Tensor bias = first ? writer.bias / s.scale : at::zeros_like(writer.bias);
     rewritten.emplace_back(w.bias, bias.to(w.bias.scalar_type()));
     first = false;
   }

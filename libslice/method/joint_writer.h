@@ -10,13 +10,13 @@ namespace slice::detail {
 
 /// What the writers of a sublayer read, side by side: x (…, k) → (…, F).
 at::Tensor hidden_of(const Sublayer& s, const at::Tensor& x);
-/// The signal after a sublayer whose writers read h (…, F):  x S + h Wᵀ + b.
+/// The signal after a sublayer whose writers read h (…, F):  x S + scale · (h Wᵀ + b).
 at::Tensor written(const Sublayer& s, const at::Tensor& h, const at::Tensor& x);
 /// F: the width of h.
 int64_t hidden_width(const Sublayer& s);
-/// The writers of a sublayer as one, float64: W (D, F), Σ b.
+/// The writers of a sublayer as one, times its scale, float64: W (D, F), Σ b.
 Writer writer_of(const Sublayer& s);
-/// Puts a solution into the modules, rounded once; the first bias holds the sum of all biases.
+/// Puts a solution, divided by the scale, into the modules, rounded once; the first bias holds the sum of all biases.
 /// @throws NumericError  a value does not fit the weights' dtype (names the writer)
 void set_writer(Sublayer& s, const Writer& writer);
 

@@ -19,7 +19,7 @@ Tensor Sublayer::written(const Tensor& x, KvCache* cache) const {
         at::linear(branch.hidden(normed, cache), branch.writer.weight, branch.writer.bias);
     sum = sum.defined() ? sum + y : y;
   }
-  return sum;
+  return scale == 1 ? sum : sum * scale;
 }
 
 Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {

@@ -31,16 +31,17 @@ struct Branch {
   bool channels = false;
 };
 
-/// x ← shortcut(x) + Σᵢ writerᵢ(hiddenᵢ(norm(x))): attention or MLP of a sequential block, or a
+/// x ← shortcut(x) + scale · Σᵢ writerᵢ(hiddenᵢ(norm(x))): attention or MLP of a sequential block, or a
 /// whole parallel block. A non-owning view over a model's own modules.
 struct Sublayer {
   std::string name;
   Norm norm{nullptr};  ///< all norms of a model are of one kind
   std::vector<Branch> branches;
+  double scale = 1;  ///< of what is added to the stream
   Shortcut shortcut{nullptr};
   Tap* tap = nullptr;  ///< receives the stream after the addition
 
-  /// Σᵢ writerᵢ(hiddenᵢ(norm(x))): x (B, T, k_a) → (B, T, k_b).
+  /// scale · Σᵢ writerᵢ(hiddenᵢ(norm(x))): x (B, T, k_a) → (B, T, k_b).
   at::Tensor written(const at::Tensor& x, KvCache* cache = nullptr) const;
   /// One sublayer: x (B, T, k_a) → (B, T, k_b).
   at::Tensor forward(const at::Tensor& x, KvCache* cache = nullptr) const;

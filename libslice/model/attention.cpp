@@ -1,7 +1,9 @@
 #include "libslice/model/attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/OpMathType.h>
 
+#include <cmath>
 #include <limits>
 
 namespace slice {
@@ -30,9 +32,10 @@ Tensor mask(int64_t first, int64_t T, int64_t window, at::Device device) {
 /// Attention by PyTorch's own GPU kernels.
 /// @param seen  undefined: causal where `causal`, else everything
 Tensor attend_on_gpu(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& seen,
-                     bool causal) {
+                     bool causal, std::optional<double> scale) {
   if (!seen.defined())
-    return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, /*dropout_p=*/0.0, causal));
+    return std::get<0>(at::_scaled_dot_product_flash_attention(q, k, v, /*dropout_p=*/0.0, causal,
+                                                               /*return_debug_mask=*/false, scale));
   constexpr int64_t kAligned = 8;  // elements: the kernel reads rows of the bias by 16 bytes
   const int64_t T = seen.size(0), keys = seen.size(1);
   const int64_t width = (keys + kAligned - 1) / kAligned * kAligned;
@@ -41,7 +44,8 @@ Tensor attend_on_gpu(const Tensor& q, const Tensor& k, const Tensor& v, const Te
   const bool differentiated =
       at::GradMode::is_enabled() && (q.requires_grad() || k.requires_grad() || v.requires_grad());
   return std::get<0>(at::_scaled_dot_product_efficient_attention(
-      q, k, v, bias.expand({q.size(0), q.size(1), T, keys}), differentiated));
+      q, k, v, bias.expand({q.size(0), q.size(1), T, keys}), differentiated, /*dropout_p=*/0.0,
+      /*is_causal=*/false, scale));
 }
 
 /// Whether they serve better than cuDNN's, which scaled_dot_product_attention prefers on Hopper and
@@ -54,49 +58,67 @@ bool takes_own_kernel(const Tensor& q, const Tensor& seen) {
          (seen.defined() || q.size(2) < kLongText);
 }
 
+/// Attention whose scores are capped before the softmax, which is in float32 at least.
+Tensor attend_capped(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& seen,
+                     bool causal, double scale, double softcap) {
+  Tensor scores = at::matmul(q, k.transpose(2, 3)) * scale;  // (B, h, T, first + T)
+  scores = at::tanh(scores / softcap) * softcap;
+  Tensor visible = seen;
+  if (causal) visible = at::ones({q.size(2), k.size(2)}, q.options().dtype(at::kBool)).tril();
+  if (visible.defined())
+    scores = scores.masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
+  const auto wide = at::toOpMathType(q.scalar_type());
+  return at::matmul(at::softmax(scores, -1, wide).to(q.scalar_type()), v);
+}
+
 }  // namespace
 
-Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, int64_t first, int64_t window) {
+Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v, int64_t first,
+              const AttentionScores& scores) {
   const int64_t T = q.size(2), repeat = q.size(1) / k.size(1);
-  const Tensor seen = mask(first, T, window, q.device());
+  const Tensor seen = mask(first, T, scores.window, q.device());
   const Tensor keys = repeat_heads(k, repeat), values = repeat_heads(v, repeat);
   const bool causal = !seen.defined() && first == 0 && T > 1;
-  if (takes_own_kernel(q, seen)) return attend_on_gpu(q, keys, values, seen, causal);
+  if (scores.softcap > 0) {
+    const double scale = scores.scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3))));
+    return attend_capped(q, keys, values, seen, causal, scale, scores.softcap);
+  }
+  if (takes_own_kernel(q, seen)) return attend_on_gpu(q, keys, values, seen, causal, scores.scale);
   return at::scaled_dot_product_attention(
       q, keys, values, seen.defined() ? c10::optional<Tensor>(seen) : c10::nullopt,
-      /*dropout_p=*/0.0, causal);
+      /*dropout_p=*/0.0, causal, scores.scale);
 }
 
-Attention::Attention(const ModelConfig& config, int64_t layer, Linear q, Linear k, Linear v)
+Attention::Attention(const ModelConfig& config, int64_t layer, AttentionParts parts)
     : layer_(layer),
-      heads_(config.heads),
-      kv_heads_(config.kv_heads),
       head_size_(config.head_size),
-      q_(std::move(q)),
-      k_(std::move(k)),
-      v_(std::move(v)) {
-  if (layer >= config.first_window_layer) window_ = config.sliding_window.value_or(0);
-  const int64_t turning =
-      config.learned_positions > 0 ? 0 : config.rotary_size.value_or(head_size_);
-  if (turning > 0) rotary_.emplace(turning, config.rope_theta, config.rope_scaling);
+      head_norm_(config.head_norm),
+      scores_{.window = config.window(layer),
+              .scale = config.attention_scale,
+              .softcap = config.attention_softcap},
+      parts_(std::move(parts)),
+      rotary_(Rotary::of_layer(config, layer)) {}
+
+Tensor Attention::split(const Tensor& x) const {
+  return x.view({x.size(0), x.size(1), -1, head_size_});
 }
 
-Tensor Attention::turn(const Tensor& x, int64_t first) const {
-  return rotary_ ? rotary_->apply(x, first) : x;
+Tensor Attention::turned(const Tensor& x, const Norm& norm, int64_t first) const {
+  Tensor heads = head_norm_ == HeadNorm::kAll ? split(norm->forward(x)) : split(x);
+  if (head_norm_ == HeadNorm::kEach) heads = norm->forward(heads);
+  if (rotary_) heads = rotary_->apply(heads, first);
+  return heads.transpose(1, 2);
 }
 
 Tensor Attention::hidden(const Tensor& normed, KvCache* cache) const {
   const int64_t B = normed.size(0), T = normed.size(1), first = cache ? cache->length() : 0;
-  const auto split = [&](const Linear& linear, int64_t heads) {
-    return linear->forward(normed).view({B, T, heads, head_size_});
-  };
-  const Tensor q = turn(split(q_, heads_), first).transpose(1, 2);  // (B, h, T, d)
-  Tensor k = turn(split(k_, kv_heads_), first).transpose(1, 2);     // (B, kv, T, d)
-  Tensor v = split(v_, kv_heads_).transpose(1, 2);                  // (B, kv, T, d)
-  if (cache) std::tie(k, v) = cache->append(layer_, k, v);          // (B, kv, first + T, d)
+  const Tensor q = turned(parts_.q->forward(normed), parts_.q_norm, first);  // (B, h, T, d)
+  Tensor k = turned(parts_.k->forward(normed), parts_.k_norm, first);        // (B, kv, T, d)
+  Tensor v = split(parts_.v->forward(normed)).transpose(1, 2);               // (B, kv, T, d)
+  if (cache) std::tie(k, v) = cache->append(layer_, k, v);  // (B, kv, first + T, d)
 
-  const Tensor out = attend(q, k, v, first, window_);  // (B, h, T, d)
-  return out.transpose(1, 2).reshape({B, T, heads_ * head_size_});
+  const Tensor out = attend(q, k, v, first, scores_);  // (B, h, T, d)
+  return out.transpose(1, 2).reshape({B, T, -1});
 }
 
 }  // namespace slice

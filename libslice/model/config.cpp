@@ -90,6 +90,57 @@ void check_ffn_sizes(const ModelConfig& c, const std::string& origin) {
   }
 }
 
+void check_scaling(const ModelConfig& c, const std::string& origin) {
+  const RopeScaling& s = *c.rope_scaling;
+  SLICE_FORMAT_CHECK(s.factor >= 1 && s.factor < 1e6,
+                     "{}: rope scaling factor: want 1 … 1e6, got {}", origin, s.factor);
+  SLICE_FORMAT_CHECK(s.low_frequency_factor > 0 && s.high_frequency_factor > s.low_frequency_factor,
+                     "{}: rope scaling: want 0 < low_freq_factor < high_freq_factor, got {} and {}",
+                     origin, s.low_frequency_factor, s.high_frequency_factor);
+  SLICE_FORMAT_CHECK(s.original_context >= 1 && s.original_context <= int64_t{1} << 40,
+                     "{}: original_max_position_embeddings: want 1 … {}, got {}", origin,
+                     int64_t{1} << 40, s.original_context);
+  SLICE_FORMAT_CHECK(s.attention_factor > 0 && s.attention_factor < 1e3,
+                     "{}: rope scaling: attention factor: want a positive number, got {}", origin,
+                     s.attention_factor);
+  if (s.kind != RopeScaling::Kind::kLongRope) return;
+  const int64_t pairs = c.rotary_size.value_or(c.head_size) / 2;
+  for (const std::vector<double>* factors : {&s.short_factors, &s.long_factors}) {
+    SLICE_FORMAT_CHECK(std::ssize(*factors) == pairs,
+                       "{}: rope scaling: want {} short and long factors, got {}", origin, pairs,
+                       factors->size());
+    SLICE_FORMAT_CHECK(std::ranges::all_of(*factors, [](double f) { return f > 0 && f < 1e6; }),
+                       "{}: rope scaling: want positive short and long factors", origin);
+  }
+}
+
+void check_layers(const ModelConfig& c, const std::string& origin) {
+  const auto count = [&](const char* name, const std::vector<bool>& layers) {
+    SLICE_FORMAT_CHECK(layers.empty() || std::ssize(layers) == c.layers,
+                       "{}: {}: want {} layers, got {}", origin, name, c.layers, layers.size());
+  };
+  count("layers with rotary positions", c.rotary_layers);
+  count("layers with a sliding window", c.window_layers);
+  if (!c.window_rope_theta) return;
+  SLICE_FORMAT_CHECK(*c.window_rope_theta > 0 && *c.window_rope_theta < 1e15,
+                     "{}: rope_theta of windows: want a positive base, got {}", origin,
+                     *c.window_rope_theta);
+}
+
+void check_scales(const ModelConfig& c, const std::string& origin) {
+  const auto positive = [&](const char* name, double value) {
+    SLICE_FORMAT_CHECK(value > 0 && value < 1e6, "{}: {}: want a positive number, got {}", origin,
+                       name, value);
+  };
+  positive("attention scale", c.attention_scale.value_or(1));
+  positive("embedding scale", c.embedding_scale);
+  positive("residual scale", c.residual_scale);
+  positive("logit scale", c.logit_scale);
+  for (const double cap : {c.attention_softcap, c.logit_softcap}) {
+    SLICE_FORMAT_CHECK(cap >= 0 && cap < 1e6, "{}: soft cap: want 0 or more, got {}", origin, cap);
+  }
+}
+
 }  // namespace
 
 int64_t ModelConfig::stream_size(int64_t site) const {
@@ -103,6 +154,16 @@ int64_t ModelConfig::ffn_width(int64_t layer) const {
 int64_t ModelConfig::positions() const {
   return learned_positions > 0 ? learned_positions - position_offset
                                : std::numeric_limits<int64_t>::max();
+}
+
+int64_t ModelConfig::window(int64_t layer) const {
+  const bool has = window_layers.empty() || window_layers.at(static_cast<size_t>(layer));
+  return has ? sliding_window.value_or(0) : 0;
+}
+
+int64_t ModelConfig::turning(int64_t layer) const {
+  const bool turns = rotary_layers.empty() || rotary_layers.at(static_cast<size_t>(layer));
+  return turns && learned_positions == 0 ? rotary_size.value_or(head_size) : 0;
 }
 
 std::vector<int64_t> ModelConfig::ffn_widths() const {
@@ -181,16 +242,9 @@ void check_config(const ModelConfig& c, const std::string& origin) {
                      origin, c.norm_eps);
   SLICE_FORMAT_CHECK(c.rope_theta > 0 && c.rope_theta < 1e15,
                      "{}: rope_theta: want a positive base, got {}", origin, c.rope_theta);
-  if (c.rope_scaling) {
-    const RopeScaling& s = *c.rope_scaling;
-    SLICE_FORMAT_CHECK(s.factor >= 1 && s.factor < 1e6,
-                       "{}: rope scaling factor: want 1 … 1e6, got {}", origin, s.factor);
-    SLICE_FORMAT_CHECK(
-        s.low_frequency_factor > 0 && s.high_frequency_factor > s.low_frequency_factor,
-        "{}: rope scaling: want 0 < low_freq_factor < high_freq_factor, got {} and {}", origin,
-        s.low_frequency_factor, s.high_frequency_factor);
-    in_range("original_max_position_embeddings", s.original_context, int64_t{1} << 40);
-  }
+  if (c.rope_scaling) check_scaling(c, origin);
+  check_layers(c, origin);
+  check_scales(c, origin);
   const auto is_token = [&](const char* name, int64_t id) {
     SLICE_FORMAT_CHECK(id >= 0 && id < c.vocabulary_size,
                        "{}: {} {} is outside the vocabulary of {}", origin, name, id,

@@ -11,15 +11,23 @@ namespace slice {
 /// How rotary frequencies are scaled for contexts longer than the original one.
 struct RopeScaling {
   enum class Kind {
-    kLinear,  ///< every frequency is divided by the factor
-    kLlama3,  ///< low frequencies are divided, high ones are not, with a smooth transition
+    kLinear,    ///< every frequency is divided by the factor
+    kLlama3,    ///< low frequencies are divided, high ones are not, with a smooth transition
+    kYarn,      ///< the same with a transition that is linear in the frequency's number
+    kLongRope,  ///< each frequency has a divisor of its own, past the original context another one
+    kDynamic,   ///< past the original context the base grows with the length
   };
   Kind kind = Kind::kLinear;
   double factor = 1;
-  /// Llama 3: a frequency is low or high when it makes fewer or more turns than this within the
-  /// original context.
+  /// Llama 3, YaRN: a frequency is low or high when it makes fewer or more turns than this within
+  /// the original context.
   double low_frequency_factor = 1, high_frequency_factor = 4;
-  int64_t original_context = 8192;  ///< positions, Llama 3
+  int64_t original_context = 8192;  ///< positions; of every kind but the linear one
+  /// What cosines and sines are multiplied by, so that q·k grows by its square. YaRN, longrope.
+  double attention_factor = 1;
+  bool whole_dimensions = true;  ///< YaRN: the transition begins and ends at whole numbers
+  /// Longrope: divisors of the frequencies (r/2), of texts within the original context and past it.
+  std::vector<double> short_factors = {}, long_factors = {};
 
   bool operator==(const RopeScaling&) const = default;
 };
@@ -36,6 +44,14 @@ enum class Activation {
   kRelu,
   kGelu,      ///< x · Φ(x)
   kGeluTanh,  ///< its tanh approximation, "gelu_new"
+  kRelu2,     ///< relu(x)²
+};
+
+/// A norm of the queries and of the keys before they turn.
+enum class HeadNorm {
+  kNone,
+  kEach,  ///< RMSNorm of every head, one weight (d) for all of them
+  kAll,   ///< RMSNorm over all heads together, weights (h·d) and (kv·d)
 };
 
 /// How a shortcut maps the residual stream from the basis of one site to that of the next.
@@ -73,8 +89,19 @@ struct ModelConfig {
   /// Rows of a learned position table, added to the embedding instead of rotary positions; 0: none.
   int64_t learned_positions = 0;
   int64_t position_offset = 0;            ///< row of the table for position 0
+  std::vector<bool> rotary_layers;        ///< of each layer, whether its heads turn; empty: all do
   std::optional<int64_t> sliding_window;  ///< positions that a query sees, itself the last
-  int64_t first_window_layer = 0;  ///< the first layer with the window; all later ones have it
+  std::vector<bool> window_layers;        ///< of each layer, whether it has the window; empty: all
+  /// Rotary base of the layers with the window, whose frequencies are not scaled then.
+  std::optional<double> window_rope_theta;
+
+  HeadNorm head_norm = HeadNorm::kNone;
+  std::optional<double> attention_scale;  ///< of q·k; absent: 1 / √d
+  /// c: q·k and the logits go through c · tanh(x / c); 0: they do not.
+  double attention_softcap = 0, logit_softcap = 0;
+  /// What is multiplied by a constant: token embeddings, what a sublayer adds to the stream, logits
+  /// (before their soft cap).
+  double embedding_scale = 1, residual_scale = 1, logit_scale = 1;
 
   Activation activation = Activation::kSilu;
   bool gated_mlp = true;  ///< activation(gate) · up; else activation(up)
@@ -108,6 +135,10 @@ struct ModelConfig {
   int64_t stream_size(int64_t site) const;
   /// FFN width of a layer.
   int64_t ffn_width(int64_t layer) const;
+  /// Positions that a query of this layer sees, itself the last; 0: all.
+  int64_t window(int64_t layer) const;
+  /// Leading coordinates of a head that turn in this layer; 0 without rotary positions.
+  int64_t turning(int64_t layer) const;
   /// Tokens that a text may have: those of a learned position table; without one the largest int64.
   int64_t positions() const;
   /// Those of all layers.

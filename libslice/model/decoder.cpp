@@ -70,6 +70,14 @@ Norm DecoderImpl::add_norm(const std::string& path) {
   return norm;
 }
 
+Norm DecoderImpl::add_head_norm(const std::string& path, int64_t width) {
+  if (config_.head_norm == HeadNorm::kNone) return Norm(nullptr);
+  Norm norm(NormKind::kRms, config_.head_norm == HeadNorm::kEach ? config_.head_size : width,
+            config_.norm_eps);
+  register_at(*this, path, norm.ptr());
+  return norm;
+}
+
 Shortcut DecoderImpl::add_shortcut(const std::string& path, int64_t site) {
   Shortcut shortcut(config_.shortcut_of(site), config_.stream_size(site),
                     config_.stream_size(site + 1), config_.shortcut_rank);
@@ -88,7 +96,12 @@ Branch DecoderImpl::add_attention(int64_t layer, int64_t site) {
   Linear k = add_linear(root + names.k, in, kv_width, c.qkv_bias);
   Linear v = add_linear(root + names.v, in, kv_width, c.qkv_bias);
   Linear o = add_linear(root + names.o, q_width, out, c.output_bias);
-  const Attention attention(c, layer, q, k, v);
+  const Attention attention(c, layer,
+                            {.q = q,
+                             .k = k,
+                             .v = v,
+                             .q_norm = add_head_norm(root + names.q_norm, q_width),
+                             .k_norm = add_head_norm(root + names.k_norm, kv_width)});
   return {
       .readers = {view(root + names.q, q), view(root + names.k, k), view(root + names.v, v)},
       .hidden = [attention](const Tensor& n, KvCache* cache) { return attention.hidden(n, cache); },
@@ -124,6 +137,7 @@ void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm,
   sublayers_.push_back({.name = path,
                         .norm = add_norm(norm),
                         .branches = std::move(branches),
+                        .scale = config_.residual_scale,
                         .shortcut = add_shortcut(path + "_shortcut", site),
                         .tap = taps_.back().get()});
 }
@@ -158,7 +172,8 @@ void DecoderImpl::check_positions(int64_t count) const {
 
 Tensor DecoderImpl::embed(const Tensor& tokens, int64_t first) const {
   check_tokens(tokens, first);
-  const Tensor words = embedding_->forward(tokens.to(device()));
+  Tensor words = embedding_->forward(tokens.to(device()));
+  if (config_.embedding_scale != 1) words = words * config_.embedding_scale;
   if (positions_.is_empty()) return words;
   const int64_t row = first + config_.position_offset;
   return words + positions_->weight.slice(0, row, row + tokens.size(1));
@@ -177,8 +192,13 @@ Tensor DecoderImpl::stream(const Tensor& tokens, KvCache* cache) const {
 
 Tensor DecoderImpl::logits(const Tensor& stream) const {
   const Tensor normed = final_norm_->forward(stream);
-  if (!head_.is_empty()) return head_->forward(normed);
-  return at::linear(head_map_.is_empty() ? normed : head_map_->forward(normed), embedding_->weight);
+  Tensor logits = head_.is_empty()
+                      ? at::linear(head_map_.is_empty() ? normed : head_map_->forward(normed),
+                                   embedding_->weight)
+                      : head_->forward(normed);
+  if (config_.logit_scale != 1) logits = logits * config_.logit_scale;
+  const double cap = config_.logit_softcap;
+  return cap > 0 ? at::tanh(logits / cap) * cap : logits;
 }
 
 void DecoderImpl::prepare_head() {

@@ -66,6 +66,8 @@ class DecoderImpl : public torch::nn::Module {
   Linear add_linear(const std::string& path, int64_t in, int64_t out, bool bias);
   void add_head_map(bool bias);
   Norm add_norm(const std::string& path);
+  /// Of queries or keys, which are `width` wide; empty without one.
+  Norm add_head_norm(const std::string& path, int64_t width);
   Shortcut add_shortcut(const std::string& path, int64_t site);
   Branch add_attention(int64_t layer, int64_t site);
   Branch add_mlp(int64_t layer, int64_t site);

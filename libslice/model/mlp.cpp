@@ -12,6 +12,8 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
       return at::relu(x);
     case Activation::kGelu:
       return at::gelu(x);
+    case Activation::kRelu2:
+      return at::relu(x).square();
     case Activation::kGeluTanh:
       break;
   }

@@ -13,25 +13,33 @@ namespace slice {
 /// Rotary position embedding, split-half form:
 ///   (u, v) → (u cos − v sin, v cos + u sin)      (RoFormer, arXiv 2104.09864, §3.4)
 /// for the two halves of the first r coordinates of a head, with angle position · theta^(−2i/r);
-/// the other coordinates are unchanged. Frequencies may be scaled: linearly, or as in Llama 3.1
-/// (its reference code, apply_scaling).
+/// the other coordinates are unchanged. Frequencies may be scaled: linearly, as in Llama 3.1 (its
+/// reference code, apply_scaling), as in YaRN (arXiv 2309.00071, §3.2), as in LongRoPE (arXiv
+/// 2402.13753), or dynamically (YaRN, §3.3). The last two depend on the length of the text.
 class Rotary {
  public:
   /// @param rotary_size  r, even, ≤ d      @param theta  base, > 0
   /// @throws ArgumentError  an odd r, theta ≤ 0
   Rotary(int64_t rotary_size, double theta, const std::optional<RopeScaling>& scaling = {});
 
+  /// What a layer's heads turn by; nothing where they do not.
+  static std::optional<Rotary> of_layer(const ModelConfig& config, int64_t layer);
+
   /// @param x      (B, T, h, d), one dtype        @param first  position of x[:, 0]
   /// @return       the same shape and dtype. Angles in float64, products in float32 at least.
   /// @throws ShapeError  x is not (B, T, h, d ≥ r)
   at::Tensor apply(const at::Tensor& x, int64_t first) const;
 
-  /// Radians per position, (r/2), with scaling.
-  const std::vector<double>& frequencies() const { return frequencies_; }
+  /// Radians per position, (r/2), with scaling, in a text of `length` tokens; one within the
+  /// original context unless told.
+  std::vector<double> frequencies(int64_t length = 1) const;
+  /// What cosines and sines are multiplied by.
+  double magnitude() const { return scaling_ ? scaling_->attention_factor : 1; }
 
  private:
   int64_t rotary_size_;
-  std::vector<double> frequencies_;  // r/2, radians per position
+  double theta_;
+  std::optional<RopeScaling> scaling_;
 };
 
 }  // namespace slice

@@ -38,7 +38,7 @@ std::vector<std::pair<ModelConfig, std::string>> runnable() {
   const auto families = tiny_families();
   ModelConfig qwen2 = families[1];
   qwen2.sliding_window.reset();
-  qwen2.first_window_layer = 0;
+  qwen2.window_layers.clear();
   const ModelConfig& phi = families[3];
   all.emplace_back(families[0], "llama");
   all.emplace_back(qwen2, "qwen2");

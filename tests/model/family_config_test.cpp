@@ -80,7 +80,7 @@ TEST_CASE("a Mistral has a window unless its file says null") {
   const json small = smallest("mistral");
   CHECK(parse_with(small).sliding_window == 4096);
   CHECK(parse_with(small).kv_heads == 8);
-  CHECK(parse_with(small).first_window_layer == 0);
+  CHECK(parse_with(small).window_layers.empty());  // all
   CHECK_FALSE(parse_with(small, {{"sliding_window", nullptr}}).sliding_window);
   CHECK(parse_with(small, {{"sliding_window", 17}}).sliding_window == 17);
   CHECK_FALSE(parse_with(small).qkv_bias);
@@ -97,15 +97,19 @@ TEST_CASE("a Qwen2 has biases on q, k and v, and a window in the layers that its
       {"use_sliding_window", true}, {"sliding_window", 9}, {"max_window_layers", 2}};
   const ModelConfig c = parse_with(small, window);
   CHECK(c.sliding_window == 9);
-  CHECK(c.first_window_layer == 2);
+  CHECK(c.window_layers == std::vector<bool>{false, false, true});
   json typed = window;
   typed["layer_types"] = {"full_attention", "full_attention", "sliding_attention"};
-  CHECK(parse_with(small, typed).first_window_layer == 2);
+  CHECK(parse_with(small, typed).window_layers == std::vector<bool>{false, false, true});
   typed["layer_types"][1] = "sliding_attention";
-  CHECK(parse_with(small, typed).first_window_layer == 1);  // not max_window_layers
+  CHECK(parse_with(small, typed).window_layers == std::vector<bool>{false, true, true});
   typed["layer_types"] = {"full_attention", "full_attention", "full_attention"};
   CHECK_FALSE(parse_with(small, typed).sliding_window);
   typed["layer_types"] = {"sliding_attention", "full_attention", "sliding_attention"};
+  const ModelConfig mixed = parse_with(small, typed);
+  CHECK(mixed.window_layers == std::vector<bool>{true, false, true});
+  CHECK(parse_config(config_json(mixed, "float32"), "again").window_layers == mixed.window_layers);
+  typed["layer_types"][1] = "chunked_attention";
   CHECK_THROWS_NAMING(parse_with(small, typed), FormatError, "layer_types[1]");
   const json above = {{"use_sliding_window", true}, {"max_window_layers", 3}};
   CHECK_FALSE(parse_with(small, above).sliding_window);  // in no layer
@@ -149,7 +153,7 @@ TEST_CASE("what is written of every family is read again, dense and sliced") {
       CHECK(again.rotary_size == config.rotary_size);
       CHECK(again.learned_positions == config.learned_positions);
       CHECK(again.sliding_window == config.sliding_window);
-      CHECK(again.first_window_layer == config.first_window_layer);
+      CHECK(again.window_layers == config.window_layers);
       CHECK(again.activation == config.activation);
       CHECK(again.gated_mlp == config.gated_mlp);
       CHECK(again.tied_head == config.tied_head);

@@ -165,7 +165,7 @@ TEST_CASE("models of every family, dense and sliced, are read back bit by bit") 
       const Tensor tokens = random_tokens(config, 2, 19, 7);
       CHECK(bit_difference(logits(again, tokens), logits(model, tokens)) == "");
       CHECK(again.config().stream_sizes == model.config().stream_sizes);
-      CHECK(again.config().first_window_layer == config.first_window_layer);
+      CHECK(again.config().window_layers == config.window_layers);
       CHECK(again.config().rotary_size == config.rotary_size);
       CHECK(count_parameters(again.config()).total == [&] {
         int64_t total = 0;
@@ -342,7 +342,7 @@ TEST_CASE("Qwen2 and Phi-2 are read from GGUF, q, k and v fused or apart") {
   std::vector<ModelConfig> configs = tiny_families();
   ModelConfig qwen2 = configs[1], tied = qwen2;
   qwen2.sliding_window.reset();  // GGUF does not know it
-  qwen2.first_window_layer = 0;
+  qwen2.window_layers.clear();
   tied = qwen2;
   tied.tied_head = true;
   for (const ModelConfig& config : {qwen2, tied, configs[3]}) {

@@ -62,7 +62,7 @@ std::vector<ModelConfig> tiny_families() {
   qwen2.family = "qwen2";
   qwen2.qkv_bias = true;
   qwen2.sliding_window = 4;
-  qwen2.first_window_layer = 1;
+  qwen2.window_layers = {false, true};
   opt.family = "opt";
   opt.norm = NormKind::kLayer;
   opt.kv_heads = opt.heads;

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "libslice/decode/detail/decoding.h"
+#include "libslice/decode/detail/kernel_network.h"
 #include "libslice/model/config.h"
 
 namespace slice::detail {
@@ -12,7 +13,7 @@ inline constexpr int64_t kLargestDecodeHead = 256;
 
 /// Whether a GPU decodes a model of this configuration by a graph (in all types but float64).
 inline bool decodes_by_graph(const ModelConfig& config) {
-  return config.head_size <= kLargestDecodeHead && !config.maps_head();
+  return runs_on_kernels(config) && config.head_size <= kLargestDecodeHead && !config.maps_head();
 }
 
 /// Decoding whose single tokens are a captured graph: nothing is allocated and the host does not

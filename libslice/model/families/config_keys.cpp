@@ -1,5 +1,6 @@
 #include "libslice/model/families/config_keys.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -20,6 +21,7 @@ constexpr std::pair<const char*, RopeScaling::Kind> kScalings[] = {
     {"linear", RopeScaling::Kind::kLinear}, {"llama3", RopeScaling::Kind::kLlama3}};
 
 constexpr const char* kOriginalContext = "original_max_position_embeddings";
+constexpr const char *kWindowLayer = "sliding_attention", *kFullLayer = "full_attention";
 
 /// Names of activations; the first name of each is the one that is written.
 constexpr std::pair<const char*, Activation> kActivations[] = {
@@ -34,6 +36,7 @@ constexpr std::pair<const char*, Activation> kActivations[] = {
     {"gelu_fast", Activation::kGeluTanh},
     {"gelu_accurate", Activation::kGeluTanh},
     {"gelu_python_tanh", Activation::kGeluTanh},
+    {"relu2", Activation::kRelu2},
 };
 
 /// The key of rotary settings that counts; null where there are none.
@@ -203,6 +206,38 @@ void write_rope(const ModelConfig& c, json& object) {
     const bool low = std::floor(r / d * d) < r;  // a rounded r / d may lose the last coordinate
     object["partial_rotary_factor"] = low ? std::nextafter(r / d, 1.0) : r / d;
   }
+}
+
+void parse_layer_types(const json& object, ModelConfig& c, const std::string& origin) {
+  const json& types = detail::array_field(object, "layer_types", origin);
+  if (!types.empty()) {
+    SLICE_FORMAT_CHECK(std::ssize(types) == c.layers, "{}: layer_types: want {} entries, got {}",
+                       origin, c.layers, types.size());
+    c.window_layers.clear();
+    for (int64_t layer = 0; layer < c.layers; ++layer) {
+      const json& type = types[layer];
+      const bool window = type == kWindowLayer;
+      SLICE_FORMAT_CHECK(window || type == kFullLayer, "{}: layer_types[{}]: {} is not supported",
+                         origin, layer, type.dump());
+      SLICE_FORMAT_CHECK(!window || c.sliding_window,
+                         "{}: layer_types[{}]: {} without a sliding_window in use", origin, layer,
+                         type.dump());
+      c.window_layers.push_back(window);
+    }
+  }
+  const auto windows = std::ranges::count(c.window_layers, true);
+  if (!c.window_layers.empty() && windows == 0) c.sliding_window.reset();
+  if (!c.sliding_window || windows == std::ssize(c.window_layers)) c.window_layers.clear();
+}
+
+void write_window_layers(const ModelConfig& c, json& object) {
+  std::vector<bool> windows = c.window_layers;
+  windows.resize(static_cast<size_t>(c.layers), c.sliding_window && c.window_layers.empty());
+  const auto first = std::ranges::find(windows, true) - windows.begin();
+  object["max_window_layers"] = first;
+  if (std::ranges::is_sorted(windows)) return;
+  json& types = object["layer_types"] = json::array();
+  for (const bool window : windows) types.push_back(window ? kWindowLayer : kFullLayer);
 }
 
 Activation parse_activation(const std::string& name, const std::string& origin) {

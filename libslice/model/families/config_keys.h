@@ -49,6 +49,15 @@ void parse_rope(const nlohmann::json& object, ModelConfig& config, double rotate
 /// Writes rope_theta, and rope_scaling and partial_rotary_factor where there are such.
 void write_rope(const ModelConfig& config, nlohmann::json& object);
 
+/// Which layers have the sliding window, from `layer_types`, which Transformers 4.53 and later
+/// write and then read instead of max_window_layers; nothing is changed where there are none. A
+/// window that no layer has is taken away.
+/// @throws FormatError  another type, a window without a size, another number of layers
+void parse_layer_types(const nlohmann::json& object, ModelConfig& config,
+                       const std::string& origin);
+/// Writes `max_window_layers`, and `layer_types` where the window is not that of the upper layers.
+void write_window_layers(const ModelConfig& config, nlohmann::json& object);
+
 /// The activation of this name. @throws FormatError  an unknown name
 Activation parse_activation(const std::string& name, const std::string& origin);
 std::string activation_name(Activation activation);

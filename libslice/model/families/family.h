@@ -18,6 +18,7 @@ struct Names {
   std::string layers, final_norm, head;    ///< from the root
   std::string attention_norm, q, k, v, o;  ///< within a layer; a parallel block has this norm only
   std::string mlp_norm, gate, up, down;    ///< within a layer; gate is empty without one
+  std::string q_norm = {}, k_norm = {};    ///< within a layer; empty without norms of heads
 };
 
 /// The layer of a parameter; nothing for parameters of the embeddings and the head.

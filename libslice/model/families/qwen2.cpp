@@ -24,43 +24,16 @@ constexpr SizeDefaults kDefaults = {.hidden_size = 4096,
                                     .kv_heads = 32};
 constexpr int64_t kFfnSize = 22016, kWindow = 4096, kFirstWindowLayer = 28;
 
-/// Transformers 4.53 and later list the layers with the window, and then read no max_window_layers.
-void parse_layer_types(const json& object, ModelConfig& c, const std::string& origin) {
-  const json& types = detail::array_field(object, "layer_types", origin);
-  if (types.empty()) return;
-  int64_t first = c.layers;  // with the window
-  for (int64_t layer = 0; layer < std::min<int64_t>(c.layers, std::ssize(types)); ++layer) {
-    const json& type = types[layer];
-    const bool window = type == "sliding_attention";
-    SLICE_FORMAT_CHECK(window || type == "full_attention",
-                       "{}: layer_types[{}]: {} is not supported", origin, layer, type.dump());
-    SLICE_FORMAT_CHECK(!window || c.sliding_window,
-                       "{}: layer_types[{}]: {} without use_sliding_window and a sliding_window",
-                       origin, layer, type.dump());
-    SLICE_FORMAT_CHECK(window || first == c.layers,
-                       "{}: layer_types[{}]: {} above a layer with a window is not supported",
-                       origin, layer, type.dump());
-    if (window) first = std::min(first, layer);
-  }
-  SLICE_FORMAT_CHECK(std::ssize(types) == c.layers, "{}: layer_types: want {} entries, got {}",
-                     origin, c.layers, types.size());
-  c.first_window_layer = first;
-}
-
 void parse_window(const json& object, ModelConfig& c, const std::string& origin) {
   if (find_field<bool>(object, "use_sliding_window", origin).value_or(false)) {
     c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
     if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
-    c.first_window_layer =
+    const auto first =
         find_field<int64_t>(object, "max_window_layers", origin).value_or(kFirstWindowLayer);
-    SLICE_FORMAT_CHECK(c.first_window_layer >= 0, "{}: max_window_layers: want at least 0, got {}",
-                       origin, c.first_window_layer);
+    SLICE_FORMAT_CHECK(first >= 0, "{}: max_window_layers: want at least 0, got {}", origin, first);
+    for (int64_t layer = 0; layer < c.layers; ++layer) c.window_layers.push_back(layer >= first);
   }
   parse_layer_types(object, c, origin);
-  if (!c.sliding_window || c.first_window_layer >= c.layers) {  // in no layer
-    c.sliding_window.reset();
-    c.first_window_layer = 0;
-  }
 }
 
 ModelConfig parse(const json& object, const std::string& origin) {
@@ -87,7 +60,7 @@ json write(const ModelConfig& c) {
   object["hidden_act"] = activation_name(c.activation);
   object["use_sliding_window"] = c.sliding_window.has_value();
   object["sliding_window"] = c.sliding_window ? json(*c.sliding_window) : json();
-  object["max_window_layers"] = c.sliding_window ? c.first_window_layer : c.layers;
+  write_window_layers(c, object);
   write_rope(c, object);
   return object;
 }
