@@ -1,7 +1,7 @@
 // bench_slicing SHAPE [LAYERS [WINDOWS [CSV [METHOD [MIB]]]]]: slices a published shape by 25 %,
 // random float16 weights made on the device, and appends the seconds of every phase, and the peak
-// memory, to a CSV file; those of the paper's method (slicegpt, the default; else refit) beside
-// their floors. MIB: a ballast leaves so much of the card, 24564 as on one of 24 GB; a signal for
+// memory, to a CSV file; those of the paper's method (slicegpt, the default; else refit, or recover:
+// refit and four epochs of training a sublayer) beside their floors. MIB: a ballast leaves so much of the card, 24564 as on one of 24 GB; a signal for
 // which there is no room then lives elsewhere. A process a shape: peaks are the process's.
 
 #include <ATen/ATen.h>
@@ -108,7 +108,7 @@ bench::DeviceBuffer ballast_beside(int64_t mebibytes) {
 }
 
 void run(const std::string& name, int64_t layers, int64_t windows, const std::string& path,
-         Method method, int64_t mebibytes) {
+         const std::string& method, int64_t mebibytes) {
   const at::Device device(at::kCUDA, 0);
   ModelConfig config = bench::published_config(name);
   const bool whole = layers <= 0 || layers == config.layers;
@@ -116,7 +116,7 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
   check_config(config, name);
   bench::Csv csv(path);
   const bench::Ceilings ceilings = ceilings_here();
-  const bool refit = method == Method::kRefit;
+  const bool refit = method != "slicegpt", recover = method == "recover";
   const Floors floors = refit ? Floors()
                               : floors_of(config, windows * kContext, ceilings,
                                           solve_seconds(config.hidden_size, device));
@@ -127,7 +127,10 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
   fill(*decoder, device);
   Model model(std::move(decoder), nullptr, at::kHalf);
   const Tensor tokens = at::randint(config.vocabulary_size, {windows, kContext}, at::kLong);
-  const SliceReport report = slice_model(model, tokens, {.method = method, .slice = 0.25});
+  const SliceReport report = slice_model(model, tokens,
+                                         {.method = refit ? Method::kRefit : Method::kSliceGpt,
+                                          .slice = 0.25,
+                                          .recover = recover ? 4 : 0});
 
   std::string kind = "measured";
   if (ballast) kind += ": a ballast leaves " + std::to_string(mebibytes) + " MiB";
@@ -135,9 +138,8 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
     kind += (ballast ? "; " : ": ") + ("signal on the " + report.signal);
   const std::string label = whole ? name : name + "-" + std::to_string(layers) + "-layers";
   const auto write = [&](const char* metric, double value, const char* unit, double floor) {
-    csv.write({"slicing", label, refit ? "refit25" : "slicegpt25", "float16",
-               std::to_string(windows), std::to_string(kContext), metric, value, unit, floor, "", 0,
-               kind});
+    csv.write({"slicing", label, method + "25", "float16", std::to_string(windows),
+               std::to_string(kContext), metric, value, unit, floor, "", 0, kind});
     std::printf("%-26s %-18s %9.3f %-4s", label.c_str(), metric, value, unit);
     if (floor > 0) std::printf("  floor %8.3f  %3.0f %%", floor, 100 * floor / value);
     std::printf("\n");
@@ -149,6 +151,7 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
   if (refit) {
     write("gradients_s", report.gradient_seconds, "s", 0);
     write("refit_s", report.refit_seconds, "s", 0);
+    if (recover) write("recover_s", report.recover_seconds, "s", 0);
   }
   write("peak_device_gib", static_cast<double>(report.peak_device_bytes) / 0x1p30, "GiB", 0);
   if (report.signal != "device")
@@ -160,9 +163,10 @@ void run(const std::string& name, int64_t layers, int64_t windows, const std::st
 
 int main(int argc, char** argv) {
   const std::string method = argc > 5 ? argv[5] : "slicegpt";
-  if (argc < 2 || argc > 7 || (method != "slicegpt" && method != "refit")) {
-    std::fprintf(stderr,
-                 "usage: bench_slicing SHAPE [LAYERS [WINDOWS [CSV [slicegpt|refit [MIB]]]]]\n");
+  if (argc < 2 || argc > 7 || (method != "slicegpt" && method != "refit" && method != "recover")) {
+    std::fprintf(
+        stderr,
+        "usage: bench_slicing SHAPE [LAYERS [WINDOWS [CSV [slicegpt|refit|recover [MIB]]]]]\n");
     return 2;
   }
   try {
@@ -171,8 +175,7 @@ int main(int argc, char** argv) {
       return 4;
     }
     run(argv[1], argc > 2 ? std::atol(argv[2]) : 0, argc > 3 ? std::atol(argv[3]) : 128,
-        argc > 4 ? argv[4] : "slicing.csv", method == "refit" ? Method::kRefit : Method::kSliceGpt,
-        argc > 6 ? std::atol(argv[6]) : 0);
+        argc > 4 ? argv[4] : "slicing.csv", method, argc > 6 ? std::atol(argv[6]) : 0);
     return 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "bench_slicing: %s\n", error.what());

@@ -79,6 +79,28 @@ ModelConfig stock_config(ModelConfig config) {
   return config;
 }
 
+/// FFN channels of a layer by which, at k = D, 3/4 of its weights stay: a multiple of 32.
+int64_t narrowed_width(const ModelConfig& c) {
+  const int64_t attention = 2 * (c.heads + c.kv_heads) * c.head_size;
+  const int64_t matrices = c.gated_mlp ? 3 : 2;
+  const double kept = 0.75 * static_cast<double>(attention + matrices * c.ffn_size);
+  return std::llround((kept - static_cast<double>(attention)) / static_cast<double>(matrices) /
+                      32) *
+         32;
+}
+
+/// FFN widths of the same sum, multiples of 32 as a planner gives them: from half of `width` in
+/// the first layer to one and a half of it in the last.
+std::vector<int64_t> rising_widths(int64_t width, int64_t layers) {
+  std::vector<int64_t> widths;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const double place = static_cast<double>(2 * layer - layers + 1) /
+                         static_cast<double>(std::max<int64_t>(1, layers - 1));  // −1 … 1
+    widths.push_back(width + 32 * std::llround(place * static_cast<double>(width) / 64));
+  }
+  return widths;
+}
+
 bool is_embedding(const std::string& key) { return key.find("embed") != std::string::npos; }
 
 /// The layer that a parameter belongs to, −1 for one outside of the layers.
@@ -136,6 +158,11 @@ ModelConfig published_config(const std::string& name) {
 ModelConfig config_of_form(const ModelConfig& dense, const std::string& form) {
   if (form == "dense") return dense;
   if (form == "stock25") return stock_config(dense);
+  if (form == "equal25" || form == "uneven25") {
+    const int64_t width = narrowed_width(dense);
+    const std::vector<int64_t> equal(static_cast<size_t>(dense.layers), width);
+    return narrowed_config(dense, form == "equal25" ? equal : rising_widths(width, dense.layers));
+  }
   int percent = 0;
   char shortcut[16] = "";
   int64_t rank = 0;

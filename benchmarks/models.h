@@ -22,7 +22,9 @@ ModelConfig published_config(const std::string& name);
 /// What slicing makes of a dense configuration. dense: nothing; slice25-none, slice20-dense,
 /// slice30-diagonal, slice25-lowrank64, …: so many hundredths less of D at every site (steps of 8),
 /// with shortcuts of this form; stock25: a dense model
-/// whose layers have 3/4 of the weights, from 7/8 of D and fewer FFN channels (steps of 64).
+/// whose layers have 3/4 of the weights, from 7/8 of D and fewer FFN channels (steps of 64);
+/// equal25: the same from fewer FFN channels alone (steps of 32); uneven25: those channels, from
+/// half as many in the first layer to one and a half times as many in the last.
 /// @throws std::runtime_error  no such form.
 ModelConfig config_of_form(const ModelConfig& dense, const std::string& form);
 

@@ -6,8 +6,9 @@ import math
 
 import average
 
-LABELS = {"dense": "dense", "slicegpt": "SliceGPT", "refit-stock": "refit, equal widths", "refit": "refit, planned"}
-OURS = ("refit-stock", "refit")
+LABELS = {"dense": "dense", "slicegpt": "SliceGPT", "refit-stock": "refit, equal widths", "refit-default": "refit",
+          "refit": "refit, free layout", "refit-recover": "refit, trained"}
+OURS = ("refit-stock", "refit-default", "refit")
 TEXT = ("benchmark", "model", "method", "calibration", "dtype", "average_tasks", "note", "gpu", "driver", "cuda",
         "libtorch", "libslice", "commit", "date")
 

@@ -4,7 +4,8 @@ import dataclasses
 import json
 import pathlib
 
-METHODS = ("refit", "slicegpt", "refit-stock")  # the longest first
+METHODS = ("refit-recover", "refit", "refit-default", "slicegpt", "refit-stock")  # the longest first
+UNTRAINED = METHODS[1:]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,11 +64,12 @@ def peers(directories, models):
     return found
 
 
-def grid(models, fractions, calibrations, others=()):
+def grid(models, fractions, calibrations, others=(), methods=UNTRAINED):
     """Every configuration, the most valuable first: dense ones, then fraction by fraction in the order given."""
     every = [Configuration(name, "dense", path) for name, path in models.items()]
     for place, fraction in enumerate(fractions):
         every += [Configuration(name, method, path, fraction, calibration)
-                  for calibration in calibrations for name, path in models.items() for method in METHODS]
+                  for calibration in calibrations for name, path in models.items()
+                  for method in METHODS if method in methods]
         every += others if place == 0 else ()
     return every if fractions else every + list(others)

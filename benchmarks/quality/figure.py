@@ -16,7 +16,7 @@ def panel(axes, model, across):
     dense = model.dense
     calibrations = list(dict.fromkeys(row["calibration"] for row in model.rows if row["fraction"]))
     used = [dense]
-    for method, colour in zip(("slicegpt", "refit-stock", "refit"), plot.COLOURS):
+    for method, colour in zip(("slicegpt", *comparison.OURS), plot.COLOURS):
         for calibration, style in zip(calibrations, STYLES):
             rows = [row for row in model.rows if (row["method"], row["calibration"]) == (method, calibration)]
             points = [(across(row, dense), 100 * comparison.retained(row, dense)[0]) for row in rows]

@@ -54,6 +54,8 @@ def arguments():
     parser.add_argument("--devices", help="cpu, or cuda:0,cuda:1 …; the first GPU where there is one")
     parser.add_argument("--jobs-per-device", type=int, default=4)
     parser.add_argument("--fractions", default="0.2,0.3,0.1", help="of the block weights, in this order")
+    parser.add_argument("--methods", default=",".join(configurations.UNTRAINED),
+                        help=f"of {', '.join(configurations.METHODS)}; all but the first, which trains")
     parser.add_argument("--peers", metavar="[MODEL=]DIR", help="models with a cost.json, or folders of such", **many)
     parser.add_argument("--limit", type=int, help="questions a task at most")
     parser.add_argument("--samples", type=int, default=128, help="windows of each calibration file")
@@ -95,11 +97,14 @@ def understood(parser, a):
         if not texts and not tasks:
             raise ValueError("nothing to measure: want --perplexity, or --task-dir with files of tasks")
         others = configurations.peers(a.peers, models)
+        methods = a.methods.split(",")
+        if not set(methods) <= set(configurations.METHODS):
+            raise ValueError(f"--methods: want some of {', '.join(configurations.METHODS)}, got {a.methods}")
     except (OSError, ValueError, KeyError) as error:
         parser.error(str(error))
     settings = {"calibrations": calibrations, "texts": texts, "tasks": tasks, "task_dir": a.task_dir, "limit": a.limit,
                 "context": a.context, "dtype": a.dtype, "samples": a.samples, "order": a.order}
-    return configurations.grid(models, fractions, calibrations, others), settings
+    return configurations.grid(models, fractions, calibrations, others, methods), settings
 
 
 def asked(configuration, settings):

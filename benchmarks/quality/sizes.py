@@ -63,4 +63,5 @@ class Sizes:
             return ["--method", "slicegpt", "--slice", repr(self.slicegpt(fraction))]
         if method == "refit-stock":
             return ["--slice", "0", "--ffn", str(self.stock(fraction))]
-        return ["--remove-blocks", repr(fraction), "--layout", "free"]
+        budget = ["--remove-blocks", repr(fraction)]
+        return budget + {"refit-default": [], "refit": ["--layout", "free"], "refit-recover": ["--recover", "4"]}[method]

@@ -22,8 +22,9 @@ What a model still answers, zero-shot, as lm-evaluation-harness asks it ([evalua
 the mean of {tasks},
 in percent, ± its standard error. "Retained" is its share of the dense model's average, "above chance" the same of what
 exceeds guessing. "Blocks" are block weights removed, dense shortcuts counted; SliceGPT is given the smallest hidden size
-by which it removes no more than was asked for, and refit removes that or a little more. "Equal widths" is `--slice 0
---ffn N`; "planned" is `--remove-blocks --layout free`. "Worst" is the task that lost most, in points. Bytes stored are those of the
+by which it removes no more than was asked for, and refit removes that or a little more. "Refit" is what
+`--remove-blocks` does with no other flag: a model that loads everywhere. "Free layout" is `--layout free`, "equal widths" `--slice 0
+--ffn N`, "trained" `--recover 4`, which trains each sublayer on the calibration text and is no part of the comparison. "Worst" is the task that lost most, in points. Bytes stored are those of the
 weight files, 10⁶ bytes a MB; "read" those of the weights that one token of decoding reads. Every number is of a row of
 [quality/rows.csv](quality/rows.csv), made by one command (`benchmarks/quality/README.md`).
 
@@ -49,9 +50,9 @@ def number(value, form="{:,.0f}"):
 
 def shares(models):
     """Retained shares side by side: the headline."""
-    methods = ("slicegpt", *comparison.OURS)
+    methods = ("slicegpt", *comparison.OURS, "refit-recover")
     lines = [cells("model", "blocks", "calibrated on", *(comparison.LABELS[method] for method in methods)),
-             "|---|---:|---|---:|---:|---:|"]
+             "|---|---:|---|" + "---:|" * len(methods)]
     for model in models:
         found = {(row["fraction"], row["calibration"], row["method"]): row for row in model.rows if row["fraction"]}
         for fraction, calibration in sorted({key[:2] for key in found}):

@@ -100,7 +100,7 @@ class Runs(Folder):
         command = [sys.executable, "-B", QUALITY / "run.py", "--bin", "bin", "--model", "tiny=tiny.gguf",
                    "--calibration", "both=a.txt,b.txt", "--perplexity", "t=t.txt", "u=t.txt", "v=t.txt:3",
                    "--task-dir", "tasks", "--out", "out", "--devices", "cpu", "--jobs-per-device", "2",
-                   "--fractions", "0.2", *more]
+                   "--fractions", "0.2", "--methods", "refit,slicegpt,refit-stock", *more]
         environment = {**os.environ, "CALLS": str(self.folder / "calls"), "SLICE_COMMIT": "abcdef0", **environment}
         return {"args": command, "cwd": self.folder, "env": environment, "text": True,
                 "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
@@ -157,6 +157,14 @@ class Runs(Folder):
             if method in comparison.OURS:
                 self.assertLessEqual(blocks, rows["slicegpt", fraction, calibration])
                 self.assertLessEqual(blocks, (1 - float(fraction)) * 640000)
+
+    def test_methods_are_told_apart_by_their_flags_and_training_is_asked_for(self):
+        self.run_it("--methods", ",".join(configurations.METHODS))
+        flags = sorted(" ".join(flag for flag in call if flag in ("--layout", "--recover", "--ffn", "--method"))
+                       for call in self.calls()[0])
+        self.assertEqual(flags, ["", "--ffn", "--layout", "--method", "--recover"])
+        self.assertNotIn("refit-recover", configurations.UNTRAINED)
+        self.assertNotIn("refit-recover", comparison.OURS)
 
     def test_what_fails_is_told_and_the_rest_goes_on_and_is_not_made_again(self):
         done = self.run_it(BREAK="--remove-blocks")
@@ -216,7 +224,8 @@ class Runs(Folder):
     def test_wrong_arguments_are_named(self):
         for more, told in ((("--model", "tiny=tiny.gguf"), "each name once"),
                            (("--calibration", "c=absent.txt"), "absent.txt"),
-                           (("--fractions", "20"), "in (0, 1)"), (("--peers", "tasks"), "no cost.json")):
+                           (("--fractions", "20"), "in (0, 1)"), (("--methods", "refit,prune"), "prune"),
+                           (("--peers", "tasks"), "no cost.json")):
             done = self.run_it(*more)
             self.assertEqual(done.returncode, 2)
             self.assertIn(told, done.stderr)
@@ -230,7 +239,7 @@ class Runs(Folder):
         text = table.put(page.read_text(), table.section(models))
         self.assertTrue(text.startswith("before\n") and text.endswith("after\n") and "old" not in text)
         self.assertEqual(text, table.put(text, table.section(models)))
-        self.assertRegex(text, r"\| −20.0 % \| both \| refit, planned \| 47.50 ± 1.89 \| 82.6 % \|")
+        self.assertRegex(text, r"\| −20.0 % \| both \| refit, free layout \| 47.50 ± 1.89 \| 82.6 % \|")
         self.assertIn("average of refit is above SliceGPT's in\n0; the smallest difference is +0.00 ± 2.67 points", text)
         self.assertIn("SliceGPT has fewer block weights than refit in: none.", text)
         told = re.findall(r"^- tiny, refit.*average 47.50 against 47.50, piqa 50.0 against 50.0,", text, re.M)
@@ -279,7 +288,7 @@ class Parts(Folder):
                 {**base, "method": "refit", "fraction": 0.2, "piqa_n": 9.0}]
         (model,), left_out = comparison.models(rows)
         self.assertEqual([row["method"] for row in model.rows], ["dense", "q8"])
-        self.assertEqual(left_out, ["m, refit, planned, 20 %, : other questions than the dense row's"])
+        self.assertEqual(left_out, ["m, refit, free layout, 20 %, : other questions than the dense row's"])
 
 
 if __name__ == "__main__":
