@@ -22,7 +22,7 @@ struct Layers {
       : q(c.hidden_size, c.heads * c.head_size, true),
         k(c.hidden_size, c.kv_heads * c.head_size, true),
         v(c.hidden_size, c.kv_heads * c.head_size, true),
-        attention(c, 0, q, k, v) {
+        attention(c, 0, {.q = q, .k = k, .v = v}) {
     uint64_t seed = 10;
     for (const Linear& linear : {q, k, v}) {
       linear->weight.set_data(gaussian(linear->weight.sizes(), ++seed) / 4);

@@ -441,11 +441,19 @@ void check_going_on(const ModelConfig& config, const SliceOptions& options, at::
   if (!refit) CHECK(resumed.resume->layers_found > 1);
 }
 
+/// The configuration with so many layers, those above its last one like it.
+ModelConfig with_layers(ModelConfig config, int64_t layers) {
+  config.layers = layers;
+  if (!config.window_layers.empty())
+    config.window_layers.resize(static_cast<size_t>(layers), config.window_layers.back());
+  return config;
+}
+
 void check_going_on(const std::vector<ModelConfig>& shapes, at::Device device,
                     at::ScalarType stored, int64_t save_every,
                     SignalPlace place = SignalPlace::kDevice) {
-  for (ModelConfig config : shapes) {
-    config.layers = 4;
+  for (const ModelConfig& shape : shapes) {
+    const ModelConfig config = with_layers(shape, 4);
     for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
       check_going_on(
           config,
@@ -459,8 +467,8 @@ void check_going_on(const std::vector<ModelConfig>& shapes, at::Device device,
 void check_refit_goes_on(const std::vector<ModelConfig>& shapes, at::Device device,
                          at::ScalarType stored, int64_t save_every,
                          SignalPlace place = SignalPlace::kDevice) {
-  for (ModelConfig config : shapes) {
-    config.layers = 4;
+  for (const ModelConfig& shape : shapes) {
+    const ModelConfig config = with_layers(shape, 4);
     SliceOptions options{.slice = 0.3, .round = 2, .head = HeadMode::kSlice, .chunk_tokens = 32};
     for (int64_t layer = 0; layer < config.layers; ++layer)
       options.ffn_sizes.push_back(config.ffn_size - 3 - layer);

@@ -211,10 +211,8 @@ void write_rope(const ModelConfig& c, json& object) {
 void parse_layer_types(const json& object, ModelConfig& c, const std::string& origin) {
   const json& types = detail::array_field(object, "layer_types", origin);
   if (!types.empty()) {
-    SLICE_FORMAT_CHECK(std::ssize(types) == c.layers, "{}: layer_types: want {} entries, got {}",
-                       origin, c.layers, types.size());
     c.window_layers.clear();
-    for (int64_t layer = 0; layer < c.layers; ++layer) {
+    for (int64_t layer = 0; layer < std::min<int64_t>(c.layers, std::ssize(types)); ++layer) {
       const json& type = types[layer];
       const bool window = type == kWindowLayer;
       SLICE_FORMAT_CHECK(window || type == kFullLayer, "{}: layer_types[{}]: {} is not supported",
@@ -224,6 +222,8 @@ void parse_layer_types(const json& object, ModelConfig& c, const std::string& or
                          type.dump());
       c.window_layers.push_back(window);
     }
+    SLICE_FORMAT_CHECK(std::ssize(types) == c.layers, "{}: layer_types: want {} entries, got {}",
+                       origin, c.layers, types.size());
   }
   const auto windows = std::ranges::count(c.window_layers, true);
   if (!c.window_layers.empty() && windows == 0) c.sliding_window.reset();
