@@ -66,7 +66,8 @@ void GroupDecoder::take(const Checkpoint& checkpoint, const ModelConfig& part,
   });
 }
 
-Tensor GroupDecoder::with_positions(const Tensor& words) const {
+Tensor GroupDecoder::stream_of(Tensor words) const {
+  if (config().embedding_scale != 1) words = words * config().embedding_scale;
   const Tensor positions = decoder_->position_rows();
   if (!positions.defined()) return words;
   const int64_t row = length() + config().position_offset;

@@ -62,8 +62,8 @@ class GroupDecoder {
   /// A tensor of the checkpoint in the dtype that weights are held in, on the CPU.
   /// @throws NumericError  a value that is not finite there (named)
   at::Tensor read(const Checkpoint& checkpoint, const std::string& name) const;
-  /// Embedded tokens (B, T, k_0), with the rows of learned positions added where there are some.
-  at::Tensor with_positions(const at::Tensor& words) const;
+  /// The stream (B, T, k_0) of embedded tokens: scaled, and with the rows of learned positions.
+  at::Tensor stream_of(at::Tensor words) const;
 
   std::shared_ptr<const DecoderImpl> whole_;  // the model, without memory
   ProcessGroup group_;

@@ -111,7 +111,7 @@ Tensor Pipeline::next_logits(const Tensor& tokens) {
   const int64_t B = tokens.size(0), T = tokens.size(1);
   Tensor x;  // (B, T, k)
   if (first()) {
-    x = with_positions(at::embedding(parts_.embeddings[0].weight, tokens));
+    x = stream_of(at::embedding(parts_.embeddings[0].weight, tokens));
   } else {
     x = at::empty({B, T, decoder_->config().stream_size(0)}, held_);
     group_.receive_inplace(x, group_.rank() - 1);

@@ -107,6 +107,9 @@ TensorParallel::TensorParallel(const Checkpoint& checkpoint, const ProcessGroup&
   SLICE_ARGUMENT_CHECK(config().vocabulary_size >= group.size(),
                        "tensor parallel: a vocabulary of {} is too small for {} ranks",
                        config().vocabulary_size, group.size());
+  SLICE_ARGUMENT_CHECK(config().head_norm != HeadNorm::kAll,
+                       "tensor parallel: a norm over the queries of all heads is not supported: "
+                       "their heads are on several ranks");
   const models::Names& names = models::family(config().family).names;
   const std::map<std::string, Cut> cuts = cuts_of(*whole_, group);
   const ModelConfig own = share_config(config(), group);
@@ -129,7 +132,7 @@ Tensor TensorParallel::embed(const Tensor& tokens) const {
       at::embedding(parts_.embeddings[0].weight, (tokens - first).masked_fill(own.logical_not(), 0))
           .masked_fill(own.logical_not().unsqueeze(-1), 0);  // (B, T, k_0)
   group_.sum_inplace(words);
-  return with_positions(words);
+  return stream_of(words);
 }
 
 /// x (B, T, k_a) → (B, T, k_b), the same on every rank.
