@@ -14,6 +14,7 @@
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/shard_writer.h"
+#include "libslice/checkpoint/stored_tensors.h"
 #include "libslice/device/device.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/decoder.h"
@@ -76,14 +77,16 @@ int main(int argc, char** argv) {
     at::manual_seed(seed);
 
     const slice::DecoderImpl shapes(config);  // holds no memory
-    std::vector<slice::ShardWriter::Slot> slots;
+    std::vector<slice::WrittenForm::Entry> parameters;
     for (const auto& parameter : shapes.named_parameters())
-      slots.push_back({parameter.key(), parameter.value().sizes().vec()});
+      parameters.push_back({parameter.key(), parameter.value().sizes().vec()});
+    slice::StoredTensors tensors(parameters, config);
     slice::AtomicDirectory directory(out, /*replace=*/false);
-    slice::ShardWriter writer(directory.path(), slots, stored);
-    for (const auto& slot : slots) {
+    slice::ShardWriter writer(directory.path(), tensors.slots(), stored);
+    for (const auto& [name, shape] : parameters) {
       cli::check_interrupted();
-      writer.write(slot.name, random_parameter(slot.name, slot.shape, device).to(at::kCPU, stored));
+      const auto tensor = tensors.add(name, random_parameter(name, shape, device).to(at::kCPU));
+      if (tensor) writer.write(tensor->first, tensor->second.to(stored));
     }
     writer.finish();
     const auto write = [&](const std::string& name, const std::string& text) {

@@ -15,6 +15,7 @@
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/detail/modeling_sliced.h"
 #include "libslice/checkpoint/stock.h"
+#include "libslice/checkpoint/stored_tensors.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/device.h"
 #include "libslice/model/decoder.h"
@@ -192,14 +193,15 @@ void write_model(const Model& model, const std::filesystem::path& directory,
   check_whole(model);
   const ModelConfig form = written_config(model.config());
   const WrittenWeights weights(model.decoder(), form);
-  std::vector<ShardWriter::Slot> slots;
-  for (const auto& [name, shape] : weights.entries()) slots.push_back({name, shape});
+  StoredTensors stored(weights.entries(), form);
 
   const detail::Stopwatch clock;
-  ShardWriter writer(directory, slots, dtype, options.shard_bytes);
-  const auto count = static_cast<int64_t>(slots.size());
+  ShardWriter writer(directory, stored.slots(), dtype, options.shard_bytes);
+  const auto count = std::ssize(weights.entries());
   for (int64_t i = 0; i < count; ++i) {
-    writer.write(slots[i].name, weights.read(slots[i].name));
+    const std::string& name = weights.entries()[i].name;
+    if (const auto tensor = stored.add(name, weights.read(name)))
+      writer.write(tensor->first, tensor->second);
     if (on_progress)
       on_progress({.phase = "save", .step = i + 1, .steps = count, .seconds = clock.seconds()});
   }

@@ -10,6 +10,7 @@
 #include "libslice/checkpoint/detail/foreign_model.h"
 #include "libslice/checkpoint/detail/one_matrix.h"
 #include "libslice/checkpoint/detail/unused_tensors.h"
+#include "libslice/checkpoint/stored_tensors.h"
 #include "libslice/model/families/family.h"
 
 namespace slice::detail {
@@ -21,6 +22,7 @@ namespace {
 
 constexpr const char* kWhole = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
+constexpr const char* kText = "language_model.";  // the text's part of a model that sees images
 constexpr size_t kLargestConfig = size_t{1} << 24, kLargestIndex = size_t{1} << 28;
 
 bool is_there(const fs::path& path) {
@@ -59,14 +61,7 @@ DirectoryCheckpoint::DirectoryCheckpoint(const fs::path& path) {
   } else {
     refuse_directory(path, kWhole);
   }
-  const std::string prefix = missing_prefix();
-  for (const auto& [name, file] : place_) {
-    const auto& entry = files_.at(file).tensors().at(name);
-    const bool headed = name.starts_with(models::family(config_.family).names.head + ".");
-    const std::string key = headed ? name : prefix + name;
-    stored_[key] = name;
-    entries_[key] = {.shape = entry.shape, .dtype = entry.dtype};
-  }
+  place_parameters();
   tie_head();
   check_promises();
   check_unused(*this);
@@ -75,13 +70,43 @@ DirectoryCheckpoint::DirectoryCheckpoint(const fs::path& path) {
 Tensor DirectoryCheckpoint::read(const std::string& name) const {
   const auto found = stored_.find(name);
   SLICE_FORMAT_CHECK(found != stored_.end(), "{}: no tensor is called {}", path_.string(), name);
-  return files_.at(place_.at(found->second)).read(found->second);
+  const std::string& tensor = found->second.tensor;
+  return parameter_of(found->second, files_.at(place_.at(tensor)).read(tensor));
 }
 
-std::string DirectoryCheckpoint::missing_prefix() const {
-  const std::string embedding = models::family(config_.family).names.embedding + ".weight";
+std::string DirectoryCheckpoint::name_of(const std::string& tensor) const {
+  const models::Names& names = models::family(config_.family).names;
+  const std::string embedding = names.embedding + ".weight";
+  if (place_.contains(embedding) || tensor.starts_with(names.head + ".")) return tensor;
   const size_t step = embedding.find('.') + 1;
-  return place_.contains(embedding.substr(step)) ? embedding.substr(0, step) : "";
+  const std::string root = embedding.substr(0, step);  // "model."
+  if (place_.contains(embedding.substr(step))) return root + tensor;
+  for (const auto& [theirs, ours] :
+       {std::pair<std::string, std::string>{kText, ""}, {root + kText, root}}) {
+    const bool wrapped = place_.contains(theirs + embedding.substr(ours.size()));
+    if (wrapped && tensor.starts_with(theirs)) return ours + tensor.substr(theirs.size());
+  }
+  return tensor;
+}
+
+void DirectoryCheckpoint::place_parameters() {
+  for (const auto& [tensor, file] : place_) there_[name_of(tensor)] = tensor;
+  std::map<std::string, std::string> others = there_;
+  const auto place = [&](const std::string& name, models::StoredForm form) {
+    form.tensor = there_.at(form.tensor);
+    const SafetensorsFile::Entry& entry =
+        files_.at(place_.at(form.tensor)).tensors().at(form.tensor);
+    entries_[name] = {.shape = parameter_shape(form, entry.shape, path_.string()),
+                      .dtype = form.offset == 0 ? entry.dtype : at::kDouble};
+    stored_[name] = std::move(form);
+  };
+  for (const std::string& name : parameter_names(config_)) {
+    const models::StoredForm form = models::stored_form(config_, name);
+    if (!there_.contains(form.tensor)) continue;
+    others.erase(form.tensor);
+    place(name, form);
+  }
+  for (const auto& [name, tensor] : others) place(name, {.tensor = name});
 }
 
 void DirectoryCheckpoint::add_file(const std::string& name) {
@@ -125,7 +150,7 @@ void DirectoryCheckpoint::tie_head() {
     entries_[embedding] = entries_.at(head);
   }
   const auto matrix = [&](const std::string& name) {
-    const std::string& stored = stored_.at(name);
+    const std::string& stored = stored_.at(name).tensor;
     const SafetensorsFile& file = files_.at(place_.at(stored));
     return StoredMatrix{entries_.at(name), [&file, &stored](int64_t begin, int64_t end) {
                           return file.read(stored, begin, end);
@@ -145,9 +170,10 @@ void DirectoryCheckpoint::tie_head() {
 
 void DirectoryCheckpoint::check_promises() const {
   for (const std::string& name : parameter_names(config_)) {
-    const auto found = promised_.find(name);
+    const auto found = promised_.find(models::stored_form(config_, name).tensor);
     SLICE_FORMAT_CHECK(found == promised_.end(), "{}: {} is not in {}", (path_ / kIndex).string(),
-                       name, found == promised_.end() ? "" : found->second);
+                       found == promised_.end() ? "" : found->first,
+                       found == promised_.end() ? "" : found->second);
   }
 }
 

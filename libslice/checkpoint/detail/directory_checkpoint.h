@@ -6,6 +6,7 @@
 
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/format/safetensors.h"
+#include "libslice/model/families/stored_form.h"
 
 namespace slice::detail {
 
@@ -18,9 +19,11 @@ class DirectoryCheckpoint : public Checkpoint {
   at::Tensor read(const std::string& name) const override;
 
  private:
-  /// "model." where the file's keys lack this first step, as those of OPT's first files do; else
-  /// nothing.
-  std::string missing_prefix() const;
+  /// Our name of a file's tensor: with the "model." that the file's names lack, as those of OPT's
+  /// first files do, or without what a model of text and images puts before those of its text.
+  std::string name_of(const std::string& tensor) const;
+  /// Says of each parameter that the files hold where it is; other tensors keep their names.
+  void place_parameters();
   void add_file(const std::string& name);
   void open_shards(const std::filesystem::path& index);
   /// Decides whether the head is the embedding, by the tensors.
@@ -29,8 +32,9 @@ class DirectoryCheckpoint : public Checkpoint {
   void check_promises() const;
 
   std::map<std::string, SafetensorsFile> files_;
-  std::map<std::string, std::string> place_;     // tensor in its file → file
-  std::map<std::string, std::string> stored_;    // tensor → its name there
+  std::map<std::string, std::string> place_;          // tensor in its file → file
+  std::map<std::string, std::string> there_;          // our name of a tensor → its name there
+  std::map<std::string, models::StoredForm> stored_;  // parameter, or other tensor → where it is
   std::map<std::string, std::string> promised_;  // tensor of the index that is in no file → file
 };
 

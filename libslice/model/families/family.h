@@ -26,6 +26,8 @@ std::optional<int64_t> layer_of(const Names& names, const std::string& parameter
 /// Whether the parameter is the token embedding or the position table.
 bool is_embedding(const Names& names, const std::string& parameter);
 
+struct StoredForm;  // stored_form.h
+
 /// The description of a family. Every family has a file in this folder.
 struct Family {
   std::string name;               ///< ModelConfig::family
@@ -45,6 +47,10 @@ struct Family {
   bool free_head_size = true;
   /// The head of a dense model has a bias.
   bool head_bias = false;
+  /// Changes the form in which a Hugging Face file keeps a parameter, from the parameter itself to
+  /// the family's (stored_form.h); nullptr: every parameter is a tensor of its own.
+  void (*describe_stored)(const ModelConfig& config, const std::string& parameter,
+                          StoredForm& form) = nullptr;
 };
 
 /// All families, and the one of this name.

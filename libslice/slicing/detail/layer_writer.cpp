@@ -4,6 +4,7 @@
 #include <c10/core/StreamGuard.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -14,16 +15,6 @@ namespace slice::detail {
 
 using at::Tensor;
 
-namespace {
-
-std::vector<ShardWriter::Slot> slots_of(const WrittenForm& form) {
-  std::vector<ShardWriter::Slot> slots;
-  for (const auto& [name, shape] : form.entries()) slots.push_back({name, shape});
-  return slots;
-}
-
-}  // namespace
-
 LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelConfig& sliced,
                          const std::filesystem::path& directory, at::Device device,
                          at::ScalarType written, int64_t shard_bytes, ResumeJournal* journal)
@@ -31,8 +22,9 @@ LayerWriter::LayerWriter(DecoderImpl& decoder, LayerReader& reader, const ModelC
       reader_(reader),
       device_(device),
       form_(sliced, written_config(sliced)),
+      stored_(form_.entries(), written_config(sliced)),
       written_(reader.groups()),
-      writer_(directory, slots_of(form_), written, shard_bytes),
+      writer_(directory, stored_.slots(), written, shard_bytes),
       journal_(journal) {
   int64_t last = 0;
   for (const auto& [name, shape] : form_.entries()) {
@@ -62,7 +54,10 @@ LayerHooks LayerWriter::hooks() {
 
 int64_t LayerWriter::tensors_before(int64_t group) const {
   int64_t tensors = 0;
-  for (int64_t before = 0; before < group; ++before) tensors += std::ssize(written_[before]);
+  for (int64_t before = 0; before < group; ++before) {
+    tensors += std::ranges::count_if(
+        written_[before], [this](const std::string& name) { return stored_.completes(name); });
+  }
   return tensors;
 }
 
@@ -132,7 +127,10 @@ void LayerWriter::write(const std::vector<std::pair<std::string, Tensor>>& weigh
   if (device_.is_cuda())
     aside.emplace(
         c10::impl::VirtualGuardImpl(device_.type()).getStreamFromGlobalPool(device_, false));
-  for (const auto& [name, weight] : weights) writer_.write(name, form_.written(name, weight));
+  for (const auto& [name, weight] : weights) {
+    if (const auto tensor = stored_.add(name, form_.written(name, weight)))
+      writer_.write(tensor->first, tensor->second);
+  }
 }
 
 void LayerWriter::write_durably(int64_t group,

@@ -8,6 +8,7 @@
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/shard_writer.h"
 #include "libslice/checkpoint/stock.h"
+#include "libslice/checkpoint/stored_tensors.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/detail/layer_reader.h"
 #include "libslice/slicing/detail/resume_journal.h"
@@ -37,6 +38,7 @@ class LayerWriter {
   double leave_seconds() const { return leave_seconds_; }  ///< the loop waited for the disk
 
  private:
+  /// Tensors of the files that hold the groups before this one.
   int64_t tensors_before(int64_t group) const;
   /// Of a group's weights on the disk.
   std::string hash(int64_t group) const;
@@ -51,7 +53,8 @@ class LayerWriter {
   LayerReader& reader_;
   at::Device device_;
   WrittenForm form_;
-  std::vector<std::vector<std::string>> written_;  // of each group, in the files' order
+  StoredTensors stored_;
+  std::vector<std::vector<std::string>> written_;  // parameters of each group, in the files' order
   ShardWriter writer_;
   ResumeJournal* journal_;
   int64_t entered_ = -1;  // last group
