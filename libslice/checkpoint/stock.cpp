@@ -34,7 +34,7 @@ std::optional<ModelConfig> dense_config(const ModelConfig& config) {
                                  [&](int64_t size) { return size == k; });
   const models::Family& family = models::family(config.family);
   if (config.shortcut != ShortcutForm::kNone || !equal || config.tied_head ||
-      !family.free_head_size || (config.head_bias && !family.head_bias))
+      !family.free_head_size || family.fixed_eps || (config.head_bias && !family.head_bias))
     return std::nullopt;
   ModelConfig dense = config;
   dense.stream_sizes.clear();

@@ -21,7 +21,7 @@ namespace slice {
 /// to layer stay.
 /// @return  nothing for a model with shortcuts or sites of several sizes, with a tied head, with a
 ///          head bias that its family has none of, or of a family whose head size is always hidden
-///          size / heads (OPT)
+///          size / heads, or whose eps is not in its configuration (OPT, OLMo)
 std::optional<ModelConfig> dense_config(const ModelConfig& config);
 
 /// dense_config() where unmodified Transformers loads it, which wants one FFN width. A LLaMA whose

@@ -72,7 +72,7 @@ Tensor launch(const DecodeLinear& linear, const Tensor& like) {
 /// The norm before a product: part of it where it is a root mean square, else by itself.
 /// @return  what the product reads, to be kept until it is launched
 Tensor read_normed(DecodeLinear& linear, const Tensor& x, const Norm& norm) {
-  if (norm->weighted() && norm->kind() == NormKind::kLayer) {
+  if (norm->centres()) {
     const Tensor n = norm->forward(x);  // (n, k)
     linear.X = pointer(n);
     linear.x_row_stride = n.stride(0);

@@ -50,7 +50,7 @@ Tensor activated(const DecodeModel& model, const Tensor& read, bool gated) {
 /// x (n, k) → (n, k): RMSNorm, with its weight where it has one, in one kernel; LayerNorm by
 /// LibTorch
 Tensor normed(const Norm& norm, const Tensor& x) {
-  if (norm->weighted() && norm->kind() == NormKind::kLayer) return norm->forward(x);
+  if (norm->centres()) return norm->forward(x);
   return ops::on_device::rms_norm(x, norm->hidden_size(), norm->eps(), norm->weight);
 }
 

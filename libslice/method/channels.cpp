@@ -113,8 +113,8 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const CalibrationW
       Tensor square = at::zeros({1, W.size(1)}, W.options());
       int64_t window = 0;
       x.visit([&](const Tensor& chunk) {
-        const Tensor h = branch.hidden(s.norm->forward(chunk), nullptr);      // (n, T, F)
-        const Tensor own = h.to(at::kFloat).square().sum(1).to(at::kDouble);  // (n, F)
+        const Tensor h = branch.hidden(s.norm_of(branch)->forward(chunk), nullptr);  // (n, T, F)
+        const Tensor own = h.to(at::kFloat).square().sum(1).to(at::kDouble);         // (n, F)
         square += weights.slice(1, window, window + own.size(0)).to(own.device()).mm(own);
         window += own.size(0);
         report(static_cast<int64_t>(i));

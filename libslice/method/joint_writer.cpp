@@ -13,10 +13,12 @@ using at::Tensor;
 
 Tensor hidden_of(const Sublayer& s, const Tensor& x) {
   const Tensor normed = s.norm->forward(x);
-  if (s.branches.size() == 1) return s.branches[0].hidden(normed, nullptr);
   std::vector<Tensor> parts;
-  for (const Branch& branch : s.branches) parts.push_back(branch.hidden(normed, nullptr));
-  return at::cat(parts, -1);
+  for (const Branch& branch : s.branches) {
+    const Tensor own = branch.norm.is_empty() ? normed : branch.norm->forward(x);
+    parts.push_back(branch.hidden(own, nullptr));
+  }
+  return parts.size() == 1 ? parts[0] : at::cat(parts, -1);
 }
 
 Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {

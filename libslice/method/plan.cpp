@@ -65,7 +65,8 @@ int64_t mean_coordinates(const ModelConfig& dense, const SliceOptions& o) {
   const bool even = std::all_of(widths.begin(), widths.end(),
                                 [&](int64_t width) { return width == widths.front(); });
   const bool stock = o.head == HeadMode::kSlice && o.shortcut_form() == ShortcutForm::kNone &&
-                     !o.keep_tie && even && family.free_head_size && family.head_bias;
+                     !o.keep_tie && even && family.free_head_size && !family.fixed_eps &&
+                     (family.head_bias || !dense.shifts());
   return dense.norm == NormKind::kLayer && stock ? 1 : 0;
 }
 
@@ -110,7 +111,8 @@ ParameterCount count_parameters(const ModelConfig& c) {
   ParameterCount count;
   const int64_t q = c.heads * c.head_size, kv = c.kv_heads * c.head_size;
   const int64_t gates = c.gated_mlp ? 2 : 1;
-  const int64_t norm = c.sliced() ? 0 : c.hidden_size * (c.norm == NormKind::kLayer ? 2 : 1);
+  const int64_t norm =
+      c.sliced() ? 0 : c.hidden_size * ((c.norm_weight ? 1 : 0) + (c.shifts() ? 1 : 0));
   int64_t others = norm;  // biases and norms
   for (int64_t layer = 0; layer < c.layers; ++layer) {
     const int64_t site = (c.parallel_block ? 1 : 2) * layer;
@@ -121,7 +123,7 @@ ParameterCount count_parameters(const ModelConfig& c) {
     count.blocks += (q + 2 * kv) * a + b * q + gates * F * m + n * F;
     for (int64_t s = site; s < site + (c.parallel_block ? 1 : 2); ++s)
       count.shortcuts += shortcut_parameters(c, s);
-    others += c.parallel_block ? norm : 2 * norm;
+    others += c.parallel_block && !c.branch_norms ? norm : 2 * norm;
     if (c.qkv_bias) others += q + 2 * kv;
     if (c.output_bias) others += b;
     if (c.mlp_bias) others += gates * F + n;
@@ -131,7 +133,7 @@ ParameterCount count_parameters(const ModelConfig& c) {
   const int64_t embeddings = (c.vocabulary_size + c.learned_positions) * first;
   const int64_t map = c.maps_head() ? first * last : 0;
   if (!c.tied_head) others += c.vocabulary_size * last;
-  if (c.maps_head()) others += map + (c.norm == NormKind::kLayer ? first : 0);
+  if (c.maps_head()) others += map + (c.shifts() ? first : 0);
   if (c.head_bias) others += c.vocabulary_size;
   count.total = embeddings + count.blocks + others;
   const int64_t rows = c.learned_positions > 0 ? 2 : 1;  // of a token and of its position

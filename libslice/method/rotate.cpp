@@ -58,14 +58,17 @@ void rewrite_reader(const LinearRef& reader, const Norm& norm, const Tensor& P,
   rewritten.emplace_back(reader.bias, value);
 }
 
-/// Puts the new values in place. In the original basis the norm keeps ones and zeros, so that the
-/// model is still a stock one; in a rotated basis, where α has no meaning, it keeps nothing.
-void commit(Rewritten& rewritten, Norm& norm, const Tensor& P) {
+void commit(Rewritten& rewritten) {
   for (auto& [parameter, value] : rewritten) parameter.set_data(value);
+}
+
+/// Takes from a norm what its readers have now. In the original basis it keeps ones and zeros, so
+/// that the model is still a stock one; in a rotated basis, where α has no meaning, nothing.
+void empty_norm(const Norm& norm, const Tensor& P) {
   if (P.defined()) {
-    norm->drop_weights();
+    norm.ptr()->drop_weights();
   } else {
-    norm->reset_weights();
+    norm.ptr()->reset_weights();
   }
 }
 
@@ -73,10 +76,13 @@ void commit(Rewritten& rewritten, Norm& norm, const Tensor& P) {
 
 void rotate_readers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
   Rewritten rewritten;
-  for (Branch& branch : s.branches) {
-    for (LinearRef& reader : branch.readers) rewrite_reader(reader, s.norm, P, group, rewritten);
+  for (const Branch& branch : s.branches) {
+    for (const LinearRef& reader : branch.readers)
+      rewrite_reader(reader, s.norm_of(branch), P, group, rewritten);
   }
-  commit(rewritten, s.norm, P);
+  commit(rewritten);
+  empty_norm(s.norm, P);
+  for (const Branch& branch : s.branches) empty_norm(s.norm_of(branch), P);
 }
 
 void rotate_writers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
@@ -99,7 +105,7 @@ void rotate_writers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
     rotate(writer.weight, writer.name);
     if (writer.bias.defined()) rotate(writer.bias, writer.name + " bias");
   }
-  for (auto& [weight, value] : rewritten) weight.set_data(value);
+  commit(rewritten);
 }
 
 void rotate_embeddings(ModelAdapter& model, const Tensor& P, const ProcessGroup& group) {
@@ -111,7 +117,8 @@ void rotate_embeddings(ModelAdapter& model, const Tensor& P, const ProcessGroup&
 void rotate_head(ModelAdapter& model, const Tensor& P, const ProcessGroup& group) {
   Rewritten rewritten;
   rewrite_reader(model.head, model.final_norm, P, group, rewritten);
-  commit(rewritten, model.final_norm, P);
+  commit(rewritten);
+  empty_norm(model.final_norm, P);
 }
 
 }  // namespace slice

@@ -15,8 +15,9 @@ Tensor Sublayer::written(const Tensor& x, KvCache* cache) const {
   const Tensor normed = norm->forward(x);  // (B, T, k_a)
   Tensor sum;                              // (B, T, k_b)
   for (const Branch& branch : branches) {
+    const Tensor own = branch.norm.is_empty() ? normed : branch.norm->forward(x);
     const Tensor y =
-        at::linear(branch.hidden(normed, cache), branch.writer.weight, branch.writer.bias);
+        at::linear(branch.hidden(own, cache), branch.writer.weight, branch.writer.bias);
     sum = sum.defined() ? sum + y : y;
   }
   return scale == 1 ? sum : sum * scale;
@@ -57,6 +58,21 @@ void check_norm(const Norm& norm, int64_t D, const std::string& name) {
   if (norm->bias.defined()) check_value(norm->bias, name + " bias");
 }
 
+void check_kind(const Norm& norm, const Norm& wanted, const std::string& name) {
+  SLICE_ARGUMENT_CHECK(norm->kind() == wanted->kind(),
+                       "{} norm: want the same kind, RMSNorm or LayerNorm, as the final norm",
+                       name);
+}
+
+/// Once they are fused, the norms of a sublayer are one.
+void check_branch_norm(const Norm& norm, const Sublayer& s, int64_t D) {
+  check_norm(norm, D, s.name + " norm of a branch");
+  check_kind(norm, s.norm, s.name);
+  SLICE_ARGUMENT_CHECK(norm->eps() == s.norm->eps(),
+                       "{}: norms of branches want one eps, got {} and {}", s.name, s.norm->eps(),
+                       norm->eps());
+}
+
 /// A reader of a norm, whose bias has to take in the norm's β.
 void check_reader(const LinearRef& reader, const Norm& norm, int64_t D, bool rotates) {
   check_linear(reader, D, /*writes=*/false);
@@ -84,9 +100,7 @@ void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
   }
   for (const Sublayer& s : model.sublayers) {
     check_norm(s.norm, D, s.name + " norm");
-    SLICE_ARGUMENT_CHECK(s.norm->kind() == model.final_norm->kind(),
-                         "{} norm: want the same kind, RMSNorm or LayerNorm, as the final norm",
-                         s.name);
+    check_kind(s.norm, model.final_norm, s.name);
     SLICE_ARGUMENT_CHECK(
         !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.branches.empty(),
         "{}: want a branch, a tap and an identity shortcut (a sliced model cannot be "
@@ -95,7 +109,9 @@ void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
     for (const Branch& branch : s.branches) {
       SLICE_ARGUMENT_CHECK(branch.hidden && !branch.readers.empty(),
                            "{}: want readers and a hidden function", s.name);
-      for (const LinearRef& reader : branch.readers) check_reader(reader, s.norm, D, rotates);
+      if (!branch.norm.is_empty()) check_branch_norm(branch.norm, s, D);
+      const Norm& norm = s.norm_of(branch);
+      for (const LinearRef& reader : branch.readers) check_reader(reader, norm, D, rotates);
       check_linear(branch.writer, D, /*writes=*/true);
     }
   }

@@ -29,6 +29,7 @@ struct Branch {
   /// A feed-forward network: coordinate i of hidden depends on row i of every reader only, so that
   /// channels can be removed.
   bool channels = false;
+  Norm norm{nullptr};  ///< of its own, with the sublayer's eps; empty: it reads the sublayer's norm
 };
 
 /// x ← shortcut(x) + scale · Σᵢ writerᵢ(hiddenᵢ(norm(x))): attention or MLP of a sequential block, or a
@@ -41,6 +42,10 @@ struct Sublayer {
   Shortcut shortcut{nullptr};
   Tap* tap = nullptr;  ///< receives the stream after the addition
 
+  /// What a branch reads.
+  const Norm& norm_of(const Branch& branch) const {
+    return branch.norm.is_empty() ? norm : branch.norm;
+  }
   /// scale · Σᵢ writerᵢ(hiddenᵢ(norm(x))): x (B, T, k_a) → (B, T, k_b).
   at::Tensor written(const at::Tensor& x, KvCache* cache = nullptr) const;
   /// One sublayer: x (B, T, k_a) → (B, T, k_b).
@@ -71,7 +76,7 @@ struct ModelAdapter {
 /// @throws ShapeError     a reader, writer, norm or head that is missing or of another width than D
 ///                        (named)
 /// @throws ArgumentError  another part that is missing; a reader of a LayerNorm without a bias;
-///                        norms of two kinds; a head that shares the embedding's memory; a sublayer
+///                        norms of two kinds, or of two eps in a sublayer; a head that shares the embedding's memory; a sublayer
 ///                        that is sliced already
 /// @throws NumericError   a NaN or Inf in a weight (named)
 void check_adapter(const ModelAdapter& model, bool rotates = true, bool keep_tie = false);

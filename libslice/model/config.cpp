@@ -201,8 +201,9 @@ ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_
   ModelConfig sliced = dense;
   sliced.stream_sizes = std::move(stream_sizes);
   sliced.tied_head = dense.tied_head && keep_tie;
-  if (dense.norm == NormKind::kLayer && !sliced.tied_head)
-    sliced.head_bias = true;  // W β of the last norm; the map of a tied head has a bias for it
+  if (!dense.shifts()) return sliced;
+  sliced.qkv_bias = sliced.mlp_bias = true;        // W β of their norms
+  if (!sliced.tied_head) sliced.head_bias = true;  // the map of a tied head has a bias for it
   return sliced;
 }
 

@@ -35,7 +35,7 @@ struct RopeScaling {
 /// The norm before attention and feed-forward.
 enum class NormKind {
   kRms,    ///< x / rms(x) · α
-  kLayer,  ///< (x − mean(x)) / std(x) · α + β
+  kLayer,  ///< (x − mean(x)) / std(x) · α + β, where there are such
 };
 
 /// Nonlinearity of the feed-forward network.
@@ -78,9 +78,12 @@ struct ModelConfig {
   int64_t vocabulary_size = 0;  ///< V
   int64_t context_length = 0;   ///< positions the model was trained for
   NormKind norm = NormKind::kRms;
-  double norm_eps = 1e-5;  ///< inside the root of every norm
-  /// Attention and feed-forward read the same norm and are added to the stream together.
+  double norm_eps = 1e-5;                     ///< inside the root of every norm
+  bool norm_weight = true, norm_bias = true;  ///< norms have α; LayerNorms have β
+  /// Attention and feed-forward read the same stream and are added to it together.
   bool parallel_block = false;
+  /// Each branch of a parallel block has a norm of its own; a sliced one has one norm all the same.
+  bool branch_norms = false;
 
   double rope_theta = 10000.0;  ///< base of the rotary frequencies
   std::optional<RopeScaling> rope_scaling;
@@ -119,7 +122,8 @@ struct ModelConfig {
   std::string generation;
 
   /// Kept hidden size k of each site; empty for a model that is not sliced. A sliced model is
-  /// fused: its norms have no weights, and its head is untied unless it keeps its tie.
+  /// fused: its norms have no weights, what reads them has biases where they had a β, and its head
+  /// is untied unless it keeps its tie.
   std::vector<int64_t> stream_sizes;
   ShortcutForm shortcut = ShortcutForm::kDense;  ///< of a sliced model
   int64_t shortcut_rank = 0;                     ///< R of a low-rank one
@@ -127,6 +131,8 @@ struct ModelConfig {
   std::vector<int64_t> ffn_sizes;
 
   bool sliced() const { return !stream_sizes.empty(); }
+  /// Whether the norms of the dense model have a β.
+  bool shifts() const { return norm == NormKind::kLayer && norm_bias; }
   /// Whether there is a map before a tied head.
   bool maps_head() const { return sliced() && tied_head; }
   /// Points of the stream before a norm: 2·L + 1, with parallel blocks L + 1.
@@ -151,7 +157,7 @@ struct ModelConfig {
 };
 
 /// The configuration of a model after slicing to these sizes: the head is untied unless it keeps
-/// its tie, and has a bias where LayerNorms leave one.
+/// its tie, and what reads the stream has a bias where LayerNorms leave one.
 ModelConfig sliced_config(const ModelConfig& dense, std::vector<int64_t> stream_sizes,
                           bool keep_tie = false);
 /// The configuration with these FFN widths, one per layer; equal ones become ffn_size.

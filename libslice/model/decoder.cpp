@@ -49,7 +49,7 @@ DecoderImpl::DecoderImpl(const ModelConfig& config) : config_(config) {
     head_ = add_linear(names.head, config.stream_size(config.sites() - 1), config.vocabulary_size,
                        config.head_bias);
   } else if (config.sliced()) {
-    add_head_map(config.norm == NormKind::kLayer);
+    add_head_map(config.shifts());
   }
 }
 
@@ -65,7 +65,9 @@ Linear DecoderImpl::add_linear(const std::string& path, int64_t in, int64_t out,
 }
 
 Norm DecoderImpl::add_norm(const std::string& path) {
-  Norm norm(config_.norm, config_.hidden_size, config_.norm_eps, /*weighted=*/!config_.sliced());
+  const NormParts dense{.weight = config_.norm_weight, .bias = config_.norm_bias},
+      fused{false, false, false};
+  Norm norm(config_.norm, config_.hidden_size, config_.norm_eps, config_.sliced() ? fused : dense);
   register_at(*this, path, norm.ptr());
   return norm;
 }
@@ -146,8 +148,10 @@ void DecoderImpl::add_layer(int64_t layer) {
   const models::Names& names = models::family(config_.family).names;
   const std::string root = detail::formatted("{}.{}.", names.layers, layer);
   if (config_.parallel_block) {
-    add_sublayer(root + "block", root + names.attention_norm, layer,
-                 {add_attention(layer, layer), add_mlp(layer, layer)});
+    std::vector<Branch> branches = {add_attention(layer, layer), add_mlp(layer, layer)};
+    if (config_.branch_norms && !config_.sliced())
+      branches[1].norm = add_norm(root + names.mlp_norm);
+    add_sublayer(root + "block", root + names.attention_norm, layer, std::move(branches));
     return;
   }
   const int64_t site = 2 * layer;
@@ -201,7 +205,35 @@ Tensor DecoderImpl::logits(const Tensor& stream) const {
   return cap > 0 ? at::tanh(logits / cap) * cap : logits;
 }
 
+void DecoderImpl::prepare_readers() {
+  if (!config_.shifts() || (config_.qkv_bias && config_.mlp_bias)) return;
+  const auto modules = named_modules("", /*include_self=*/false);
+  const auto add_bias = [&](LinearRef& linear) {
+    if (linear.bias.defined()) return;
+    auto* module = modules[linear.name]->as<LinearImpl>();
+    module->add_bias();
+    linear.bias = module->bias;
+  };
+  for (Sublayer& s : sublayers_) {
+    for (Branch& branch : s.branches) {
+      for (LinearRef& reader : branch.readers) add_bias(reader);
+      if (branch.channels) add_bias(branch.writer);  // mlp_bias is one for all of them
+    }
+  }
+  config_.qkv_bias = config_.mlp_bias = true;
+}
+
+std::shared_ptr<DecoderImpl> DecoderImpl::with_prepared_readers() const {
+  auto other = std::make_shared<DecoderImpl>(config_);
+  const auto own = named_parameters();
+  for (auto& parameter : other->named_parameters())
+    parameter.value().set_data(own[parameter.key()].variable_data());
+  other->prepare_readers();
+  return other;
+}
+
 void DecoderImpl::prepare_head() {
+  prepare_readers();
   if (config_.tied_head) {
     head_ = add_linear(models::family(config_.family).names.head, config_.hidden_size,
                        config_.vocabulary_size, config_.head_bias);
@@ -209,7 +241,7 @@ void DecoderImpl::prepare_head() {
       head_->weight.set_data(embedding_->weight.clone());
     config_.tied_head = false;
   }
-  if (config_.norm == NormKind::kLayer && !config_.head_bias) {
+  if (config_.shifts() && !config_.head_bias) {
     head_->add_bias();
     config_.head_bias = true;
   }
@@ -240,6 +272,8 @@ void DecoderImpl::set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut, 
   config_ = sliced_config(config_, std::move(sizes), /*keep_tie=*/true);  // if it has one still
   config_.shortcut = shortcut;
   config_.shortcut_rank = rank;
+  for (Sublayer& s : sublayers_)
+    for (Branch& branch : s.branches) branch.norm = Norm(nullptr);  // the same as s.norm by now
 }
 
 void DecoderImpl::set_ffn_sizes(std::vector<int64_t> sizes) {

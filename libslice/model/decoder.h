@@ -43,8 +43,13 @@ class DecoderImpl : public torch::nn::Module {
   }
 
   const ModelConfig& config() const { return config_; }
-  /// Prepares the head for fusing and slicing: a tied head gets a weight of its own, a copy of the
-  /// embedding's, and a head after a LayerNorm gets a bias of zeros if it has none.
+  /// Prepares what reads the norms before attention and feed-forward for fusing and slicing: after
+  /// norms with a β it gets biases of zeros where it has none, and so does down.
+  void prepare_readers();
+  /// The same weights in another decoder, whose readers are prepared.
+  std::shared_ptr<DecoderImpl> with_prepared_readers() const;
+  /// Prepares the readers and the head: a tied one gets a weight of its own, a copy of the
+  /// embedding's, and one after a norm with a β gets a bias of zeros if it has none.
   void prepare_head();
   /// Puts a map W (k_0, k_last), b (k_0) or undefined, before a tied head.
   void set_head_map(const at::Tensor& weight, const at::Tensor& bias);

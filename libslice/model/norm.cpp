@@ -8,21 +8,24 @@
 
 namespace slice {
 
-NormImpl::NormImpl(NormKind kind, int64_t hidden_size, double eps, bool weighted)
-    : kind_(kind), hidden_size_(hidden_size), eps_(eps) {
+NormImpl::NormImpl(NormKind kind, int64_t hidden_size, double eps, NormParts parts)
+    : kind_(kind),
+      hidden_size_(hidden_size),
+      eps_(eps),
+      centres_(kind == NormKind::kLayer && parts.centre) {
   SLICE_ARGUMENT_CHECK(hidden_size > 0 && eps >= 0, "norm: want D > 0 and eps >= 0, got {} and {}",
                        hidden_size, eps);
-  if (!weighted) return;
-  weight = register_parameter("weight", at::ones({hidden_size}), false);
-  if (kind == NormKind::kLayer) bias = register_parameter("bias", at::zeros({hidden_size}), false);
+  if (parts.weight) weight = register_parameter("weight", at::ones({hidden_size}), false);
+  if (parts.bias && kind == NormKind::kLayer)
+    bias = register_parameter("bias", at::zeros({hidden_size}), false);
 }
 
 at::Tensor NormImpl::forward(const at::Tensor& x) const {
-  if (!weighted()) return ops::rms_norm(x, hidden_size_, eps_);
+  if (!centres_ && !weighted()) return ops::rms_norm(x, hidden_size_, eps_);
   SLICE_CHECK(x.dim() > 0 && x.size(-1) == hidden_size_,
               "norm: with its weights it wants width {}, got {}", hidden_size_,
               detail::describe(x));
-  if (kind_ == NormKind::kLayer) return at::layer_norm(x, {hidden_size_}, weight, bias, eps_);
+  if (centres_) return at::layer_norm(x, {hidden_size_}, weight, bias, eps_);
   return ops::rms_norm(x, hidden_size_, eps_) * weight;
 }
 
@@ -33,6 +36,7 @@ void NormImpl::reset_weights() {
 
 void NormImpl::restore_weights(const at::Tensor& alpha, const at::Tensor& beta) {
   drop_weights();
+  centres_ = kind_ == NormKind::kLayer;
   if (alpha.defined()) weight = register_parameter("weight", alpha, false);
   if (beta.defined()) bias = register_parameter("bias", beta, false);
 }
@@ -41,6 +45,7 @@ void NormImpl::drop_weights() {
   if (weight.defined()) parameters_.erase("weight");
   if (bias.defined()) parameters_.erase("bias");
   weight = bias = at::Tensor();
+  centres_ = false;
 }
 
 }  // namespace slice

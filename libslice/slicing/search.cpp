@@ -22,10 +22,11 @@ SearchResult search_plan(Model& model, const CalibrationWindows& windows,
                        "budget: the slicegpt method has no search");
   check_recovery_windows(windows, options);  // before the search's work
   DecoderImpl& decoder = model.decoder();
+  const std::shared_ptr<DecoderImpl> tried = decoder.with_prepared_readers();
   SearchResult result;
   result.tried = candidates(decoder.config(), options);
   if (result.tried.size() > 1) check_trial_windows(windows);  // before the gradients' work
-  ModelAdapter adapter = decoder.adapter();
+  ModelAdapter adapter = tried->adapter();
   {
     const detail::Charge charge(result.gradient_seconds, decoder.device());
     result.gammas = gradient_covariances(adapter, gradient_windows(windows, options), options.seed,

@@ -73,6 +73,7 @@ SliceReport slice_model(Model& model, const CalibrationWindows& windows,
   planned_config(dense, plan);  // refuses before anything changes
   const double search_seconds = total.seconds();
   const bool rotates = plan.rotates(dense.hidden_size);
+  if (rotates) decoder.prepare_readers();
   if (rotates && !plan.keep_tie)
     detail::name_memory("a head of its own", decoder.device(), [&] { decoder.prepare_head(); });
   ModelAdapter adapter = decoder.adapter();

@@ -77,6 +77,18 @@ TEST_CASE("fusing a user-defined model with parallel branches and biases keeps i
   CHECK(relative_difference(model.logits(tokens), dense) < kSameFunction);
 }
 
+TEST_CASE("norms of two branches are fused each into its own readers, and then are one") {
+  TwoBranchModel model;
+  const Tensor tokens = TwoBranchModel::tokens(2, 9), shared = model.logits(tokens);
+  model.split_norms();
+  const Tensor dense = model.logits(tokens);
+  CHECK(relative_difference(shared, dense) > 1e-3);  // the second norm counts
+  fuse_norms(model.adapter);
+  CHECK(relative_difference(model.logits(tokens), dense) < kSameFunction);
+  for (Sublayer& s : model.adapter.sublayers) s.branches[1].norm = Norm{nullptr};
+  CHECK(relative_difference(model.logits(tokens), dense) < kSameFunction);
+}
+
 TEST_CASE("fusing trained models keeps their function") {
   for (const char* file :
        {"models/stories260K/stories260K.bin", "models/babyllama-tok105/tok105_model5000.bin"}) {

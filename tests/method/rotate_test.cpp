@@ -39,6 +39,25 @@ TEST_CASE("readers become W diag(α) P and their norm loses its weight") {
   CHECK_FALSE(s.norm->weighted());
 }
 
+TEST_CASE("readers of two norms take each their own weight, and both norms lose it") {
+  TwoBranchModel model;
+  model.split_norms();
+  Sublayer& s = model.adapter.sublayers[0];
+  const Tensor P = orthonormal(D, k, 1);
+  for (int branch = 0; branch < 2; ++branch) CHECK(s.norm_of(s.branches[branch])->weighted());
+  Tensor want[2], bound[2];
+  for (int branch = 0; branch < 2; ++branch) {
+    const Tensor W = s.branches[branch].readers[0].weight * s.norm_of(s.branches[branch])->weight;
+    want[branch] = W.mm(P);
+    bound[branch] = rotation_bound(W, P.t());
+  }
+  rotate_readers(s, P);
+  for (int branch = 0; branch < 2; ++branch) {
+    CHECK(violation(s.branches[branch].readers[0].weight, want[branch], bound[branch]) == "");
+    CHECK_FALSE(s.norm_of(s.branches[branch])->weighted());
+  }
+}
+
 TEST_CASE("writers become PᵀW and Pᵀb") {
   TwoBranchModel model;
   Sublayer& s = model.adapter.sublayers[1];

@@ -73,6 +73,7 @@ TEST_CASE("an adapter whose tensors do not fit is refused by name") {
       {"head bias", [](ModelAdapter& m) { m.head.bias = at::ones({3}); }},
       {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm{nullptr}; }},
       {"block 1 norm", [](ModelAdapter& m) { m.sublayers[1].norm = RmsNorm(D + 1, 1e-5); }},
+      {"block 0 norm of a branch", [](ModelAdapter& m) { first(m).norm = RmsNorm(D + 1, 1e-5); }},
       {"final norm", [](ModelAdapter& m) { m.final_norm = RmsNorm{nullptr}; }},
       {"block 0 in 0",
        [](ModelAdapter& m) {
@@ -113,6 +114,10 @@ TEST_CASE("an adapter whose parts are missing or contradict each other is refuse
       {"block 0: want readers", [](ModelAdapter& m) { first(m).hidden = nullptr; }},
       {"block 0 norm: want the same kind",
        [](ModelAdapter& m) { m.sublayers[0].norm = LayerNorm(D, 1e-5); }},
+      {"block 0: norms of branches want one eps",
+       [](ModelAdapter& m) { first(m).norm = RmsNorm(D, 1e-3); }},
+      {"block 0 norm: want the same kind",
+       [](ModelAdapter& m) { first(m).norm = LayerNorm(D, 1e-5); }},
       {"block 0 in 0: its norm has a bias",
        [](ModelAdapter& m) {
          m.final_norm = m.sublayers[0].norm = LayerNorm(D, 1e-5);

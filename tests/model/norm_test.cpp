@@ -74,6 +74,32 @@ TEST_CASE("a LayerNorm is the loop with its weights, and a plain RMSNorm once th
   check_rms_norm(norm->forward(x), rms_norm_reference(x, 37, 1e-5), 37);
 }
 
+TEST_CASE("a LayerNorm without weights takes the mean out until it is fused") {
+  Norm bare(NormKind::kLayer, 37, 1e-5, NormParts{.weight = false, .bias = false});
+  const Tensor x = gaussian({2, 3, 37}, 2) + 1, centred = x - x.mean(-1, /*keepdim=*/true);
+  const Tensor want = rms_norm_reference(centred, 37, 1e-5),
+               bound = layer_norm_bound(want, x, at::ones({37}, at::kDouble));
+  CHECK(bare->named_parameters().is_empty());
+  CHECK(violation(bare->forward(x), want, bound) == "");
+  bare->reset_weights();
+  CHECK(violation(bare->forward(x), want, bound) == "");
+  CHECK_THROWS_AS(bare->forward(x.slice(-1, 0, 20)), ShapeError);
+  bare->drop_weights();
+  CHECK_FALSE(bare->centres());
+  check_rms_norm(bare->forward(x), rms_norm_reference(x, 37, 1e-5), 37);
+  bare->restore_weights({}, {});
+  CHECK(violation(bare->forward(x), want, bound) == "");
+}
+
+TEST_CASE("a LayerNorm without β is the loop with its α") {
+  Norm norm(NormKind::kLayer, 37, 1e-5, NormParts{.bias = false});
+  norm->weight.set_data(gaussian({37}, 1));
+  const Tensor x = gaussian({2, 3, 37}, 2) + 1, centred = x - x.mean(-1, /*keepdim=*/true);
+  const Tensor want = rms_norm_reference(centred, 37, 1e-5) * norm->weight;
+  CHECK(norm->named_parameters().size() == 1);
+  CHECK(violation(norm->forward(x), want, layer_norm_bound(want, x, norm->weight.abs())) == "");
+}
+
 TEST_CASE("norms refuse sizes and streams that do not fit") {
   CHECK_THROWS_AS(RmsNorm(0, 1e-6), ArgumentError);
   CHECK_THROWS_NAMING(RmsNorm(4, -1.0), ArgumentError, "-1");

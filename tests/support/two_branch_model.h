@@ -62,6 +62,15 @@ struct TwoBranchModel {
     adapter.head = {"head", head->weight, head->bias};
   }
 
+  /// Gives the second branch of every block a norm of its own.
+  void split_norms() {
+    uint64_t seed = 900;
+    for (Sublayer& s : adapter.sublayers) {
+      s.branches[1].norm = RmsNorm(D, 1e-5);
+      s.branches[1].norm->weight.set_data(1 + gaussian({D}, ++seed) / 3);
+    }
+  }
+
   at::Tensor logits(const at::Tensor& ids) const {
     at::Tensor x = adapter.embed(ids);
     for (const Sublayer& s : adapter.sublayers) x = s.forward(x);

@@ -14,7 +14,8 @@ inline bool runs_on_kernels(const ModelConfig& c) {
       c.head_norm == HeadNorm::kNone && !c.attention_scale && c.attention_softcap == 0;
   const bool unscaled =
       c.embedding_scale == 1 && c.residual_scale == 1 && c.logit_scale == 1 && c.logit_softcap == 0;
-  return one_rotary && plain_scores && unscaled && c.activation != Activation::kRelu2;
+  const bool one_norm = c.sliced() || !c.branch_norms;
+  return one_norm && one_rotary && plain_scores && unscaled && c.activation != Activation::kRelu2;
 }
 
 }  // namespace slice::detail

@@ -51,6 +51,9 @@ struct Family {
   /// the family's (stored_form.h); nullptr: every parameter is a tensor of its own.
   void (*describe_stored)(const ModelConfig& config, const std::string& parameter,
                           StoredForm& form) = nullptr;
+  /// The eps of its norms is a constant of Transformers' code, so that no other hidden size gives
+  /// the same network.
+  bool fixed_eps = false;
 };
 
 /// All families, and the one of this name.
@@ -65,9 +68,12 @@ std::string sliced_model_type(const Family& family);
 
 const Family& llama();
 const Family& mistral();
+const Family& olmo();
 const Family& opt();
 const Family& phi();
 const Family& qwen2();
+const Family& stablelm();
+const Family& starcoder2();
 
 /// Module paths that LLaMA and its relatives share.
 const Names& llama_names();

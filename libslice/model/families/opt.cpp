@@ -95,7 +95,8 @@ const Family& opt() {
                                      .parse = parse,
                                      .write = write,
                                      .parse_gguf = nullptr,
-                                     .free_head_size = false};
+                                     .free_head_size = false,
+                                     .fixed_eps = true};
   return description;
 }
 

@@ -31,6 +31,8 @@ LayerReader::LayerReader(DecoderImpl& decoder, const Checkpoint& checkpoint, at:
   for (auto& parameter : decoder.named_parameters()) {
     names_[group_of(parameter.key())].push_back(parameter.key());
     own_head_ = own_head_ || parameter.key() == head_;
+    if (!checkpoint.tensors().contains(parameter.key()))
+      added_.emplace(parameter.key(), parameter.value().size(0));
     remove(parameter.value());
   }
 }
@@ -63,8 +65,8 @@ LayerReader::Group LayerReader::read(int64_t group) const {
       value = checkpoint_.read(embedding_);  // even if the file holds a tensor of the head's name
     } else if (stored.contains(name)) {
       value = checkpoint_.read(name);
-    } else {  // a head's bias, which a family without one stores nowhere
-      value = at::zeros({decoder_.config().vocabulary_size}, at::kFloat);
+    } else {  // a bias that only a sliced model has
+      value = at::zeros({added_.at(name)}, at::kFloat);
     }
     value = value.to(dtype_);
     weights.emplace(name, device_.is_cuda() ? value.pin_memory() : value);

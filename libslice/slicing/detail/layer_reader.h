@@ -55,6 +55,7 @@ class LayerReader {
   int64_t parts_a_layer_, layers_;
   std::string embedding_, head_;
   std::vector<std::vector<std::string>> names_;  // of each group
+  std::map<std::string, int64_t> added_;         // rows of parameters that the checkpoint lacks
   bool own_head_ = false;
   std::set<int64_t> held_;
   int64_t ahead_ = -1, first_held_ = 0;

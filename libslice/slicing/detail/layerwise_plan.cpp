@@ -37,6 +37,7 @@ class Planner {
         on_progress_(on_progress),
         decoder_(dense_) {
     const bool own_head = !asked.budgeted() && asked.rotates(dense_.hidden_size);
+    decoder_.prepare_readers();  // trials rotate
     if (own_head) decoder_.prepare_head();
     reader_.emplace(decoder_, checkpoint, device, dtype);
     adapter_ = decoder_.adapter();

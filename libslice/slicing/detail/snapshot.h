@@ -17,11 +17,18 @@ class Snapshot {
   Snapshot& operator=(const Snapshot&) = delete;
 
  private:
+  /// Weights of a norm, which slicing unregisters.
+  struct NormWeights {
+    Norm norm;
+    at::Tensor alpha, beta;
+  };
+
   void keep(const at::Tensor& parameter);
+  void keep(const Norm& norm);
 
   Sublayer& sublayer_;
   std::vector<std::pair<at::Tensor, at::Tensor>> kept_;  // (parameter, its value)
-  at::Tensor alpha_, beta_;                              // the norm's, which slicing unregisters
+  std::vector<NormWeights> norms_;
 };
 
 }  // namespace slice::detail
