@@ -50,7 +50,10 @@ const GgufDtype& gguf_dtype(at::ScalarType dtype) {
 std::string architecture(const ModelConfig& dense) {
   const bool usual_heads = dense.heads * dense.head_size == dense.hidden_size;
   const bool uneven = !dense.ffn_sizes.empty();
-  if (dense.family == "phi") return usual_heads && !uneven ? "phi2" : "";
+  for (const char* strict : {"olmo", "phi", "stablelm", "starcoder2"}) {
+    if (dense.family == strict)
+      return usual_heads && !uneven ? models::family(dense.family).gguf_architecture : "";
+  }
   if (dense.family == "qwen2" && usual_heads && !uneven) return "qwen2";
   return uneven ? "deci" : "llama";
 }
@@ -80,6 +83,7 @@ void write_sizes(const ModelConfig& c, const std::string& kind, detail::GgufHead
   const bool rms = c.norm == NormKind::kRms;
   header.real(kind + (rms ? ".attention.layer_norm_rms_epsilon" : ".attention.layer_norm_epsilon"),
               static_cast<float>(c.norm_eps));
+  if (kind == "stablelm") header.flag("stablelm.use_parallel_residual", c.parallel_block);
   if (c.sliding_window) number("attention.sliding_window", *c.sliding_window);
   number("rope.dimension_count", c.rotary_size.value_or(c.head_size));
   header.real(kind + ".rope.freq_base", static_cast<float>(c.rope_theta));
@@ -161,9 +165,12 @@ std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
         dense->family, dense->head_size, dense->hidden_size);
   if (dense->sliding_window && dense->family != "mistral")
     return detail::formatted("llama.cpp has no sliding window in a {}", dense->family);
-  if (llama3_scaled(*dense) && !models::gguf_interleaves(kind))
+  if (dense->qkv_bias && kind == "olmo")
+    return detail::formatted("llama.cpp has no biases in an {}", dense->family);
+  if (llama3_scaled(*dense) && kind != "llama" && kind != "deci")
     return detail::formatted("llama.cpp has no Llama 3 rope scaling in a {}", dense->family);
-  if (dense->activation != (kind == "phi2" ? Activation::kGeluTanh : Activation::kSilu))
+  const bool gelu = kind == "phi2" || kind == "starcoder2";
+  if (dense->activation != (gelu ? Activation::kGeluTanh : Activation::kSilu))
     return detail::formatted("llama.cpp has no such activation in a {}", dense->family);
   return std::nullopt;
 }

@@ -28,6 +28,18 @@ namespace fs = std::filesystem;
 using at::Tensor;
 using namespace tests;
 
+/// A StarCoder2 with biases in all layers and a tied head.
+ModelConfig starcoder2_config() {
+  ModelConfig c = tiny_config();
+  c.family = "starcoder2";
+  c.norm = NormKind::kLayer;
+  c.activation = Activation::kGeluTanh;
+  c.gated_mlp = false;
+  c.qkv_bias = c.output_bias = c.mlp_bias = true;
+  c.tied_head = true;
+  return c;
+}
+
 /// Models that llama.cpp runs, dense and sliced, and what it calls them.
 std::vector<std::pair<ModelConfig, std::string>> runnable() {
   std::vector<std::pair<ModelConfig, std::string>> all;
@@ -46,6 +58,11 @@ std::vector<std::pair<ModelConfig, std::string>> runnable() {
   all.emplace_back(phi, "phi2");
   all.emplace_back(without_shortcuts(phi, phi.hidden_size - 1), "phi2");
   all.emplace_back(narrowed_config(phi, {30, 30, 30}), "phi2");
+  for (const ModelConfig& config : {starcoder2_config(), families[4], families[5]})
+    all.emplace_back(config, config.family);
+  ModelConfig parallel = families[4];
+  parallel.parallel_block = parallel.qkv_bias = true;
+  all.emplace_back(narrowed_config(parallel, {30, 30}), "stablelm");
   all.emplace_back(narrowed_config(qwen2, {12, 38}), "deci");
   all.emplace_back(narrowed_config(tiny_configs()[1], {12, 38}), "deci");
   all.emplace_back(narrowed_config(without_shortcuts(tiny_config(), 10), {12, 38}), "deci");
@@ -207,7 +224,13 @@ TEST_CASE("a model that llama.cpp cannot run is refused, saying why") {
   ModelConfig gelu = tiny_config(), scaled = families[3];
   gelu.activation = Activation::kGelu;
   scaled.rope_scaling = RopeScaling{RopeScaling::Kind::kLlama3, 8};
+  ModelConfig window = starcoder2_config(), biased = families[5];
+  window.sliding_window = 5;
+  biased.qkv_bias = biased.output_bias = true;
   const std::pair<ModelConfig, const char*> refused[] = {
+      {window, "no sliding window in a starcoder2"},
+      {biased, "no biases in an olmo"},
+      {without_shortcuts(families[4], 16), "without shortcuts"},
       {families[2], "no opt"},
       {families[1], "no sliding window in a qwen2"},
       {without_shortcuts(families[3], 16), "in a phi: got heads of 6 in 17"},

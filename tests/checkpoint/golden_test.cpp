@@ -43,9 +43,13 @@ constexpr const char* kNames[] = {"tiny_llama_gqa",          "tiny_llama_tied_bi
                                   "tiny_mistral_window",     "tiny_qwen2",
                                   "tiny_qwen2_window",       "tiny_opt",
                                   "tiny_opt_bare",           "tiny_phi",
+                                  "tiny_starcoder2",         "tiny_stablelm",
+                                  "tiny_stablelm_parallel",  "tiny_olmo",
                                   "tiny_sliced_llama",       "tiny_sliced_mistral",
                                   "tiny_sliced_qwen2",       "tiny_sliced_opt",
-                                  "tiny_sliced_phi",         "tiny_sliced_tied"};
+                                  "tiny_sliced_phi",         "tiny_sliced_tied",
+                                  "tiny_sliced_stablelm",    "tiny_sliced_starcoder2",
+                                  "tiny_sliced_olmo"};
 
 TEST_CASE("logits equal those of Transformers, whole and in pieces through the cache") {
   for (const char* name : kNames) {
@@ -99,7 +103,8 @@ TEST_CASE("the stored dtype of a checkpoint is its own") {
 }
 
 TEST_CASE("a checkpoint of Transformers, loaded and saved, holds the same tensors") {
-  const auto checkpoint = GENERATE("tiny_llama_tied_biased", "tiny_qwen2", "tiny_opt", "tiny_phi");
+  const auto checkpoint = GENERATE("tiny_llama_tied_biased", "tiny_qwen2", "tiny_opt", "tiny_phi",
+                                   "tiny_starcoder2", "tiny_stablelm_parallel", "tiny_olmo");
   INFO(checkpoint);
   const Golden golden(checkpoint);
   const TemporaryDirectory directory;
@@ -140,7 +145,8 @@ TEST_CASE("k = D keeps every checkpoint of Transformers, k = D - 1 those with a 
 }
 
 TEST_CASE("slicing a checkpoint of Transformers hurts less the less is deleted") {
-  const auto checkpoint = GENERATE("tiny_llama_gqa", "tiny_mistral_window", "tiny_opt", "tiny_phi");
+  const auto checkpoint = GENERATE("tiny_llama_gqa", "tiny_mistral_window", "tiny_opt", "tiny_phi",
+                                   "tiny_stablelm_parallel", "tiny_olmo");
   INFO(checkpoint);
   const Golden golden(checkpoint);
   double last = 0;

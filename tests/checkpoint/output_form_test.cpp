@@ -22,7 +22,7 @@ TEST_CASE("what runs a result is known from its configuration") {
     const char* want;
   };
   const ModelConfig llama = tiny_config();
-  const auto families = tiny_families();  // mistral, qwen2 with a window, opt, phi
+  const auto families = tiny_families();  // mistral, qwen2 with a window, opt, phi, …
   ModelConfig tied = narrowed_config(llama, {30, 31});
   tied.tied_head = true;
   for (const auto& [config, want] : std::vector<Row>{
@@ -38,7 +38,11 @@ TEST_CASE("what runs a result is known from its configuration") {
            {without_shortcuts(families[1], 16), "stock Transformers; no GGUF"},
            {without_shortcuts(families[2], 16), "custom code (trust_remote_code); no GGUF"},
            {families[3], "stock Transformers, vLLM; GGUF (phi2)"},
-           {without_shortcuts(families[3], 16), "stock Transformers; no GGUF"}}) {
+           {without_shortcuts(families[3], 16), "stock Transformers; no GGUF"},
+           {families[4], "stock Transformers, vLLM; GGUF (stablelm)"},
+           {without_shortcuts(families[4], 16), "custom code (trust_remote_code); no GGUF"},
+           {families[5], "stock Transformers, vLLM; GGUF (olmo)"},
+           {without_shortcuts(families[5], 16), "custom code (trust_remote_code); no GGUF"}}) {
     INFO(tests::describe(config));
     const OutputForm form = output_form(config);
     CHECK(slice::describe(form) == want);

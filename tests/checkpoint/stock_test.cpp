@@ -35,10 +35,11 @@ std::shared_ptr<DecoderImpl> written(const DecoderImpl& decoder, const ModelConf
   return dense;
 }
 
+/// Those that have a stock form whose hidden size is another one.
 std::vector<ModelConfig> free_heads() {
   std::vector<ModelConfig> all = tiny_configs();
   for (const ModelConfig& config : tiny_families())
-    if (config.family != "opt") all.push_back(config);
+    if (config.norm == NormKind::kRms || config.family == "phi") all.push_back(config);
   return all;
 }
 

@@ -10,8 +10,9 @@ import shutil
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM, PhiConfig, PhiForCausalLM,
-                          Qwen2Config, Qwen2ForCausalLM)
+from transformers import (MistralConfig, MistralForCausalLM, OlmoConfig, OlmoForCausalLM, OPTConfig, OPTForCausalLM,
+                          PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, StableLmConfig, StableLmForCausalLM,
+                          Starcoder2Config, Starcoder2ForCausalLM)
 
 from make_tiny_llama import DISTINCT, GAP, HERE, greedy
 
@@ -37,6 +38,21 @@ MODELS = {
     "tiny_phi": (PhiConfig, PhiForCausalLM, dict(
         vocab_size=90, hidden_size=48, intermediate_size=76, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, partial_rotary_factor=0.5, layer_norm_eps=1e-5)),
+    # LayerNorm, rotary positions, a window, biases
+    "tiny_starcoder2": (Starcoder2Config, Starcoder2ForCausalLM, dict(
+        vocab_size=80, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, sliding_window=8, tie_word_embeddings=False)),
+    # LayerNorm with biases whose readers have none, a part of each head turns
+    "tiny_stablelm": (StableLmConfig, StableLmForCausalLM, dict(
+        vocab_size=80, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, rope_parameters=dict(rope_type="default", rope_theta=500.0, partial_rotary_factor=0.5))),
+    "tiny_stablelm_parallel": (StableLmConfig, StableLmForCausalLM, dict(
+        vocab_size=80, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, use_parallel_residual=True, use_qkv_bias=True)),
+    # LayerNorms without weights
+    "tiny_olmo": (OlmoConfig, OlmoForCausalLM, dict(
+        vocab_size=80, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2)),
 }
 
 

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from make_tiny_llama import DISTINCT, GAP, HERE, greedy
 
-MODELING = HERE.parents[1] / "libslice" / "python" / "modeling_sliced.py"
+MODELING = HERE.parents[1] / "libslice" / "checkpoint" / "python" / "modeling_sliced.py"
 
 RMS = dict(intermediate_size=56, num_key_value_heads=2, head_dim=12, rms_norm_eps=1e-5)
 MODELS = {
@@ -37,6 +37,14 @@ MODELS = {
     "tiny_sliced_phi": ("Phi", dict(
         intermediate_size=56, num_key_value_heads=2, partial_rotary_factor=0.5, layer_norm_eps=1e-5,
         stream_sizes=[24, 20, 24], shortcut="dense")),
+    # biases of norms that moved into what reads them
+    "tiny_sliced_stablelm": ("StableLm", dict(
+        intermediate_size=56, num_key_value_heads=2, partial_rotary_factor=0.5, use_parallel_residual=True,
+        stream_sizes=[24, 20, 24], shortcut="dense")),
+    "tiny_sliced_starcoder2": ("Starcoder2", dict(
+        intermediate_size=56, num_key_value_heads=2, use_bias=False, stream_sizes=[24] * 5, shortcut="none")),
+    "tiny_sliced_olmo": ("Olmo", dict(
+        intermediate_size=56, num_key_value_heads=2, stream_sizes=[24, 24, 24, 24, 32], shortcut="diagonal")),
     # a head that kept its tie, a map between the last site and the embedding
     "tiny_sliced_tied": ("Llama", dict(
         RMS, stream_sizes=[24] * 4 + [32], shortcut="none", tie_word_embeddings=True)),

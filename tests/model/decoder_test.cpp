@@ -161,6 +161,25 @@ TEST_CASE("untying gives the head a copy of the embedding and changes no logit")
   CHECK_NOTHROW(check_adapter(adapter));
 }
 
+TEST_CASE(
+    "what reads a norm with a bias gets one of zeros, in another decoder with the same weights") {
+  const ModelConfig config = tiny_families()[4];  // StableLM
+  const auto decoder = random_decoder(config, 2);
+  const Tensor tokens = random_tokens(config, 1, 9), before = decoder->forward(tokens);
+  CHECK_THROWS_NAMING(check_adapter(decoder->adapter()), ArgumentError, "its norm has a bias");
+  const auto other = decoder->with_prepared_readers();
+  CHECK_FALSE(decoder->config().qkv_bias);
+  CHECK(other->config().qkv_bias);
+  CHECK(other->config().mlp_bias);
+  CHECK(bit_difference(other->forward(tokens), before) == "");
+  const auto parameters = other->named_parameters();
+  CHECK(parameters["model.layers.0.self_attn.q_proj.weight"].is_alias_of(
+      decoder->named_parameters()["model.layers.0.self_attn.q_proj.weight"]));
+  CHECK(parameters["model.layers.1.mlp.gate_proj.bias"].eq(0).all().item<bool>());
+  other->prepare_head();
+  CHECK_NOTHROW(check_adapter(other->adapter()));
+}
+
 TEST_CASE("the adapter sees the decoder's own weights in the order of the stream") {
   const auto decoder = random_decoder(tiny_config(), 2);
   const ModelAdapter adapter = decoder->adapter();

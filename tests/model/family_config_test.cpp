@@ -115,6 +115,60 @@ TEST_CASE("a Qwen2 has biases on q, k and v, and a window in the layers that its
   CHECK_FALSE(parse_with(small, above).sliding_window);  // in no layer
 }
 
+TEST_CASE("a StarCoder2 is LayerNorms, rotary positions, biases in all layers or in none") {
+  const json small = smallest("starcoder2");
+  const ModelConfig c = parse_with(small);
+  CHECK(c.norm == NormKind::kLayer);
+  CHECK(c.shifts());
+  CHECK(c.kv_heads == 2);
+  CHECK(c.activation == Activation::kGeluTanh);
+  CHECK_FALSE(c.gated_mlp);
+  CHECK(c.tied_head);
+  CHECK_FALSE(c.sliding_window);
+  CHECK_FALSE(c.bos_token);  // 50256 is outside this vocabulary
+  for (const bool bias : {c.qkv_bias, c.output_bias, c.mlp_bias}) CHECK(bias);
+  const ModelConfig bare = parse_with(small, {{"use_bias", false}, {"sliding_window", 9}});
+  for (const bool bias : {bare.qkv_bias, bare.output_bias, bare.mlp_bias}) CHECK_FALSE(bias);
+  CHECK(bare.sliding_window == 9);
+  const ModelConfig sliced = sliced_config(bare, std::vector<int64_t>(bare.sites(), 32));
+  CHECK(sliced.qkv_bias);  // what the norms' β become
+  CHECK(sliced.mlp_bias);
+  CHECK_FALSE(sliced.output_bias);
+}
+
+TEST_CASE("a StableLM turns a quarter of each head, and its blocks may be parallel") {
+  const json small = smallest("stablelm");
+  const ModelConfig c = parse_with(small, {{"num_attention_heads", 8}, {"num_key_value_heads", 8}});
+  CHECK(c.shifts());
+  CHECK(c.rotary_size == 2);
+  CHECK_FALSE(c.parallel_block);
+  CHECK_FALSE(c.qkv_bias);
+  CHECK(c.gated_mlp);
+  const json changes = {{"num_attention_heads", 8},
+                        {"num_key_value_heads", 4},
+                        {"partial_rotary_factor", 0.5},
+                        {"use_parallel_residual", true},
+                        {"use_qkv_bias", true}};
+  const ModelConfig parallel = parse_with(small, changes);
+  CHECK(parallel.parallel_block);
+  CHECK_FALSE(parallel.branch_norms);
+  CHECK(parallel.qkv_bias);
+  CHECK(parallel.rotary_size == 4);
+  CHECK(parallel.kv_heads == 4);
+}
+
+TEST_CASE("an OLMo has LayerNorms without weights and one eps for all models") {
+  const ModelConfig c = parse_with(smallest("olmo"), {{"layer_norm_eps", 1e-3}});
+  CHECK(c.norm == NormKind::kLayer);
+  CHECK_FALSE(c.norm_weight);
+  CHECK_FALSE(c.shifts());
+  CHECK(c.norm_eps == 1e-5);
+  CHECK(c.eos_tokens.empty());  // 50279 is outside this vocabulary
+  const ModelConfig sliced = sliced_config(c, std::vector<int64_t>(c.sites(), 32));
+  CHECK_FALSE(sliced.head_bias);
+  CHECK_FALSE(sliced.qkv_bias);
+}
+
 TEST_CASE("an OPT has no heads of another size and no groups, whatever its file says") {
   const ModelConfig c =
       parse_with(opt_config(768, 12, 12), {{"head_dim", 8}, {"num_key_value_heads", 1}});
@@ -130,9 +184,12 @@ TEST_CASE("sizes that a file lacks are those of Transformers") {
   for (const auto& [family, sizes] :
        std::vector<Row>{{"llama", {4096, 32, 32, 32, 11008, 32000, 2048}},
                         {"mistral", {4096, 32, 32, 8, 14336, 32000, 131072}},
+                        {"olmo", {4096, 32, 32, 32, 11008, 50304, 2048}},
                         {"opt", {768, 12, 12, 12, 3072, 50272, 2048}},
                         {"phi", {2048, 24, 32, 32, 8192, 51200, 2048}},
-                        {"qwen2", {4096, 32, 32, 32, 22016, 151936, 32768}}}) {
+                        {"qwen2", {4096, 32, 32, 32, 22016, 151936, 32768}},
+                        {"stablelm", {2560, 32, 32, 32, 6912, 50304, 4096}},
+                        {"starcoder2", {3072, 30, 24, 2, 12288, 49152, 4096}}}) {
     const ModelConfig c = parse_with({{"model_type", family}});
     CAPTURE(family);
     CHECK(std::vector{c.hidden_size, c.layers, c.heads, c.kv_heads, c.ffn_size, c.vocabulary_size,
@@ -189,6 +246,11 @@ TEST_CASE("relatives that compute something else are refused, naming the differe
       {opt, {{"activation_function", "mish"}}, "activation 'mish'"},
       {opt, {{"ffn_dim", nullptr}}, "'ffn_dim' is missing"},
       {opt, {{"max_position_embeddings", 1 << 24}}, "position table: want 1"},
+      {smallest("olmo"), {{"clip_qkv", 8.0}}, "clip_qkv 8 is not supported"},
+      {smallest("olmo"), {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},
+      {smallest("starcoder2"), {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},
+      {smallest("stablelm"), {{"qk_layernorm", true}}, "qk_layernorm true is not supported"},
+      {smallest("stablelm"), {{"head_dim", 8}}, "head_dim 8 is not supported"},
       {phi, {{"qk_layernorm", true}}, "qk_layernorm true is not supported"},
       {phi, {{"tie_word_embeddings", true}}, "tie_word_embeddings true is not supported"},
       {phi, {{"partial_rotary_factor", 1.5}}, "partial_rotary_factor: want a fraction"},

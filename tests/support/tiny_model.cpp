@@ -80,7 +80,13 @@ std::vector<ModelConfig> tiny_families() {
   phi.activation = Activation::kGeluTanh;
   phi.gated_mlp = false;
   phi.qkv_bias = phi.output_bias = phi.mlp_bias = phi.head_bias = true;
-  return {mistral, qwen2, opt, phi};
+  ModelConfig stablelm = tiny_config(), olmo = stablelm;
+  stablelm.family = "stablelm";
+  stablelm.norm = olmo.norm = NormKind::kLayer;
+  stablelm.rotary_size = 4;
+  olmo.family = "olmo";
+  olmo.norm_weight = olmo.norm_bias = false;
+  return {mistral, qwen2, opt, phi, stablelm, olmo};
 }
 
 std::string describe(const ModelConfig& c) {

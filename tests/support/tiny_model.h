@@ -23,7 +23,8 @@ ModelConfig tiny_config();
 /// size.
 std::vector<ModelConfig> tiny_configs();
 /// A small model of every other family: Mistral and Qwen2 with windows shorter than the tests'
-/// texts, OPT tied and Phi with grouped queries.
+/// texts, OPT tied, Phi with grouped queries, StableLM whose LayerNorms have biases that their
+/// readers lack, OLMo whose LayerNorms have no weights.
 std::vector<ModelConfig> tiny_families();
 /// The sizes in one line, to name a model in a failure.
 std::string describe(const ModelConfig& config);

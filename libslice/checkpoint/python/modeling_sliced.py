@@ -20,6 +20,7 @@ Attention, rotary positions, masks and caches are those of Transformers; residua
   AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True)
 """
 
+import importlib
 import inspect
 
 import torch
@@ -83,13 +84,20 @@ def shortcut(config, sublayer, k_in, k_out):
 
 def sliced_norm(config, norm):
     """What is left of a norm once its weights are in its readers, and its mean in what writes the stream."""
-    return SlicedNorm(config.hidden_size, norm.eps if isinstance(norm, nn.LayerNorm) else norm.variance_epsilon)
+    return SlicedNorm(config.hidden_size, norm.eps if hasattr(norm, "eps") else
+                      getattr(norm, "variance_epsilon", 1e-5))  # OLMo's is a constant
 
 
-def resize(module, name, k_in=None, k_out=None):
-    """Gives the linear layer module.name other widths."""
+def shifts(norm):
+    """Whether a norm adds something, which becomes a bias of what reads it."""
+    return getattr(norm, "bias", None) is not None
+
+
+def resize(module, name, k_in=None, k_out=None, bias=False):
+    """Gives the linear layer module.name other widths, and a bias where it has none."""
     old = getattr(module, name)
-    setattr(module, name, nn.Linear(k_in or old.in_features, k_out or old.out_features, bias=old.bias is not None))
+    setattr(module, name,
+            nn.Linear(k_in or old.in_features, k_out or old.out_features, bias=bias or old.bias is not None))
 
 
 class SlicedLayer:
@@ -105,13 +113,14 @@ class SlicedLayer:
         sizes = config.stream_sizes or [config.hidden_size] * (self.sublayers * config.num_hidden_layers + 1)
         first = self.sublayers * layer_idx
         last = first + self.sublayers - 1  # the feed-forward's; attention's too in a parallel block
+        moved = bool(config.stream_sizes) and shifts(getattr(self, self.norms[0]))
         for name in ("q_proj", "k_proj", "v_proj"):
-            resize(self.self_attn, name, k_in=sizes[first])
+            resize(self.self_attn, name, k_in=sizes[first], bias=moved)
         resize(self.self_attn, self.output, k_out=sizes[first + 1])
         ffn = config.ffn_sizes[layer_idx] if config.ffn_sizes else None
         for name in self.mlp_input:
-            resize(self.feed_forward, name, k_in=sizes[last], k_out=ffn)
-        resize(self.feed_forward, self.mlp_output, k_in=ffn, k_out=sizes[last + 1])
+            resize(self.feed_forward, name, k_in=sizes[last], k_out=ffn, bias=moved)
+        resize(self.feed_forward, self.mlp_output, k_in=ffn, k_out=sizes[last + 1], bias=moved)
         for name in self.norms if config.stream_sizes else ():
             setattr(self, name, sliced_norm(config, getattr(self, name)))
         for i, name in enumerate(self.shortcuts):
@@ -125,7 +134,12 @@ class SlicedLayer:
         return self.mlp(x)
 
     def forward(self, hidden_states, **kwargs):
-        attended = self.self_attn(hidden_states=getattr(self, self.norms[0])(hidden_states), **kwargs)
+        normed = getattr(self, self.norms[0])(hidden_states)
+        attended = self.self_attn(hidden_states=normed, **kwargs)
+        if self.sublayers == 1:
+            if len(self.norms) == 2:
+                normed = getattr(self, self.norms[1])(hidden_states)
+            return self.outputs(self.block_shortcut(hidden_states, attended[0] + self.run_mlp(normed)), attended, kwargs)
         x = self.attention_shortcut(hidden_states, attended[0])
         return self.outputs(self.mlp_shortcut(x, self.run_mlp(getattr(self, self.norms[1])(x))), attended, kwargs)
 
@@ -153,12 +167,21 @@ class SlicedParallelLayer(SlicedLayer):
     sublayers = 1
     shortcuts = ("block_shortcut",)
     norms = ("input_layernorm",)
+
+
+class SlicedPhiLayer(SlicedParallelLayer):
     output, mlp_input, mlp_output = "dense", ("fc1",), "fc2"
 
-    def forward(self, hidden_states, **kwargs):
-        normed = self.input_layernorm(hidden_states)
-        attended = self.self_attn(hidden_states=normed, **kwargs)
-        return self.outputs(self.block_shortcut(hidden_states, attended[0] + self.mlp(normed)), attended, kwargs)
+
+class SlicedStableLmLayer(SlicedLayer):
+    def __init__(self, config, layer_idx):
+        if config.use_parallel_residual:
+            self.sublayers, self.shortcuts, self.norms = 1, ("block_shortcut",), ("input_layernorm",)
+        super().__init__(config, layer_idx)
+
+
+class SlicedStarcoder2Layer(SlicedLayer):
+    mlp_input, mlp_output = ("c_fc",), "c_proj"
 
 
 def decoder_layer(base, kind=SlicedLayer):
@@ -196,7 +219,7 @@ class SlicedModel:
             norm = getattr(stack, self.final_norm)
             setattr(stack, self.final_norm, sliced_norm(config, norm))
             # The bias of a last LayerNorm has become the head's, or that of its map.
-            has_bias, moved = self.lm_head.bias is not None, isinstance(norm, nn.LayerNorm)
+            has_bias, moved = self.lm_head.bias is not None, shifts(norm)
             if config.tie_word_embeddings:
                 self.lm_head = MappedHead(last, first, config.vocab_size, has_bias, moved)
             else:
@@ -266,6 +289,26 @@ class SlicedOPTForCausalLM(SlicedModel, OPTForCausalLM):
 
 class SlicedPhiForCausalLM(SlicedModel, PhiForCausalLM):
     config_class = SlicedPhiConfig
-    layer = decoder_layer(PhiDecoderLayer, SlicedParallelLayer)
+    layer = decoder_layer(PhiDecoderLayer, SlicedPhiLayer)
     final_norm = "final_layernorm"
     _no_split_modules = [layer.__name__]
+
+
+def define(model_type, name, layer=SlicedLayer, final_norm="norm"):
+    """Defines the classes of a family where this Transformers has it."""
+    try:
+        modeling = importlib.import_module(f"transformers.models.{model_type}.modeling_{model_type}")
+    except ImportError:
+        return
+    sliced_layer = decoder_layer(getattr(modeling, f"{name}DecoderLayer"), layer)
+    config = type(f"Sliced{name}Config", (SlicedConfig, getattr(modeling, f"{name}Config")),
+                  {"model_type": f"sliced_{model_type}", "__module__": __name__})
+    model = type(f"Sliced{name}ForCausalLM", (SlicedModel, getattr(modeling, f"{name}ForCausalLM")),
+                 {"config_class": config, "layer": sliced_layer, "final_norm": final_norm,
+                  "_no_split_modules": [sliced_layer.__name__], "__module__": __name__})
+    globals().update({config.__name__: config, model.__name__: model})
+
+
+define("olmo", "Olmo")
+define("stablelm", "StableLm", SlicedStableLmLayer)
+define("starcoder2", "Starcoder2", SlicedStarcoder2Layer)

@@ -7,7 +7,8 @@
 namespace slice::models {
 
 const std::vector<const Family*>& families() {
-  static const std::vector<const Family*> all = {&llama(), &mistral(), &opt(), &phi(), &qwen2()};
+  static const std::vector<const Family*> all = {&llama(), &mistral(), &olmo(),     &opt(),
+                                                 &phi(),   &qwen2(),   &stablelm(), &starcoder2()};
   return all;
 }
 

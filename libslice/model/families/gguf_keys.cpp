@@ -153,7 +153,8 @@ std::string gguf_relative(const std::string& architecture) {
 }
 
 bool gguf_interleaves(const std::string& architecture) {
-  return gguf_relative(architecture) == "llama";
+  const std::string relative = gguf_relative(architecture);
+  return relative == "llama" || relative == "olmo";
 }
 
 std::string gguf_key(const GgufFile& file, const std::string& key) {
