@@ -150,6 +150,8 @@ void write_data(const Stored& stored, const Tensor& tensor, const std::string& w
 }  // namespace
 
 std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
+  if (config.norms_outputs())
+    return detail::formatted("writing a {} as GGUF is not implemented", config.family);
   const models::Family& family = models::family(config.family);
   if (family.gguf_architecture.empty() && &family != &models::mistral())
     return detail::formatted("llama.cpp has no {}", config.family);

@@ -137,7 +137,7 @@ Tensor TensorParallel::embed(const Tensor& tokens) const {
 
 /// x (B, T, k_a) → (B, T, k_b), the same on every rank.
 Tensor TensorParallel::run(const Sublayer& sublayer, const Tensor& x) const {
-  Tensor z = sublayer.written(x, cache_.get());  // (B, T, k_b), this rank's addend
+  Tensor z = sublayer.output(x, cache_.get());  // (B, T, k_b), this rank's part of it
   const Tensor& S = sublayer.shortcut->weight;
   const bool divided = S.defined() && S.dim() == 2;  // (k_b, this rank's share of k_a)
   if (divided) {
@@ -145,7 +145,7 @@ Tensor TensorParallel::run(const Sublayer& sublayer, const Tensor& x) const {
     z = sublayer.shortcut->forward(x.slice(-1, first, last), z);
   }
   group_.sum_inplace(z);
-  return divided ? z : sublayer.shortcut->forward(x, z);
+  return divided ? z : sublayer.shortcut->forward(x, sublayer.addend(z));
 }
 
 Tensor TensorParallel::next_logits(const Tensor& tokens) {

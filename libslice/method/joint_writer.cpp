@@ -21,7 +21,7 @@ Tensor hidden_of(const Sublayer& s, const Tensor& x) {
   return parts.size() == 1 ? parts[0] : at::cat(parts, -1);
 }
 
-Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
+Tensor output_of(const Sublayer& s, const Tensor& h) {
   Tensor sum;
   int64_t column = 0;
   for (const Branch& branch : s.branches) {
@@ -31,7 +31,11 @@ Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
     sum = sum.defined() ? sum + y : y;
     column += width;
   }
-  return s.shortcut->forward(x, s.scale == 1 ? sum : sum * s.scale);
+  return s.scale == 1 ? sum : sum * s.scale;
+}
+
+Tensor written(const Sublayer& s, const Tensor& h, const Tensor& x) {
+  return s.shortcut->forward(x, s.addend(output_of(s, h)));
 }
 
 Writer writer_of(const Sublayer& s) {

@@ -10,7 +10,9 @@ namespace slice::detail {
 
 /// What the writers of a sublayer read, side by side: x (…, k) → (…, F).
 at::Tensor hidden_of(const Sublayer& s, const at::Tensor& x);
-/// The signal after a sublayer whose writers read h (…, F):  x S + scale · (h Wᵀ + b).
+/// What they write, o = scale · (h Wᵀ + b): h (…, F) → (…, k').
+at::Tensor output_of(const Sublayer& s, const at::Tensor& h);
+/// The signal after a sublayer whose writers read h (…, F):  x S + o, or x S + out_norm(o).
 at::Tensor written(const Sublayer& s, const at::Tensor& h, const at::Tensor& x);
 /// F: the width of h.
 int64_t hidden_width(const Sublayer& s);

@@ -123,7 +123,10 @@ ParameterCount count_parameters(const ModelConfig& c) {
     count.blocks += (q + 2 * kv) * a + b * q + gates * F * m + n * F;
     for (int64_t s = site; s < site + (c.parallel_block ? 1 : 2); ++s)
       count.shortcuts += shortcut_parameters(c, s);
-    others += c.parallel_block && !c.branch_norms ? norm : 2 * norm;
+    const int64_t norms = c.parallel_block && !c.branch_norms ? norm : 2 * norm;
+    others += norms * (c.norm_place == NormPlace::kBoth ? 2 : 1);
+    if (c.head_norm == HeadNorm::kEach) others += 2 * c.head_size;
+    if (c.head_norm == HeadNorm::kAll) others += q + kv;
     if (c.qkv_bias) others += q + 2 * kv;
     if (c.output_bias) others += b;
     if (c.mlp_bias) others += gates * F + n;
@@ -149,6 +152,12 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& asked) 
   const std::vector<int64_t> sizes = plan_stream_sizes(dense.hidden_size, dense.sites(), options);
   ModelConfig planned = dense;
   if (options.rotates(dense.hidden_size)) {
+    SLICE_ARGUMENT_CHECK(
+        !dense.norms_outputs(),
+        "a {} has norms on what its sublayers write, which keep the residual stream as it is: "
+        "neither slicegpt nor a smaller hidden size is possible; remove feed-forward channels "
+        "alone, by a budget, or by refit with slice 0 and ffn sizes",
+        dense.family);
     SLICE_ARGUMENT_CHECK(!options.keep_tie || dense.tied_head,
                          "keep tie: the head of this model is its own");
     planned = sliced_config(dense, sizes, options.keep_tie);
@@ -166,8 +175,12 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& asked) 
                            layer, keep);
     }
   }
-  return narrowed_config(planned,
-                         options.ffn_sizes.empty() ? dense.ffn_widths() : options.ffn_sizes);
+  planned =
+      narrowed_config(planned, options.ffn_sizes.empty() ? dense.ffn_widths() : options.ffn_sizes);
+  SLICE_ARGUMENT_CHECK(!dense.norms_outputs() || planned.ffn_sizes.empty(),
+                       "ffn sizes: a {} is written with one FFN width for all layers",
+                       dense.family);
+  return planned;
 }
 
 }  // namespace slice

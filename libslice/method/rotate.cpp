@@ -87,6 +87,8 @@ void rotate_readers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
 
 void rotate_writers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
   if (!P.defined()) return;
+  SLICE_ARGUMENT_CHECK(s.out_norm.is_empty(), "{}: a norm on its output keeps the stream as it is",
+                       s.name);
   Rewritten rewritten;
   for (Branch& branch : s.branches) {
     LinearRef& writer = branch.writer;

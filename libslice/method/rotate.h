@@ -17,6 +17,7 @@ namespace slice {
 /// Readers of the site:  W ← W diag(α) P,  b ← b + W β, and the norm loses its α and β.
 void rotate_readers(Sublayer& s, const at::Tensor& P, const ProcessGroup& group = {});
 /// Writers into the site:  W ← Pᵀ W,  b ← Pᵀ b.
+/// @throws ArgumentError  a norm on what they write, which does not commute with a rotation
 void rotate_writers(Sublayer& s, const at::Tensor& P, const ProcessGroup& group = {});
 /// Embeddings:  E ← E P.
 void rotate_embeddings(ModelAdapter& model, const at::Tensor& P, const ProcessGroup& group = {});

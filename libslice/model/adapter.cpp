@@ -11,7 +11,7 @@ namespace slice {
 
 using at::Tensor;
 
-Tensor Sublayer::written(const Tensor& x, KvCache* cache) const {
+Tensor Sublayer::output(const Tensor& x, KvCache* cache) const {
   const Tensor normed = norm->forward(x);  // (B, T, k_a)
   Tensor sum;                              // (B, T, k_b)
   for (const Branch& branch : branches) {
@@ -23,10 +23,25 @@ Tensor Sublayer::written(const Tensor& x, KvCache* cache) const {
   return scale == 1 ? sum : sum * scale;
 }
 
-Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {
-  const Tensor z = shortcut->forward(x, written(x, cache));  // (B, T, k_b)
+Tensor Sublayer::addend(const Tensor& o) const {
+  return out_norm.is_empty() ? o : out_norm->forward(o);
+}
+
+Tensor Sublayer::written(const Tensor& x, KvCache* cache) const { return addend(output(x, cache)); }
+
+Tensor Sublayer::after(const Tensor& x, const Tensor& o) const {
+  const Tensor z = shortcut->forward(x, addend(o));  // (B, T, k_b)
   if (tap != nullptr) (*tap)(z);
   return z;
+}
+
+Tensor Sublayer::forward(const Tensor& x, KvCache* cache) const {
+  return after(x, output(x, cache));
+}
+
+Tensor LogitForm::operator()(const Tensor& logits) const {
+  const Tensor scaled = scale == 1 ? logits : logits * scale;
+  return softcap > 0 ? at::tanh(scaled / softcap) * softcap : scaled;
 }
 
 namespace {
@@ -82,8 +97,20 @@ void check_reader(const LinearRef& reader, const Norm& norm, int64_t D, bool rot
 
 }  // namespace
 
+void check_rotates(const ModelAdapter& model) {
+  for (const Sublayer& s : model.sublayers) {
+    SLICE_ARGUMENT_CHECK(
+        s.out_norm.is_empty(),
+        "{}: a norm on its output keeps the residual stream as it is, so that neither slicegpt nor "
+        "a smaller hidden size is possible: remove feed-forward channels alone, by refit with the "
+        "hidden size kept",
+        s.name);
+  }
+}
+
 void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
   const int64_t D = model.hidden_size;
+  if (rotates) check_rotates(model);
   SLICE_ARGUMENT_CHECK(
       D > 0 && !model.embeddings.empty() && model.embed && !model.sublayers.empty(),
       "model: want a hidden size, an embedding and at least one sublayer");
@@ -100,7 +127,12 @@ void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
   }
   for (const Sublayer& s : model.sublayers) {
     check_norm(s.norm, D, s.name + " norm");
-    check_kind(s.norm, model.final_norm, s.name);
+    if (s.norm->kind() != NormKind::kNone) check_kind(s.norm, model.final_norm, s.name);
+    if (!s.out_norm.is_empty()) {
+      check_norm(s.out_norm, D, s.name + " output norm");
+      SLICE_ARGUMENT_CHECK(s.out_norm->kind() == NormKind::kRms, "{} output norm: want an RMSNorm",
+                           s.name);
+    }
     SLICE_ARGUMENT_CHECK(
         !s.shortcut.is_empty() && s.shortcut->identity() && s.tap != nullptr && !s.branches.empty(),
         "{}: want a branch, a tap and an identity shortcut (a sliced model cannot be "

@@ -32,24 +32,41 @@ struct Branch {
   Norm norm{nullptr};  ///< of its own, with the sublayer's eps; empty: it reads the sublayer's norm
 };
 
-/// x ← shortcut(x) + scale · Σᵢ writerᵢ(hiddenᵢ(norm(x))): attention or MLP of a sequential block, or a
-/// whole parallel block. A non-owning view over a model's own modules.
+/// x ← shortcut(x) + out_norm(scale · Σᵢ writerᵢ(hiddenᵢ(norm(x)))): attention or MLP of a
+/// sequential block, or a whole parallel block. A non-owning view over a model's own modules.
 struct Sublayer {
   std::string name;
-  Norm norm{nullptr};  ///< all norms of a model are of one kind
+  Norm norm{nullptr};  ///< all norms of a model are of one kind, or kNone
   std::vector<Branch> branches;
-  double scale = 1;  ///< of what is added to the stream
+  double scale = 1;  ///< of what the writers write
   Shortcut shortcut{nullptr};
   Tap* tap = nullptr;  ///< receives the stream after the addition
+  /// An RMSNorm on what the writers write; empty: none. The stream then keeps its basis.
+  Norm out_norm{nullptr};
 
   /// What a branch reads.
   const Norm& norm_of(const Branch& branch) const {
     return branch.norm.is_empty() ? norm : branch.norm;
   }
-  /// scale · Σᵢ writerᵢ(hiddenᵢ(norm(x))): x (B, T, k_a) → (B, T, k_b).
+  /// o = scale · Σᵢ writerᵢ(hiddenᵢ(norm(x))): x (B, T, k_a) → (B, T, k_b).
+  at::Tensor output(const at::Tensor& x, KvCache* cache = nullptr) const;
+  /// What an output o (…, k_b) adds to the stream: out_norm(o), or o itself.
+  at::Tensor addend(const at::Tensor& o) const;
+  /// addend(output(x)): x (B, T, k_a) → (B, T, k_b).
   at::Tensor written(const at::Tensor& x, KvCache* cache = nullptr) const;
+  /// The stream after the sublayer whose output for x is o, shown to the tap.
+  at::Tensor after(const at::Tensor& x, const at::Tensor& o) const;
   /// One sublayer: x (B, T, k_a) → (B, T, k_b).
   at::Tensor forward(const at::Tensor& x, KvCache* cache = nullptr) const;
+};
+
+/// What is made of the head's logits before the softmax: scaled, then c · tanh(x / c).
+struct LogitForm {
+  double scale = 1;
+  double softcap = 0;  ///< c; 0: none
+
+  /// logits (…, V) → (…, V)
+  at::Tensor operator()(const at::Tensor& logits) const;
 };
 
 /// A decoder as the slicing loop sees it. libslice's own models describe themselves so, and a
@@ -65,6 +82,7 @@ struct ModelAdapter {
   LinearRef head;
   /// The map before a head that keeps its tie: W (k_0, k_last), b (k_0).
   LinearRef head_map = {};
+  LogitForm logit_form = {};  ///< of what the head gives
 };
 
 /// Checks that the parts of an adapter fit together before anything is rewritten.
@@ -76,9 +94,13 @@ struct ModelAdapter {
 /// @throws ShapeError     a reader, writer, norm or head that is missing or of another width than D
 ///                        (named)
 /// @throws ArgumentError  another part that is missing; a reader of a LayerNorm without a bias;
-///                        norms of two kinds, or of two eps in a sublayer; a head that shares the embedding's memory; a sublayer
-///                        that is sliced already
+///                        norms of two kinds, or of two eps in a sublayer; a head that shares the
+///                        embedding's memory; a sublayer that is sliced already; as check_rotates,
+///                        if it rotates
 /// @throws NumericError   a NaN or Inf in a weight (named)
 void check_adapter(const ModelAdapter& model, bool rotates = true, bool keep_tie = false);
+/// @throws ArgumentError  a sublayer has a norm on its output, whose weight belongs to the
+///                        coordinates of the stream as it is (named)
+void check_rotates(const ModelAdapter& model);
 
 }  // namespace slice

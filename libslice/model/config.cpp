@@ -253,6 +253,10 @@ void check_config(const ModelConfig& c, const std::string& origin) {
   };
   if (c.bos_token) is_token("bos_token_id", *c.bos_token);
   for (const int64_t id : c.eos_tokens) is_token("eos_token_id", id);
+  SLICE_FORMAT_CHECK(!c.norms_outputs() || (c.norm == NormKind::kRms && !c.parallel_block),
+                     "{}: norms on outputs are supported as RMSNorms of sequential blocks", origin);
+  SLICE_FORMAT_CHECK(!c.norms_outputs() || !c.sliced(),
+                     "{}: stream_sizes: norms on outputs keep the stream as it is", origin);
   if (c.sliced()) check_stream_sizes(c, origin);
   if (!c.ffn_sizes.empty()) check_ffn_sizes(c, origin);
 }

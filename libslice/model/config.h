@@ -36,6 +36,15 @@ struct RopeScaling {
 enum class NormKind {
   kRms,    ///< x / rms(x) · α
   kLayer,  ///< (x − mean(x)) / std(x) · α + β, where there are such
+  kNone,   ///< x itself
+};
+
+/// Where the sublayers have norms. Of a model with norms on outputs the stream keeps its basis.
+///   (docs/method.md, "Norms on outputs")
+enum class NormPlace {
+  kBefore,  ///< x + f(norm(x))
+  kAfter,   ///< x + norm(f(x))
+  kBoth,    ///< x + norm(f(norm(x)))
 };
 
 /// Nonlinearity of the feed-forward network.
@@ -79,6 +88,7 @@ struct ModelConfig {
   int64_t context_length = 0;   ///< positions the model was trained for
   NormKind norm = NormKind::kRms;
   double norm_eps = 1e-5;                     ///< inside the root of every norm
+  NormPlace norm_place = NormPlace::kBefore;  ///< of sublayers; the head has a norm before it
   bool norm_weight = true, norm_bias = true;  ///< norms have α; LayerNorms have β
   /// Attention and feed-forward read the same stream and are added to it together.
   bool parallel_block = false;
@@ -133,6 +143,8 @@ struct ModelConfig {
   bool sliced() const { return !stream_sizes.empty(); }
   /// Whether the norms of the dense model have a β.
   bool shifts() const { return norm == NormKind::kLayer && norm_bias; }
+  /// Whether what a sublayer writes goes through a norm.
+  bool norms_outputs() const { return norm_place != NormPlace::kBefore; }
   /// Whether there is a map before a tied head.
   bool maps_head() const { return sliced() && tied_head; }
   /// Points of the stream before a norm: 2·L + 1, with parallel blocks L + 1.

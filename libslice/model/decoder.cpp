@@ -44,7 +44,7 @@ DecoderImpl::DecoderImpl(const ModelConfig& config) : config_(config) {
     register_at(*this, names.positions, positions_.ptr());
   }
   for (int64_t layer = 0; layer < config.layers; ++layer) add_layer(layer);
-  final_norm_ = add_norm(names.final_norm);
+  final_norm_ = add_norm(names.final_norm, config.norm);
   if (!config.tied_head) {
     head_ = add_linear(names.head, config.stream_size(config.sites() - 1), config.vocabulary_size,
                        config.head_bias);
@@ -64,11 +64,11 @@ Linear DecoderImpl::add_linear(const std::string& path, int64_t in, int64_t out,
   return linear;
 }
 
-Norm DecoderImpl::add_norm(const std::string& path) {
+Norm DecoderImpl::add_norm(const std::string& path, NormKind kind) {
   const NormParts dense{.weight = config_.norm_weight, .bias = config_.norm_bias},
       fused{false, false, false};
-  Norm norm(config_.norm, config_.hidden_size, config_.norm_eps, config_.sliced() ? fused : dense);
-  register_at(*this, path, norm.ptr());
+  Norm norm(kind, config_.hidden_size, config_.norm_eps, config_.sliced() ? fused : dense);
+  if (kind != NormKind::kNone) register_at(*this, path, norm.ptr());
   return norm;
 }
 
@@ -133,15 +133,18 @@ Branch DecoderImpl::add_mlp(int64_t layer, int64_t site) {
           .channels = true};
 }
 
-void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm, int64_t site,
+void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm,
+                               const std::string& out_norm, int64_t site,
                                std::vector<Branch> branches) {
+  const bool before = config_.norm_place != NormPlace::kAfter;
   taps_.push_back(std::make_unique<Tap>());
   sublayers_.push_back({.name = path,
-                        .norm = add_norm(norm),
+                        .norm = add_norm(norm, before ? config_.norm : NormKind::kNone),
                         .branches = std::move(branches),
                         .scale = config_.residual_scale,
                         .shortcut = add_shortcut(path + "_shortcut", site),
                         .tap = taps_.back().get()});
+  if (config_.norms_outputs()) sublayers_.back().out_norm = add_norm(out_norm, config_.norm);
 }
 
 void DecoderImpl::add_layer(int64_t layer) {
@@ -150,13 +153,15 @@ void DecoderImpl::add_layer(int64_t layer) {
   if (config_.parallel_block) {
     std::vector<Branch> branches = {add_attention(layer, layer), add_mlp(layer, layer)};
     if (config_.branch_norms && !config_.sliced())
-      branches[1].norm = add_norm(root + names.mlp_norm);
-    add_sublayer(root + "block", root + names.attention_norm, layer, std::move(branches));
+      branches[1].norm = add_norm(root + names.mlp_norm, config_.norm);
+    add_sublayer(root + "block", root + names.attention_norm, "", layer, std::move(branches));
     return;
   }
   const int64_t site = 2 * layer;
-  add_sublayer(root + "attention", root + names.attention_norm, site, {add_attention(layer, site)});
-  add_sublayer(root + "mlp", root + names.mlp_norm, site + 1, {add_mlp(layer, site + 1)});
+  add_sublayer(root + "attention", root + names.attention_norm, root + names.attention_out_norm,
+               site, {add_attention(layer, site)});
+  add_sublayer(root + "mlp", root + names.mlp_norm, root + names.mlp_out_norm, site + 1,
+               {add_mlp(layer, site + 1)});
 }
 
 void DecoderImpl::check_tokens(const Tensor& tokens, int64_t first) const {
@@ -196,13 +201,10 @@ Tensor DecoderImpl::stream(const Tensor& tokens, KvCache* cache) const {
 
 Tensor DecoderImpl::logits(const Tensor& stream) const {
   const Tensor normed = final_norm_->forward(stream);
-  Tensor logits = head_.is_empty()
-                      ? at::linear(head_map_.is_empty() ? normed : head_map_->forward(normed),
-                                   embedding_->weight)
-                      : head_->forward(normed);
-  if (config_.logit_scale != 1) logits = logits * config_.logit_scale;
-  const double cap = config_.logit_softcap;
-  return cap > 0 ? at::tanh(logits / cap) * cap : logits;
+  const LogitForm form{config_.logit_scale, config_.logit_softcap};
+  if (!head_.is_empty()) return form(head_->forward(normed));
+  return form(
+      at::linear(head_map_.is_empty() ? normed : head_map_->forward(normed), embedding_->weight));
 }
 
 void DecoderImpl::prepare_readers() {
@@ -263,7 +265,8 @@ ModelAdapter DecoderImpl::adapter() const {
           .embed = [this](const Tensor& tokens) { return embed(tokens, 0); },
           .sublayers = sublayers_,
           .final_norm = final_norm_,
-          .head = config_.tied_head ? embeddings_view : view(names.head, head_)};
+          .head = config_.tied_head ? embeddings_view : view(names.head, head_),
+          .logit_form = {config_.logit_scale, config_.logit_softcap}};
 }
 
 void DecoderImpl::set_sliced(std::vector<int64_t> sizes, ShortcutForm shortcut, int64_t rank) {

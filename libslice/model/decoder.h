@@ -70,14 +70,14 @@ class DecoderImpl : public torch::nn::Module {
  private:
   Linear add_linear(const std::string& path, int64_t in, int64_t out, bool bias);
   void add_head_map(bool bias);
-  Norm add_norm(const std::string& path);
+  Norm add_norm(const std::string& path, NormKind kind);
   /// Of queries or keys, which are `width` wide; empty without one.
   Norm add_head_norm(const std::string& path, int64_t width);
   Shortcut add_shortcut(const std::string& path, int64_t site);
   Branch add_attention(int64_t layer, int64_t site);
   Branch add_mlp(int64_t layer, int64_t site);
-  void add_sublayer(const std::string& path, const std::string& norm, int64_t site,
-                    std::vector<Branch> branches);
+  void add_sublayer(const std::string& path, const std::string& norm, const std::string& out_norm,
+                    int64_t site, std::vector<Branch> branches);
   void add_layer(int64_t layer);
 
   ModelConfig config_;

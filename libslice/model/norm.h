@@ -13,9 +13,10 @@ struct NormParts {
   bool centre = true;               ///< a LayerNorm takes the mean out
 };
 
-/// The norm before a sublayer, over the unsliced hidden size:
+/// The norm before a sublayer or on what it writes, over the unsliced hidden size:
 ///   RMSNorm    y = x · rsqrt(Σ x² / D + eps) · α
 ///   LayerNorm  y = RMSNorm(x − mean(x)) + β
+///   none       y = x
 ///
 /// After slicing both are RMSNorm without weights: α and β are fused into the readers of the norm,
 /// the mean is removed from the writers of the stream, and x has k ≤ D coordinates while the
@@ -24,13 +25,15 @@ struct NormParts {
 class NormImpl : public torch::nn::Module {
  public:
   /// @param parts  of these α (D) is registered as ones and β (D) as zeros; a sliced model's norm
-  ///               has none of them
+  ///               has none of them, nor has kNone
   /// @throws ArgumentError  hidden_size < 1, eps < 0
   NormImpl(NormKind kind, int64_t hidden_size, double eps, NormParts parts = {});
 
   /// x (…, k) → (…, k), x's dtype; computed in float32 at least.
   /// @throws ShapeError  k > D, or k ≠ D with a weight or a mean
   at::Tensor forward(const at::Tensor& x) const;
+  /// What an RMSNorm divides by, √(Σ x² / D + eps): x (…, k) → (…, 1), float32 at least.
+  at::Tensor divisor(const at::Tensor& x) const;
 
   NormKind kind() const { return kind_; }
   int64_t hidden_size() const { return hidden_size_; }

@@ -60,6 +60,7 @@ std::vector<int64_t> kept_sizes(const ModelConfig& dense, const SliceOptions& op
   const int64_t unit = detail::kept_unit(dense, options, stock),
                 mean = mean_coordinates(dense, equal);
   std::vector<int64_t> sizes = {dense.hidden_size};
+  if (dense.norms_outputs()) return sizes;
   for (const double share : kKeptShares) {
     const auto most = static_cast<int64_t>(share * static_cast<double>(dense.hidden_size));
     const int64_t kept = most / unit * unit - mean;
@@ -171,7 +172,8 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   even.head = HeadMode::kSlice;
   const bool asked = options.head == HeadMode::kSlice;
   bool grew = add_candidates(dense, even, /*only_stock=*/!asked, budget, smallest, all);
-  if (!asked && add_candidates(dense, free, /*only_stock=*/false, budget, smallest, all))
+  const bool may_differ = !asked && !dense.norms_outputs();
+  if (may_differ && add_candidates(dense, free, /*only_stock=*/false, budget, smallest, all))
     grew = true;
   SLICE_ARGUMENT_CHECK(!all.empty() || !grew,
                        "budget: every plan that reaches it stores more than the dense model, or "

@@ -31,6 +31,7 @@ struct Candidate {
 /// kept; at most seventeen. HeadMode::kSlice: the first kind alone, stock or not. Sizes are those
 /// of the form that save_model writes. A plan that stores more than the dense model, or reads more
 /// for a token, is none: of a tied head untied a budget of the block weights alone would not know.
+/// Of a model with norms on outputs all keep D and one width.
 ///
 /// Hidden sizes that are written and FFN widths are multiples of options.round. Where that is
 /// absent, of 32; widths of 256 from 4096 channels on, where the budget is then used up to 1 %; a

@@ -14,7 +14,7 @@ inline bool runs_on_kernels(const ModelConfig& c) {
       c.head_norm == HeadNorm::kNone && !c.attention_scale && c.attention_softcap == 0;
   const bool unscaled =
       c.embedding_scale == 1 && c.residual_scale == 1 && c.logit_scale == 1 && c.logit_softcap == 0;
-  const bool one_norm = c.sliced() || !c.branch_norms;
+  const bool one_norm = (c.sliced() || !c.branch_norms) && !c.norms_outputs();
   return one_norm && one_rotary && plain_scores && unscaled && c.activation != Activation::kRelu2;
 }
 

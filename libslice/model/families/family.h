@@ -19,6 +19,8 @@ struct Names {
   std::string attention_norm, q, k, v, o;  ///< within a layer; a parallel block has this norm only
   std::string mlp_norm, gate, up, down;    ///< within a layer; gate is empty without one
   std::string q_norm = {}, k_norm = {};    ///< within a layer; empty without norms of heads
+  /// Within a layer, the norms on what attention and feed-forward write; empty without such.
+  std::string attention_out_norm = {}, mlp_out_norm = {};
 };
 
 /// The layer of a parameter; nothing for parameters of the embeddings and the head.

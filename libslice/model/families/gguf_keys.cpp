@@ -70,7 +70,11 @@ Parts layer_parts(const Names& names) {
           {"ffn_norm", names.mlp_norm},
           {"ffn_gate", names.gate},
           {"ffn_up", names.up},
-          {"ffn_down", names.down}};
+          {"ffn_down", names.down},
+          {"attn_q_norm", names.q_norm},
+          {"attn_k_norm", names.k_norm},
+          {"post_attention_norm", names.attention_out_norm},
+          {"post_ffw_norm", names.mlp_out_norm}};
 }
 
 /// One FFN width, or a list with one per layer.

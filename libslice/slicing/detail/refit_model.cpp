@@ -23,7 +23,9 @@ void check_refit(const ModelAdapter& model, const CalibrationWindows& windows,
   Signal::check_tokens(windows.tokens());
   check_options(options);
   if (!trial) check_recovery_windows(windows, options);
-  check_adapter(model, !trial && options.rotates(model.hidden_size), options.keep_tie);
+  const bool rotates = options.rotates(model.hidden_size);
+  if (rotates) check_rotates(model);
+  check_adapter(model, !trial && rotates, options.keep_tie);
   if (options.ffn_sizes.empty()) return;
   std::vector<const Branch*> networks;
   for (const Sublayer& s : model.sublayers) {
