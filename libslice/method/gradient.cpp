@@ -49,7 +49,8 @@ Tensor gradient_at_head(const ModelAdapter& model, const Tensor& x, at::Generato
     Tensor logits;
     {
       const at::AutoGradMode grad(true);
-      logits = at::linear(model.final_norm->forward(leaf), model.head.weight, model.head.bias);
+      logits = model.logit_form(
+          at::linear(model.final_norm->forward(leaf), model.head.weight, model.head.bias));
     }
     Tensor error = logits.detach().to(at::promote_types(logits.scalar_type(), at::kFloat));
     detail::check_finite(error, "logits");

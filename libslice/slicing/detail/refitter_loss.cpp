@@ -52,7 +52,7 @@ std::vector<double> Refitter::losses(const Logits& logits_of) {
       const Tensor ids = parts_.tokens.slice(0, window, window + x.size(0)).to(x.device());
       double chunk = 0;  // added once the whole chunk is done: it may run out of memory half-way
       for (int64_t i = 0; i < x.size(0); ++i) {
-        const Tensor logits = logits_of(x[i], z[i]);  // (T, V)
+        const Tensor logits = model_.logit_form(logits_of(x[i], z[i]));  // (T, V)
         const int64_t T = logits.size(0);
         chunk += at::cross_entropy_loss(logits.slice(0, 0, T - 1).to(at::kFloat),
                                         ids[i].slice(0, 1), {}, at::Reduction::Sum)
