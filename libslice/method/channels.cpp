@@ -20,6 +20,17 @@ using at::Tensor;
 
 namespace {
 
+/// What multiplies a network's writer where its output is normed: γ / r of every token, r in the
+/// hidden signal h (n, T, F) here and γ in the writer W (D, F) below.
+Tensor normed_hidden(const Sublayer& s, const Tensor& h, const Tensor& x) {
+  return s.out_norm.is_empty() ? h : h.to(at::kFloat) / s.out_norm->divisor(s.output(x));
+}
+
+Tensor normed_writer(const Sublayer& s, const Tensor& W) {
+  if (s.out_norm.is_empty() || !s.out_norm->weight.defined()) return W;
+  return W * s.out_norm->weight.to(at::kDouble).unsqueeze(1);
+}
+
 /// Deletes `count` channels, the cheapest first, given their inverse moments B (n, n) and the
 /// effect of their writers Q = wᵀ Γ w (n, n). After each, the others take over what it wrote, and
 /// both matrices follow.
@@ -108,13 +119,14 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const CalibrationW
     held.hold_part(static_cast<int64_t>(i) + 1);
     for (const Branch& branch : s.branches) {
       if (!branch.channels) continue;
-      const Tensor W = branch.writer.weight.to(at::kDouble);                  // (D, F)
-      const Tensor effect = (W * gammas[i + 1].to(W.device()).mm(W)).sum(0);  // (F)
+      const Tensor W = normed_writer(s, branch.writer.weight.to(at::kDouble));  // (D, F)
+      const Tensor effect = (W * gammas[i + 1].to(W.device()).mm(W)).sum(0);    // (F)
       Tensor square = at::zeros({1, W.size(1)}, W.options());
       int64_t window = 0;
       x.visit([&](const Tensor& chunk) {
-        const Tensor h = branch.hidden(s.norm_of(branch)->forward(chunk), nullptr);  // (n, T, F)
-        const Tensor own = h.to(at::kFloat).square().sum(1).to(at::kDouble);         // (n, F)
+        const Tensor h = normed_hidden(s, branch.hidden(s.norm_of(branch)->forward(chunk), nullptr),
+                                       chunk);                                // (n, T, F)
+        const Tensor own = h.to(at::kFloat).square().sum(1).to(at::kDouble);  // (n, F)
         square += weights.slice(1, window, window + own.size(0)).to(own.device()).mm(own);
         window += own.size(0);
         report(static_cast<int64_t>(i));

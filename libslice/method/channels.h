@@ -36,6 +36,7 @@ at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Ten
 
 /// The effect on the loss of every channel of every feed-forward network, in the dense model:
 ///   E[h_i²] · (w_iᵀ Γ w_i)                                       (docs/method.md, "Channels")
+/// where a norm on the output follows with h / r and diag(γ) w in their place ("Norms on outputs"),
 /// over all tokens, those of each text counting its weight. They are comparable across layers, so
 /// that one ranking (channel_ranking.h) gives the number of channels that each layer keeps.
 ///

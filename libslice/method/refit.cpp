@@ -115,15 +115,20 @@ MomentSums::MomentSums(int64_t F, int64_t k, int64_t D)
       padding_((kAlignment - (F + k + D + 1) % kAlignment) % kAlignment),
       joint_(F + k + D + 1 + padding_) {}
 
-void MomentSums::accumulate(const Tensor& h, const Tensor& x, const Tensor& z) {
+void MomentSums::accumulate(const Tensor& h, const Tensor& x, const Tensor& z,
+                            const Tensor& scale) {
   SLICE_CHECK(h.size(-1) == F_ && x.size(-1) == k_ && z.size(-1) == D_,
               "moments: want widths {}, {} and {}, got {}, {} and {}", F_, k_, D_,
               detail::describe(h), detail::describe(x), detail::describe(z));
   std::vector<int64_t> one = h.sizes().vec();
   one.back() = 1;
-  Tensor constant = at::ones(one, h.options());
+  Tensor read = h, constant = at::ones(one, h.options());
+  if (scale.defined()) {
+    read = (h * scale).to(h.scalar_type());
+    constant = scale.to(h.scalar_type());
+  }
   if (padding_ > 0) constant = at::constant_pad_nd(constant, {0, padding_});
-  joint_.accumulate(at::cat({h, x, z, constant}, -1));
+  joint_.accumulate(at::cat({read, x, z, constant}, -1));
 }
 
 Moments MomentSums::moments(const ProcessGroup& group) {
@@ -138,7 +143,7 @@ Moments MomentSums::moments(const ProcessGroup& group) {
   m.h = ones.slice(0, 0, F_).clone();
   m.x = ones.slice(0, F_, F_ + k_).clone();
   m.z = ones.slice(0, F_ + k_, F_ + k_ + D_).clone();
-  m.tokens = group.sum(joint_.tokens());
+  m.tokens = ones[F_ + k_ + D_].item<double>();
   return m;
 }
 

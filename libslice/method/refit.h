@@ -14,7 +14,7 @@ namespace slice {
 struct Moments {
   at::Tensor hh, hx, hz, xx;  ///< Σ hᵀh (F, F), Σ hᵀx (F, k), Σ hᵀz (F, D), Σ xᵀx (k, k); float64
   at::Tensor h, x, z;  ///< Σ h (F), Σ x (k), Σ z (D)
-  double tokens = 0;
+  double tokens = 0;   ///< Σ 1; where h is scaled (MomentSums), the 1 beside it is scaled too
 
   /// Those of some channels of h, (n) int64.
   Moments with_channels(const at::Tensor& kept) const;
@@ -40,7 +40,10 @@ class MomentSums {
  public:
   MomentSums(int64_t F, int64_t k, int64_t D);
   /// @param h (…, F)   @param x (…, k)   @param z (…, D)      one dtype, same leading dimensions
-  void accumulate(const at::Tensor& h, const at::Tensor& x, const at::Tensor& z);
+  /// @param scale  (…, 1) of each token, by which h and the constant 1 beside it are multiplied,
+  ///               rounded to their dtype; undefined: 1
+  void accumulate(const at::Tensor& h, const at::Tensor& x, const at::Tensor& z,
+                  const at::Tensor& scale = {});
   /// What every token counts from now on, > 0; 1 at first.
   void set_weight(double weight) { joint_.set_weight(weight); }
   /// Of a group: over the tokens of all ranks, each of which accumulated a signal, which may be

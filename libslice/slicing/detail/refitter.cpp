@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/formatted.h"
@@ -121,7 +122,7 @@ void Refitter::slice_sublayer(int64_t site) {
     rotate_readers(s, P_, group_);  // W_in ← W_in diag(α) P
   }
   SplitMoments moments = observe(site);
-  Writer writer = writer_of(s);
+  Writer writer = output_.scaled(writer_of(s));
   drop_channels(s, site, writer, moments);
 
   Tensor P_next, S;  // undefined: the original basis, and the identity
@@ -136,8 +137,7 @@ void Refitter::slice_sublayer(int64_t site) {
   {
     const Charge charge(report_.refit_seconds);
     refit = named(s.name, [&] { return refit_writer(moments, writer, P_next, S); });
-    agree(refit.writer);
-    set_writer(s, refit.writer);
+    store(s, refit.writer, writer);
   }
   if (trains()) recover(site, std::move(moments), writer, refit, P_next, S);
   forward_sliced(site);  // x̂' = x̂ S + h W'ᵀ
@@ -160,7 +160,16 @@ void Refitter::slice_head() {
 void Refitter::forward_dense(int64_t site) {
   const Charge charge(report_.calibrate_seconds, model_.head.weight.device());
   const Tf32Scope tf32(options_.tf32);
-  dense_.transform([&](const Tensor& z) { return counted(model_.sublayers[site - 1].forward(z)); });
+  const Sublayer& s = model_.sublayers[site - 1];
+  output_ = OutputNorm(s.out_norm, dense_.windows());
+  int64_t window = 0;
+  dense_.transform([&](const Tensor& z) {
+    const Tensor o = s.output(z), next = s.after(z, o);
+    output_.see(window, o);
+    window += z.size(0);  // only now: what is above may run out of memory and be tried again
+    return counted(next);
+  });
+  output_.finish(parts_.summed, group_);
 }
 
 void Refitter::forward_sliced(int64_t site) {
@@ -171,7 +180,7 @@ void Refitter::forward_sliced(int64_t site) {
   x_.transform([&](const Tensor& x) {
     const Tensor h = hidden_.of(window, s, x);
     const Tensor out = written(s, h, x);
-    window += x.size(0);  // only now: what is above may run out of memory and be tried again
+    window += x.size(0);  // only now, as above
     return counted(out);
   });
 }
@@ -196,7 +205,7 @@ SplitMoments Refitter::observe(int64_t site) {
       return hidden_of(s, x);
     }();
     hidden_.keep(window, h);
-    sums.accumulate(h, x, z);
+    sums.accumulate(h, x, z, output_.scale(window, window + x.size(0)));
     counted(x);
   };
   SplitMoments moments =
@@ -261,6 +270,11 @@ Tensor Refitter::next_basis(int64_t site, const Tensor& C) {
   Tensor whole = extended_basis(P_);
   group_.copy_from_inplace(0, whole);
   return layer_norm_ ? centred_columns(whole) : whole;
+}
+
+void Refitter::store(Sublayer& s, Writer writer, const Writer& start) const {
+  agree(writer);
+  set_writer(s, output_.unscaled(std::move(writer), start));
 }
 
 Writer Refitter::rotated(const Writer& writer, const Tensor& P) {

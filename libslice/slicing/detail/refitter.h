@@ -9,6 +9,7 @@
 #include "libslice/device/process_group.h"
 #include "libslice/method/basis.h"
 #include "libslice/method/calibration_windows.h"
+#include "libslice/method/output_norm.h"
 #include "libslice/method/plan.h"
 #include "libslice/method/refit.h"
 #include "libslice/method/signal.h"
@@ -103,6 +104,9 @@ class Refitter {
   /// P'ᵀ W,  P'ᵀ b
   static Writer rotated(const Writer& writer, const at::Tensor& P);
 
+  /// Puts a refitted writer into the sublayer, on every rank rank 0's.
+  void store(Sublayer& s, Writer writer, const Writer& start) const;
+
   // FFN channels.
   /// Deletes what the plan deletes of the feed-forward networks in this sublayer; the other
   /// channels' least squares take over what they wrote.
@@ -135,7 +139,7 @@ class Refitter {
   // Losses of the windows that are held out, after the last sublayer, into the report.
   void score_dense();
   void score_sliced();
-  /// Nats a token of each of parts_.held_out, by logits (T, V) of x (T, k) and z (T, D).
+  /// Nats a token of each of parts_.held_out, by what the head gives (T, V) of x (T, k), z (T, D).
   using Logits = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& z)>;
   std::vector<double> losses(const Logits& logits_of);
 
@@ -157,6 +161,7 @@ class Refitter {
   ProgressReporter reporter_;
   Signal x_, dense_;  // the sliced model's signal in basis P_, the dense one's in the original
   HiddenSignal hidden_;
+  OutputNorm output_;  // of the sublayer that is refitted: all writers here are scaled by it
   // Of a tied head: the embeddings' basis (D, k_0), EᵀE (D, D), the dense E.
   at::Tensor first_, G_, E_;
   at::Tensor P_;  // (D, k) basis of x_: that of the site that the next sublayer reads

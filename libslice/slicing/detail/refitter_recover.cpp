@@ -1,5 +1,7 @@
 #include <ATen/ATen.h>
 
+#include <utility>
+
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/method/joint_writer.h"
 #include "libslice/slicing/detail/recovery.h"
@@ -15,12 +17,10 @@ void Refitter::recover(int64_t site, SplitMoments moments, const Writer& start, 
                        const Tensor& P_next, const Tensor& S) {
   const Charge charge(report_.recover_seconds, model_.head.weight.device());
   Sublayer& s = model_.sublayers[site - 1];
-  const auto set = [&](Writer writer) {
-    agree(writer);
-    set_writer(s, writer);
-  };
+  const auto set = [&](Writer writer, const Writer& from) { store(s, std::move(writer), from); };
   // Training is judged on the windows for choices, so what it begins with must not know them.
-  set(named(s.name, [&] { return solve_writer(moments.fit, start, P_next, S, closed.ridge); }));
+  set(named(s.name, [&] { return solve_writer(moments.fit, start, P_next, S, closed.ridge); }),
+      start);
   moments = {};  // gives its memory back
   const int64_t counted = reporter_.passed();
   Recovery recovery({.sublayer = s,
@@ -38,15 +38,16 @@ void Refitter::recover(int64_t site, SplitMoments moments, const Writer& start, 
   double share = recovery.train();
   if (share < 1) {
     hidden_.forget();  // the readers are others now
-    const Writer trained = writer_of(s);
+    const Writer trained = output_.scaled(writer_of(s));
     const SplitMoments again = observe(site);
     Refit solved = named(s.name, [&] { return refit_writer(again, trained, P_next, S); });
-    set(named(s.name, [&] { return solve_writer(again.fit, trained, P_next, S, solved.ridge); }));
+    set(named(s.name, [&] { return solve_writer(again.fit, trained, P_next, S, solved.ridge); }),
+        trained);
     const double after = recovery.share();
-    set(after < share ? solved.writer : trained);
+    set(after < share ? solved.writer : trained, trained);
     share = std::min(share, after);
   } else {
-    set(closed.writer);
+    set(closed.writer, start);
   }
   report_.sites.back().recovered = share;
   reporter_.count_up_to(counted + recovery_passes(options_.recover) * x_.tokens());
