@@ -10,9 +10,11 @@ import shutil
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (MistralConfig, MistralForCausalLM, OlmoConfig, OlmoForCausalLM, OPTConfig, OPTForCausalLM,
-                          PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, StableLmConfig, StableLmForCausalLM,
-                          Starcoder2Config, Starcoder2ForCausalLM)
+from transformers import (Exaone4Config, Exaone4ForCausalLM, Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM,
+                          Gemma3TextConfig, Glm4Config, Glm4ForCausalLM, MistralConfig, MistralForCausalLM, Olmo2Config,
+                          Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OlmoConfig, OlmoForCausalLM, OPTConfig,
+                          OPTForCausalLM, PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, StableLmConfig,
+                          StableLmForCausalLM, Starcoder2Config, Starcoder2ForCausalLM)
 
 from make_tiny_llama import DISTINCT, GAP, HERE, greedy
 
@@ -53,6 +55,33 @@ MODELS = {
     "tiny_olmo": (OlmoConfig, OlmoForCausalLM, dict(
         vocab_size=80, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2)),
+    # norms before and after, soft caps that are felt, scaled scores and embeddings, a window in every second layer
+    "tiny_gemma2": (Gemma2Config, Gemma2ForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=56, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, query_pre_attn_scalar=20, sliding_window=8, attn_logit_softcapping=2.0,
+        final_logit_softcapping=3.0)),
+    # norms of queries and keys, two rotary bases, one of them scaled
+    "tiny_gemma3": (Gemma3TextConfig, Gemma3ForCausalLM, dict(
+        vocab_size=96, hidden_size=32, intermediate_size=56, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, query_pre_attn_scalar=12, sliding_window=8,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+        rope_parameters={"full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50000.0},
+                         "sliding_attention": {"rope_type": "default", "rope_theta": 1000.0}})),
+    # norms after only, and over all queries and all keys
+    "tiny_olmo2": (Olmo2Config, Olmo2ForCausalLM, dict(
+        vocab_size=90, hidden_size=32, intermediate_size=60, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2)),
+    "tiny_olmo3": (Olmo3Config, Olmo3ForCausalLM, dict(
+        vocab_size=90, hidden_size=32, intermediate_size=60, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=4, sliding_window=8)),
+    # no rotary positions in the layer without a window
+    "tiny_exaone4": (Exaone4Config, Exaone4ForCausalLM, dict(
+        vocab_size=90, hidden_size=32, intermediate_size=60, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, sliding_window=8, sliding_window_pattern=3)),
+    # norms before and after, interleaved rotary pairs in half of each head, biases of q, k and v
+    "tiny_glm4": (Glm4Config, Glm4ForCausalLM, dict(
+        vocab_size=90, hidden_size=32, intermediate_size=60, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, rms_norm_eps=1e-5)),
 }
 
 
@@ -68,8 +97,8 @@ def random_model(config_type, model_type, settings, seed):
                 value = 0.3 * noise
             elif "norm" in name:
                 value = 1 + 0.3 * noise
-            elif "embed" in name:
-                value = noise
+            elif "embed" in name:  # a Gemma scales it: it would drown what the layers write
+                value = noise / settings["hidden_size"] ** 0.5 if config_type.model_type.startswith("gemma") else noise
             else:
                 value = 1.5 * noise / parameter.shape[1] ** 0.5
             parameter.copy_(value)

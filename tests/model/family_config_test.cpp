@@ -1,6 +1,7 @@
 // config.json of the families other than LLaMA, which config_test.cpp covers.
 
 #include <catch2/catch_all.hpp>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/error.h"
@@ -218,6 +219,89 @@ TEST_CASE("what is written of every family is read again, dense and sliced") {
       CHECK(again.stream_sizes == config.stream_sizes);
     }
   }
+}
+
+TEST_CASE("what is written of every family with norms on outputs is read again") {
+  for (const ModelConfig& config : tiny_families_with_output_norms()) {
+    INFO(tests::describe(config));
+    const std::string text = config_json(config, "float16");
+    const ModelConfig again = parse_config(text, "x");
+    CHECK(config_json(again, "float16") == text);
+    CHECK(again.norm_place == config.norm_place);
+    CHECK(again.head_norm == config.head_norm);
+    CHECK(again.head_size == config.head_size);
+    CHECK(again.rotary_size == config.rotary_size);
+    CHECK(again.rotary_layers == config.rotary_layers);
+    CHECK(again.sliding_window == config.sliding_window);
+    CHECK(again.window_layers == config.window_layers);
+    CHECK(again.window_rope_theta == config.window_rope_theta);
+    CHECK(again.attention_softcap == config.attention_softcap);
+    CHECK(again.logit_softcap == config.logit_softcap);
+    CHECK(again.embedding_scale == config.embedding_scale);
+    CHECK(again.activation == config.activation);
+    CHECK(again.tied_head == config.tied_head);
+    CHECK(again.qkv_bias == config.qkv_bias);
+    if (config.attention_scale)
+      CHECK(std::abs(*again.attention_scale / *config.attention_scale - 1) < 1e-15);
+    CHECK(again.attention_scale.has_value() == config.attention_scale.has_value());
+  }
+}
+
+TEST_CASE("Gemma 3's rotary bases are read from either form, and scaling is that of full layers") {
+  const json old = {{"model_type", "gemma3_text"},
+                    {"num_hidden_layers", 3},
+                    {"rope_theta", 5e5},
+                    {"rope_local_base_freq", 2e3},
+                    {"sliding_window_pattern", 3},
+                    {"sliding_window", 9},
+                    {"rope_scaling", {{"rope_type", "linear"}, {"factor", 8.0}}}};
+  const json kinds = {
+      {"model_type", "gemma3_text"},
+      {"num_hidden_layers", 3},
+      {"layer_types", {"sliding_attention", "sliding_attention", "full_attention"}},
+      {"sliding_window", 9},
+      {"rope_parameters",
+       {{"full_attention", {{"rope_type", "linear"}, {"factor", 8.0}, {"rope_theta", 5e5}}},
+        {"sliding_attention", {{"rope_type", "default"}, {"rope_theta", 2e3}}}}}};
+  for (const json& object : {old, kinds}) {
+    const ModelConfig c = parse_with(object);
+    CHECK(c.rope_theta == 5e5);
+    CHECK(c.window_rope_theta == 2e3);
+    REQUIRE(c.rope_scaling);
+    CHECK(c.rope_scaling->factor == 8);
+    CHECK(c.window_layers == std::vector<bool>{true, true, false});
+    CHECK(c.head_size == 256);
+    CHECK(c.embedding_scale == std::sqrt(2304.0));
+  }
+  const ModelConfig plain = parse_with({{"model_type", "gemma3_text"}});
+  CHECK(plain.rope_theta == 1e6);
+  CHECK(plain.window_rope_theta == 1e4);
+  CHECK(plain.sliding_window == 4096);
+  json windows = kinds;
+  windows["rope_parameters"]["sliding_attention"]["rope_type"] = "linear";
+  CHECK_THROWS_NAMING(parse_with(windows), FormatError, "scaling of sliding_attention");
+  json flat = kinds;
+  flat["rope_parameters"] = {{"rope_theta", 1e5}};
+  CHECK_THROWS_NAMING(parse_with(flat), FormatError, "want 'full_attention'");
+}
+
+TEST_CASE("families with norms on outputs refuse what they do not run, by name") {
+  const auto refused = [](const json& object, const char* message) {
+    CHECK_THROWS_NAMING(parse_with(object), FormatError, message);
+  };
+  refused({{"model_type", "gemma2"}, {"use_bidirectional_attention", true}},
+          "use_bidirectional_attention true");
+  refused({{"model_type", "gemma2"}, {"attn_logit_softcapping", 0.0}}, "attn_logit_softcapping");
+  refused({{"model_type", "gemma3_text"}, {"attn_logit_softcapping", 50.0}},
+          "attn_logit_softcapping is not supported in a Gemma 3");
+  refused({{"model_type", "gemma2"}, {"query_pre_attn_scalar", 0}}, "query_pre_attn_scalar");
+  refused({{"model_type", "olmo2"}, {"partial_rotary_factor", 0.5}}, "partial_rotary_factor");
+  refused({{"model_type", "exaone4"},
+           {"num_hidden_layers", 2},
+           {"layer_types", {"full_attention", "full_attention"}}},
+          "sliding_window: no layer has it");
+  refused({{"model_type", "exaone4"}, {"sliding_window_pattern", "LLLG"}},
+          "sliding_window_pattern");
 }
 
 TEST_CASE("a fraction of a head survives being written as a decimal") {

@@ -89,6 +89,40 @@ std::vector<ModelConfig> tiny_families() {
   return {mistral, qwen2, opt, phi, stablelm, olmo};
 }
 
+std::vector<ModelConfig> tiny_families_with_output_norms() {
+  ModelConfig gemma2 = tiny_config(), olmo2 = gemma2, exaone4 = gemma2, glm4 = gemma2;
+  gemma2.family = "gemma2";
+  gemma2.norm_place = NormPlace::kBoth;
+  gemma2.embedding_scale = std::sqrt(static_cast<double>(gemma2.hidden_size));
+  gemma2.sliding_window = 5;
+  gemma2.window_layers = {true, false};
+  gemma2.activation = Activation::kGeluTanh;
+  gemma2.tied_head = true;
+  ModelConfig gemma3 = gemma2;
+  gemma2.attention_scale = 1 / std::sqrt(20.0);
+  gemma2.attention_softcap = 3;
+  gemma2.logit_softcap = 5;
+  gemma3.family = "gemma3";
+  gemma3.head_norm = HeadNorm::kEach;
+  gemma3.window_rope_theta = 100;
+  olmo2.family = "olmo2";
+  olmo2.norm_place = NormPlace::kAfter;
+  olmo2.head_norm = HeadNorm::kAll;
+  ModelConfig olmo3 = olmo2;
+  olmo3.family = "olmo3";
+  olmo3.sliding_window = 5;
+  olmo3.window_layers = {true, false};
+  exaone4 = olmo3;
+  exaone4.family = "exaone4";
+  exaone4.head_norm = HeadNorm::kEach;
+  exaone4.rotary_layers = exaone4.window_layers;
+  glm4.family = "glm4";
+  glm4.norm_place = NormPlace::kBoth;
+  glm4.rotary_size = 4;
+  glm4.qkv_bias = true;
+  return {gemma2, gemma3, olmo2, olmo3, exaone4, glm4};
+}
+
 std::string describe(const ModelConfig& c) {
   return fmt::format("{}: D {} L {} h {} kv {} d {} F {} V {}{}{}{}", c.family, c.hidden_size,
                      c.layers, c.heads, c.kv_heads, c.head_size, c.ffn_size, c.vocabulary_size,

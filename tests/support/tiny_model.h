@@ -26,6 +26,8 @@ std::vector<ModelConfig> tiny_configs();
 /// texts, OPT tied, Phi with grouped queries, StableLM whose LayerNorms have biases that their
 /// readers lack, OLMo whose LayerNorms have no weights.
 std::vector<ModelConfig> tiny_families();
+/// A small model of every family with norms on outputs, whose stream keeps its basis.
+std::vector<ModelConfig> tiny_families_with_output_norms();
 /// The sizes in one line, to name a model in a failure.
 std::string describe(const ModelConfig& config);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 #include <utility>
 
 #include "libslice/base/detail/check.h"
@@ -38,6 +39,12 @@ constexpr std::pair<const char*, Activation> kActivations[] = {
     {"gelu_python_tanh", Activation::kGeluTanh},
     {"relu2", Activation::kRelu2},
 };
+
+/// The kind of scaling that rotary settings name.
+std::string scaling_kind(const json& rope, const std::string& origin) {
+  const auto type = find_field<std::string>(rope, "rope_type", origin);
+  return type ? *type : find_field<std::string>(rope, "type", origin).value_or("default");
+}
 
 /// The key of rotary settings that counts; null where there are none.
 const char* rope_key(const json& object) {
@@ -180,9 +187,7 @@ void parse_rope(const json& object, ModelConfig& c, double rotated, const std::s
       SLICE_FORMAT_CHECK(!rope.contains(layers), "{}: {}: '{}' is not supported", origin, key,
                          layers);
     }
-    const auto type = find_field<std::string>(rope, "rope_type", origin);
-    const std::string kind =
-        type ? *type : find_field<std::string>(rope, "type", origin).value_or("default");
+    const std::string kind = scaling_kind(rope, origin);
     const auto original = find_field<int64_t>(object, kOriginalContext, origin);
     const auto nested = find_field<int64_t>(rope, kOriginalContext, origin + ": " + key);
     c.rope_scaling = parse_scaling(rope, kind, key,
@@ -206,6 +211,58 @@ void write_rope(const ModelConfig& c, json& object) {
     const bool low = std::floor(r / d * d) < r;  // a rounded r / d may lose the last coordinate
     object["partial_rotary_factor"] = low ? std::nextafter(r / d, 1.0) : r / d;
   }
+}
+
+void parse_rope_of_kinds(const json& object, ModelConfig& c, const RopeBases& otherwise,
+                         const char* window_base, const std::string& origin) {
+  const char* const parameters = "rope_parameters";
+  const auto object_at = [&](const json& from, const char* key) {
+    const auto found = from.find(key);
+    if (found == from.end() || found->is_null()) return json::object();
+    SLICE_FORMAT_CHECK(found->is_object(), "{}: '{}': want an object, got {}", origin, key,
+                       found->type_name());
+    return *found;
+  };
+  const json kinds = object_at(object, parameters);
+  SLICE_FORMAT_CHECK(kinds.empty() || kinds.contains(kFullLayer) || kinds.contains(kWindowLayer),
+                     "{}: {}: want '{}' and '{}'", origin, parameters, kFullLayer, kWindowLayer);
+  json full = object_at(kinds, kFullLayer);
+  const json window = object_at(kinds, kWindowLayer), older = object_at(object, "rope_scaling");
+  for (const json* rope : std::initializer_list<const json*>{&full, &window, &older})
+    SLICE_FORMAT_CHECK(find_field<double>(*rope, "partial_rotary_factor", origin).value_or(1) == 1,
+                       "{}: partial_rotary_factor is not supported in a {}", origin, c.family);
+  full.update(older);
+  const auto base = [&](const json& rope, const char* key, double last) {
+    if (const auto own = find_field<double>(rope, "rope_theta", origin)) return *own;
+    return (key ? find_field<double>(object, key, origin) : std::nullopt).value_or(last);
+  };
+  c.rope_theta = base(full, "rope_theta", otherwise.full);
+  const auto original = find_field<int64_t>(full, kOriginalContext, origin);
+  c.rope_scaling = parse_scaling(full, scaling_kind(full, origin), parameters,
+                                 original.value_or(c.context_length), origin);
+  SLICE_FORMAT_CHECK(scaling_kind(window, origin) == "default",
+                     "{}: {}: scaling of {} is not supported", origin, parameters, kWindowLayer);
+  const double windows = base(window, window_base, otherwise.window);
+  if (c.sliding_window && (windows != c.rope_theta || c.rope_scaling))
+    c.window_rope_theta = windows;
+}
+
+void write_rope_of_kinds(const ModelConfig& c, const char* window_base, json& object) {
+  const double window = c.window_rope_theta.value_or(c.rope_theta);
+  object["rope_theta"] = c.rope_theta;
+  if (window_base != nullptr) object[window_base] = window;
+  json full = {{"rope_type", "default"}};
+  if (c.rope_scaling) object["rope_scaling"] = full = scaling_json(*c.rope_scaling);
+  full["rope_theta"] = c.rope_theta;
+  object["rope_parameters"] = {{kFullLayer, full},
+                               {kWindowLayer, {{"rope_type", "default"}, {"rope_theta", window}}}};
+}
+
+json layer_types_json(const ModelConfig& c) {
+  json types = json::array();
+  for (int64_t layer = 0; layer < c.layers; ++layer)
+    types.push_back(c.window(layer) > 0 ? kWindowLayer : kFullLayer);
+  return types;
 }
 
 void parse_layer_types(const json& object, ModelConfig& c, const std::string& origin) {
@@ -235,9 +292,7 @@ void write_window_layers(const ModelConfig& c, json& object) {
   windows.resize(static_cast<size_t>(c.layers), c.sliding_window && c.window_layers.empty());
   const auto first = std::ranges::find(windows, true) - windows.begin();
   object["max_window_layers"] = first;
-  if (std::ranges::is_sorted(windows)) return;
-  json& types = object["layer_types"] = json::array();
-  for (const bool window : windows) types.push_back(window ? kWindowLayer : kFullLayer);
+  if (!std::ranges::is_sorted(windows)) object["layer_types"] = layer_types_json(c);
 }
 
 Activation parse_activation(const std::string& name, const std::string& origin) {

@@ -49,6 +49,28 @@ void parse_rope(const nlohmann::json& object, ModelConfig& config, double rotate
 /// Writes rope_theta, and rope_scaling and partial_rotary_factor where there are such.
 void write_rope(const ModelConfig& config, nlohmann::json& object);
 
+/// Rotary bases of a family that has one for each kind of layer.
+struct RopeBases {
+  double full, window;  ///< without and with the sliding window
+};
+
+/// Rotary base and scaling of the layers without the window, and the base of those with it, whose
+/// frequencies are not scaled: of `rope_parameters`, which has an object for each kind, or as before
+/// Transformers 5 of `rope_theta`, `window_base` and `rope_scaling`.
+/// @param otherwise    for missing keys
+/// @param window_base  key of the base of windows; nullptr where there was none
+/// @throws FormatError  one object for all layers, scaled frequencies of windows, or rotated parts
+///                      of a head
+void parse_rope_of_kinds(const nlohmann::json& object, ModelConfig& config,
+                         const RopeBases& otherwise, const char* window_base,
+                         const std::string& origin);
+/// Writes both forms.
+void write_rope_of_kinds(const ModelConfig& config, const char* window_base,
+                         nlohmann::json& object);
+
+/// `layer_types` as Transformers writes it.
+nlohmann::json layer_types_json(const ModelConfig& config);
+
 /// Which layers have the sliding window, from `layer_types`, which Transformers 4.53 and later
 /// write and then read instead of max_window_layers; nothing is changed where there are none. A
 /// window that no layer has is taken away.

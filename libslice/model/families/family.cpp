@@ -7,8 +7,9 @@
 namespace slice::models {
 
 const std::vector<const Family*>& families() {
-  static const std::vector<const Family*> all = {&llama(), &mistral(), &olmo(),     &opt(),
-                                                 &phi(),   &qwen2(),   &stablelm(), &starcoder2()};
+  static const std::vector<const Family*> all = {
+      &exaone4(), &gemma2(), &gemma3(), &glm4(), &llama(), &mistral(),  &olmo(),
+      &olmo2(),   &olmo3(),  &opt(),    &phi(),  &qwen2(), &stablelm(), &starcoder2()};
   return all;
 }
 

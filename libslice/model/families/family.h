@@ -68,9 +68,15 @@ std::string modeling_module(const Family& family);
 /// model_type of that config.json.
 std::string sliced_model_type(const Family& family);
 
+const Family& exaone4();
+const Family& gemma2();
+const Family& gemma3();
+const Family& glm4();
 const Family& llama();
 const Family& mistral();
 const Family& olmo();
+const Family& olmo2();
+const Family& olmo3();
 const Family& opt();
 const Family& phi();
 const Family& qwen2();

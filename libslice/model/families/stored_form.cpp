@@ -85,7 +85,9 @@ void take_one_off_norms(const Names& names, const std::string& parameter, Stored
   const std::optional<LayerParameter> part = layer_parameter(names, parameter);
   const std::string module = parameter.substr(0, parameter.rfind('.'));
   const bool norm = part ? part->module == names.attention_norm || part->module == names.mlp_norm ||
-                               part->module == names.q_norm || part->module == names.k_norm
+                               part->module == names.attention_out_norm ||
+                               part->module == names.mlp_out_norm || part->module == names.q_norm ||
+                               part->module == names.k_norm
                          : module == names.final_norm;
   if (norm) form.offset = 1;
 }
