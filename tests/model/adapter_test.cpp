@@ -35,6 +35,15 @@ TEST_CASE("a sublayer adds all its writers to the stream and passes it to the ta
   CHECK(seen.is_same(z));
 }
 
+TEST_CASE("logits are scaled before their soft cap") {
+  const Tensor x = gaussian({3, 7}, 2);
+  const LogitForm form{.scale = 2.5, .softcap = 3};
+  CHECK(violation(form(x), at::tanh(x * 2.5 / 3) * 3, sum_bound(x.abs() * 2.5, 8, at::kDouble)) ==
+        "");
+  CHECK(form(x).abs().max().item<double>() < 3);
+  CHECK(LogitForm()(x).is_same(x));
+}
+
 TEST_CASE("a whole adapter passes its check") {
   const TwoBranchModel model;
   CHECK_NOTHROW(check_adapter(model.adapter));

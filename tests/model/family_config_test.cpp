@@ -300,6 +300,8 @@ TEST_CASE("families with norms on outputs refuse what they do not run, by name")
            {"num_hidden_layers", 2},
            {"layer_types", {"full_attention", "full_attention"}}},
           "sliding_window: no layer has it");
+  refused({{"model_type", "sliced_olmo2"}, {"num_hidden_layers", 1}, {"stream_sizes", {8, 8, 8}}},
+          "norms on outputs keep the stream as it is");
   refused({{"model_type", "exaone4"}, {"sliding_window_pattern", "LLLG"}},
           "sliding_window_pattern");
 }

@@ -74,7 +74,7 @@ const Family& glm4() {
   static const Family description = {.name = "glm4",
                                      .model_type = "glm4",
                                      .architecture = "Glm4ForCausalLM",
-                                     .gguf_architecture = "",  // not read yet
+                                     .gguf_architecture = "",
                                      .names = names,
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
