@@ -50,7 +50,8 @@ const GgufDtype& gguf_dtype(at::ScalarType dtype) {
 std::string architecture(const ModelConfig& dense) {
   const bool usual_heads = dense.heads * dense.head_size == dense.hidden_size;
   const bool uneven = !dense.ffn_sizes.empty();
-  for (const char* strict : {"olmo", "phi", "stablelm", "starcoder2"}) {
+  for (const char* strict :
+       {"cohere", "gpt2", "gpt_neox", "nemotron", "olmo", "phi", "stablelm", "starcoder2"}) {
     if (dense.family == strict)
       return usual_heads && !uneven ? models::family(dense.family).gguf_architecture : "";
   }
@@ -83,6 +84,7 @@ void write_sizes(const ModelConfig& c, const std::string& kind, detail::GgufHead
   const bool rms = c.norm == NormKind::kRms;
   header.real(kind + (rms ? ".attention.layer_norm_rms_epsilon" : ".attention.layer_norm_epsilon"),
               static_cast<float>(c.norm_eps));
+  if (kind == "command-r") header.real("command-r.logit_scale", static_cast<float>(c.logit_scale));
   if (kind == "stablelm") header.flag("stablelm.use_parallel_residual", c.parallel_block);
   if (c.sliding_window) number("attention.sliding_window", *c.sliding_window);
   number("rope.dimension_count", c.rotary_size.value_or(c.head_size));
@@ -167,12 +169,21 @@ std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
         dense->family, dense->head_size, dense->hidden_size);
   if (dense->sliding_window && dense->family != "mistral")
     return detail::formatted("llama.cpp has no sliding window in a {}", dense->family);
-  if (dense->qkv_bias && kind == "olmo")
+  if (kind == "gpt2" || kind == "gptneox")
+    return detail::formatted(
+        "in a {} llama.cpp wants q, k and v as one tensor, which libslice reads but does not write",
+        dense->family);
+  if (kind == "command-r" && !dense->tied_head)
+    return detail::formatted("llama.cpp ties the head of a {}", dense->family);
+  if (kind == "nemotron" && dense->tied_head)
+    return detail::formatted("llama.cpp wants a head of its own in a {}", dense->family);
+  if (dense->qkv_bias && (kind == "olmo" || kind == "command-r"))
     return detail::formatted("llama.cpp has no biases in an {}", dense->family);
   if (llama3_scaled(*dense) && kind != "llama" && kind != "deci")
     return detail::formatted("llama.cpp has no Llama 3 rope scaling in a {}", dense->family);
   const bool gelu = kind == "phi2" || kind == "starcoder2";
-  if (dense->activation != (gelu ? Activation::kGeluTanh : Activation::kSilu))
+  const Activation plain = kind == "nemotron" ? Activation::kRelu2 : Activation::kSilu;
+  if (dense->activation != (gelu ? Activation::kGeluTanh : plain))
     return detail::formatted("llama.cpp has no such activation in a {}", dense->family);
   return std::nullopt;
 }

@@ -63,6 +63,15 @@ std::vector<std::pair<ModelConfig, std::string>> runnable() {
   ModelConfig parallel = families[4];
   parallel.parallel_block = parallel.qkv_bias = true;
   all.emplace_back(narrowed_config(parallel, {30, 30}), "stablelm");
+  ModelConfig nemotron = families[4], cohere = families[5];
+  nemotron.family = "nemotron";
+  nemotron.gated_mlp = false;
+  nemotron.activation = Activation::kRelu2;
+  all.emplace_back(nemotron, "nemotron");
+  cohere.family = "cohere";
+  cohere.norm_weight = cohere.parallel_block = cohere.tied_head = true;
+  cohere.logit_scale = 0.5;
+  all.emplace_back(cohere, "command-r");
   all.emplace_back(narrowed_config(qwen2, {12, 38}), "deci");
   all.emplace_back(narrowed_config(tiny_configs()[1], {12, 38}), "deci");
   all.emplace_back(narrowed_config(without_shortcuts(tiny_config(), 10), {12, 38}), "deci");

@@ -58,6 +58,21 @@ constexpr const char* kNames[] = {"tiny_llama_gqa",
                                   "tiny_olmo3",
                                   "tiny_exaone4",
                                   "tiny_glm4",
+                                  "tiny_gpt_neox",
+                                  "tiny_gpt_neox_sequential",
+                                  "tiny_gpt2",
+                                  "tiny_cohere",
+                                  "tiny_cohere2",
+                                  "tiny_falcon",
+                                  "tiny_falcon_grouped",
+                                  "tiny_gptj",
+                                  "tiny_nemotron",
+                                  "tiny_sliced_cohere",
+                                  "tiny_sliced_falcon",
+                                  "tiny_sliced_gpt_neox",
+                                  "tiny_sliced_gpt2",
+                                  "tiny_sliced_gptj",
+                                  "tiny_sliced_nemotron",
                                   "tiny_sliced_llama",
                                   "tiny_sliced_mistral",
                                   "tiny_sliced_qwen2",
@@ -123,7 +138,8 @@ TEST_CASE("a checkpoint of Transformers, loaded and saved, holds the same tensor
   const std::string checkpoint =
       GENERATE("tiny_llama_tied_biased", "tiny_qwen2", "tiny_opt", "tiny_phi", "tiny_starcoder2",
                "tiny_stablelm_parallel", "tiny_olmo", "tiny_gemma2", "tiny_gemma3", "tiny_olmo2",
-               "tiny_olmo3", "tiny_exaone4", "tiny_glm4");
+               "tiny_olmo3", "tiny_exaone4", "tiny_glm4", "tiny_gpt_neox", "tiny_gpt2",
+               "tiny_cohere2", "tiny_falcon", "tiny_falcon_grouped", "tiny_gptj");
   INFO(checkpoint);
   const Golden golden(checkpoint);
   const TemporaryDirectory directory;

@@ -10,8 +10,11 @@ import shutil
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (Exaone4Config, Exaone4ForCausalLM, Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM,
-                          Gemma3TextConfig, Glm4Config, Glm4ForCausalLM, MistralConfig, MistralForCausalLM, Olmo2Config,
+from transformers import (Cohere2Config, Cohere2ForCausalLM, CohereConfig, CohereForCausalLM, Exaone4Config,
+                          Exaone4ForCausalLM, FalconConfig, FalconForCausalLM, Gemma2Config, Gemma2ForCausalLM,
+                          Gemma3ForCausalLM, Gemma3TextConfig, Glm4Config, Glm4ForCausalLM, GPT2Config,
+                          GPT2LMHeadModel, GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM,
+                          MistralConfig, MistralForCausalLM, NemotronConfig, NemotronForCausalLM, Olmo2Config,
                           Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OlmoConfig, OlmoForCausalLM, OPTConfig,
                           OPTForCausalLM, PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, StableLmConfig,
                           StableLmForCausalLM, Starcoder2Config, Starcoder2ForCausalLM)
@@ -82,6 +85,39 @@ MODELS = {
     "tiny_glm4": (Glm4Config, Glm4ForCausalLM, dict(
         vocab_size=90, hidden_size=32, intermediate_size=60, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=16, rms_norm_eps=1e-5)),
+    # parallel blocks with a norm for each branch, q, k and v as one tensor, a part of each head turns
+    "tiny_gpt_neox": (GPTNeoXConfig, GPTNeoXForCausalLM, dict(
+        vocab_size=80, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        rope_parameters=dict(rope_type="default", rope_theta=500.0, partial_rotary_factor=0.5))),
+    "tiny_gpt_neox_sequential": (GPTNeoXConfig, GPTNeoXForCausalLM, dict(
+        vocab_size=80, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
+        use_parallel_residual=False)),
+    # matrices transposed, learned positions
+    "tiny_gpt2": (GPT2Config, GPT2LMHeadModel, dict(
+        vocab_size=80, n_embd=32, n_inner=48, n_layer=2, n_head=4, n_positions=128, tie_word_embeddings=False)),
+    # LayerNorms without biases, neighbours turn, logits times a scale
+    "tiny_cohere": (CohereConfig, CohereForCausalLM, dict(
+        vocab_size=80, hidden_size=32, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, logit_scale=0.5, tie_word_embeddings=False)),
+    # a window and rotary positions in three layers of four
+    "tiny_cohere2": (Cohere2Config, Cohere2ForCausalLM, dict(
+        vocab_size=80, hidden_size=24, intermediate_size=32, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, logit_scale=0.5, sliding_window=8, tie_word_embeddings=False)),
+    # one key head for all queries, one norm
+    "tiny_falcon": (FalconConfig, FalconForCausalLM, dict(
+        vocab_size=80, hidden_size=32, ffn_hidden_size=48, num_hidden_layers=2, num_attention_heads=4,
+        tie_word_embeddings=False)),
+    # key heads with their queries, a norm for each branch, biases
+    "tiny_falcon_grouped": (FalconConfig, FalconForCausalLM, dict(
+        vocab_size=80, hidden_size=32, ffn_hidden_size=48, num_hidden_layers=2, num_attention_heads=4, num_kv_heads=2,
+        new_decoder_architecture=True, bias=True, tie_word_embeddings=False)),
+    # neighbours turn in a part of each head, biases of feed-forward and head
+    "tiny_gptj": (GPTJConfig, GPTJForCausalLM, dict(
+        vocab_size=80, n_embd=32, n_inner=48, n_layer=2, n_head=2, n_positions=128, rotary_dim=8)),
+    # norms without their 1, squared ReLU
+    "tiny_nemotron": (NemotronConfig, NemotronForCausalLM, dict(
+        vocab_size=80, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12)),
 }
 
 
@@ -89,16 +125,20 @@ def random_model(config_type, model_type, settings, seed):
     """Weights, biases and norms large enough that the loss of any one of them would be seen."""
     generator = torch.Generator().manual_seed(seed)
     settings = {"max_position_embeddings": 256, "pad_token_id": 0, **settings}
+    if "n_positions" in settings:
+        settings.pop("max_position_embeddings")
     model = model_type(config_type(bos_token_id=1, eos_token_id=2, **settings))
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
             if name.endswith("bias"):
                 value = 0.3 * noise
-            elif "norm" in name:
+            elif "norm" in name or ".ln_" in name:
                 value = 1 + 0.3 * noise
             elif "embed" in name:  # a Gemma scales it: it would drown what the layers write
                 value = noise / settings["hidden_size"] ** 0.5 if config_type.model_type.startswith("gemma") else noise
+            elif any(part in name for part in ("embed_tokens", "embed_positions", "embed_in", "word_embeddings", "wte", "wpe")):
+                value = noise
             else:
                 value = 1.5 * noise / parameter.shape[1] ** 0.5
             parameter.copy_(value)

@@ -45,6 +45,18 @@ MODELS = {
         intermediate_size=56, num_key_value_heads=2, use_bias=False, stream_sizes=[24] * 5, shortcut="none")),
     "tiny_sliced_olmo": ("Olmo", dict(
         intermediate_size=56, num_key_value_heads=2, stream_sizes=[24, 24, 24, 24, 32], shortcut="diagonal")),
+    # neighbours turn, logits times a scale
+    "tiny_sliced_cohere": ("Cohere", dict(
+        intermediate_size=56, num_key_value_heads=2, logit_scale=0.5, stream_sizes=[24] * 3, shortcut="none")),
+    # fused tensors that gain biases, one norm for two branches that had one each
+    "tiny_sliced_falcon": ("Falcon", dict(
+        ffn_hidden_size=56, num_kv_heads=2, new_decoder_architecture=True, stream_sizes=[24, 20, 24], shortcut="dense")),
+    "tiny_sliced_gpt_neox": ("GPTNeoX", dict(intermediate_size=56, stream_sizes=[24, 24, 32], shortcut="diagonal")),
+    "tiny_sliced_gpt2": ("GPT2", dict(
+        n_inner=56, stream_sizes=[24] * 5, shortcut="none", ffn_sizes=[56, 40])),
+    "tiny_sliced_gptj": ("GPTJ", dict(n_inner=56, rotary_dim=4, stream_sizes=[24, 20, 24], shortcut="dense")),
+    "tiny_sliced_nemotron": ("Nemotron", dict(
+        intermediate_size=56, num_key_value_heads=2, stream_sizes=[24] * 5, shortcut="none")),
     # a head that kept its tie, a map between the last site and the embedding
     "tiny_sliced_tied": ("Llama", dict(
         RMS, stream_sizes=[24] * 4 + [32], shortcut="none", tie_word_embeddings=True)),
@@ -53,13 +65,14 @@ MODELS = {
 
 def random_model(directory, family, settings, seed):
     """The model of a directory that holds config.json and the modeling file."""
-    name = family.lower()
+    name = "gpt_neox" if family == "GPTNeoX" else family.lower()
+    model_name = f"Sliced{family}" + ("LMHeadModel" if family == "GPT2" else "ForCausalLM")
+    config_name = model_name.removesuffix("ForCausalLM") + "Config"
     module = f"modeling_sliced_{name}"
     shutil.copy(MODELING, directory / f"{module}.py")
     config = dict(
-        model_type=f"sliced_{name}", architectures=[f"Sliced{family}ForCausalLM"],
-        auto_map={"AutoConfig": f"{module}.Sliced{family}Config",
-                  "AutoModelForCausalLM": f"{module}.Sliced{family}ForCausalLM"},
+        model_type=f"sliced_{name}", architectures=[model_name],
+        auto_map={"AutoConfig": f"{module}.{config_name}", "AutoModelForCausalLM": f"{module}.{model_name}"},
         vocab_size=90, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=128,
         bos_token_id=1, eos_token_id=2, pad_token_id=0, **{"tie_word_embeddings": False, **settings})
     (directory / "config.json").write_text(json.dumps(config))

@@ -170,6 +170,100 @@ TEST_CASE("an OLMo has LayerNorms without weights and one eps for all models") {
   CHECK_FALSE(sliced.qkv_bias);
 }
 
+/// The keys that a GPT-2 or GPT-J has to have, and no other.
+json smallest_gpt(const std::string& family) {
+  return {{"model_type", family}, {"n_embd", 64},  {"n_layer", 3},
+          {"n_head", 4},          {"n_inner", 40}, {"vocab_size", 50}};
+}
+
+TEST_CASE("a GPT-NeoX has a norm for each branch of a parallel block, and its own rotary keys") {
+  const json small = smallest("gpt_neox"),
+             quarter = {{"num_attention_heads", 4}, {"rotary_pct", 0.5}, {"rotary_emb_base", 500}};
+  const ModelConfig c = parse_with(small, quarter);
+  CHECK(c.parallel_block);
+  CHECK(c.branch_norms);
+  CHECK(c.rotary_size == 8);
+  CHECK(c.rope_theta == 500);
+  CHECK(c.activation == Activation::kGelu);
+  CHECK(c.sites() == 4);
+  json usual = quarter;  // keys that it does not read
+  usual["rope_theta"] = 7;
+  usual["partial_rotary_factor"] = 1.0;
+  CHECK(parse_with(small, usual).rope_theta == 500);
+  CHECK(parse_with(small, usual).rotary_size == 8);
+  json sequential = quarter;
+  sequential["use_parallel_residual"] = false;
+  CHECK_FALSE(parse_with(small, sequential).branch_norms);
+  CHECK(parse_with(small, sequential).sites() == 7);
+}
+
+TEST_CASE("a GPT-2 has learned positions without an offset, a GPT-J turns a part of each head") {
+  const ModelConfig two = parse_with(smallest_gpt("gpt2"), {{"n_positions", 77}});
+  CHECK(two.learned_positions == 77);
+  CHECK(two.position_offset == 0);
+  CHECK(two.ffn_size == 40);
+  CHECK(two.tied_head);
+  CHECK_FALSE(two.attention_scale);
+  CHECK(parse_with(smallest_gpt("gpt2"), {{"scale_attn_weights", false}}).attention_scale == 1);
+  CHECK(parse_with(smallest_gpt("gpt2"), {{"n_inner", nullptr}}).ffn_size == 256);
+  const ModelConfig j = parse_with(smallest_gpt("gptj"), {{"rotary_dim", 8}});
+  CHECK(j.rotary_size == 8);
+  CHECK(j.parallel_block);
+  CHECK_FALSE(j.branch_norms);
+  CHECK(j.head_bias);
+  CHECK(j.mlp_bias);
+  CHECK_FALSE(j.qkv_bias);
+}
+
+TEST_CASE("a Cohere has LayerNorms without biases, a Cohere2 windows where its heads turn") {
+  const ModelConfig c = parse_with(smallest("cohere"));
+  CHECK(c.norm_weight);
+  CHECK_FALSE(c.shifts());
+  CHECK(c.parallel_block);
+  CHECK(c.logit_scale == 0.0625);
+  CHECK(c.rope_theta == 500000);
+  CHECK(c.tied_head);
+  const ModelConfig two = parse_with(smallest("cohere2"), {{"num_hidden_layers", 5}});
+  CHECK(two.sliding_window == 4096);
+  const std::vector<bool> pattern = {true, true, true, false, true};
+  CHECK(two.window_layers == pattern);
+  CHECK(two.rotary_layers == pattern);
+  const json full = {{"layer_types", {"full_attention", "full_attention", "full_attention"}}};
+  const ModelConfig none = parse_with(smallest("cohere2"), full);
+  CHECK_FALSE(none.sliding_window);
+  CHECK(none.rotary_layers == std::vector<bool>(3, false));
+}
+
+TEST_CASE("a Falcon's key heads and norms are those of its architecture") {
+  const json small = smallest("falcon");
+  const ModelConfig first = parse_with(small);
+  CHECK(first.kv_heads == 1);
+  CHECK(first.parallel_block);
+  CHECK_FALSE(first.branch_norms);
+  const ModelConfig grouped =
+      parse_with(small, {{"new_decoder_architecture", true}, {"num_kv_heads", 8}});
+  CHECK(grouped.kv_heads == 8);
+  CHECK(grouped.branch_norms);
+  const ModelConfig sequential =
+      parse_with(small, {{"parallel_attn", false}, {"multi_query", false}});
+  CHECK(sequential.kv_heads == 32);
+  CHECK_FALSE(sequential.parallel_block);
+  for (const ModelConfig& c : {first, grouped, sequential}) {
+    const ModelConfig again = parse_config(config_json(c, "float32"), "again");
+    CHECK(again.kv_heads == c.kv_heads);
+    CHECK(again.parallel_block == c.parallel_block);
+    CHECK(again.branch_norms == c.branch_norms);
+  }
+}
+
+TEST_CASE("a Nemotron squares its ReLU and turns half of each head") {
+  const ModelConfig c = parse_with(smallest("nemotron"), {{"head_dim", 12}});
+  CHECK(c.activation == Activation::kRelu2);
+  CHECK(c.rotary_size == 6);
+  CHECK(c.shifts());
+  CHECK_FALSE(c.gated_mlp);
+}
+
 TEST_CASE("an OPT has no heads of another size and no groups, whatever its file says") {
   const ModelConfig c =
       parse_with(opt_config(768, 12, 12), {{"head_dim", 8}, {"num_key_value_heads", 1}});
@@ -185,6 +279,13 @@ TEST_CASE("sizes that a file lacks are those of Transformers") {
   for (const auto& [family, sizes] :
        std::vector<Row>{{"llama", {4096, 32, 32, 32, 11008, 32000, 2048}},
                         {"mistral", {4096, 32, 32, 8, 14336, 32000, 131072}},
+                        {"cohere", {8192, 40, 64, 64, 22528, 256000, 8192}},
+                        {"cohere2", {8192, 40, 64, 64, 22528, 256000, 8192}},
+                        {"falcon", {4544, 32, 71, 1, 18176, 65024, 2048}},
+                        {"gpt2", {768, 12, 12, 12, 3072, 50257, 1024}},
+                        {"gpt_neox", {6144, 44, 64, 64, 24576, 50432, 2048}},
+                        {"gptj", {4096, 28, 16, 16, 16384, 50400, 2048}},
+                        {"nemotron", {6144, 32, 48, 48, 24576, 256000, 4096}},
                         {"olmo", {4096, 32, 32, 32, 11008, 50304, 2048}},
                         {"opt", {768, 12, 12, 12, 3072, 50272, 2048}},
                         {"phi", {2048, 24, 32, 32, 8192, 51200, 2048}},
@@ -332,6 +433,16 @@ TEST_CASE("relatives that compute something else are refused, naming the differe
       {opt, {{"activation_function", "mish"}}, "activation 'mish'"},
       {opt, {{"ffn_dim", nullptr}}, "'ffn_dim' is missing"},
       {opt, {{"max_position_embeddings", 1 << 24}}, "position table: want 1"},
+      {smallest("cohere"), {{"use_qk_norm", true}}, "use_qk_norm true is not supported"},
+      {smallest("cohere2"), {{"sliding_window", nullptr}}, "sliding_window null"},
+      {smallest("falcon"), {{"alibi", true}}, "alibi true is not supported"},
+      {smallest("falcon"), {{"num_ln_in_parallel_attn", 2}}, "num_ln_in_parallel_attn 2"},
+      {smallest_gpt("gpt2"), {{"add_cross_attention", true}}, "add_cross_attention true"},
+      {smallest_gpt("gpt2"),
+       {{"scale_attn_by_inverse_layer_idx", true}},
+       "scale_attn_by_inverse_layer_idx true"},
+      {smallest_gpt("gptj"), {{"tie_word_embeddings", true}}, "tie_word_embeddings true"},
+      {smallest_gpt("gptj"), {{"rotary_dim", nullptr}}, "'rotary_dim' is missing"},
       {smallest("olmo"), {{"clip_qkv", 8.0}}, "clip_qkv 8 is not supported"},
       {smallest("olmo"), {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},
       {smallest("starcoder2"), {{"partial_rotary_factor", 0.5}}, "partial_rotary_factor"},

@@ -86,7 +86,13 @@ std::vector<ModelConfig> tiny_families() {
   stablelm.rotary_size = 4;
   olmo.family = "olmo";
   olmo.norm_weight = olmo.norm_bias = false;
-  return {mistral, qwen2, opt, phi, stablelm, olmo};
+  ModelConfig neox = phi;
+  neox.family = "gpt_neox";
+  neox.kv_heads = neox.heads;
+  neox.branch_norms = true;
+  neox.activation = Activation::kGelu;
+  neox.head_bias = false;
+  return {mistral, qwen2, opt, phi, stablelm, olmo, neox};
 }
 
 std::vector<ModelConfig> tiny_families_with_output_norms() {
@@ -140,7 +146,8 @@ std::shared_ptr<DecoderImpl> random_decoder(const ModelConfig& config, uint64_t 
       value = 1 + 0.3 * value;
     } else if (name.ends_with("bias")) {
       value = 0.3 * value;
-    } else if (value.dim() == 2 && name.find("embed_tokens") == std::string::npos) {
+    } else if (value.dim() == 2 && name.find("embed_tokens") == std::string::npos &&
+               name.find("embed_in") == std::string::npos) {
       value = value / std::sqrt(static_cast<double>(value.size(1)));
     }
     parameter.value().set_data(value.to(dtype));

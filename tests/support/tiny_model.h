@@ -24,7 +24,7 @@ ModelConfig tiny_config();
 std::vector<ModelConfig> tiny_configs();
 /// A small model of every other family: Mistral and Qwen2 with windows shorter than the tests'
 /// texts, OPT tied, Phi with grouped queries, StableLM whose LayerNorms have biases that their
-/// readers lack, OLMo whose LayerNorms have no weights.
+/// readers lack, OLMo whose LayerNorms have no weights, GPT-NeoX with two norms in a parallel block.
 std::vector<ModelConfig> tiny_families();
 /// A small model of every family with norms on outputs, whose stream keeps its basis.
 std::vector<ModelConfig> tiny_families_with_output_norms();

@@ -28,6 +28,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM,
                           PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM)
+from transformers.pytorch_utils import Conv1D
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
 from transformers.models.opt.modeling_opt import OPTDecoderLayer
@@ -96,6 +97,9 @@ def shifts(norm):
 def resize(module, name, k_in=None, k_out=None, bias=False):
     """Gives the linear layer module.name other widths, and a bias where it has none."""
     old = getattr(module, name)
+    if isinstance(old, Conv1D):
+        setattr(module, name, Conv1D(k_out or old.nf, k_in or old.weight.shape[0]))
+        return
     setattr(module, name,
             nn.Linear(k_in or old.in_features, k_out or old.out_features, bias=bias or old.bias is not None))
 
@@ -106,7 +110,8 @@ class SlicedLayer:
     sublayers = 2
     shortcuts = ("attention_shortcut", "mlp_shortcut")
     norms = ("input_layernorm", "post_attention_layernorm")
-    output, mlp_input, mlp_output = "o_proj", ("gate_proj", "up_proj"), "down_proj"
+    attention_name, attention_input, output = "self_attn", ("q_proj", "k_proj", "v_proj"), "o_proj"
+    mlp_input, mlp_output = ("gate_proj", "up_proj"), "down_proj"
 
     def __init__(self, config, layer_idx):
         super().__init__(config, layer_idx)
@@ -114,9 +119,9 @@ class SlicedLayer:
         first = self.sublayers * layer_idx
         last = first + self.sublayers - 1  # the feed-forward's; attention's too in a parallel block
         moved = bool(config.stream_sizes) and shifts(getattr(self, self.norms[0]))
-        for name in ("q_proj", "k_proj", "v_proj"):
-            resize(self.self_attn, name, k_in=sizes[first], bias=moved)
-        resize(self.self_attn, self.output, k_out=sizes[first + 1])
+        for name in self.attention_input:
+            resize(getattr(self, self.attention_name), name, k_in=sizes[first], bias=moved)
+        resize(getattr(self, self.attention_name), self.output, k_out=sizes[first + 1])
         ffn = config.ffn_sizes[layer_idx] if config.ffn_sizes else None
         for name in self.mlp_input:
             resize(self.feed_forward, name, k_in=sizes[last], k_out=ffn, bias=moved)
@@ -133,9 +138,10 @@ class SlicedLayer:
     def run_mlp(self, x):
         return self.mlp(x)
 
-    def forward(self, hidden_states, **kwargs):
+    def forward(self, hidden_states, *args, **kwargs):
+        kwargs.update(zip(self.positional, args))
         normed = getattr(self, self.norms[0])(hidden_states)
-        attended = self.self_attn(hidden_states=normed, **kwargs)
+        attended = getattr(self, self.attention_name)(hidden_states=normed, **kwargs)
         if self.sublayers == 1:
             if len(self.norms) == 2:
                 normed = getattr(self, self.norms[1])(hidden_states)
@@ -184,10 +190,51 @@ class SlicedStarcoder2Layer(SlicedLayer):
     mlp_input, mlp_output = ("c_fc",), "c_proj"
 
 
+class SlicedNemotronLayer(SlicedLayer):
+    mlp_input = ("up_proj",)
+
+
+class SlicedGPT2Layer(SlicedLayer):
+    norms = ("ln_1", "ln_2")
+    attention_name, attention_input, output = "attn", ("c_attn",), "c_proj"
+    mlp_input, mlp_output = ("c_fc",), "c_proj"
+
+
+class SlicedGPTJLayer(SlicedParallelLayer):
+    norms = ("ln_1",)
+    attention_name, output = "attn", "out_proj"
+    mlp_input, mlp_output = ("fc_in",), "fc_out"
+
+
+class SlicedGPTNeoXLayer(SlicedLayer):
+    attention_name, attention_input, output = "attention", ("query_key_value",), "dense"
+    mlp_input, mlp_output = ("dense_h_to_4h",), "dense_4h_to_h"
+
+    def __init__(self, config, layer_idx):
+        if config.use_parallel_residual:
+            self.sublayers, self.shortcuts = 1, ("block_shortcut",)
+        super().__init__(config, layer_idx)
+
+
+class SlicedFalconLayer(SlicedLayer):
+    attention_name, attention_input, output = "self_attention", ("query_key_value",), "dense"
+    mlp_input, mlp_output = ("dense_h_to_4h",), "dense_4h_to_h"
+
+    def __init__(self, config, layer_idx):
+        if config.parallel_attn:
+            two = config.new_decoder_architecture and config.num_ln_in_parallel_attn != 1
+            self.norms = ("ln_attn", "ln_mlp") if two else ("input_layernorm",)
+            self.sublayers, self.shortcuts = 1, ("block_shortcut",)
+        super().__init__(config, layer_idx)
+
+
 def decoder_layer(base, kind=SlicedLayer):
     """The sliced layer of a family, from the family's own."""
-    returns_tuple = "return outputs" in inspect.getsource(base.forward)
-    return type("Sliced" + base.__name__, (kind, base), {"returns_tuple": returns_tuple, "__module__": __name__})
+    source = inspect.getsource(base.forward)
+    returns_tuple = "return outputs" in source or "return output, " in source
+    return type("Sliced" + base.__name__, (kind, base), {
+        "returns_tuple": returns_tuple, "positional": list(inspect.signature(base.forward).parameters)[2:],
+        "__module__": __name__})
 
 
 class MappedHead(nn.Linear):
@@ -206,16 +253,21 @@ class SlicedModel:
 
     layer = None  # class of its layers
     final_norm = "norm"
+    head = "lm_head"  # in files
 
     def __init__(self, config):
         super().__init__(config)
-        stack = getattr(self.model, "decoder", self.model)
-        stack.layers = nn.ModuleList([self.layer(config, i) for i in range(config.num_hidden_layers)])
+        stack = getattr(self, self.base_model_prefix)
+        stack = getattr(stack, "decoder", stack)
+        setattr(stack, "layers" if hasattr(stack, "layers") else "h",
+                nn.ModuleList([self.layer(config, i) for i in range(config.num_hidden_layers)]))
         if config.stream_sizes:
             first, last = config.stream_sizes[0], config.stream_sizes[-1]
-            stack.embed_tokens = nn.Embedding(config.vocab_size, first, config.pad_token_id)
-            if hasattr(stack, "embed_positions"):
-                stack.embed_positions = type(stack.embed_positions)(config.max_position_embeddings, first)
+            padding = self.get_input_embeddings().padding_idx
+            self.set_input_embeddings(nn.Embedding(config.vocab_size, first, padding))
+            for name in ("embed_positions", "wpe"):
+                if isinstance(getattr(stack, name, None), nn.Embedding):
+                    setattr(stack, name, type(getattr(stack, name))(config.max_position_embeddings, first))
             norm = getattr(stack, self.final_norm)
             setattr(stack, self.final_norm, sliced_norm(config, norm))
             # The bias of a last LayerNorm has become the head's, or that of its map.
@@ -224,6 +276,8 @@ class SlicedModel:
                 self.lm_head = MappedHead(last, first, config.vocab_size, has_bias, moved)
             else:
                 self.lm_head = nn.Linear(last, config.vocab_size, bias=has_bias or moved)
+        if self.head != "lm_head":
+            setattr(self, self.head, self._modules.pop("lm_head"))
         self.post_init()
 
     def tie_weights(self, missing_keys=None, **kwargs):
@@ -294,21 +348,38 @@ class SlicedPhiForCausalLM(SlicedModel, PhiForCausalLM):
     _no_split_modules = [layer.__name__]
 
 
-def define(model_type, name, layer=SlicedLayer, final_norm="norm"):
+class SlicedNeoXModel(SlicedModel):
+    """Transformers 5 renames the head of the family's own files alone."""
+
+    head = "embed_out"
+    _tied_weights_keys = {"embed_out.weight": "gpt_neox.embed_in.weight"}
+    lm_head = property(lambda self: self.embed_out)
+
+
+def define(model_type, name, layer, base=None, final_norm="norm", model="ForCausalLM", kind=SlicedModel):
     """Defines the classes of a family where this Transformers has it."""
     try:
         modeling = importlib.import_module(f"transformers.models.{model_type}.modeling_{model_type}")
     except ImportError:
         return
-    sliced_layer = decoder_layer(getattr(modeling, f"{name}DecoderLayer"), layer)
-    config = type(f"Sliced{name}Config", (SlicedConfig, getattr(modeling, f"{name}Config")),
+    sliced_layer = decoder_layer(getattr(modeling, base or f"{name}DecoderLayer"), layer)
+    model_name = f"Sliced{name}{model}"
+    config = type(model_name.removesuffix("ForCausalLM") + "Config",
+                  (SlicedConfig, getattr(modeling, f"{name}Config")),
                   {"model_type": f"sliced_{model_type}", "__module__": __name__})
-    model = type(f"Sliced{name}ForCausalLM", (SlicedModel, getattr(modeling, f"{name}ForCausalLM")),
+    model = type(model_name, (kind, getattr(modeling, f"{name}{model}")),
                  {"config_class": config, "layer": sliced_layer, "final_norm": final_norm,
                   "_no_split_modules": [sliced_layer.__name__], "__module__": __name__})
     globals().update({config.__name__: config, model.__name__: model})
 
 
-define("olmo", "Olmo")
+define("cohere", "Cohere", SlicedParallelLayer)
+define("cohere2", "Cohere2", SlicedParallelLayer)
+define("falcon", "Falcon", SlicedFalconLayer, final_norm="ln_f")
+define("gpt2", "GPT2", SlicedGPT2Layer, "GPT2Block", "ln_f", "LMHeadModel")
+define("gpt_neox", "GPTNeoX", SlicedGPTNeoXLayer, "GPTNeoXLayer", "final_layer_norm", kind=SlicedNeoXModel)
+define("gptj", "GPTJ", SlicedGPTJLayer, "GPTJBlock", "ln_f")
+define("nemotron", "Nemotron", SlicedNemotronLayer)
+define("olmo", "Olmo", SlicedLayer)
 define("stablelm", "StableLm", SlicedStableLmLayer)
 define("starcoder2", "Starcoder2", SlicedStarcoder2Layer)

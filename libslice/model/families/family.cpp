@@ -8,8 +8,9 @@ namespace slice::models {
 
 const std::vector<const Family*>& families() {
   static const std::vector<const Family*> all = {
-      &exaone4(), &gemma2(), &gemma3(), &glm4(), &llama(), &mistral(),  &olmo(),
-      &olmo2(),   &olmo3(),  &opt(),    &phi(),  &qwen2(), &stablelm(), &starcoder2()};
+      &cohere(), &cohere2(),  &exaone4(), &falcon(), &gemma2(),  &gemma3(),   &glm4(),
+      &gpt2(),   &gpt_neox(), &gptj(),    &llama(),  &mistral(), &nemotron(), &olmo(),
+      &olmo2(),  &olmo3(),    &opt(),     &phi(),    &qwen2(),   &stablelm(), &starcoder2()};
   return all;
 }
 

@@ -57,8 +57,10 @@ int64_t parse_head_size(const GgufFile& file, const ModelConfig& c, const std::s
 using Parts = std::vector<std::pair<std::string, std::string>>;
 
 Parts model_parts(const Names& names) {
-  return {
-      {"token_embd", names.embedding}, {"output_norm", names.final_norm}, {"output", names.head}};
+  return {{"token_embd", names.embedding},
+          {"position_embd", names.positions},
+          {"output_norm", names.final_norm},
+          {"output", names.head}};
 }
 
 Parts layer_parts(const Names& names) {
@@ -158,7 +160,7 @@ std::string gguf_relative(const std::string& architecture) {
 
 bool gguf_interleaves(const std::string& architecture) {
   const std::string relative = gguf_relative(architecture);
-  return relative == "llama" || relative == "olmo";
+  return relative == "command-r" || relative == "llama" || relative == "olmo";
 }
 
 std::string gguf_key(const GgufFile& file, const std::string& key) {
@@ -222,7 +224,7 @@ std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& c,
     return std::vector<GgufPlace>{{path + kind, 0, rows}};
   };
   for (const auto& [from, to] : model_parts(names)) {
-    if (part == from) return whole(to);
+    if (part == from && !to.empty()) return whole(to);
   }
 
   const std::string prefix = "blk.";

@@ -1,0 +1,78 @@
+// Cohere's Command R7B and Command A: Command R's network with a sliding window and rotary
+// positions in three layers of four, and neither in the fourth.   (arXiv 2504.00698)
+
+#include <nlohmann/json.hpp>
+
+#include "libslice/base/detail/json.h"
+#include "libslice/model/families/cohere_keys.h"
+#include "libslice/model/families/config_keys.h"
+#include "libslice/model/families/family.h"
+#include "libslice/model/families/stored_form.h"
+
+namespace slice::models {
+namespace {
+
+using detail::find_field;
+using nlohmann::json;
+
+/// What Cohere2Config takes for missing keys.
+constexpr double kRopeTheta = 10000.0;
+constexpr int64_t kWindow = 4096, kPattern = 4;
+
+/// Layers with a window are those whose heads turn.
+void parse_window(const json& object, ModelConfig& c, const std::string& origin) {
+  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
+  if (!object.contains("sliding_window")) c.sliding_window = kWindow;
+  SLICE_FORMAT_CHECK(c.sliding_window.has_value(),
+                     "{}: sliding_window null is not supported in a Cohere2", origin);
+  const auto pattern =
+      find_field<int64_t>(object, "sliding_window_pattern", origin).value_or(kPattern);
+  SLICE_FORMAT_CHECK(pattern >= 1, "{}: sliding_window_pattern: want at least 1, got {}", origin,
+                     pattern);
+  for (int64_t layer = 0; layer < c.layers; ++layer)
+    c.window_layers.push_back((layer + 1) % pattern != 0);
+  parse_layer_types(object, c, origin);
+  for (int64_t layer = 0; layer < c.layers; ++layer) c.rotary_layers.push_back(c.window(layer) > 0);
+  if (c.sliding_window && c.window_layers.empty()) c.rotary_layers.clear();  // all of them
+}
+
+ModelConfig parse(const json& object, const std::string& origin) {
+  json own = object;
+  own.erase("head_dim");  // Cohere2Config computes it
+  ModelConfig c = parse_cohere_keys(own, "cohere2", kRopeTheta, origin);
+  parse_window(own, c, origin);
+  return c;
+}
+
+json write(const ModelConfig& c) {
+  json object = cohere_keys_json(c);
+  object["sliding_window"] = c.sliding_window.value_or(kWindow);
+  json& types = object["layer_types"] = json::array();
+  for (int64_t layer = 0; layer < c.layers; ++layer)
+    types.push_back(c.window(layer) > 0 ? "sliding_attention" : "full_attention");
+  return object;
+}
+
+void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
+  if (const auto part = layer_parameter(cohere2().names, parameter))
+    turn_neighbours(c, cohere2().names, *part, form);
+}
+
+}  // namespace
+
+const Family& cohere2() {
+  static const Family description = {.name = "cohere2",
+                                     .model_type = "cohere2",
+                                     .architecture = "Cohere2ForCausalLM",
+                                     .gguf_architecture = "",
+                                     .names = llama_names(),
+                                     .ignored_suffixes = {"rotary_emb.inv_freq"},
+                                     .parse = parse,
+                                     .write = write,
+                                     .parse_gguf = nullptr,
+                                     .free_head_size = false,
+                                     .describe_stored = describe_stored};
+  return description;
+}
+
+}  // namespace slice::models
