@@ -156,7 +156,7 @@ std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
     return detail::formatted("writing a {} as GGUF is not implemented", config.family);
   const models::Family& family = models::family(config.family);
   if (family.gguf_architecture.empty() && &family != &models::mistral())
-    return detail::formatted("llama.cpp has no {}", config.family);
+    return detail::formatted("libslice writes no {} for llama.cpp", config.family);
   const std::optional<ModelConfig> dense = dense_config(config);
   if (!dense)
     return "llama.cpp runs a sliced model only without shortcuts, with every site of one size and "
@@ -169,6 +169,9 @@ std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
         dense->family, dense->head_size, dense->hidden_size);
   if (dense->sliding_window && dense->family != "mistral")
     return detail::formatted("llama.cpp has no sliding window in a {}", dense->family);
+  if (dense->rope_scaling && dense->rope_scaling->kind != RopeScaling::Kind::kLinear &&
+      !llama3_scaled(*dense))
+    return "rope scaling other than linear and Llama 3's is not written for llama.cpp";
   if (kind == "gpt2" || kind == "gptneox")
     return detail::formatted(
         "in a {} llama.cpp wants q, k and v as one tensor, which libslice reads but does not write",

@@ -42,21 +42,25 @@ std::optional<ModelConfig> dense_config(const ModelConfig& config) {
   dense.norm_eps = config.norm_eps * static_cast<double>(config.hidden_size) /
                    static_cast<double>(dense.hidden_size);
   dense.shortcut = ModelConfig().shortcut;
+  if (family.root_embedding_scale)
+    dense.embedding_scale = std::sqrt(static_cast<double>(dense.hidden_size));
   return dense;
 }
 
 int64_t stock_hidden_unit(const ModelConfig& config) {
   const bool biases = config.qkv_bias || config.output_bias || config.mlp_bias;
-  return config.family == "llama" && biases ? config.heads : 1;
+  const bool whole = models::family(config.family).whole_heads;
+  return whole || (config.family == "llama" && biases) ? config.heads : 1;
 }
 
 std::optional<ModelConfig> stock_config(const ModelConfig& config) {
   std::optional<ModelConfig> stock = dense_config(config);
   if (!stock || !stock->ffn_sizes.empty()) return std::nullopt;
-  if (config.sliced() && stock->family == "llama" && stock->hidden_size % stock->heads != 0) {
-    if (stock_hidden_unit(*stock) > 1) return std::nullopt;
-    stock->family = "mistral";
-  }
+  if (!config.sliced()) return stock;
+  if (stock->hidden_size % stock_hidden_unit(*stock) != 0) return std::nullopt;
+  const models::Family& family = models::family(stock->family);
+  if (family.stock_takes && !family.stock_takes(*stock)) return std::nullopt;
+  if (stock->family == "llama" && stock->hidden_size % stock->heads != 0) stock->family = "mistral";
   return stock;
 }
 
@@ -66,8 +70,9 @@ ModelConfig written_config(const ModelConfig& config) {
 
 WrittenForm::WrittenForm(const ModelConfig& held, const ModelConfig& form)
     : width_(form.hidden_size),
-      scale_(std::sqrt(static_cast<double>(held.hidden_size) /
-                       static_cast<double>(form.hidden_size))) {
+      scale_(
+          std::sqrt(static_cast<double>(held.hidden_size) / static_cast<double>(form.hidden_size))),
+      embedding_(held.embedding_scale / form.embedding_scale) {
   const bool changes = held.sliced() && !form.sliced();
   const DecoderImpl named(held);  // placeholders
   std::map<std::string, Role> changed;
@@ -114,11 +119,13 @@ Tensor WrittenForm::written(const std::string& name, const Tensor& weight) const
   if (role == Role::kOnes) return at::ones({width_}, at::kDouble);
   if (role == Role::kZeros) return at::zeros({width_}, at::kDouble);
   if (role == Role::kKept) return weight;
-  if (role != Role::kReader && weight.size(role == Role::kWriter ? 0 : -1) == width_) return weight;
+  const bool scaled = role == Role::kReader || (role == Role::kEmbedding && embedding_ != 1);
+  if (!scaled && weight.size(role == Role::kWriter ? 0 : -1) == width_) return weight;
   const Tensor wide = weight.detach().to(at::kCPU, at::kDouble);
   if (role == Role::kReader) return centred(wide, width_).mul(scale_);                 // (out, h)
   if (role == Role::kWriter && wide.dim() == 2) return centred(wide.t(), width_).t();  // (h, in)
-  return centred(wide, width_);  // (rows, h), or a writer's bias (h)
+  const Tensor rows = centred(wide, width_);  // (rows, h), or a writer's bias (h)
+  return role == Role::kEmbedding && embedding_ != 1 ? rows * embedding_ : rows;
 }
 
 WrittenWeights::WrittenWeights(const DecoderImpl& decoder, const ModelConfig& form)

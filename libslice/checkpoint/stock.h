@@ -30,7 +30,7 @@ std::optional<ModelConfig> dense_config(const ModelConfig& config);
 std::optional<ModelConfig> stock_config(const ModelConfig& config);
 
 /// What the hidden size of a stock form has to be a multiple of: a LLaMA with biases keeps whole
-/// heads, since it cannot become a Mistral; 1 elsewhere.
+/// heads, since it cannot become a Mistral, and so do families that want them; 1 elsewhere.
 int64_t stock_hidden_unit(const ModelConfig& config);
 
 /// The configuration that save_model() writes: stock_config() where there is one, else the model's
@@ -67,8 +67,9 @@ class WrittenForm {
 
   std::vector<Entry> entries_;
   std::map<std::string, Role> roles_;
-  int64_t width_ = 0;  // h
-  double scale_ = 1;   // √(D/h)
+  int64_t width_ = 0;     // h
+  double scale_ = 1;      // √(D/h)
+  double embedding_ = 1;  // what a scale of the embeddings that grows with the width leaves to them
 };
 
 /// Weights of a model in the form in which a file holds them, computed one at a time.

@@ -12,6 +12,7 @@
 #include "libslice/base/detail/unite.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/model_types.h"
 
 namespace slice {
 
@@ -264,22 +265,15 @@ void check_config(const ModelConfig& c, const std::string& origin) {
 ModelConfig parse_config(std::string_view text, const std::string& origin) {
   json object = detail::parse_python_json(text, origin);
   detail::make_integers_inplace(object);
+  object = models::text_config(object, origin);
   std::string type = detail::field<std::string>(object, "model_type", origin);
   const bool sliced = type.starts_with(kSlicedPrefix);
   if (sliced) type = type.substr(kSlicedPrefix.size());
-  for (const models::Family* family : models::families()) {
-    if (family->model_type != type) continue;
-    ModelConfig config = family->parse(object, origin);
-    if (sliced) config = parse_sliced(object, config, origin);
-    models::keep_usable_tokens(config, origin);
-    check_config(config, origin);
-    return config;
-  }
-  std::string known;
-  for (const models::Family* family : models::families())
-    known += (known.empty() ? "" : ", ") + family->model_type;
-  throw FormatError(detail::formatted("{}: model_type '{}' is not supported: libslice reads {}",
-                                      origin, type, known));
+  ModelConfig config = models::family_of_type(type, origin).parse(object, origin);
+  if (sliced) config = parse_sliced(object, config, origin);
+  models::keep_usable_tokens(config, origin);
+  check_config(config, origin);
+  return config;
 }
 
 std::string config_json(const ModelConfig& config, const std::string& dtype) {

@@ -73,6 +73,18 @@ constexpr const char* kNames[] = {"tiny_llama_gqa",
                                   "tiny_sliced_gpt2",
                                   "tiny_sliced_gptj",
                                   "tiny_sliced_nemotron",
+                                  "tiny_qwen3",
+                                  "tiny_phi3_long",
+                                  "tiny_phi3_window",
+                                  "tiny_smollm3",
+                                  "tiny_granite",
+                                  "tiny_gemma",
+                                  "tiny_seed_oss",
+                                  "tiny_arcee",
+                                  "tiny_ernie4_5",
+                                  "tiny_helium",
+                                  "tiny_ministral",
+                                  "tiny_mistral_yarn",
                                   "tiny_sliced_llama",
                                   "tiny_sliced_mistral",
                                   "tiny_sliced_qwen2",
@@ -135,11 +147,13 @@ TEST_CASE("the stored dtype of a checkpoint is its own") {
 }
 
 TEST_CASE("a checkpoint of Transformers, loaded and saved, holds the same tensors") {
-  const std::string checkpoint =
-      GENERATE("tiny_llama_tied_biased", "tiny_qwen2", "tiny_opt", "tiny_phi", "tiny_starcoder2",
-               "tiny_stablelm_parallel", "tiny_olmo", "tiny_gemma2", "tiny_gemma3", "tiny_olmo2",
-               "tiny_olmo3", "tiny_exaone4", "tiny_glm4", "tiny_gpt_neox", "tiny_gpt2",
-               "tiny_cohere2", "tiny_falcon", "tiny_falcon_grouped", "tiny_gptj");
+  const std::string checkpoint = GENERATE(
+      "tiny_llama_tied_biased", "tiny_qwen2", "tiny_opt", "tiny_phi", "tiny_starcoder2",
+      "tiny_stablelm_parallel", "tiny_olmo", "tiny_gemma2", "tiny_gemma3", "tiny_olmo2",
+      "tiny_olmo3", "tiny_exaone4", "tiny_glm4", "tiny_gpt_neox", "tiny_gpt2", "tiny_cohere2",
+      "tiny_falcon", "tiny_falcon_grouped", "tiny_gptj", "tiny_qwen3", "tiny_phi3_long",
+      "tiny_phi3_window", "tiny_smollm3", "tiny_granite", "tiny_seed_oss", "tiny_arcee",
+      "tiny_ernie4_5", "tiny_helium", "tiny_ministral", "tiny_mistral_yarn");
   INFO(checkpoint);
   const Golden golden(checkpoint);
   const TemporaryDirectory directory;

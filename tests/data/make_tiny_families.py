@@ -10,17 +10,23 @@ import shutil
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (Cohere2Config, Cohere2ForCausalLM, CohereConfig, CohereForCausalLM, Exaone4Config,
-                          Exaone4ForCausalLM, FalconConfig, FalconForCausalLM, Gemma2Config, Gemma2ForCausalLM,
-                          Gemma3ForCausalLM, Gemma3TextConfig, Glm4Config, Glm4ForCausalLM, GPT2Config,
+from transformers import (ArceeConfig, ArceeForCausalLM, Cohere2Config, Cohere2ForCausalLM, CohereConfig,
+                          CohereForCausalLM, Ernie4_5Config, Ernie4_5ForCausalLM, Exaone4Config, Exaone4ForCausalLM,
+                          FalconConfig, FalconForCausalLM, Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM,
+                          Gemma3TextConfig, GemmaConfig, GemmaForCausalLM, Glm4Config, Glm4ForCausalLM, GPT2Config,
                           GPT2LMHeadModel, GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM,
-                          MistralConfig, MistralForCausalLM, NemotronConfig, NemotronForCausalLM, Olmo2Config,
-                          Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OlmoConfig, OlmoForCausalLM, OPTConfig,
-                          OPTForCausalLM, PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, StableLmConfig,
+                          GraniteConfig, GraniteForCausalLM, HeliumConfig, HeliumForCausalLM, MinistralConfig,
+                          MinistralForCausalLM, MistralConfig, MistralForCausalLM, NemotronConfig,
+                          NemotronForCausalLM, Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM,
+                          OlmoConfig, OlmoForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM,
+                          PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+                          SeedOssConfig, SeedOssForCausalLM, SmolLM3Config, SmolLM3ForCausalLM, StableLmConfig,
                           StableLmForCausalLM, Starcoder2Config, Starcoder2ForCausalLM)
 
 from make_tiny_llama import DISTINCT, GAP, HERE, greedy
 
+SMALL = dict(vocab_size=90, hidden_size=32, intermediate_size=44, num_hidden_layers=2, num_attention_heads=4,
+             num_key_value_heads=2)
 MODELS = {
     # a window much shorter than the texts
     "tiny_mistral_window": (MistralConfig, MistralForCausalLM, dict(
@@ -118,6 +124,35 @@ MODELS = {
     "tiny_nemotron": (NemotronConfig, NemotronForCausalLM, dict(
         vocab_size=80, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4,
         num_key_value_heads=2, head_dim=12)),
+    # norms of heads, heads of a size of their own, tied
+    "tiny_qwen3": (Qwen3Config, Qwen3ForCausalLM, dict(SMALL, head_dim=12, tie_word_embeddings=True)),
+    # fused tensors, longrope (the texts are within the original context), three quarters of each head turn
+    "tiny_phi3_long": (Phi3Config, Phi3ForCausalLM, dict(
+        SMALL, original_max_position_embeddings=128, partial_rotary_factor=0.75, rope_parameters={
+            "rope_type": "longrope", "rope_theta": 10000.0, "short_factor": [1.0, 1.2, 1.5],
+            "long_factor": [1.1, 2.0, 4.0], "partial_rotary_factor": 0.75})),
+    # fused tensors, a window
+    "tiny_phi3_window": (Phi3Config, Phi3ForCausalLM, dict(SMALL, sliding_window=8)),
+    # every second layer without rotary positions, and with a window
+    "tiny_smollm3": (SmolLM3Config, SmolLM3ForCausalLM, dict(
+        SMALL, num_hidden_layers=3, no_rope_layer_interval=2, use_sliding_window=True, sliding_window=8)),
+    "tiny_granite": (GraniteConfig, GraniteForCausalLM, dict(
+        SMALL, embedding_multiplier=3.0, residual_multiplier=0.4, attention_multiplier=0.5, logits_scaling=2.0)),
+    # norms without their 1, embeddings times the root of the width
+    "tiny_gemma": (GemmaConfig, GemmaForCausalLM, dict(SMALL, head_dim=12)),
+    "tiny_seed_oss": (SeedOssConfig, SeedOssForCausalLM, dict(SMALL, head_dim=12, attention_out_bias=True)),
+    # squared ReLU without a gate
+    "tiny_arcee": (ArceeConfig, ArceeForCausalLM, dict(SMALL)),
+    # neighbouring coordinates turn together
+    "tiny_ernie4_5": (Ernie4_5Config, Ernie4_5ForCausalLM, dict(SMALL, head_dim=12, use_bias=True)),
+    "tiny_helium": (HeliumConfig, HeliumForCausalLM, dict(SMALL, head_dim=8)),
+    # a window in one layer of two
+    "tiny_ministral": (MinistralConfig, MinistralForCausalLM, dict(
+        SMALL, head_dim=8, sliding_window=8, layer_types=["full_attention", "sliding_attention"])),
+    "tiny_mistral_yarn": (MistralConfig, MistralForCausalLM, dict(
+        SMALL, sliding_window=None, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 4.0, "beta_slow": 0.5,
+            "original_max_position_embeddings": 64})),
 }
 
 

@@ -24,6 +24,7 @@ import importlib
 import inspect
 
 import torch
+import transformers
 from torch import nn
 from torch.nn import functional
 from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM,
@@ -112,19 +113,21 @@ class SlicedLayer:
     norms = ("input_layernorm", "post_attention_layernorm")
     attention_name, attention_input, output = "self_attn", ("q_proj", "k_proj", "v_proj"), "o_proj"
     mlp_input, mlp_output = ("gate_proj", "up_proj"), "down_proj"
+    fused = 1  # parts of a layer of mlp_input
 
     def __init__(self, config, layer_idx):
         super().__init__(config, layer_idx)
         sizes = config.stream_sizes or [config.hidden_size] * (self.sublayers * config.num_hidden_layers + 1)
         first = self.sublayers * layer_idx
         last = first + self.sublayers - 1  # the feed-forward's; attention's too in a parallel block
+        self.scale = getattr(config, "residual_multiplier", 1)
         moved = bool(config.stream_sizes) and shifts(getattr(self, self.norms[0]))
         for name in self.attention_input:
             resize(getattr(self, self.attention_name), name, k_in=sizes[first], bias=moved)
         resize(getattr(self, self.attention_name), self.output, k_out=sizes[first + 1])
         ffn = config.ffn_sizes[layer_idx] if config.ffn_sizes else None
         for name in self.mlp_input:
-            resize(self.feed_forward, name, k_in=sizes[last], k_out=ffn, bias=moved)
+            resize(self.feed_forward, name, k_in=sizes[last], k_out=ffn and self.fused * ffn, bias=moved)
         resize(self.feed_forward, self.mlp_output, k_in=ffn, k_out=sizes[last + 1], bias=moved)
         for name in self.norms if config.stream_sizes else ():
             setattr(self, name, sliced_norm(config, getattr(self, name)))
@@ -146,8 +149,9 @@ class SlicedLayer:
             if len(self.norms) == 2:
                 normed = getattr(self, self.norms[1])(hidden_states)
             return self.outputs(self.block_shortcut(hidden_states, attended[0] + self.run_mlp(normed)), attended, kwargs)
-        x = self.attention_shortcut(hidden_states, attended[0])
-        return self.outputs(self.mlp_shortcut(x, self.run_mlp(getattr(self, self.norms[1])(x))), attended, kwargs)
+        x = self.attention_shortcut(hidden_states, attended[0] * self.scale)
+        written = self.run_mlp(getattr(self, self.norms[1])(x)) * self.scale
+        return self.outputs(self.mlp_shortcut(x, written), attended, kwargs)
 
     def outputs(self, x, attended, kwargs):
         """What this Transformers expects of a layer: the stream, or in versions 4 a tuple that begins with it."""
@@ -169,6 +173,14 @@ class SlicedOPTLayer(SlicedLayer):
         return self.fc2(self.activation_fn(self.fc1(x)))
 
 
+class SlicedUngatedLayer(SlicedLayer):
+    mlp_input = ("up_proj",)
+
+
+class SlicedFusedLayer(SlicedLayer):
+    attention_input, mlp_input, fused = ("qkv_proj",), ("gate_up_proj",), 2
+
+
 class SlicedParallelLayer(SlicedLayer):
     sublayers = 1
     shortcuts = ("block_shortcut",)
@@ -188,10 +200,6 @@ class SlicedStableLmLayer(SlicedLayer):
 
 class SlicedStarcoder2Layer(SlicedLayer):
     mlp_input, mlp_output = ("c_fc",), "c_proj"
-
-
-class SlicedNemotronLayer(SlicedLayer):
-    mlp_input = ("up_proj",)
 
 
 class SlicedGPT2Layer(SlicedLayer):
@@ -263,8 +271,11 @@ class SlicedModel:
                 nn.ModuleList([self.layer(config, i) for i in range(config.num_hidden_layers)]))
         if config.stream_sizes:
             first, last = config.stream_sizes[0], config.stream_sizes[-1]
-            padding = self.get_input_embeddings().padding_idx
-            self.set_input_embeddings(nn.Embedding(config.vocab_size, first, padding))
+            old = self.get_input_embeddings()
+            scaled = getattr(old, "scalar_embed_scale", None)
+            scale = {} if scaled is None else {"embed_scale": scaled}
+            kind = nn.Embedding if scaled is None else type(old)
+            self.set_input_embeddings(kind(config.vocab_size, first, old.padding_idx, **scale))
             for name in ("embed_positions", "wpe"):
                 if isinstance(getattr(stack, name, None), nn.Embedding):
                     setattr(stack, name, type(getattr(stack, name))(config.max_position_embeddings, first))
@@ -373,13 +384,23 @@ def define(model_type, name, layer, base=None, final_norm="norm", model="ForCaus
     globals().update({config.__name__: config, model.__name__: model})
 
 
+define("arcee", "Arcee", SlicedUngatedLayer)
 define("cohere", "Cohere", SlicedParallelLayer)
 define("cohere2", "Cohere2", SlicedParallelLayer)
+define("ernie4_5", "Ernie4_5", SlicedLayer)
 define("falcon", "Falcon", SlicedFalconLayer, final_norm="ln_f")
+define("gemma", "Gemma", SlicedLayer)
 define("gpt2", "GPT2", SlicedGPT2Layer, "GPT2Block", "ln_f", "LMHeadModel")
 define("gpt_neox", "GPTNeoX", SlicedGPTNeoXLayer, "GPTNeoXLayer", "final_layer_norm", kind=SlicedNeoXModel)
 define("gptj", "GPTJ", SlicedGPTJLayer, "GPTJBlock", "ln_f")
-define("nemotron", "Nemotron", SlicedNemotronLayer)
+define("granite", "Granite", SlicedLayer)
+define("helium", "Helium", SlicedLayer)
+define("ministral", "Ministral", SlicedLayer)
+define("nemotron", "Nemotron", SlicedUngatedLayer)
 define("olmo", "Olmo", SlicedLayer)
+define("phi3", "Phi3", SlicedFusedLayer)
+define("qwen3", "Qwen3", SlicedLayer)
+define("seed_oss", "SeedOss", SlicedLayer)
+define("smollm3", "SmolLM3", SlicedLayer)
 define("stablelm", "StableLm", SlicedStableLmLayer)
 define("starcoder2", "Starcoder2", SlicedStarcoder2Layer)

@@ -19,7 +19,11 @@ namespace {
 
 /// Names of the kinds of rotary scaling.
 constexpr std::pair<const char*, RopeScaling::Kind> kScalings[] = {
-    {"linear", RopeScaling::Kind::kLinear}, {"llama3", RopeScaling::Kind::kLlama3}};
+    {"linear", RopeScaling::Kind::kLinear},
+    {"llama3", RopeScaling::Kind::kLlama3},
+    {"yarn", RopeScaling::Kind::kYarn},
+    {"longrope", RopeScaling::Kind::kLongRope},
+    {"dynamic", RopeScaling::Kind::kDynamic}};
 
 constexpr const char* kOriginalContext = "original_max_position_embeddings";
 constexpr const char *kWindowLayer = "sliding_attention", *kFullLayer = "full_attention";
@@ -56,33 +60,101 @@ const char* rope_key(const json& object) {
   return nullptr;
 }
 
-/// @param original_context  of Llama 3's scaling
-std::optional<RopeScaling> parse_scaling(const json& rope, const std::string& kind,
-                                         const std::string& key, int64_t original_context,
-                                         const std::string& origin) {
-  if (kind == "default") return std::nullopt;
-  for (const auto& [name, value] : kScalings) {
-    if (kind != name) continue;
-    const std::string where = origin + ": " + key;
-    RopeScaling scaling{.kind = value, .factor = field<double>(rope, "factor", where)};
-    if (value == RopeScaling::Kind::kLlama3) {
-      scaling.low_frequency_factor = field<double>(rope, "low_freq_factor", where);
-      scaling.high_frequency_factor = field<double>(rope, "high_freq_factor", where);
-      scaling.original_context = original_context;
-    }
-    return scaling;
+/// YaRN's factor of cosines and sines, as its authors suggest it.
+double yarn_magnitude(double factor, double share) {
+  return factor <= 1 ? 1 : 0.1 * share * std::log(factor) + 1;
+}
+
+/// A number other than 0; `otherwise` where it is missing, null or 0.
+double number_or(const json& rope, const char* key, double otherwise, const std::string& where) {
+  const double value = find_field<double>(rope, key, where).value_or(0);
+  return value == 0 ? otherwise : value;
+}
+
+void parse_yarn(const json& rope, const std::string& where, RopeScaling& s) {
+  s.high_frequency_factor = number_or(rope, "beta_fast", 32, where);
+  s.low_frequency_factor = number_or(rope, "beta_slow", 1, where);
+  s.whole_dimensions = find_field<bool>(rope, "truncate", where).value_or(true);
+  const double share = number_or(rope, "mscale", 0, where),
+               all = number_or(rope, "mscale_all_dim", 0, where);
+  const double usual = share != 0 && all != 0
+                           ? yarn_magnitude(s.factor, share) / yarn_magnitude(s.factor, all)
+                           : yarn_magnitude(s.factor, 1);
+  s.attention_factor = find_field<double>(rope, "attention_factor", where).value_or(usual);
+}
+
+std::vector<double> parse_divisors(const json& rope, const char* key, const std::string& where) {
+  std::vector<double> divisors;
+  for (const json& entry : detail::array_field(rope, key, where)) {
+    SLICE_FORMAT_CHECK(entry.is_number(), "{}: {}: want numbers, got {}", where, key,
+                       entry.type_name());
+    divisors.push_back(entry.get<double>());
   }
-  throw FormatError(detail::formatted("{}: {} '{}' is not supported", origin, key, kind));
+  return divisors;
+}
+
+void parse_longrope(const json& rope, const std::string& where, RopeScaling& s) {
+  s.short_factors = parse_divisors(rope, "short_factor", where);
+  s.long_factors = parse_divisors(rope, "long_factor", where);
+  const auto original = static_cast<double>(s.original_context);
+  const double usual = s.factor <= 1 ? 1 : std::sqrt(1 + std::log(s.factor) / std::log(original));
+  s.attention_factor = find_field<double>(rope, "attention_factor", where).value_or(usual);
+  s.factor = std::max(s.factor, 1.0);  // of no other use
+}
+
+/// @param original  the original context, of the kinds that have one
+/// @param context   that of the configuration: the original one of dynamic scaling
+std::optional<RopeScaling> parse_scaling(const json& rope, const std::string& kind,
+                                         const std::string& key, int64_t original, int64_t context,
+                                         const std::string& origin) {
+  using Kind = RopeScaling::Kind;
+  if (kind == "default") return std::nullopt;
+  const auto* known =
+      std::ranges::find_if(kScalings, [&](const auto& scaling) { return kind == scaling.first; });
+  SLICE_FORMAT_CHECK(known != std::end(kScalings), "{}: {} '{}' is not supported", origin, key,
+                     kind);
+  const std::string where = origin + ": " + key;
+  const bool derived = known->second == Kind::kYarn || known->second == Kind::kLongRope;
+  const double ratio = static_cast<double>(context) / static_cast<double>(original);
+  RopeScaling s{.kind = known->second,
+                .factor = derived ? find_field<double>(rope, "factor", where).value_or(ratio)
+                                  : field<double>(rope, "factor", where)};
+  if (s.kind != Kind::kLinear) s.original_context = s.kind == Kind::kDynamic ? context : original;
+  if (s.kind == Kind::kLlama3) {
+    s.low_frequency_factor = field<double>(rope, "low_freq_factor", where);
+    s.high_frequency_factor = field<double>(rope, "high_freq_factor", where);
+  }
+  SLICE_FORMAT_CHECK(s.kind != Kind::kDynamic || !rope.contains("alpha"),
+                     "{}: dynamic scaling by 'alpha' is not supported", where);
+  if (s.kind == Kind::kYarn) parse_yarn(rope, where, s);
+  if (s.kind == Kind::kLongRope) parse_longrope(rope, where, s);
+  return s;
 }
 
 json scaling_json(const RopeScaling& s) {
-  if (s.kind == RopeScaling::Kind::kLinear)
-    return {{"rope_type", "linear"}, {"type", "linear"}, {"factor", s.factor}};
-  return {{"rope_type", "llama3"},
-          {"factor", s.factor},
-          {"low_freq_factor", s.low_frequency_factor},
-          {"high_freq_factor", s.high_frequency_factor},
-          {kOriginalContext, s.original_context}};
+  using Kind = RopeScaling::Kind;
+  const char* name =
+      std::ranges::find(kScalings, s.kind, &std::pair<const char*, Kind>::second)->first;
+  json object = {{"rope_type", name}, {"factor", s.factor}};
+  if (s.kind != Kind::kLlama3) object["type"] = name;
+  if (s.kind == Kind::kLlama3) {
+    object["low_freq_factor"] = s.low_frequency_factor;
+    object["high_freq_factor"] = s.high_frequency_factor;
+  }
+  if (s.kind == Kind::kYarn) {
+    object["beta_slow"] = s.low_frequency_factor;
+    object["beta_fast"] = s.high_frequency_factor;
+    object["truncate"] = s.whole_dimensions;
+  }
+  if (s.kind == Kind::kLongRope) {
+    object["short_factor"] = s.short_factors;
+    object["long_factor"] = s.long_factors;
+  }
+  if (s.kind == Kind::kYarn || s.kind == Kind::kLongRope)
+    object["attention_factor"] = s.attention_factor;
+  if (s.kind != Kind::kLinear && s.kind != Kind::kDynamic)
+    object[kOriginalContext] = s.original_context;
+  return object;
 }
 
 void parse_special_tokens(const json& object, ModelConfig& c, const std::string& origin) {
@@ -144,10 +216,11 @@ ModelConfig parse_sizes(const json& object, const std::string& family, const std
   if (defaults.kv_heads != 0 && !object.contains("num_key_value_heads"))
     c.kv_heads = defaults.kv_heads;
   const auto head_size = find_field<int64_t>(object, "head_dim", origin);
-  SLICE_FORMAT_CHECK(head_size || c.hidden_size % c.heads == 0,
+  const bool usual_head = defaults.head_size != 0 && !object.contains("head_dim");
+  SLICE_FORMAT_CHECK(head_size || usual_head || c.hidden_size % c.heads == 0,
                      "{}: hidden_size {} is not a multiple of {} heads", origin, c.hidden_size,
                      c.heads);
-  c.head_size = head_size.value_or(c.hidden_size / c.heads);
+  c.head_size = usual_head ? defaults.head_size : head_size.value_or(c.hidden_size / c.heads);
   c.vocabulary_size = size_or(object, "vocab_size", defaults.vocabulary_size, origin);
   c.context_length = find_field<int64_t>(object, "max_position_embeddings", origin)
                          .value_or(defaults.context_length);
@@ -173,11 +246,12 @@ json sizes_json(const ModelConfig& c) {
           {"max_position_embeddings", c.context_length}};
 }
 
-void parse_rope(const json& object, ModelConfig& c, double rotated, const std::string& origin) {
+void parse_rope(const json& object, ModelConfig& c, double rotated, const std::string& origin,
+                double theta) {
   const auto number = [&](const json& from, const char* key, double otherwise) {
     return find_field<double>(from, key, origin).value_or(otherwise);
   };
-  double theta = number(object, "rope_theta", 10000.0);
+  theta = number(object, "rope_theta", theta);
   rotated = number(object, "partial_rotary_factor", rotated);
   if (const char* key = rope_key(object)) {
     const json& rope = object[key];
@@ -190,8 +264,9 @@ void parse_rope(const json& object, ModelConfig& c, double rotated, const std::s
     const std::string kind = scaling_kind(rope, origin);
     const auto original = find_field<int64_t>(object, kOriginalContext, origin);
     const auto nested = find_field<int64_t>(rope, kOriginalContext, origin + ": " + key);
-    c.rope_scaling = parse_scaling(rope, kind, key,
-                                   original.value_or(nested.value_or(c.context_length)), origin);
+    c.rope_scaling =
+        parse_scaling(rope, kind, key, original.value_or(nested.value_or(c.context_length)),
+                      c.context_length, origin);
     theta = number(rope, "rope_theta", theta);
     rotated = number(rope, "partial_rotary_factor", rotated);
   }
@@ -239,7 +314,7 @@ void parse_rope_of_kinds(const json& object, ModelConfig& c, const RopeBases& ot
   c.rope_theta = base(full, "rope_theta", otherwise.full);
   const auto original = find_field<int64_t>(full, kOriginalContext, origin);
   c.rope_scaling = parse_scaling(full, scaling_kind(full, origin), parameters,
-                                 original.value_or(c.context_length), origin);
+                                 original.value_or(c.context_length), c.context_length, origin);
   SLICE_FORMAT_CHECK(scaling_kind(window, origin) == "default",
                      "{}: {}: scaling of {} is not supported", origin, parameters, kWindowLayer);
   const double windows = base(window, window_base, otherwise.window);
@@ -293,6 +368,24 @@ void write_window_layers(const ModelConfig& c, json& object) {
   const auto first = std::ranges::find(windows, true) - windows.begin();
   object["max_window_layers"] = first;
   if (!std::ranges::is_sorted(windows)) object["layer_types"] = layer_types_json(c);
+}
+
+void parse_upper_window(const json& object, ModelConfig& c, int64_t window, int64_t first,
+                        const std::string& origin) {
+  if (find_field<bool>(object, "use_sliding_window", origin).value_or(false)) {
+    c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
+    if (!object.contains("sliding_window")) c.sliding_window = window;  // null means none
+    first = find_field<int64_t>(object, "max_window_layers", origin).value_or(first);
+    SLICE_FORMAT_CHECK(first >= 0, "{}: max_window_layers: want at least 0, got {}", origin, first);
+    for (int64_t layer = 0; layer < c.layers; ++layer) c.window_layers.push_back(layer >= first);
+  }
+  parse_layer_types(object, c, origin);
+}
+
+void write_upper_window(const ModelConfig& c, json& object) {
+  object["use_sliding_window"] = c.sliding_window.has_value();
+  object["sliding_window"] = c.sliding_window ? json(*c.sliding_window) : json();
+  write_window_layers(c, object);
 }
 
 Activation parse_activation(const std::string& name, const std::string& origin) {

@@ -15,7 +15,8 @@ namespace slice::models {
 /// What Transformers takes for sizes that a config.json lacks; 0 is none.
 struct SizeDefaults {
   int64_t hidden_size = 0, layers = 0, heads = 0, vocabulary_size = 0, context_length = 2048;
-  int64_t kv_heads = 0;  ///< 0: the number of heads, which a null means in every family
+  int64_t kv_heads = 0;   ///< 0: the number of heads, which a null means in every family
+  int64_t head_size = 0;  ///< 0: hidden size / heads, which a null means
 };
 
 /// hidden_size, layers, heads, head size, vocabulary, context, special tokens.
@@ -43,9 +44,9 @@ void write_end_tokens(const std::vector<int64_t>& ids, nlohmann::json& object);
 /// Transformers 5, from rope_parameters, as Transformers 5 reads them: rope_scaling counts where
 /// both are there, and what stands in either counts before the top level. Keys that neither reads
 /// are ignored.
-/// @param rotated  the default of partial_rotary_factor
+/// @param rotated  the default of partial_rotary_factor    @param theta  that of the base
 void parse_rope(const nlohmann::json& object, ModelConfig& config, double rotated,
-                const std::string& origin);
+                const std::string& origin, double theta = 10000.0);
 /// Writes rope_theta, and rope_scaling and partial_rotary_factor where there are such.
 void write_rope(const ModelConfig& config, nlohmann::json& object);
 
@@ -77,6 +78,13 @@ nlohmann::json layer_types_json(const ModelConfig& config);
 /// @throws FormatError  another type, a window without a size, another number of layers
 void parse_layer_types(const nlohmann::json& object, ModelConfig& config,
                        const std::string& origin);
+/// A window in the upper layers, or in those that `layer_types` names, as Qwen's configurations
+/// have it.
+/// @param window, first  the defaults of sliding_window and of max_window_layers
+void parse_upper_window(const nlohmann::json& object, ModelConfig& config, int64_t window,
+                        int64_t first, const std::string& origin);
+/// Writes the same keys.
+void write_upper_window(const ModelConfig& config, nlohmann::json& object);
 /// Writes `max_window_layers`, and `layer_types` where the window is not that of the upper layers.
 void write_window_layers(const ModelConfig& config, nlohmann::json& object);
 

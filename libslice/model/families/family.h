@@ -56,6 +56,13 @@ struct Family {
   /// The eps of its norms is a constant of Transformers' code, so that no other hidden size gives
   /// the same network.
   bool fixed_eps = false;
+  /// Transformers wants a hidden size that is a multiple of the number of heads, whatever their
+  /// size.
+  bool whole_heads = false;
+  /// The embedding scale is √(hidden size), not a number of config.json.
+  bool root_embedding_scale = false;
+  /// Whether Transformers takes this dense configuration; nullptr: every one.
+  bool (*stock_takes)(const ModelConfig& dense) = nullptr;
 };
 
 /// All families, and the one of this name.
@@ -68,17 +75,23 @@ std::string modeling_module(const Family& family);
 /// model_type of that config.json.
 std::string sliced_model_type(const Family& family);
 
+const Family& arcee();
+const Family& cohere();
+const Family& cohere2();
+const Family& ernie4_5();
 const Family& exaone4();
+const Family& falcon();
+const Family& gemma();
 const Family& gemma2();
 const Family& gemma3();
 const Family& glm4();
-const Family& cohere();
-const Family& cohere2();
-const Family& falcon();
 const Family& gpt2();
 const Family& gpt_neox();
 const Family& gptj();
+const Family& granite();
+const Family& helium();
 const Family& llama();
+const Family& ministral();
 const Family& mistral();
 const Family& nemotron();
 const Family& olmo();
@@ -86,7 +99,11 @@ const Family& olmo2();
 const Family& olmo3();
 const Family& opt();
 const Family& phi();
+const Family& phi3();
 const Family& qwen2();
+const Family& qwen3();
+const Family& seed_oss();
+const Family& smollm3();
 const Family& stablelm();
 const Family& starcoder2();
 

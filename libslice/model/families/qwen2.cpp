@@ -1,7 +1,6 @@
 // Qwen2 and Qwen2.5: LLaMA's network with biases on q, k and v, and a sliding window in the upper
 // layers of some models.   (arXiv 2407.10671, 2412.15115)
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/detail/json.h"
@@ -24,18 +23,6 @@ constexpr SizeDefaults kDefaults = {.hidden_size = 4096,
                                     .kv_heads = 32};
 constexpr int64_t kFfnSize = 22016, kWindow = 4096, kFirstWindowLayer = 28;
 
-void parse_window(const json& object, ModelConfig& c, const std::string& origin) {
-  if (find_field<bool>(object, "use_sliding_window", origin).value_or(false)) {
-    c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-    if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
-    const auto first =
-        find_field<int64_t>(object, "max_window_layers", origin).value_or(kFirstWindowLayer);
-    SLICE_FORMAT_CHECK(first >= 0, "{}: max_window_layers: want at least 0, got {}", origin, first);
-    for (int64_t layer = 0; layer < c.layers; ++layer) c.window_layers.push_back(layer >= first);
-  }
-  parse_layer_types(object, c, origin);
-}
-
 ModelConfig parse(const json& object, const std::string& origin) {
   ModelConfig c = parse_sizes(object, "qwen2", origin, kDefaults);
   c.ffn_size = size_or(object, "intermediate_size", kFfnSize, origin);
@@ -43,7 +30,7 @@ ModelConfig parse(const json& object, const std::string& origin) {
   parse_rope(object, c, 1.0, origin);
   SLICE_FORMAT_CHECK(!c.rotary_size, "{}: partial_rotary_factor is not supported in a Qwen2",
                      origin);
-  parse_window(object, c, origin);
+  parse_upper_window(object, c, kWindow, kFirstWindowLayer, origin);
   c.activation = parse_activation(
       find_field<std::string>(object, "hidden_act", origin).value_or("silu"), origin);
   c.tied_head = find_field<bool>(object, "tie_word_embeddings", origin).value_or(false);
@@ -58,9 +45,7 @@ json write(const ModelConfig& c) {
   object["intermediate_size"] = c.ffn_size;
   object["rms_norm_eps"] = c.norm_eps;
   object["hidden_act"] = activation_name(c.activation);
-  object["use_sliding_window"] = c.sliding_window.has_value();
-  object["sliding_window"] = c.sliding_window ? json(*c.sliding_window) : json();
-  write_window_layers(c, object);
+  write_upper_window(c, object);
   write_rope(c, object);
   return object;
 }
