@@ -41,6 +41,12 @@ std::optional<Sliced> planned(const slice::ModelConfig& dense, double fraction) 
   }
 }
 
+/// What SliceGPT makes of it; nothing where norms on outputs keep the stream as it is.
+std::optional<Sliced> by_slicegpt(const slice::ModelConfig& dense, double fraction) {
+  if (dense.norms_outputs()) return std::nullopt;
+  return sliced(dense, {.method = slice::Method::kSliceGpt, .slice = fraction});
+}
+
 ordered_json as_json(const Sliced& s) {
   return {{"k", s.kept},
           {"ffn", s.ffn},
@@ -65,25 +71,28 @@ void add_slices(const slice::ModelConfig& dense, ordered_json& object, bool prin
     std::printf("\n         %-58s   %s\n%8s %5s  %5s  %14s  %24s   %5s  %5s  %14s  %24s\n",
                 "slice_model --remove-blocks", "slice_model --method slicegpt --slice", "fraction",
                 "k", "FFN", "parameters", "blocks      ", "k", "FFN", "parameters", "blocks      ");
+  object["plans"] = object["slices"] = ordered_json::array();
   for (const double fraction : {0.10, 0.20, 0.25, 0.30}) {
-    paper = sliced(dense, {.method = slice::Method::kSliceGpt, .slice = fraction});
     const auto found = planned(dense, fraction);
     if (found) {
       plan = found;
       object["plans"].push_back(as_json(*plan));
       object["plans"].back()["remove_blocks"] = fraction;
     }
-    object["slices"].push_back(as_json(*paper));
-    object["slices"].back()["slice"] = fraction;
-    object["slices"].back()["shortcut"] = "dense";
+    paper = by_slicegpt(dense, fraction);
+    if (paper) {
+      object["slices"].push_back(as_json(*paper));
+      object["slices"].back()["slice"] = fraction;
+      object["slices"].back()["shortcut"] = "dense";
+    }
     if (print)
       std::printf("%6.0f %% %-58s   %s\n", 100 * fraction,
                   found ? as_text(*found).c_str() : "      none reaches it",
-                  as_text(*paper).c_str());
+                  paper ? as_text(*paper).c_str() : "      the hidden size stays");
   }
   if (print)
     std::printf("runs in    %-56s     %s\n", plan ? slice::describe(plan->form).c_str() : "",
-                slice::describe(paper->form).c_str());
+                paper ? slice::describe(paper->form).c_str() : "");
 }
 
 ordered_json described(const slice::ModelConfig& c, const slice::ParameterCount& now) {

@@ -391,7 +391,7 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
     std::function<void(TinyGguf&)> make;
   };
   const std::vector<Row> rows = {
-      {"'granite' is not supported: libslice reads llama, phi2, qwen2",
+      {"'granite' is not supported: libslice reads command-r, ",
        [](TinyGguf& g) { g.metadata = W(), g.metadata.text("general.architecture", "granite"); }},
       {"general.architecture is missing", [](TinyGguf& g) { g.metadata = W(); }},
       {"llama.embedding_length is missing",

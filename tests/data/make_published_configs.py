@@ -58,7 +58,7 @@ MODELS = {
     "allenai/Olmo-3-1025-7B": ("Olmo3Config", sizes(4096, 11008, 32, 32, 32, 100278, sliding_window=4096)),
     "THUDM/GLM-4-9B-0414": ("Glm4Config", sizes(4096, 13696, 40, 32, 2, 151552, head_dim=128)),
     "LGAI-EXAONE/EXAONE-4.0-1.2B": ("Exaone4Config", sizes(2048, 4096, 30, 32, 8, 102400, tie_word_embeddings=True,
-                                                           layer_types=["full_attention"] * 30)),
+                                                           layer_types=["full_attention"] * 30, sliding_window=None)),
     "ByteDance-Seed/Seed-OSS-36B-Base": ("SeedOssConfig", sizes(5120, 27648, 64, 80, 8, 155136, head_dim=128,
                                                                 attention_bias=True)),
     "arcee-ai/AFM-4.5B": ("ArceeConfig", sizes(2560, 18432, 36, 20, 4, 128004, head_dim=128)),

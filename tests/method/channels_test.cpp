@@ -150,7 +150,7 @@ TEST_CASE("scores of channels are E[h²] · wᵀ Γ w, of the feed-forward netwo
       const Sublayer& s = model.sublayers[site];
       for (const Branch& part : s.branches) {
         if (!part.channels) continue;
-        const Tensor h = part.hidden(s.norm->forward(x), nullptr);  // (N, T, F)
+        const Tensor h = part.hidden(s.norm_of(part)->forward(x), nullptr);  // (N, T, F)
         Tensor want = at::zeros({config.ffn_size}, at::kDouble), bound = want.clone();
         for (int64_t i = 0; i < config.ffn_size; ++i) {
           const Tensor w = part.writer.weight.select(1, i);

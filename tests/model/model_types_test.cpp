@@ -32,7 +32,7 @@ TEST_CASE("networks that are not run are refused by what they would need") {
   }
   CHECK(models::what_it_would_need("llama").empty());
   CHECK_THROWS_NAMING(parse_config(small("mamba").dump(), "x"), FormatError,
-                      "libslice reads llama");
+                      "libslice reads arcee");
 }
 
 TEST_CASE("of a model of text and images the text's configuration is read") {

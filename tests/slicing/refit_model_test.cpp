@@ -224,6 +224,7 @@ TEST_CASE("a trial leaves the model as it was, and says that keeping more loses 
   for (const ModelConfig& config : all_configs()) {
     INFO(describe(config));
     Model model = random_model(config);
+    model.decoder().prepare_readers();  // as a search does it
     const auto before = shapes(model.decoder());
     std::map<std::string, Tensor> weights;
     for (const auto& p : model.decoder().named_parameters()) weights[p.key()] = p.value().clone();
