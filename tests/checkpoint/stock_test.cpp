@@ -117,6 +117,30 @@ TEST_CASE("a stock form is saved as a dense model and loaded as one") {
   }
 }
 
+TEST_CASE("what the other families keep in config.json or in code survives another hidden size") {
+  for (const char* name : {"tiny_qwen3", "tiny_phi3_window", "tiny_phi3_long", "tiny_smollm3",
+                           "tiny_granite", "tiny_gemma", "tiny_seed_oss", "tiny_arcee",
+                           "tiny_ernie4_5", "tiny_helium", "tiny_ministral", "tiny_mistral_yarn"}) {
+    ModelConfig config = read_config(fs::path(SLICE_TEST_DATA_DIR) / name);
+    config.tied_head = false;
+    for (const int64_t k : {int64_t{24}, int64_t{20}}) {
+      INFO(name << " k " << k);
+      const ModelConfig sliced = without_shortcuts(config, k);
+      const auto stock = stock_config(sliced);
+      if (!stock) continue;
+      const Model model = random_model(sliced);
+      const TemporaryDirectory directory;
+      save_model(model, directory.path() / "m", {.dtype = at::kFloat});
+      const Model again = load_model(directory.path() / "m", {.dtype = at::kDouble});
+      CHECK_FALSE(again.config().sliced());
+      CHECK(again.config().hidden_size == k);
+      const Tensor tokens = random_tokens(config, 2, 19, 7);
+      CHECK(relative_difference(logits(again.decoder(), tokens), logits(model.decoder(), tokens)) <
+            network_allowance(config, at::kFloat));
+    }
+  }
+}
+
 TEST_CASE("fewer FFN channels alone are stock for every family and keep the tie") {
   for (ModelConfig config : tiny_families()) {
     INFO(tests::describe(config));
