@@ -24,17 +24,9 @@ import importlib
 import inspect
 
 import torch
-import transformers
 from torch import nn
 from torch.nn import functional
-from transformers import (LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM, OPTConfig, OPTForCausalLM,
-                          PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM)
 from transformers.pytorch_utils import Conv1D
-from transformers.models.llama.modeling_llama import LlamaDecoderLayer
-from transformers.models.mistral.modeling_mistral import MistralDecoderLayer
-from transformers.models.opt.modeling_opt import OPTDecoderLayer
-from transformers.models.phi.modeling_phi import PhiDecoderLayer
-from transformers.models.qwen2.modeling_qwen2 import Qwen2DecoderLayer
 
 
 class SlicedNorm(nn.Module):
@@ -307,58 +299,6 @@ class SlicedConfig:
     ffn_sizes = None
 
 
-class SlicedLlamaConfig(SlicedConfig, LlamaConfig):
-    model_type = "sliced_llama"
-
-
-class SlicedMistralConfig(SlicedConfig, MistralConfig):
-    model_type = "sliced_mistral"
-
-
-class SlicedQwen2Config(SlicedConfig, Qwen2Config):
-    model_type = "sliced_qwen2"
-
-
-class SlicedOPTConfig(SlicedConfig, OPTConfig):
-    model_type = "sliced_opt"
-
-
-class SlicedPhiConfig(SlicedConfig, PhiConfig):
-    model_type = "sliced_phi"
-
-
-class SlicedLlamaForCausalLM(SlicedModel, LlamaForCausalLM):
-    config_class = SlicedLlamaConfig
-    layer = decoder_layer(LlamaDecoderLayer)
-    _no_split_modules = [layer.__name__]
-
-
-class SlicedMistralForCausalLM(SlicedModel, MistralForCausalLM):
-    config_class = SlicedMistralConfig
-    layer = decoder_layer(MistralDecoderLayer)
-    _no_split_modules = [layer.__name__]
-
-
-class SlicedQwen2ForCausalLM(SlicedModel, Qwen2ForCausalLM):
-    config_class = SlicedQwen2Config
-    layer = decoder_layer(Qwen2DecoderLayer)
-    _no_split_modules = [layer.__name__]
-
-
-class SlicedOPTForCausalLM(SlicedModel, OPTForCausalLM):
-    config_class = SlicedOPTConfig
-    layer = decoder_layer(OPTDecoderLayer, SlicedOPTLayer)
-    final_norm = "final_layer_norm"
-    _no_split_modules = [layer.__name__]
-
-
-class SlicedPhiForCausalLM(SlicedModel, PhiForCausalLM):
-    config_class = SlicedPhiConfig
-    layer = decoder_layer(PhiDecoderLayer, SlicedPhiLayer)
-    final_norm = "final_layernorm"
-    _no_split_modules = [layer.__name__]
-
-
 class SlicedNeoXModel(SlicedModel):
     """Transformers 5 renames the head of the family's own files alone."""
 
@@ -395,10 +335,15 @@ define("gpt_neox", "GPTNeoX", SlicedGPTNeoXLayer, "GPTNeoXLayer", "final_layer_n
 define("gptj", "GPTJ", SlicedGPTJLayer, "GPTJBlock", "ln_f")
 define("granite", "Granite", SlicedLayer)
 define("helium", "Helium", SlicedLayer)
+define("llama", "Llama", SlicedLayer)
 define("ministral", "Ministral", SlicedLayer)
+define("mistral", "Mistral", SlicedLayer)
 define("nemotron", "Nemotron", SlicedUngatedLayer)
 define("olmo", "Olmo", SlicedLayer)
+define("opt", "OPT", SlicedOPTLayer, final_norm="final_layer_norm")
+define("phi", "Phi", SlicedPhiLayer, final_norm="final_layernorm")
 define("phi3", "Phi3", SlicedFusedLayer)
+define("qwen2", "Qwen2", SlicedLayer)
 define("qwen3", "Qwen3", SlicedLayer)
 define("seed_oss", "SeedOss", SlicedLayer)
 define("smollm3", "SmolLM3", SlicedLayer)
