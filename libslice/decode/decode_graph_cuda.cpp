@@ -270,7 +270,7 @@ class CudaDecodeGraph final : public Decoding {
     launch.qkv = pointer(qkv);
     launch.keys = cache_.keys(layer).mutable_data_ptr();
     launch.values = cache_.values(layer).mutable_data_ptr();
-    launch.window = model_.window(layer);
+    launch.window = model_.config.window(layer);
     check(kernels::decode_attention(launch, current_stream()), "decode_attention");
     return out;
   }

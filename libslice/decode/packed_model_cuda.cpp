@@ -65,7 +65,7 @@ class PackedAttention {
         qkv.view({N, c.heads + 2 * c.kv_heads, c.head_size}).narrow(1, 0, c.heads);  // (N, h, d)
     const Tensor k = k_.index_select(1, seen_).transpose(0, 1),                      // (M, kv, d)
         v = v_.index_select(1, seen_).transpose(0, 1);
-    return attended(q, k, v, model_.window(layer)).reshape({N, c.heads * c.head_size});
+    return attended(q, k, v, model_.config.window(layer)).reshape({N, c.heads * c.head_size});
   }
 
  private:

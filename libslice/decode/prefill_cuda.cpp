@@ -65,7 +65,7 @@ class PrefillChunk {
                          .narrow(2, 0, c.heads)
                          .transpose(1, 2);  // (n, h, T, d)
     const Tensor out = attended(q, keys.narrow(2, 0, end), values.narrow(2, 0, end),
-                                model_.window(layer));  // (n, h, T, d)
+                                model_.config.window(layer));  // (n, h, T, d)
     return out.transpose(1, 2).reshape({qkv.size(0), c.heads * c.head_size});
   }
 

@@ -33,6 +33,4 @@ Tensor DecodeModel::activated(const Tensor& read, bool gated) const {
   return activate(config.activation, pairs.select(2, 0)) * pairs.select(2, 1);
 }
 
-int64_t DecodeModel::window(int64_t layer) const { return config.window(layer); }
-
 }  // namespace slice::detail

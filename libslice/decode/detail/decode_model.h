@@ -19,8 +19,6 @@ struct DecodeModel {
 
   /// What readers of the feed-forward network gave, (n, rows) → what its writer reads, (n, F).
   at::Tensor activated(const at::Tensor& read, bool gated) const;
-  /// Positions that a query of this layer sees, itself the last; 0: all.
-  int64_t window(int64_t layer) const;
 
   const DecoderImpl& decoder;
   const ModelConfig& config;
