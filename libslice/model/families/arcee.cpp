@@ -41,16 +41,11 @@ json write(const ModelConfig& c) {
 }  // namespace
 
 const Family& arcee() {
-  static const Names names = [] {
-    Names n = llama_names();
-    n.gate = "";
-    return n;
-  }();
   static const Family description = {.name = "arcee",
                                      .model_type = "arcee",
                                      .architecture = "ArceeForCausalLM",
                                      .gguf_architecture = "",
-                                     .names = names,
+                                     .names = ungated_llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,

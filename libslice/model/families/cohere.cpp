@@ -46,8 +46,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
 }
 
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
-  if (const auto part = layer_parameter(cohere().names, parameter))
-    turn_neighbours(c, cohere().names, *part, form);
+  turn_neighbours(c, cohere().names, parameter, form);
 }
 
 }  // namespace

@@ -21,16 +21,14 @@ constexpr int64_t kWindow = 4096, kPattern = 4;
 
 /// Layers with a window are those whose heads turn.
 void parse_window(const json& object, ModelConfig& c, const std::string& origin) {
-  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-  if (!object.contains("sliding_window")) c.sliding_window = kWindow;
+  parse_window_size(object, c, kWindow, origin);
   SLICE_FORMAT_CHECK(c.sliding_window.has_value(),
                      "{}: sliding_window null is not supported in a Cohere2", origin);
   const auto pattern =
       find_field<int64_t>(object, "sliding_window_pattern", origin).value_or(kPattern);
   SLICE_FORMAT_CHECK(pattern >= 1, "{}: sliding_window_pattern: want at least 1, got {}", origin,
                      pattern);
-  for (int64_t layer = 0; layer < c.layers; ++layer)
-    c.window_layers.push_back((layer + 1) % pattern != 0);
+  put_window_pattern(c, pattern);
   parse_layer_types(object, c, origin);
   for (int64_t layer = 0; layer < c.layers; ++layer) c.rotary_layers.push_back(c.window(layer) > 0);
   if (c.sliding_window && c.window_layers.empty()) c.rotary_layers.clear();  // all of them
@@ -47,15 +45,12 @@ ModelConfig parse(const json& object, const std::string& origin) {
 json write(const ModelConfig& c) {
   json object = cohere_keys_json(c);
   object["sliding_window"] = c.sliding_window.value_or(kWindow);
-  json& types = object["layer_types"] = json::array();
-  for (int64_t layer = 0; layer < c.layers; ++layer)
-    types.push_back(c.window(layer) > 0 ? "sliding_attention" : "full_attention");
+  object["layer_types"] = layer_types_json(c);
   return object;
 }
 
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
-  if (const auto part = layer_parameter(cohere2().names, parameter))
-    turn_neighbours(c, cohere2().names, *part, form);
+  turn_neighbours(c, cohere2().names, parameter, form);
 }
 
 }  // namespace

@@ -333,6 +333,18 @@ void write_rope_of_kinds(const ModelConfig& c, const char* window_base, json& ob
                                {kWindowLayer, {{"rope_type", "default"}, {"rope_theta", window}}}};
 }
 
+void parse_window_size(const json& object, ModelConfig& c, int64_t otherwise,
+                       const std::string& origin) {
+  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
+  if (!object.contains("sliding_window")) c.sliding_window = otherwise;  // null means none
+}
+
+void put_window_pattern(ModelConfig& c, int64_t pattern) {
+  c.window_layers.clear();
+  for (int64_t layer = 0; layer < c.layers; ++layer)
+    c.window_layers.push_back((layer + 1) % pattern != 0);
+}
+
 json layer_types_json(const ModelConfig& c) {
   json types = json::array();
   for (int64_t layer = 0; layer < c.layers; ++layer)
@@ -373,8 +385,7 @@ void write_window_layers(const ModelConfig& c, json& object) {
 void parse_upper_window(const json& object, ModelConfig& c, int64_t window, int64_t first,
                         const std::string& origin) {
   if (find_field<bool>(object, "use_sliding_window", origin).value_or(false)) {
-    c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-    if (!object.contains("sliding_window")) c.sliding_window = window;  // null means none
+    parse_window_size(object, c, window, origin);
     first = find_field<int64_t>(object, "max_window_layers", origin).value_or(first);
     SLICE_FORMAT_CHECK(first >= 0, "{}: max_window_layers: want at least 0, got {}", origin, first);
     for (int64_t layer = 0; layer < c.layers; ++layer) c.window_layers.push_back(layer >= first);

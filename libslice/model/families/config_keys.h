@@ -69,6 +69,11 @@ void parse_rope_of_kinds(const nlohmann::json& object, ModelConfig& config,
 void write_rope_of_kinds(const ModelConfig& config, const char* window_base,
                          nlohmann::json& object);
 
+/// `sliding_window`; `otherwise` where the key is missing, none where it is null.
+void parse_window_size(const nlohmann::json& object, ModelConfig& config, int64_t otherwise,
+                       const std::string& origin);
+/// Of `pattern` layers, at least 1, all but the last have the window.
+void put_window_pattern(ModelConfig& config, int64_t pattern);
 /// `layer_types` as Transformers writes it.
 nlohmann::json layer_types_json(const ModelConfig& config);
 

@@ -8,6 +8,7 @@
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
 namespace {
@@ -22,15 +23,13 @@ constexpr int64_t kFfnSize = 16384, kBos = 0, kEos = 2, kWindow = 4096, kPattern
 
 /// Of a model with a window, heads turn in the layers that have it.
 void parse_windows(const json& object, ModelConfig& c, const std::string& origin) {
-  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-  if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
+  parse_window_size(object, c, kWindow, origin);
   if (!c.sliding_window) return parse_layer_types(object, c, origin);
   if (!object.contains("layer_types")) {
     const int64_t pattern = size_or(object, "sliding_window_pattern", kPattern, origin);
     SLICE_FORMAT_CHECK(pattern > 0, "{}: sliding_window_pattern: want at least 1, got {}", origin,
                        pattern);
-    for (int64_t layer = 0; layer < c.layers; ++layer)
-      c.window_layers.push_back((layer + 1) % pattern != 0);
+    put_window_pattern(c, pattern);
   }
   parse_layer_types(object, c, origin);
   SLICE_FORMAT_CHECK(c.sliding_window, "{}: sliding_window: no layer has it: not supported",
@@ -72,20 +71,11 @@ json write(const ModelConfig& c) {
 }  // namespace
 
 const Family& exaone4() {
-  static const Names names = [] {
-    Names n = llama_names();
-    n.attention_norm = n.mlp_norm = "";
-    n.attention_out_norm = "post_attention_layernorm";
-    n.mlp_out_norm = "post_feedforward_layernorm";
-    n.q_norm = "self_attn.q_norm";
-    n.k_norm = "self_attn.k_norm";
-    return n;
-  }();
   static const Family description = {.name = "exaone4",
                                      .model_type = "exaone4",
                                      .architecture = "Exaone4ForCausalLM",
                                      .gguf_architecture = "",
-                                     .names = names,
+                                     .names = output_norm_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,

@@ -54,8 +54,7 @@ ModelConfig parse_gemma(const json& object, const std::string& family, const Siz
   SLICE_FORMAT_CHECK(scalar > 0, "{}: query_pre_attn_scalar: want a positive number, got {}",
                      origin, scalar);
   if (scalar != static_cast<double>(c.head_size)) c.attention_scale = 1 / std::sqrt(scalar);
-  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-  if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
+  parse_window_size(object, c, kWindow, origin);
   c.activation = parse_activation(
       find_field<std::string>(object, "hidden_activation", origin).value_or(kGelu), origin);
   c.tied_head = find_field<bool>(object, "tie_word_embeddings", origin).value_or(true);
@@ -87,8 +86,7 @@ void put_windows(ModelConfig& c, int64_t pattern) {
   SLICE_FORMAT_CHECK(pattern >= 1, "sliding_window_pattern: want at least 1, got {}", pattern);
   c.window_layers.clear();
   if (pattern == 1) return c.sliding_window.reset();
-  for (int64_t layer = 0; layer < c.layers; ++layer)
-    c.window_layers.push_back((layer + 1) % pattern != 0);
+  put_window_pattern(c, pattern);
 }
 
 json gemma_json(const ModelConfig& c) {

@@ -59,7 +59,7 @@ void describe_stored(const ModelConfig& c, const std::string& parameter, StoredF
   const auto part = layer_parameter(names, parameter);
   if (!part) return;
   fuse_gate_up(c, names, *part, "mlp.gate_up_proj", form);
-  turn_neighbours(c, names, *part, form);
+  turn_neighbours(c, names, parameter, form);
 }
 
 }  // namespace

@@ -41,8 +41,7 @@ json write(const ModelConfig& c) {
 }
 
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
-  if (const auto part = layer_parameter(gptj().names, parameter))
-    turn_neighbours(c, gptj().names, *part, form);
+  turn_neighbours(c, gptj().names, parameter, form);
 }
 
 }  // namespace

@@ -46,8 +46,7 @@ json write(const ModelConfig& c) {
 }
 
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
-  if (const auto part = layer_parameter(helium().names, parameter))
-    turn_neighbours(c, helium().names, *part, form);
+  turn_neighbours(c, helium().names, parameter, form);
 }
 
 }  // namespace

@@ -43,4 +43,26 @@ json llama_keys_json(const ModelConfig& c) {
   return object;
 }
 
+const Names& ungated_llama_names() {
+  static const Names names = [] {
+    Names n = llama_names();
+    n.gate = "";
+    return n;
+  }();
+  return names;
+}
+
+const Names& output_norm_names() {
+  static const Names names = [] {
+    Names n = llama_names();
+    n.attention_norm = n.mlp_norm = "";
+    n.attention_out_norm = "post_attention_layernorm";
+    n.mlp_out_norm = "post_feedforward_layernorm";
+    n.q_norm = "self_attn.q_norm";
+    n.k_norm = "self_attn.k_norm";
+    return n;
+  }();
+  return names;
+}
+
 }  // namespace slice::models

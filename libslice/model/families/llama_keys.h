@@ -7,6 +7,7 @@
 
 #include "libslice/model/config.h"
 #include "libslice/model/families/config_keys.h"
+#include "libslice/model/families/family.h"
 
 namespace slice::models {
 
@@ -28,6 +29,11 @@ ModelConfig parse_llama_keys(const nlohmann::json& object, const std::string& fa
                              const LlamaDefaults& defaults, const std::string& origin);
 /// Writes the same keys.
 nlohmann::json llama_keys_json(const ModelConfig& config);
+
+/// LLaMA's module paths without a gate.
+const Names& ungated_llama_names();
+/// Those of a network with norms on outputs alone, and of queries and keys.
+const Names& output_norm_names();
 
 /// A flag; `otherwise` where it is missing or null.
 bool flag_or(const nlohmann::json& object, const char* key, bool otherwise,

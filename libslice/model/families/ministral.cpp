@@ -3,14 +3,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "libslice/base/detail/json.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
 namespace {
 
-using detail::find_field;
 using nlohmann::json;
 
 /// What MinistralConfig takes for missing keys.
@@ -27,8 +25,7 @@ constexpr int64_t kWindow = 4096;
 
 ModelConfig parse(const json& object, const std::string& origin) {
   ModelConfig c = parse_llama_keys(object, "ministral", kDefaults, origin);
-  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-  if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
+  parse_window_size(object, c, kWindow, origin);
   parse_layer_types(object, c, origin);
   return c;
 }

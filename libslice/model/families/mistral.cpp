@@ -32,8 +32,7 @@ ModelConfig parse(const json& object, const std::string& origin) {
   c.activation = parse_activation(
       find_field<std::string>(object, "hidden_act", origin).value_or("silu"), origin);
   c.tied_head = find_field<bool>(object, "tie_word_embeddings", origin).value_or(false);
-  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-  if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
+  parse_window_size(object, c, kWindow, origin);
   return c;
 }
 

@@ -7,6 +7,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/llama_keys.h"
 #include "libslice/model/families/stored_form.h"
 
 namespace slice::models {
@@ -76,16 +77,11 @@ void describe_stored(const ModelConfig&, const std::string& parameter, StoredFor
 }  // namespace
 
 const Family& nemotron() {
-  static const Names names = [] {
-    Names n = llama_names();
-    n.gate = "";
-    return n;
-  }();
   static const Family description = {.name = "nemotron",
                                      .model_type = "nemotron",
                                      .architecture = "NemotronForCausalLM",
                                      .gguf_architecture = "nemotron",
-                                     .names = names,
+                                     .names = ungated_llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,

@@ -9,6 +9,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
 namespace {
@@ -70,8 +71,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
   if (window == 0) return c;
   c.family = "olmo3";
   c.sliding_window = window;
-  for (int64_t layer = 0; layer < c.layers; ++layer)
-    c.window_layers.push_back((layer + 1) % kPattern != 0);  // as llama.cpp, whatever the file says
+  put_window_pattern(c, kPattern);  // as llama.cpp, whatever the file says
   if (c.rope_scaling) c.window_rope_theta = c.rope_theta;
   return c;
 }
@@ -84,10 +84,8 @@ json write_olmo2(const ModelConfig& c) {
 
 ModelConfig parse_olmo3(const json& object, const std::string& origin) {
   ModelConfig c = parse_common(object, "olmo3", origin);
-  c.sliding_window = find_field<int64_t>(object, "sliding_window", origin);
-  if (!object.contains("sliding_window")) c.sliding_window = kWindow;  // null means none
-  for (int64_t layer = 0; layer < c.layers; ++layer)
-    c.window_layers.push_back((layer + 1) % kPattern != 0);
+  parse_window_size(object, c, kWindow, origin);
+  put_window_pattern(c, kPattern);
   parse_layer_types(object, c, origin);
   parse_rope_of_kinds(object, c, kBases, nullptr, origin);
   return c;
@@ -101,19 +99,6 @@ json write_olmo3(const ModelConfig& c) {
   return object;
 }
 
-const Names& names() {
-  static const Names all = [] {
-    Names n = llama_names();
-    n.attention_norm = n.mlp_norm = "";
-    n.attention_out_norm = "post_attention_layernorm";
-    n.mlp_out_norm = "post_feedforward_layernorm";
-    n.q_norm = "self_attn.q_norm";
-    n.k_norm = "self_attn.k_norm";
-    return n;
-  }();
-  return all;
-}
-
 }  // namespace
 
 const Family& olmo2() {
@@ -121,7 +106,7 @@ const Family& olmo2() {
                                      .model_type = "olmo2",
                                      .architecture = "Olmo2ForCausalLM",
                                      .gguf_architecture = "olmo2",
-                                     .names = names(),
+                                     .names = output_norm_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse_olmo2,
                                      .write = write_olmo2,
@@ -134,7 +119,7 @@ const Family& olmo3() {
                                      .model_type = "olmo3",
                                      .architecture = "Olmo3ForCausalLM",
                                      .gguf_architecture = "",  // "olmo2" there
-                                     .names = names(),
+                                     .names = output_norm_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse_olmo3,
                                      .write = write_olmo3,

@@ -70,14 +70,16 @@ void fuse_gate_up(const ModelConfig& config, const Names& names, const LayerPara
   if (parameter.module == names.up) place_rows(form, tensor, 1, 2 * width, width, 2 * width);
 }
 
-void turn_neighbours(const ModelConfig& config, const Names& names, const LayerParameter& parameter,
+void turn_neighbours(const ModelConfig& config, const Names& names, const std::string& parameter,
                      StoredForm& form) {
+  const std::optional<LayerParameter> part = layer_parameter(names, parameter);
+  if (!part) return;
   const bool each = config.head_norm == HeadNorm::kEach;  // one weight for all heads
-  if (parameter.module == names.q) form.heads = config.heads;
-  if (parameter.module == names.k) form.heads = config.kv_heads;
-  if (parameter.module == names.q_norm) form.heads = each ? 1 : config.heads;
-  if (parameter.module == names.k_norm) form.heads = each ? 1 : config.kv_heads;
-  if (form.heads > 0) form.turning = config.turning(parameter.layer);
+  if (part->module == names.q) form.heads = config.heads;
+  if (part->module == names.k) form.heads = config.kv_heads;
+  if (part->module == names.q_norm) form.heads = each ? 1 : config.heads;
+  if (part->module == names.k_norm) form.heads = each ? 1 : config.kv_heads;
+  if (form.heads > 0) form.turning = config.turning(part->layer);
 }
 
 void take_one_off_norms(const Names& names, const std::string& parameter, StoredForm& form) {

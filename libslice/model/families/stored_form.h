@@ -50,7 +50,7 @@ void fuse_by_key_head(const ModelConfig& config, const Names& names,
 void fuse_gate_up(const ModelConfig& config, const Names& names, const LayerParameter& parameter,
                   const std::string& module, StoredForm& form);
 /// q and k, and the norms of their heads, turn neighbouring coordinates together.
-void turn_neighbours(const ModelConfig& config, const Names& names, const LayerParameter& parameter,
+void turn_neighbours(const ModelConfig& config, const Names& names, const std::string& parameter,
                      StoredForm& form);
 /// Weights of the norms are stored without their 1.
 void take_one_off_norms(const Names& names, const std::string& parameter, StoredForm& form);
