@@ -152,10 +152,9 @@ void write_data(const Stored& stored, const Tensor& tensor, const std::string& w
 }  // namespace
 
 std::optional<std::string> gguf_obstacle(const ModelConfig& config) {
-  if (config.norms_outputs())
-    return detail::formatted("writing a {} as GGUF is not implemented", config.family);
   const models::Family& family = models::family(config.family);
-  if (family.gguf_architecture.empty() && &family != &models::mistral())
+  const bool written = !family.gguf_architecture.empty() || &family == &models::mistral();
+  if (!written || config.norms_outputs())
     return detail::formatted("libslice writes no {} for llama.cpp", config.family);
   const std::optional<ModelConfig> dense = dense_config(config);
   if (!dense)
