@@ -1,6 +1,7 @@
 // The kernels of cuda/ beside cuBLAS, in one run with the card's measured ceilings.
 //
-//   bench_kernels [rows.csv] [rms_norm | covariance]     SLICE_COMMIT names the commit in the rows
+//   bench_kernels [rows.csv] [rms_norm | covariance | norm_heads | gated_activation]
+//   SLICE_COMMIT names the commit in the rows
 
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
@@ -19,6 +20,8 @@
 #include "benchmarks/passes.h"
 #include "benchmarks/shapes.h"
 #include "cuda/covariance.h"
+#include "cuda/gated_activation.h"
+#include "cuda/norm_heads.h"
 #include "cuda/rms_norm.h"
 
 namespace {
@@ -139,12 +142,64 @@ void bench_rms_norm(const Context& context, const shapes::ModelShape& model, Dat
        bytes / context.ceilings.copy_gbs * 1e-3, bytes, 0},
       "copy",
       [&] {
-        return kernels::rms_norm(y.data(), x.data(), nullptr, type, rows, columns, columns,
+        return kernels::rms_norm(y.data(), x.data(), nullptr, nullptr, type, rows, columns, columns,
                                  model.hidden, 1e-5, context.stream) == cudaSuccess;
       },
       [&] {
         return cudaMemcpyAsync(y.data(), x.data(), static_cast<size_t>(x.bytes()),
                                cudaMemcpyDeviceToDevice, context.stream) == cudaSuccess;
+      });
+}
+
+// Baseline: a copy of what it norms.
+void bench_norm_heads(const Context& context, int64_t heads, int64_t kv_heads, bool together,
+                      int64_t rows) {
+  constexpr int64_t kHeadSize = 128;
+  const DataType type = DataType::kBFloat16;
+  const int64_t normed = rows * (heads + kv_heads) * kHeadSize;
+  const DeviceBuffer qkv =
+      random_buffer(type, rows * (heads + 2 * kv_heads) * kHeadSize, 1, context);
+  const DeviceBuffer weight = random_buffer(type, heads * kHeadSize, 2, context);
+  const DeviceBuffer copied(normed * kernels::size_of(type));
+  const kernels::NormHeads norm{qkv.data(), weight.data(), weight.data(), type,     rows,
+                                heads,      kv_heads,      kHeadSize,     together, 1e-6};
+  const double bytes = 2.0 * static_cast<double>(copied.bytes());
+  const std::string shape = "h" + std::to_string(heads) + "-kv" + std::to_string(kv_heads) +
+                            (together ? "-together" : "");
+  time_pair(
+      context,
+      {"norm_heads", shape, name_of(type), std::to_string(rows), "",
+       bytes / context.ceilings.copy_gbs * 1e-3, bytes, 0},
+      "copy", [&] { return kernels::norm_heads(norm, context.stream) == cudaSuccess; },
+      [&] {
+        return cudaMemcpyAsync(copied.data(), qkv.data(), static_cast<size_t>(copied.bytes()),
+                               cudaMemcpyDeviceToDevice, context.stream) == cudaSuccess;
+      });
+}
+
+// Baseline: a copy of as many bytes as it reads and writes.
+void bench_gated_activation(const Context& context, const shapes::ModelShape& model,
+                            kernels::Gate gate, int64_t rows) {
+  const DataType type = DataType::kBFloat16;
+  const int64_t count = rows * model.ffn;
+  const DeviceBuffer pairs = random_buffer(type, 2 * count, 1, context);
+  const DeviceBuffer h(count * kernels::size_of(type));
+  const double bytes = 3.0 * static_cast<double>(h.bytes());
+  const std::string shape =
+      (gate == kernels::Gate::kSilu ? "silu-F" : "gelu-tanh-F") + std::to_string(model.ffn);
+  time_pair(
+      context,
+      {"gated_activation", shape, name_of(type), std::to_string(rows), "",
+       bytes / context.ceilings.copy_gbs * 1e-3, bytes, 0},
+      "copy",
+      [&] {
+        return kernels::gated_activation(h.data(), pairs.data(), gate, type, count,
+                                         context.stream) == cudaSuccess;
+      },
+      [&] {
+        return cudaMemcpyAsync(pairs.as<char>(), pairs.as<char>() + h.bytes(),
+                               static_cast<size_t>(h.bytes()), cudaMemcpyDeviceToDevice,
+                               context.stream) == cudaSuccess;
       });
 }
 
@@ -215,6 +270,14 @@ void run(const std::string& path, const std::string& subject) {
       }
       if (wanted("covariance")) bench_covariance(context, model, type);
     }
+  }
+  for (const int64_t n : {int64_t{1}, int64_t{64}, int64_t{2048}, int64_t{16384}}) {
+    if (wanted("norm_heads")) {
+      bench_norm_heads(context, 16, 8, false, n);
+      bench_norm_heads(context, 32, 32, true, n);
+    }
+    for (const kernels::Gate gate : {kernels::Gate::kSilu, kernels::Gate::kGeluTanh})
+      if (wanted("gated_activation")) bench_gated_activation(context, shapes::kModels[2], gate, n);
   }
   cublasDestroy(cublas);
 }

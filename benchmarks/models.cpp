@@ -66,6 +66,41 @@ ModelConfig phi2() {
   return config;
 }
 
+ModelConfig tied(ModelConfig config) {
+  config.tied_head = true;
+  return config;
+}
+
+/// Heads of another size than the hidden size over their number, with norms.
+ModelConfig with_normed_heads(ModelConfig config, HeadNorm norm, int64_t head_size) {
+  config.head_norm = norm;
+  config.head_size = head_size;
+  return config;
+}
+
+ModelConfig olmo2() {
+  ModelConfig config =
+      with_normed_heads(llama(4096, 32, 32, 11008, 32, 100352), HeadNorm::kAll, 128);
+  config.family = "olmo2";
+  config.norm_place = NormPlace::kAfter;
+  return config;
+}
+
+ModelConfig gemma3() {
+  ModelConfig config =
+      with_normed_heads(tied(llama(1152, 4, 1, 6912, 26, 262144)), HeadNorm::kEach, 256);
+  config.family = "gemma3";
+  config.norm_place = NormPlace::kBoth;
+  config.activation = Activation::kGeluTanh;
+  config.embedding_scale = std::sqrt(1152.0);
+  config.rope_theta = 1e6;
+  config.window_rope_theta = 1e4;
+  config.sliding_window = 512;
+  for (int64_t layer = 1; layer <= config.layers; ++layer)
+    config.window_layers.push_back(layer % 6 != 0);
+  return config;
+}
+
 ModelConfig stock_config(ModelConfig config) {
   const int64_t D = config.hidden_size;
   const int64_t attention = 2 * (config.heads + config.kv_heads) * config.head_size;
@@ -147,11 +182,16 @@ ModelConfig published_config(const std::string& name) {
   if (name == "opt-30b") return opt(7168, 56, 48);
   if (name == "opt-66b") return opt(9216, 72, 64);
   if (name == "phi-2") return phi2();
-  if (name == "smollm2-135m") {
-    ModelConfig config = llama(576, 9, 3, 1536, 30, 49152);
-    config.tied_head = true;
+  if (name == "smollm2-135m") return tied(llama(576, 9, 3, 1536, 30, 49152));
+  if (name == "llama3.2-1b") return tied(llama(2048, 32, 8, 8192, 16, 128256));
+  if (name == "qwen3-0.6b") {
+    ModelConfig config =
+        with_normed_heads(tied(llama(1024, 16, 8, 3072, 28, 151936)), HeadNorm::kEach, 128);
+    config.family = "qwen3";
     return config;
   }
+  if (name == "olmo2-7b") return olmo2();
+  if (name == "gemma3-1b") return gemma3();
   throw std::runtime_error(name + ": no such shape");
 }
 

@@ -6,7 +6,7 @@
 #include "cuda/detail/dependent_launch.cuh"
 #include "cuda/detail/early_start.h"
 
-// decode_attention:   out = softmax(q Kᵀ / √d) V, one query a sequence
+// decode_attention:   out = softmax(cap(scale · q Kᵀ)) V, one query a sequence
 //   qkv (B, (h + 2·kv)·d)   K, V (B, kv, capacity, d)   out (B, h·d)     row-major, contiguous
 // grid    splits · kv · ⌈h / kv / kHeads⌉ · B; a block takes a range of positions for up to kHeads
 //         query heads of one key head; ranges that are empty leave at once
@@ -14,8 +14,9 @@
 //         the first of them before the previous kernel has ended; then the L2 has the next ones
 // shared  the new row; turned queries, then one sum a warp and head: at most 36 KiB
 // numerics  products, softmax (base 2, running maximum) and sums in float32; one rounding to T; the
-//         new key is rounded to T before it is used, as the cached ones are; the last block to
-//         finish adds the splits in their order, so results repeat bit by bit
+//         new key is rounded to T before it is used, as the cached ones are; norms of heads in
+//         float32, not rounded before they turn; the last block to finish adds the splits in their
+//         order, so results repeat bit by bit
 // edges   any d ≤ 256 (16-byte packs or single elements), any GQA ratio, windows, p = 0
 // work    reads 2·(p + 1)·kv·d elements a sequence, 4·(p + 1)·h·d flop
 

@@ -9,10 +9,12 @@
 
 namespace slice::kernels {
 
-/// Attention of one new token a sequence against its cache, between the projections: turns q and k
-/// (RoFormer, arXiv 2104.09864), appends k and v to the cache, and
+/// Attention of one new token a sequence against its cache, between the projections: norms the heads
+/// of q and k where they have norms, turns them (RoFormer, arXiv 2104.09864), appends k and v to the
+/// cache, and
 ///
-///   out = softmax(q Kᵀ / √d) V      over positions max(0, p + 1 − window) … p
+///   out = softmax(cap(scale · q Kᵀ)) V      over positions max(0, p + 1 − window) … p
+///   cap(s) = softcap · tanh(s / softcap), or s
 ///
 /// Grouped queries: heads / kv_heads query heads read one key head. `positions` lies on the device,
 /// so a captured launch serves every token of a text, and every sequence has a length of its own.
@@ -33,9 +35,14 @@ struct DecodeAttention {
   int64_t batch = 0, heads = 0, kv_heads = 0;
   int64_t head_size = 0;  ///< d, at most kDecodeHeadSize
   int64_t capacity = 0;
-  int64_t rotary_size = 0;  ///< leading coordinates of a head that turn, split-half
-  int64_t window = 0;       ///< positions a query sees, itself the last; 0: all
-  int64_t splits = 1;       ///< blocks that share the positions of a key head
+  int64_t rotary_size = 0;       ///< leading coordinates of a head that turn, split-half
+  int64_t window = 0;            ///< positions a query sees, itself the last; 0: all
+  int64_t splits = 1;            ///< blocks that share the positions of a key head
+  double scale = 0;              ///< of q·k; 0: 1 / √d
+  double softcap = 0;            ///< 0: scores stay as they are
+  const void* q_norm = nullptr;  ///< (d), α of the RMSNorm of every query head; optional
+  const void* k_norm = nullptr;  ///< (d), of every key head; with q_norm
+  double norm_eps = 0;           ///< of both
 };
 
 inline constexpr int64_t kDecodeHeadSize = 256;

@@ -8,7 +8,7 @@
 #include "cuda/detail/early_start.h"
 #include "cuda/detail/range.h"
 
-// decode_linear:   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R,   M ≤ 16
+// decode_linear:   Y = scale · epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R,   M ≤ 16
 //   X (M, K), Z (M, K2), R, Y strided rows   W (N, K), V (N, K2) contiguous
 // grid    a block for 8 … 48 rows of W and V: about one a multiprocessor while that covers N
 // block   8 warps, 4 where N is large; a chunk of 512 or 1024 columns of its rows at a time, of
@@ -147,11 +147,11 @@ cudaError_t launch(const DecodeLinearOperands<T>& p, bool vectors, bool prefetch
 }
 
 int64_t columns_of(const DecodeLinear& layer) {
-  return layer.epilogue == Epilogue::kGatedSilu ? layer.N / 2 : layer.N;
+  return is_gated(layer.epilogue) ? layer.N / 2 : layer.N;
 }
 
 bool sizes_are_good(const DecodeLinear& l) {
-  const bool gated = l.epilogue == Epilogue::kGatedSilu;
+  const bool gated = is_gated(l.epilogue);
   return l.M >= 0 && l.M <= kDecodeLinearRows && l.N >= 0 && l.N <= INT_MAX && l.K >= 0 &&
          l.K <= INT_MAX && l.K2 >= 0 && l.K2 <= INT_MAX && !(gated && l.N % 2 != 0) &&
          l.residual_columns >= 0 && l.residual_columns <= columns_of(l) && l.norm_hidden >= 0 &&
@@ -216,7 +216,9 @@ cudaError_t decode_linear(const DecodeLinear& l, cudaStream_t stream) {
                                            in(l.norm_weight),
                                            static_cast<detail::Accumulator<T>>(l.norm_hidden),
                                            static_cast<detail::Accumulator<T>>(l.eps),
+                                           static_cast<detail::Accumulator<T>>(l.scale),
                                            l.epilogue,
+                                           is_gated(l.epilogue),
                                            static_cast<int>(l.M),
                                            l.N,
                                            l.K,

@@ -12,10 +12,17 @@ namespace slice::kernels {
 enum class Epilogue {
   kNone,
   kRelu,
-  kGelu,       ///< x · Φ(x)
-  kGeluTanh,   ///< its approximation by tanh
-  kGatedSilu,  ///< rows 2i and 2i + 1 of W are gate and up of channel i: Y has N / 2 columns
+  kRelu2,          ///< relu(x)²
+  kGelu,           ///< x · Φ(x)
+  kGeluTanh,       ///< its approximation by tanh
+  kGatedSilu,      ///< rows 2i and 2i + 1 of W are gate and up of channel i: Y has N / 2 columns
+  kGatedGeluTanh,  ///< the same with the other activation
 };
+
+/// Whether two rows of W make one column of Y.
+constexpr bool is_gated(Epilogue epilogue) {
+  return epilogue == Epilogue::kGatedSilu || epilogue == Epilogue::kGatedGeluTanh;
+}
 
 /// Rows that one call takes. Up to 8 it stays near the bandwidth; from 9 on reading X again for
 /// each of its blocks costs more, and cuBLAS is as good where N is large
@@ -25,7 +32,7 @@ inline constexpr int64_t kDecodeLinearRows = 16;
 /// The rotated shortcut's kernel: a writer of a sliced decoder with its shortcut, or the readers
 /// with their norm, for few tokens, in one pass over the weights.
 ///
-///   Y = epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R           (docs/method.md, "Slicing", "Shortcuts")
+///   Y = scale · epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R   (docs/method.md, "Slicing", "Shortcuts")
 ///   s(X) = 1/sqrt(Σx²/norm_hidden + eps) of each row, or 1
 ///
 /// Readers: X is the residual stream x, W their weights one below the other. A writer: X is the
@@ -34,17 +41,18 @@ inline constexpr int64_t kDecodeLinearRows = 16;
 ///
 /// Columns are contiguous, rows as far apart as the strides say. All operands have one type.
 struct DecodeLinear {
-  void* Y = nullptr;           // (M, N), kGatedSilu: (M, N / 2); may be R, overlaps nothing else
-  const void* X = nullptr;     // (M, K)
-  const void* W = nullptr;     // (N, K), contiguous like a Linear's weight
-  const void* Z = nullptr;     // (M, K2), optional, not together with a norm
-  const void* V = nullptr;     // (N, K2), contiguous; with Z
-  const void* bias = nullptr;  // (N), optional
-  const void* R = nullptr;     // (M, residual_columns), optional; columns beyond get none
+  void* Y = nullptr;                  // (M, N), gated: (M, N / 2); may be R, overlaps nothing else
+  const void* X = nullptr;            // (M, K)
+  const void* W = nullptr;            // (N, K), contiguous like a Linear's weight
+  const void* Z = nullptr;            // (M, K2), optional, not together with a norm
+  const void* V = nullptr;            // (N, K2), contiguous; with Z
+  const void* bias = nullptr;         // (N), optional
+  const void* R = nullptr;            // (M, residual_columns), optional; columns beyond get none
   const void* diagonal = nullptr;     // (residual_columns), optional: ones
   const void* norm_weight = nullptr;  // (K), optional: α of a model that is not fused
   int64_t norm_hidden = 0;            // D of the norm; 0: no norm
   double eps = 0;
+  double scale = 1;  // of what is written, without the residual
   Epilogue epilogue = Epilogue::kNone;
   DataType type = DataType::kFloat16;
   int64_t M = 0;  // 0 … kDecodeLinearRows

@@ -7,7 +7,7 @@
 #include "cuda/detail/next_token.cuh"
 #include "cuda/detail/range.h"
 
-// next_token:   t = argmax(logits);  x = E[t] + P[p]
+// next_token:   t = argmax(logits);  x = scale · E[t] + P[p]
 //   logits (B, V)   E (V, k)   P (…, k)   x (B, k)     row-major, contiguous
 // grid    up to kMostBlocks blocks a row of logits; the last of them to finish looks the token up
 // block   256 threads, packs of 16 bytes where rows allow

@@ -13,7 +13,7 @@ namespace slice::kernels {
 /// it down, look its embedding up.
 ///
 ///   t = argmax(logits)            ties: the lowest id; a NaN: −1, and row 0 in its place
-///   p ← p + 1,  history[p] = t,  x = E[t] + P[p + position_offset]
+///   p ← p + 1,  history[p] = t,  x = scale · E[t] + P[p + position_offset]
 ///
 /// Without logits t is what history[p + 1] already has.
 struct NextToken {
@@ -26,6 +26,7 @@ struct NextToken {
   void* workspace = nullptr;            ///< zeros before the first call with logits
   DataType type = DataType::kFloat16;   ///< not kFloat64
   int64_t batch = 0, vocabulary = 0, width = 0, capacity = 0, position_offset = 0;
+  double scale = 1;  ///< of embeddings; their product is rounded to the type
 };
 
 size_t next_token_workspace_bytes(int64_t batch);

@@ -5,7 +5,7 @@
 #include "cuda/detail/range.h"
 #include "cuda/detail/sample_token.cuh"
 
-// sample_token:   t ~ nucleus of softmax(logits / temperature);  x = E[t] + P[p]
+// sample_token:   t ~ nucleus of softmax(logits / temperature);  x = scale · E[t] + P[p]
 //   logits (B, V)   E (V, k)   P (…, k)   x (B, k)     row-major, contiguous
 // grid    B; a block samples for a row
 // block   1024 threads, packs of 16 bytes where rows allow

@@ -7,6 +7,7 @@
 
 #include "cli.h"
 #include "libslice/checkpoint/stock.h"
+#include "libslice/decode/generator.h"
 #include "libslice/slice.h"
 
 namespace {
@@ -114,6 +115,7 @@ ordered_json described(const slice::ModelConfig& c, const slice::ParameterCount&
   object["stock"] = form.stock;
   object["vllm"] = form.vllm;
   if (!form.gguf.empty()) object["gguf"] = form.gguf;
+  object["decodes_captured"] = slice::decodes_captured(c);
   return object;
 }
 
@@ -133,6 +135,9 @@ void print_model(const std::string& path, const slice::ModelConfig& c,
   std::printf("parameters %s as stored, %s in blocks\n", cli::grouped(now.total).c_str(),
               cli::grouped(now.blocks).c_str());
   std::printf("saved as   %s\n", slice::describe(slice::output_form(c)).c_str());
+  std::printf("decodes    on a GPU by %s\n", slice::decodes_captured(c)
+                                                 ? "a captured graph of our kernels"
+                                                 : "LibTorch's modules (slower)");
 }
 
 }  // namespace

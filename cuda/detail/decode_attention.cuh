@@ -28,13 +28,34 @@ struct AttentionAngles {
   float sine[kMaxHeadSize / 2];
 };
 
+/// A head's row of the projection, after its norm.
+template <typename T>
+struct HeadRow {
+  const T* values;
+  const T* weight;  // α, or nullptr: no norm
+  float factor;     // 1 / rms
+
+  __device__ __forceinline__ float operator[](int i) const {
+    const float value = widen(values[i]);
+    return weight == nullptr ? value : value * factor * widen(weight[i]);
+  }
+};
+
+/// 1 / rms of a row of d, by all lanes of a warp.
+template <typename T>
+__device__ __forceinline__ float norm_factor(const T* row, int d, float eps) {
+  float sum = 0;
+  for (int i = lane_of_thread(); i < d; i += kWarp) sum += widen(row[i]) * widen(row[i]);
+  return 1.0f / sqrtf(warp_sum(sum) / static_cast<float>(d) + eps);
+}
+
 /// Coordinate i of a head's row, turned.
 template <typename T>
-__device__ __forceinline__ float turned(const T* row, int i, int rotary_size,
+__device__ __forceinline__ float turned(const HeadRow<T>& row, int i, int rotary_size,
                                         const AttentionAngles& angles) {
-  if (i >= rotary_size) return widen(row[i]);
+  if (i >= rotary_size) return row[i];
   const int half = rotary_size / 2, pair = i < half ? i : i - half;
-  const float u = widen(row[pair]), v = widen(row[pair + half]);
+  const float u = row[pair], v = row[pair + half];
   const float c = angles.cosine[pair], s = angles.sine[pair];
   return i < half ? u * c - v * s : v * c + u * s;
 }
@@ -45,6 +66,7 @@ struct AttentionShared {
   alignas(16) T new_value[kRowSize];
   float maxima[kAttentionWarps][kHeads], totals[kAttentionWarps][kHeads];
   bool is_last;
+  float norm_factors[kHeads + 1];  // of the queries, of the key
   AttentionAngles angles;
   float warp_values[kAttentionWarps][kHeads][kRowSize];
 };
@@ -72,7 +94,8 @@ __device__ __forceinline__ void attend(const AttentionArguments<T>& a, int block
   constexpr int kOwn = kWidth * kPacks, kTeams = kAttentionThreads / kTeam;
   constexpr int kRows = kPacks > 1 ? 2 : 4;  // a team's at a time
   constexpr int kRowSize = kOwn * kTeam;
-  auto& [new_key, new_value, maxima, totals, is_last, angles, warp_values] = shared;
+  static_assert(kHeads < kAttentionWarps);
+  auto& [new_key, new_value, maxima, totals, is_last, norm_factors, angles, warp_values] = shared;
   auto& queries = warp_values[0];  // before the first sum is there
 
   const int group = a.heads / a.kv_heads, chunks = (group + kHeads - 1) / kHeads;
@@ -108,17 +131,27 @@ __device__ __forceinline__ void attend(const AttentionArguments<T>& a, int block
   __syncthreads();
 
   const T* projected = a.qkv + int64_t{batch} * (a.heads + 2 * a.kv_heads) * d;
+  const T* key = projected + int64_t{a.heads + kv_head} * d;
+  if (a.q_norm != nullptr) {
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
+    if (warp < heads || warp == kHeads) {
+      const T* row = warp == kHeads ? key : projected + int64_t{first_head + warp} * d;
+      const float factor = norm_factor(row, d, a.norm_eps);
+      if (lane_of_thread() == 0) norm_factors[warp] = factor;
+    }
+    __syncthreads();
+  }
   for (int e = static_cast<int>(threadIdx.x); e < kHeads * kRowSize; e += kAttentionThreads) {
     const int h = e / kRowSize, i = e % kRowSize;
-    const T* query = projected + int64_t{first_head + h} * d;
+    const HeadRow<T> query{projected + int64_t{first_head + h} * d, a.q_norm, norm_factors[h]};
     queries[h][i] = h < heads && i < d ? a.scale * turned(query, i, a.rotary_size, angles) : 0.0f;
   }
   if (range.end == range.position + 1) {
-    const T* key = projected + int64_t{a.heads + kv_head} * d;
+    const HeadRow<T> normed_key{key, a.k_norm, norm_factors[kHeads]};
     const T* value = key + int64_t{a.kv_heads} * d;
     const int64_t target = cache_offset + int64_t{range.position} * d;
     for (int i = static_cast<int>(threadIdx.x); i < kRowSize; i += kAttentionThreads) {
-      new_key[i] = narrow<T>(i < d ? turned(key, i, a.rotary_size, angles) : 0.0f);
+      new_key[i] = narrow<T>(i < d ? turned(normed_key, i, a.rotary_size, angles) : 0.0f);
       new_value[i] = i < d ? value[i] : narrow<T>(0.0f);
       if (chunk == 0 && i < d) {
         a.keys[target + i] = new_key[i];
@@ -146,7 +179,7 @@ __device__ __forceinline__ void attend(const AttentionArguments<T>& a, int block
     AttentionRows<T, kWidth, kPacks, kTeam, kRows> next;
     next.load(keys, values, range, first + kTeams * kRows + team, d, lane);
     rows.insert(new_key, new_value, range, first + team, lane);
-    rows.add_to(sums, q, range, first + team);
+    rows.add_to(sums, q, range, first + team, a.cap);
     rows = next;
   }
   join_teams<kTeam>(sums);

@@ -19,11 +19,15 @@ struct AttentionArguments {
   const int32_t* positions;
   const float* cosine;
   const float* sine;
+  const T* q_norm;  // α of heads, or nullptr
+  const T* k_norm;
   unsigned* tickets;  // one for the blocks that share positions
   float* partials;    // (batch, heads, splits, kPartialHeader + d)
   int heads, kv_heads, head_size, rotary_size, splits;
   int64_t capacity, window;
-  float scale;  // log2(e) / √d
+  float norm_eps;
+  float scale;  // of q·k, times log2(e): the softmax is one of powers of 2
+  float cap;    // of a score in those units; 0: none
 };
 
 inline int64_t attention_ticket_bytes(const DecodeAttention& p) {
@@ -41,12 +45,15 @@ inline bool attention_is_valid(const DecodeAttention& p) {
          p.window >= 0 && p.splits >= 1 && p.splits < kMost && p.out != nullptr &&
          p.qkv != nullptr && p.keys != nullptr && p.values != nullptr && p.positions != nullptr &&
          p.workspace != nullptr && is_aligned(p.workspace, kVectorBytes) &&
-         (p.rotary_size == 0 || (p.cosine != nullptr && p.sine != nullptr));
+         (p.rotary_size == 0 || (p.cosine != nullptr && p.sine != nullptr)) &&
+         (p.q_norm == nullptr) == (p.k_norm == nullptr) && p.norm_eps >= 0 && p.softcap >= 0;
 }
 
 /// The kernel's view of `p`, which is valid.
 template <typename T>
 AttentionArguments<T> attention_arguments(const DecodeAttention& p) {
+  constexpr double kLog2E = 1.4426950408889634;
+  const double scale = p.scale != 0 ? p.scale : 1 / std::sqrt(static_cast<double>(p.head_size));
   auto* bytes = static_cast<char*>(p.workspace);
   return {static_cast<T*>(p.out),
           static_cast<const T*>(p.qkv),
@@ -55,6 +62,8 @@ AttentionArguments<T> attention_arguments(const DecodeAttention& p) {
           p.positions,
           p.cosine,
           p.sine,
+          static_cast<const T*>(p.q_norm),
+          static_cast<const T*>(p.k_norm),
           reinterpret_cast<unsigned*>(bytes),
           reinterpret_cast<float*>(bytes + attention_ticket_bytes(p)),
           static_cast<int>(p.heads),
@@ -64,7 +73,9 @@ AttentionArguments<T> attention_arguments(const DecodeAttention& p) {
           static_cast<int>(p.splits),
           p.capacity,
           p.window,
-          static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(p.head_size)))};
+          static_cast<float>(p.norm_eps),
+          static_cast<float>(scale * kLog2E),
+          static_cast<float>(p.softcap * kLog2E)};
 }
 
 }  // namespace slice::kernels::detail

@@ -21,7 +21,9 @@ struct DecodeLinearOperands {
   const T* norm_weight;
   Accumulator<T> norm_hidden;  // 0: no norm
   Accumulator<T> eps;
+  Accumulator<T> scale;
   Epilogue epilogue;
+  bool gated;  // is_gated(epilogue)
   int M;
   int64_t N;
   int64_t K;
@@ -35,9 +37,7 @@ struct DecodeLinearOperands {
   /// Rows of length K that a block holds beside W's: X's, and the weight of the norm.
   __host__ __device__ int signals() const { return M + (norm_weight != nullptr ? 1 : 0); }
   /// Neighbouring rows of W that make one column of Y.
-  __host__ __device__ int rows_per_column() const {
-    return epilogue == Epilogue::kGatedSilu ? 2 : 1;
-  }
+  __host__ __device__ int rows_per_column() const { return gated ? 2 : 1; }
 };
 
 __device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
@@ -54,9 +54,12 @@ __device__ __forceinline__ A activated(A x, Epilogue epilogue) {
   switch (epilogue) {
     case Epilogue::kRelu:
       return x < A(0) ? A(0) : x;  // NaN stays
+    case Epilogue::kRelu2:
+      return x < A(0) ? A(0) : x * x;
     case Epilogue::kGelu:
       return A(0.5) * x * (A(1) + error_function(x * A(0.70710678118654752440)));
-    case Epilogue::kGeluTanh: {
+    case Epilogue::kGeluTanh:
+    case Epilogue::kGatedGeluTanh: {
       const A inner = A(0.79788456080286535588) * (x + A(0.044715) * x * x * x);
       return A(0.5) * x * (A(1) + hyperbolic_tangent(inner));
     }
@@ -81,13 +84,14 @@ __device__ __forceinline__ void finish(const DecodeLinearOperands<T>& p, int row
                                        Accumulator<T> sum, Accumulator<T> gated_sum) {
   using A = Accumulator<T>;
   A y;
-  if (p.epilogue == Epilogue::kGatedSilu) {
+  if (p.gated) {
     const A gate = p.bias == nullptr ? sum : sum + widen(p.bias[2 * column]);
     const A up = p.bias == nullptr ? gated_sum : gated_sum + widen(p.bias[2 * column + 1]);
     y = activated(gate, p.epilogue) * up;
   } else {
     y = activated(p.bias == nullptr ? sum : sum + widen(p.bias[column]), p.epilogue);
   }
+  y *= p.scale;
   if (column < p.residual_columns) {
     const A residual = widen(p.R[row * p.r_row_stride + column]);
     y += p.diagonal == nullptr ? residual : residual * widen(p.diagonal[column]);

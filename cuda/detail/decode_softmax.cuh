@@ -99,7 +99,7 @@ struct AttentionRows {
   template <int kHeads>
   __device__ __forceinline__ void add_to(AttentionSums<kHeads, kWidth * kPacks>& sums,
                                          const float (&q)[kHeads][kWidth * kPacks],
-                                         const AttentionRange& range, int first) const {
+                                         const AttentionRange& range, int first, float cap) const {
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
       float scores[kRows];
@@ -112,6 +112,7 @@ struct AttentionRows {
           product += q[h][i] * widen(k[r][i / kWidth].values[i % kWidth]);
         }
         product = team_sum<kTeam>(product);
+        if (cap > 0) product = cap * tanhf(product / cap);
         scores[r] = first + r * kApart < range.end ? product : -INFINITY;
         maximum = fmaxf(maximum, scores[r]);
       }

@@ -39,6 +39,7 @@ struct TokenStep {
   const T* embedding;
   const T* position_rows;
   int64_t width, capacity, position_offset;
+  float scale;
 
   explicit TokenStep(const NextToken& p)
       : x(static_cast<T*>(p.x)),
@@ -48,13 +49,14 @@ struct TokenStep {
         position_rows(static_cast<const T*>(p.position_rows)),
         width(p.width),
         capacity(p.capacity),
-        position_offset(p.position_offset) {}
+        position_offset(p.position_offset),
+        scale(static_cast<float>(p.scale)) {}
 
   /// Moves a row on to its next token, whose embedding all threads of the block fetch.
   __device__ __forceinline__ void take(int row, int64_t token, int64_t position) const {
     const T* from = embedding + max(token, int64_t{0}) * width;
     for (int64_t i = threadIdx.x; i < width; i += blockDim.x) {
-      float value = widen(from[i]);
+      float value = scale == 1.0f ? widen(from[i]) : widen(narrow<T>(scale * widen(from[i])));
       if (position_rows != nullptr) {
         value += widen(position_rows[(position + position_offset) * width + i]);
       }

@@ -2,7 +2,6 @@
 // on our own kernels, five a layer; more run their products on cuBLAS.
 
 #include <ATen/ATen.h>
-#include <ATen/cuda/CUDAContext.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDAGuard.h>
 
@@ -10,7 +9,6 @@
 #include <array>
 #include <map>
 
-#include "cuda/decode_attention.h"
 #include "cuda/decode_linear.h"
 #include "cuda/next_token.h"
 #include "cuda/sample_token.h"
@@ -19,6 +17,7 @@
 #include "libslice/decode/detail/decode_graph.h"
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/few_rows_layer.h"
+#include "libslice/decode/detail/graph_attention.h"
 #include "libslice/decode/detail/many_rows_layer.h"
 #include "libslice/decode/detail/prefill.h"
 #include "libslice/decode/detail/sample.h"
@@ -35,8 +34,6 @@ using ops::on_device::current_stream;
 using ops::on_device::data_type;
 using ops::on_device::pointer;
 
-static_assert(kLargestDecodeHead == kernels::kDecodeHeadSize);
-
 namespace {
 
 /// Past them cuBLAS is the faster where a layer is wide (docs/results/decode.csv, shortcut.csv).
@@ -49,7 +46,7 @@ enum class Choice { kGiven, kGreedy, kSampled };
 class CudaDecodeGraph final : public Decoding {
  public:
   CudaDecodeGraph(const DecoderImpl& decoder, KvCache& cache)
-      : cache_(cache), model_(decoder, cache.capacity()) {
+      : cache_(cache), model_(decoder, cache.capacity()), attention_(model_, cache_, positions_) {
     const auto options = model_.embedding.options();
     const auto bytes = options.dtype(at::kByte);
     const int64_t B = cache.batch();
@@ -60,7 +57,6 @@ class CudaDecodeGraph final : public Decoding {
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
     samplings_ = at::empty({B, static_cast<int64_t>(sizeof(kernels::TokenSampling))}, bytes);
     set_samplings(0, B, {}, 0);  // rows that were not entered sample, too
-    prepare_attention(options);
   }
 
   bool is_captured() const override { return true; }
@@ -150,12 +146,8 @@ class CudaDecodeGraph final : public Decoding {
   }
 
  private:
-  /// What a number of rows, the first so many, has of its own.
-  struct Rows {
-    kernels::DecodeAttention attention;
-    Tensor partials;
-    std::array<std::unique_ptr<at::cuda::CUDAGraph>, 3> graphs;  // one a Choice
-  };
+  /// The graphs of a number of rows, the first so many: one a Choice.
+  using Rows = std::array<std::unique_ptr<at::cuda::CUDAGraph>, 3>;
 
   /// Rows [begin, end) are sampled as sequences 0, 1, … of `seed`.
   void set_samplings(int64_t begin, int64_t end, const SamplingOptions& sampling, uint64_t seed) {
@@ -168,33 +160,10 @@ class CudaDecodeGraph final : public Decoding {
     target.copy_(at::from_blob(samplings.data(), target.sizes(), at::kByte), /*non_blocking=*/true);
   }
 
-  void prepare_attention(const at::TensorOptions& options) {
-    const ModelConfig& config = model_.config;
-    attention_.type = data_type(options.dtype().toScalarType());
-    attention_.heads = config.heads;
-    attention_.kv_heads = config.kv_heads;
-    attention_.head_size = config.head_size;
-    attention_.capacity = cache_.capacity();
-    attention_.positions = positions_.const_data_ptr<int32_t>();
-    attention_.rotary_size = model_.rotary_size;
-    if (model_.rotary_size > 0) {
-      attention_.cosine = model_.cosine.const_data_ptr<float>();
-      attention_.sine = model_.sine.const_data_ptr<float>();
-    }
-  }
-
   Rows& rows_of(int64_t rows) {
     if (const auto found = rows_.find(rows); found != rows_.end()) return found->second;
-    Rows made{attention_, {}, {}};
-    made.attention.batch = rows;
-    made.attention.splits = kernels::decode_attention_splits(
-        rows, model_.config.kv_heads, cache_.capacity(),
-        at::cuda::getCurrentDeviceProperties()->multiProcessorCount);
-    const size_t bytes = kernels::decode_attention_workspace_bytes(made.attention);
-    made.partials =
-        at::zeros({static_cast<int64_t>(bytes)}, model_.embedding.options().dtype(at::kByte));
-    made.attention.workspace = made.partials.mutable_data_ptr();
-    return rows_.emplace(rows, std::move(made)).first->second;
+    attention_.prepare(rows);
+    return rows_.emplace(rows, Rows()).first->second;
   }
 
   /// Makes `position` the next one on the device.
@@ -206,7 +175,7 @@ class CudaDecodeGraph final : public Decoding {
   /// One step of the first `rows` rows at their next positions. The first time its graph is
   /// captured.
   void run(Choice choice, int64_t rows) {
-    auto& graph = rows_of(rows).graphs[static_cast<size_t>(choice)];
+    auto& graph = rows_of(rows)[static_cast<size_t>(choice)];
     if (!graph) {
       const Tensor position = positions_.clone(), logits = logits_.clone();
       graph = captured([&] { step(choice, rows); },
@@ -225,7 +194,7 @@ class CudaDecodeGraph final : public Decoding {
     Tensor x = x_.narrow(0, 0, rows);            // (rows, k_0)
     Tensor logits = logits_.narrow(0, 0, rows);  // (rows, V)
     int64_t layer = 0;
-    const auto attend = [&](const Tensor& qkv) { return attention(qkv, layer); };
+    const auto attend = [&](const Tensor& qkv) { return attention_(qkv, layer); };
     for (const DecodeSublayer& s : model_.sublayers) {
       x = few ? few_rows_sublayer(model_, s, x, attend) : many_rows_sublayer(model_, s, x, attend);
       layer += s.branches[0].attention ? 1 : 0;
@@ -253,6 +222,7 @@ class CudaDecodeGraph final : public Decoding {
     next.width = x_.size(1);
     next.capacity = cache_.capacity();
     next.position_offset = model_.config.position_offset;
+    next.scale = model_.config.embedding_scale;
     if (choice != Choice::kSampled) {
       check(kernels::next_token(next, current_stream()), "next_token");
       return;
@@ -261,26 +231,12 @@ class CudaDecodeGraph final : public Decoding {
     check(kernels::sample_token(next, samplings, current_stream()), "sample_token");
   }
 
-  /// qkv (B, (h + 2·kv)·d) → (B, h·d)
-  Tensor attention(const Tensor& qkv, int64_t layer) {
-    Tensor out =
-        at::empty({qkv.size(0), model_.config.heads * model_.config.head_size}, qkv.options());
-    kernels::DecodeAttention launch = rows_.at(qkv.size(0)).attention;
-    launch.out = out.mutable_data_ptr();
-    launch.qkv = pointer(qkv);
-    launch.keys = cache_.keys(layer).mutable_data_ptr();
-    launch.values = cache_.values(layer).mutable_data_ptr();
-    launch.window = model_.config.window(layer);
-    check(kernels::decode_attention(launch, current_stream()), "decode_attention");
-    return out;
-  }
-
   KvCache& cache_;
   const DecodeModel model_;
-  kernels::DecodeAttention attention_;  // what it is for any number of rows
   int64_t next_ = -1;  // position of the next token, as the device has it; −1: unknown
   bool lost_ = false;  // the logits, to an error of the device
   Tensor x_, logits_, history_, positions_, choice_, samplings_;
+  GraphAttention attention_;
   std::map<int64_t, Rows> rows_;
 };
 
@@ -288,7 +244,7 @@ class CudaDecodeGraph final : public Decoding {
 
 std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache) {
   if (!decoder.device().is_cuda() || decoder.dtype() == at::kDouble ||
-      !decodes_by_graph(decoder.config())) {
+      !decodes_captured(decoder.config())) {
     return nullptr;
   }
   const c10::cuda::CUDAGuard guard(decoder.device());

@@ -8,6 +8,7 @@
 #include "cuda/decode_linear.h"
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/few_rows_layer.h"
+#include "libslice/decode/detail/row_norms.h"
 #include "libslice/device/detail/cuda_arguments.h"
 #include "libslice/device/detail/cuda_status.h"
 
@@ -25,18 +26,19 @@ namespace {
 
 /// The epilogue of an MLP's readers, where the kernel has it.
 std::optional<Epilogue> epilogue_of(Activation activation, bool gated) {
-  if (gated)
-    return activation == Activation::kSilu ? std::optional(Epilogue::kGatedSilu) : std::nullopt;
   switch (activation) {
+    case Activation::kSilu:
+      return gated ? std::optional(Epilogue::kGatedSilu) : std::nullopt;
     case Activation::kRelu:
-      return Epilogue::kRelu;
+      return gated ? std::nullopt : std::optional(Epilogue::kRelu);
+    case Activation::kRelu2:
+      return gated ? std::nullopt : std::optional(Epilogue::kRelu2);
     case Activation::kGelu:
-      return Epilogue::kGelu;
+      return gated ? std::nullopt : std::optional(Epilogue::kGelu);
     case Activation::kGeluTanh:
-      return Epilogue::kGeluTanh;
-    default:
-      return std::nullopt;
+      return gated ? Epilogue::kGatedGeluTanh : Epilogue::kGeluTanh;
   }
+  return std::nullopt;
 }
 
 /// What a call of these operands has in common with every other: X (n, K), W (N, K), bias (N) or
@@ -63,8 +65,8 @@ void launch(DecodeLinear linear, Tensor& Y) {
 
 /// @return  Y, in memory like that of `like`
 Tensor launch(const DecodeLinear& linear, const Tensor& like) {
-  const bool gated = linear.epilogue == Epilogue::kGatedSilu;
-  Tensor Y = at::empty({linear.M, gated ? linear.N / 2 : linear.N}, like.options());
+  const int64_t columns = kernels::is_gated(linear.epilogue) ? linear.N / 2 : linear.N;
+  Tensor Y = at::empty({linear.M, columns}, like.options());
   launch(linear, Y);
   return Y;
 }
@@ -72,6 +74,7 @@ Tensor launch(const DecodeLinear& linear, const Tensor& like) {
 /// The norm before a product: part of it where it is a root mean square, else by itself.
 /// @return  what the product reads, to be kept until it is launched
 Tensor read_normed(DecodeLinear& linear, const Tensor& x, const Norm& norm) {
+  if (norm->kind() == NormKind::kNone) return x;
   if (norm->centres()) {
     const Tensor n = norm->forward(x);  // (n, k)
     linear.X = pointer(n);
@@ -84,28 +87,41 @@ Tensor read_normed(DecodeLinear& linear, const Tensor& x, const Norm& norm) {
   return x;
 }
 
-/// Adds the shortcut's share to a writer of x (n, k_a).
+/// Adds Z·Vᵀ to what a product writes: in the same sum, or before it where the product has a scale.
 /// @return  memory that the product reads, to be kept until it is launched
-Tensor add_shortcut(DecodeLinear& linear, const Tensor& x, const Shortcut& shortcut) {
-  const auto add_product = [&](const Tensor& Z, const Tensor& V) {
+Tensor add_product(DecodeLinear& linear, const Tensor& Z, const Tensor& V) {
+  if (linear.scale == 1) {
     linear.Z = pointer(Z);
     linear.V = pointer(V);
     linear.K2 = V.size(1);
     linear.z_row_stride = Z.stride(0);
-  };
-  if (shortcut->weight.defined() && shortcut->weight.dim() == 2) {
-    add_product(x, shortcut->weight);
-    return x;
+    return Z;
   }
+  DecodeLinear before = linear_of(Z, V, {});
+  before.R = linear.R;
+  before.diagonal = linear.diagonal;
+  before.residual_columns = linear.residual_columns;
+  before.r_row_stride = linear.r_row_stride;
+  const Tensor sum = launch(before, Z);  // (n, N)
+  linear.R = pointer(sum);
+  linear.diagonal = nullptr;
+  linear.residual_columns = sum.size(1);
+  linear.r_row_stride = sum.stride(0);
+  return sum;
+}
+
+/// Adds the shortcut's share to a writer of x (n, k_a).
+/// @return  memory that the product reads, to be kept until it is launched
+Tensor add_shortcut(DecodeLinear& linear, const Tensor& x, const Shortcut& shortcut) {
+  if (shortcut->weight.defined() && shortcut->weight.dim() == 2)
+    return add_product(linear, x, shortcut->weight);
   linear.R = pointer(x);
   linear.r_row_stride = x.stride(0);
   linear.diagonal = pointer(shortcut->weight);
   linear.residual_columns =
       shortcut->weight.defined() ? shortcut->weight.size(0) : std::min(x.size(1), linear.N);
   if (!shortcut->up.defined()) return x;
-  const Tensor low = launch(linear_of(x, shortcut->down, {}), x);  // (n, R)
-  add_product(low, shortcut->up);
-  return low;
+  return add_product(linear, launch(linear_of(x, shortcut->down, {}), x), shortcut->up);
 }
 
 }  // namespace
@@ -115,7 +131,7 @@ Tensor few_rows_sublayer(const DecodeModel& model, const DecodeSublayer& s, cons
   Tensor y;
   for (const DecodeBranch& branch : s.branches) {
     DecodeLinear readers = linear_of(x, branch.readers, branch.readers_bias);
-    const Tensor read = read_normed(readers, x, s.norm);
+    const Tensor read = read_normed(readers, x, branch.norm);
     const auto epilogue =
         branch.attention ? std::nullopt : epilogue_of(model.config.activation, branch.gated);
     readers.epilogue = epilogue.value_or(Epilogue::kNone);
@@ -126,7 +142,11 @@ Tensor few_rows_sublayer(const DecodeModel& model, const DecodeSublayer& s, cons
       hidden = model.activated(hidden, branch.gated);
     }
     DecodeLinear writer = linear_of(hidden, branch.writer, branch.writer_bias);
-    if (y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
+    writer.scale = s.scale;
+    if (!s.out_norm.is_empty()) {
+      y = added_normed(x, launch(writer, x), s.out_norm);
+    } else if (
+        y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
       writer.R = pointer(y);
       writer.r_row_stride = y.stride(0);
       writer.residual_columns = y.size(1);
@@ -140,9 +160,16 @@ Tensor few_rows_sublayer(const DecodeModel& model, const DecodeSublayer& s, cons
 }
 
 void few_rows_logits(const DecodeModel& model, const Tensor& x, Tensor& logits) {
-  DecodeLinear head = linear_of(x, model.head.weight, model.head.bias);
-  const Tensor read = read_normed(head, x, model.final_norm);
+  const bool mapped = model.head_map.weight.defined();
+  const LinearRef& first = mapped ? model.head_map : model.head;
+  DecodeLinear reader = linear_of(x, first.weight, first.bias);
+  const Tensor read = read_normed(reader, x, model.final_norm);
+  const Tensor signal = mapped ? launch(reader, x) : read;  // (n, k_0)
+  DecodeLinear head = mapped ? linear_of(signal, model.head.weight, model.head.bias) : reader;
+  head.scale = model.logit_form.scale;
   launch(head, logits);
+  const double cap = model.logit_form.softcap;
+  if (cap > 0) logits.div_(cap).tanh_().mul_(cap);
 }
 
 }  // namespace slice::detail

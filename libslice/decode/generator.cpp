@@ -7,6 +7,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/decode/detail/decode_graph.h"
 #include "libslice/decode/detail/decoding.h"
 #include "libslice/decode/detail/stop_token.h"
 #include "libslice/device/detail/last_stream.h"
@@ -16,6 +17,10 @@
 namespace slice {
 
 using at::Tensor;
+
+bool decodes_captured(const ModelConfig& config) {
+  return config.head_size <= detail::kLargestDecodeHead;
+}
 
 Generator::Generator(const Model& model, int64_t capacity, int64_t batch)
     : model_(std::make_shared<Model>(model.share())),

@@ -13,16 +13,20 @@ namespace slice {
 
 class Model;
 class KvCache;
+struct ModelConfig;
 namespace detail {
 class Decoding;
 class LastStream;
 }  // namespace detail
 
+/// Whether a GPU decodes models of this configuration by a captured graph (in float16, bfloat16 and
+/// float32); others by LibTorch's modules, which is slower.
+bool decodes_captured(const ModelConfig& config);
+
 /// Decoding with a KV cache: a prompt once, then a token at a time. One batch, all of one length.
 ///
 /// On a GPU a single token a sequence is one captured graph, and several go through cuBLAS and a
-/// few kernels, a bounded number at a time (float16, bfloat16 and float32; heads of at most 256; no
-/// map before a tied head). For it the model's weights are laid out anew, in place, the first time:
+/// few kernels, a bounded number at a time (where decodes_captured says so). For it the model's weights are laid out anew, in place, the first time:
 /// the model keeps its function, and must not be rewritten while a generator runs it, nor run
 /// elsewhere during that first time.
 class Generator {

@@ -2,12 +2,12 @@
 
 #include <ATen/ATen.h>
 
-#include "cuda/gated_silu.h"
+#include "cuda/gated_activation.h"
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/many_rows_layer.h"
+#include "libslice/decode/detail/row_norms.h"
 #include "libslice/device/detail/cuda_arguments.h"
 #include "libslice/device/detail/cuda_status.h"
-#include "libslice/device/detail/ops_cuda.h"
 
 namespace slice::detail {
 
@@ -33,43 +33,54 @@ Tensor shortcut_and_biases(const DecodeSublayer& s, Tensor x) {
   }
   if (low.defined()) y.addmm_(low, up.t());
   for (const DecodeBranch& branch : s.branches)
-    if (branch.writer_bias.defined()) y.add_(branch.writer_bias);
+    if (branch.writer_bias.defined()) y.add_(branch.writer_bias, s.scale);
   return y;
 }
 
 /// What readers of the feed-forward network gave, (n, rows) → what its writer reads, (n, F).
 Tensor activated(const DecodeModel& model, const Tensor& read, bool gated) {
-  if (!gated || model.config.activation != Activation::kSilu) return model.activated(read, gated);
+  const Activation activation = model.config.activation;
+  if (!gated || (activation != Activation::kSilu && activation != Activation::kGeluTanh))
+    return model.activated(read, gated);
+  const auto gate =
+      activation == Activation::kSilu ? kernels::Gate::kSilu : kernels::Gate::kGeluTanh;
   Tensor h = at::empty({read.size(0), read.size(1) / 2}, read.options());
-  check(kernels::gated_silu(h.mutable_data_ptr(), read.const_data_ptr(),
-                            data_type(read.scalar_type()), h.numel(), current_stream()),
-        "gated_silu");
+  check(kernels::gated_activation(h.mutable_data_ptr(), read.const_data_ptr(), gate,
+                                  data_type(read.scalar_type()), h.numel(), current_stream()),
+        "gated_activation");
   return h;
-}
-
-/// x (n, k) → (n, k): RMSNorm, with its weight where it has one, in one kernel; LayerNorm by
-/// LibTorch
-Tensor normed(const Norm& norm, const Tensor& x) {
-  if (norm->centres()) return norm->forward(x);
-  return ops::on_device::rms_norm(x, norm->hidden_size(), norm->eps(), norm->weight);
 }
 
 }  // namespace
 
 Tensor many_rows_sublayer(const DecodeModel& model, const DecodeSublayer& s, const Tensor& x,
                           const std::function<Tensor(const Tensor&)>& attend) {
-  const Tensor n = normed(s.norm, x);    // (n, k_a)
-  Tensor y = shortcut_and_biases(s, x);  // (n, k_b)
+  std::vector<Tensor> hidden;  // of each branch, (n, in)
+  Tensor n;                    // (n, k_a), of the last norm
+  const NormImpl* of = nullptr;
   for (const DecodeBranch& branch : s.branches) {
+    if (branch.norm.get() != of) n = normed(branch.norm, x);
+    of = branch.norm.get();
     const Tensor read = at::linear(n, branch.readers, branch.readers_bias);  // (n, rows)
-    const Tensor hidden = branch.attention ? attend(read) : activated(model, read, branch.gated);
-    y.addmm_(hidden, branch.writer.t());
+    hidden.push_back(branch.attention ? attend(read) : activated(model, read, branch.gated));
   }
+  if (!s.out_norm.is_empty()) {  // one branch, in the basis of the stream
+    const DecodeBranch& branch = s.branches[0];
+    Tensor o = at::linear(hidden[0], branch.writer, branch.writer_bias);
+    if (s.scale != 1) o.mul_(s.scale);
+    return added_normed(x, o, s.out_norm);
+  }
+  Tensor y = shortcut_and_biases(s, x);  // (n, k_b)
+  for (size_t i = 0; i < hidden.size(); ++i)
+    y.addmm_(hidden[i], s.branches[i].writer.t(), /*beta=*/1, /*alpha=*/s.scale);
   return y;
 }
 
 void many_rows_logits(const DecodeModel& model, const Tensor& x, Tensor& logits) {
-  logits.copy_(at::linear(normed(model.final_norm, x), model.head.weight, model.head.bias));
+  Tensor signal = normed(model.final_norm, x);
+  if (model.head_map.weight.defined())
+    signal = at::linear(signal, model.head_map.weight, model.head_map.bias);
+  logits.copy_(model.logit_form(at::linear(signal, model.head.weight, model.head.bias)));
 }
 
 }  // namespace slice::detail

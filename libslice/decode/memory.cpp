@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "libslice/decode/detail/decode_graph.h"
 #include "libslice/decode/detail/prefill.h"
+#include "libslice/decode/generator.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/config.h"
 
@@ -22,7 +22,7 @@ int64_t prefill_elements(const ModelConfig& c, int64_t weight_bytes, int64_t con
   // Without flash attention keys and values of grouped heads are repeated.
   const int64_t repeated = c.kv_heads < c.heads ? 2 * c.heads * c.head_size : 0;
   // The modules run a prompt all at once, and turn its queries in float32.
-  if (!detail::decodes_by_graph(c)) return tokens * (hidden + 13 * c.hidden_size + repeated);
+  if (!decodes_captured(c)) return tokens * (hidden + 13 * c.hidden_size + repeated);
   const int64_t at_once = std::min(tokens, detail::kPrefillTokens);
   const int64_t chunk = at_once * (hidden + 7 * c.hidden_size);
   if (weight_bytes == 2 && c.head_size % detail::kFlashAlignment == 0) return chunk;

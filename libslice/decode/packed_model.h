@@ -45,7 +45,7 @@ class PackedTexts {
 class PackedModel {
  public:
   /// Whether there is one for this model: on a CUDA device, not float64, heads of a size that the
-  /// kernels take.
+  /// kernels take, rotary positions that do not depend on the length of a text.
   static bool runs(const Model& model);
 
   /// @param positions  of the longest text, at most the model's

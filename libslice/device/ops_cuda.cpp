@@ -103,13 +103,14 @@ kernels::DataType data_type(at::ScalarType dtype) {
 
 cudaStream_t current_stream() { return c10::cuda::getCurrentCUDAStream().stream(); }
 
-Tensor rms_norm(const Tensor& x, int64_t D, double eps, const Tensor& weight) {
+Tensor rms_norm(const Tensor& x, int64_t D, double eps, const Tensor& weight,
+                const Tensor& residual) {
   const c10::cuda::CUDAGuard guard(x.device());
   const Tensor rows = as_rows(x);                // (n, k)
   Tensor y = at::empty(x.sizes(), x.options());  // (…, k)
   check(kernels::rms_norm(y.mutable_data_ptr(), rows.const_data_ptr(), pointer(weight),
-                          data_type(x.scalar_type()), rows.size(0), rows.size(1), rows.stride(0), D,
-                          eps, current_stream()),
+                          pointer(residual), data_type(x.scalar_type()), rows.size(0), rows.size(1),
+                          rows.stride(0), D, eps, current_stream()),
         "rms_norm");
   return y;
 }

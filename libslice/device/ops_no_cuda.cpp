@@ -11,7 +11,9 @@ namespace {
 
 }  // namespace
 
-at::Tensor rms_norm(const at::Tensor&, int64_t, double, const at::Tensor&) { no_device(); }
+at::Tensor rms_norm(const at::Tensor&, int64_t, double, const at::Tensor&, const at::Tensor&) {
+  no_device();
+}
 at::Tensor covariance_workspace(const at::Tensor&, at::ScalarType) { no_device(); }
 void accumulate_covariance(at::Tensor&, const at::Tensor&, const at::Tensor&) { no_device(); }
 void mirror_lower(at::Tensor&) { no_device(); }

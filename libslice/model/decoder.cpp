@@ -98,12 +98,10 @@ Branch DecoderImpl::add_attention(int64_t layer, int64_t site) {
   Linear k = add_linear(root + names.k, in, kv_width, c.qkv_bias);
   Linear v = add_linear(root + names.v, in, kv_width, c.qkv_bias);
   Linear o = add_linear(root + names.o, q_width, out, c.output_bias);
-  const Attention attention(c, layer,
-                            {.q = q,
-                             .k = k,
-                             .v = v,
-                             .q_norm = add_head_norm(root + names.q_norm, q_width),
-                             .k_norm = add_head_norm(root + names.k_norm, kv_width)});
+  head_norms_.emplace_back(add_head_norm(root + names.q_norm, q_width),
+                           add_head_norm(root + names.k_norm, kv_width));
+  const auto& [q_norm, k_norm] = head_norms_.back();
+  const Attention attention(c, layer, {.q = q, .k = k, .v = v, .q_norm = q_norm, .k_norm = k_norm});
   return {
       .readers = {view(root + names.q, q), view(root + names.k, k), view(root + names.v, v)},
       .hidden = [attention](const Tensor& n, KvCache* cache) { return attention.hidden(n, cache); },
@@ -266,6 +264,7 @@ ModelAdapter DecoderImpl::adapter() const {
           .sublayers = sublayers_,
           .final_norm = final_norm_,
           .head = config_.tied_head ? embeddings_view : view(names.head, head_),
+          .head_map = head_map_.is_empty() ? LinearRef{} : view(names.head + ".map", head_map_),
           .logit_form = {config_.logit_scale, config_.logit_softcap}};
 }
 

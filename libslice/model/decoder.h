@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "libslice/model/adapter.h"
@@ -35,6 +36,8 @@ class DecoderImpl : public torch::nn::Module {
   void check_positions(int64_t count) const;
   /// The learned position table (learned_positions, k_0); undefined with rotary positions.
   at::Tensor position_rows() const;
+  /// What norms a layer's queries and keys; empty without ModelConfig::head_norm.
+  const std::pair<Norm, Norm>& head_norms(int64_t layer) const { return head_norms_[layer]; }
   /// Stream (…, k_last) → logits (…, V).
   at::Tensor logits(const at::Tensor& stream) const;
   /// tokens (B, T) → logits (B, T, V).
@@ -84,6 +87,7 @@ class DecoderImpl : public torch::nn::Module {
   Embedding embedding_{nullptr}, positions_{nullptr};  // positions: learned ones only
   std::vector<Sublayer> sublayers_;
   std::vector<std::unique_ptr<Tap>> taps_;
+  std::vector<std::pair<Norm, Norm>> head_norms_;  // of each layer, of q and of k
   Norm final_norm_{nullptr};
   Linear head_{nullptr};      // empty while tied
   Linear head_map_{nullptr};  // before the tied head of a sliced model

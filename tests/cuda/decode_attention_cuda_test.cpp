@@ -17,6 +17,8 @@ constexpr DataType kTypes[] = {DataType::kFloat16, DataType::kBFloat16, DataType
 struct Shape {
   int64_t heads, kv_heads, head_size, rotary_size, capacity, window, splits;
   std::vector<int32_t> positions;  // one a sequence
+  bool normed = false;             // whether heads have norms
+  double scale = 0, softcap = 0;
 
   int64_t batch() const { return static_cast<int64_t>(positions.size()); }
   int64_t row() const { return (heads + 2 * kv_heads) * head_size; }
@@ -43,24 +45,28 @@ Tables tables_of(const Shape& s) {
   return tables;
 }
 
-/// A head's row at `offset` of qkv, turned to `position`.
-std::vector<double> turned(const Shape& s, const Tables& tables, const std::vector<double>& qkv,
-                           int64_t offset, int64_t position) {
-  const auto begin = qkv.begin() + offset;
+constexpr double kNormEps = 1e-5;
+
+struct Inputs {
+  std::vector<double> qkv, keys, values, q_norm, k_norm;  // the last two (d)
+};
+
+/// A head's row at `offset` of qkv, normed, turned to `position`.
+std::vector<double> turned(const Shape& s, const Tables& tables, const Inputs& in,
+                           const std::vector<double>& norm, int64_t offset, int64_t position) {
+  const auto begin = in.qkv.begin() + offset;
   std::vector<double> row(begin, begin + s.head_size);
+  if (s.normed)
+    row = rms_norm_reference(row, 1, s.head_size, s.head_size, s.head_size, kNormEps, norm);
   const int64_t half = s.rotary_size / 2;
   for (int64_t i = 0; i < half; ++i) {
-    const double u = qkv[offset + i], v = qkv[offset + half + i];
+    const double u = row[i], v = row[half + i];
     const double c = tables.cosine[position * half + i], n = tables.sine[position * half + i];
     row[i] = u * c - v * n;
     row[half + i] = v * c + u * n;
   }
   return row;
 }
-
-struct Inputs {
-  std::vector<double> qkv, keys, values;
-};
 
 struct Outputs {
   std::vector<double> out, keys, values;
@@ -71,7 +77,8 @@ Outputs run(const Shape& s, const Inputs& in, DataType type, const Stream& strea
   const DeviceBuffer qkv = upload(in.qkv, type), keys = upload(in.keys, type),
                      values = upload(in.values, type),
                      cosine = upload(tables.cosine, DataType::kFloat32),
-                     sine = upload(tables.sine, DataType::kFloat32);
+                     sine = upload(tables.sine, DataType::kFloat32),
+                     q_norm = upload(in.q_norm, type), k_norm = upload(in.k_norm, type);
   DeviceBuffer positions(s.batch() * 4);
   positions.write(s.positions.data());
   const Output out(s.batch() * s.heads * s.head_size, type);
@@ -92,6 +99,13 @@ Outputs run(const Shape& s, const Inputs& in, DataType type, const Stream& strea
   a.rotary_size = s.rotary_size;
   a.window = s.window;
   a.splits = s.splits;
+  a.scale = s.scale;
+  a.softcap = s.softcap;
+  if (s.normed) {
+    a.q_norm = q_norm.data();
+    a.k_norm = k_norm.data();
+    a.norm_eps = kNormEps;
+  }
   DeviceBuffer workspace(static_cast<int64_t>(decode_attention_workspace_bytes(a)));
   workspace.fill(0);
   a.workspace = workspace.data();
@@ -105,7 +119,9 @@ Inputs inputs_of(const Shape& s, DataType type, uint64_t seed) {
   const int64_t cache = s.batch() * s.kv_heads * s.capacity * s.head_size;
   return {rounded(random_values(s.batch() * s.row(), 2.0, seed), type),
           rounded(random_values(cache, 2.0, seed + 1), type),
-          rounded(random_values(cache, 2.0, seed + 2), type)};
+          rounded(random_values(cache, 2.0, seed + 2), type),
+          rounded(random_values(s.head_size, 1.0, seed + 3), type),
+          rounded(random_values(s.head_size, 1.0, seed + 4), type)};
 }
 
 /// The caches must be those of before but for the new rows.
@@ -115,12 +131,16 @@ void check_appended(const Shape& s, const Inputs& in, const Outputs& got, DataTy
   for (int64_t b = 0; b < s.batch(); ++b) {
     for (int64_t kv = 0; kv < s.kv_heads; ++kv) {
       const int64_t key = b * s.row() + (s.heads + kv) * s.head_size;
-      const auto row = turned(s, tables, in.qkv, key, s.positions[b]);
+      const auto row = turned(s, tables, in, in.k_norm, key, s.positions[b]);
       const int64_t to = s.cache_row(b, kv, s.positions[b]);
       for (int64_t i = 0; i < s.head_size; ++i) {
         keys[to + i] = row[i];
         values[to + i] = in.qkv[key + s.kv_heads * s.head_size + i];
-        bounds[to + i] = epsilon(type) * std::abs(row[i]) + 16 * epsilon(DataType::kFloat32);
+        // The norm's sum has d / 32 + 5 additions; half of its error is the root's.
+        const double norm = s.normed ? static_cast<double>(s.head_size) / 32 + 16 : 0;
+        bounds[to + i] =
+            epsilon(type) * std::abs(row[i]) +
+            (16 + norm * std::sqrt(static_cast<double>(s.head_size))) * epsilon(DataType::kFloat32);
       }
     }
   }
@@ -128,23 +148,24 @@ void check_appended(const Shape& s, const Inputs& in, const Outputs& got, DataTy
   CHECK(got.values == values);
 }
 
-/// softmax(q Kᵀ / √d) V of every head, by the rows that the caches hold now.
-std::vector<double> attention_reference(const Shape& s, const std::vector<double>& qkv,
-                                        const Outputs& cache) {
+/// softmax(cap(scale · q Kᵀ)) V of every head, by the rows that the caches hold now.
+std::vector<double> attention_reference(const Shape& s, const Inputs& in, const Outputs& cache) {
   const Tables tables = tables_of(s);
   std::vector<double> out(static_cast<size_t>(s.batch() * s.heads * s.head_size), 0.0);
   for (int64_t b = 0; b < s.batch(); ++b) {
     const int64_t end = s.positions[b] + 1;
     const int64_t begin = s.window > 0 ? std::max<int64_t>(0, end - s.window) : 0;
     for (int64_t h = 0; h < s.heads; ++h) {
-      const auto q = turned(s, tables, qkv, b * s.row() + h * s.head_size, s.positions[b]);
+      const auto q =
+          turned(s, tables, in, in.q_norm, b * s.row() + h * s.head_size, s.positions[b]);
       const int64_t kv = h / (s.heads / s.kv_heads);
       std::vector<double> scores;
       for (int64_t p = begin; p < end; ++p) {
         double score = 0;
         const int64_t row = s.cache_row(b, kv, p);
         for (int64_t i = 0; i < s.head_size; ++i) score += q[i] * cache.keys[row + i];
-        scores.push_back(score / std::sqrt(static_cast<double>(s.head_size)));
+        score *= s.scale != 0 ? s.scale : 1 / std::sqrt(static_cast<double>(s.head_size));
+        scores.push_back(s.softcap > 0 ? s.softcap * std::tanh(score / s.softcap) : score);
       }
       const double most = *std::max_element(scores.begin(), scores.end());
       double total = 0;
@@ -165,8 +186,13 @@ std::vector<double> attention_reference(const Shape& s, const std::vector<double
 /// of itself, and the sums over n positions by n + 16 roundings.
 auto bound_for(const Shape& s, const Inputs& in, DataType type) {
   const double d = static_cast<double>(s.head_size), single = epsilon(DataType::kFloat32);
-  const double reach = 1.5 * largest(in.qkv) * std::max(largest(in.qkv) * 1.5, largest(in.keys));
-  const double score = (d + 8) * single * std::sqrt(d) * reach;
+  // A normed row has a length of √d · max|α| at most, a coordinate of it no more than that.
+  const double query = s.normed ? std::sqrt(d) * largest(in.q_norm) : 1.5 * largest(in.qkv);
+  const double key = s.normed ? std::sqrt(d) * largest(in.k_norm) : 1.5 * largest(in.qkv);
+  const double scale = s.scale != 0 ? s.scale : 1 / std::sqrt(d);
+  const double reach = d * scale * query * std::max(key, largest(in.keys));
+  // tanhf is good to 2 units in the last place of at most softcap.
+  const double score = (d + 8 + (s.normed ? 16 : 0)) * single * reach + 8 * single * s.softcap;
   const double n = static_cast<double>(*std::max_element(s.positions.begin(), s.positions.end()));
   const double sum =
       (2 * score + (n + 16) * single) * std::max(largest(in.values), largest(in.qkv));
@@ -176,11 +202,12 @@ auto bound_for(const Shape& s, const Inputs& in, DataType type) {
 void check_against_oracle(const Shape& s, DataType type, const Stream& stream) {
   INFO(name_of(type) << " h " << s.heads << " kv " << s.kv_heads << " d " << s.head_size << " r "
                      << s.rotary_size << " capacity " << s.capacity << " window " << s.window
-                     << " splits " << s.splits << " first position " << s.positions[0]);
+                     << " splits " << s.splits << " first position " << s.positions[0] << " scale "
+                     << s.scale << " cap " << s.softcap << (s.normed ? " normed" : ""));
   const Inputs in = inputs_of(s, type, 11);
   const Outputs got = run(s, in, type, stream);
   check_appended(s, in, got, type);
-  check_within(got.out, attention_reference(s, in.qkv, got), bound_for(s, in, type));
+  check_within(got.out, attention_reference(s, in, got), bound_for(s, in, type));
 }
 
 }  // namespace
@@ -228,6 +255,26 @@ TEST_CASE("decode_attention sees the window and no more", "[cuda][decode_attenti
   }
 }
 
+TEST_CASE("decode_attention norms heads, scales and caps scores", "[cuda][decode_attention]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kTypes) {
+    for (const int64_t d : {6, 64, 80, 128, 256}) {
+      for (const bool normed : {false, true}) {
+        Shape s{6, 2, d, d / 4 * 2, 600, 0, 3, {0, 260, 599}, normed};
+        check_against_oracle(s, type, stream);
+        s.scale = 0.1;
+        check_against_oracle(s, type, stream);
+        s.softcap = 1.5;
+        check_against_oracle(s, type, stream);
+        s.window = 300;
+        s.heads = 14;  // more than a block takes
+        check_against_oracle(s, type, stream);
+      }
+    }
+  }
+}
+
 TEST_CASE("decode_attention repeats bit by bit and leaves its workspace usable",
           "[cuda][decode_attention]") {
   require_gpu();
@@ -247,8 +294,7 @@ TEST_CASE("decode_attention runs in a captured graph", "[cuda][decode_attention]
   const Shape s{4, 2, 64, 64, 300, 0, 4, {299}};
   const Inputs in = inputs_of(s, DataType::kFloat32, 5);
   const Outputs plain = run(s, in, DataType::kFloat32, stream);
-  check_within(plain.out, attention_reference(s, in.qkv, plain),
-               bound_for(s, in, DataType::kFloat32));
+  check_within(plain.out, attention_reference(s, in, plain), bound_for(s, in, DataType::kFloat32));
   const Tables tables = tables_of(s);
   const DataType type = DataType::kFloat32;
   const DeviceBuffer qkv = upload(in.qkv, type), keys = upload(in.keys, type),
@@ -305,6 +351,8 @@ TEST_CASE("decode_attention refuses bad arguments and accepts no sequence", "[de
   CHECK(refuses([](auto& a) { a.workspace = nullptr; }));
   CHECK(refuses([](auto& a) { a.positions = nullptr; }));
   CHECK(refuses([](auto& a) { a.type = DataType::kFloat64; }));
+  CHECK(refuses([&](auto& a) { a.q_norm = memory; }));
+  CHECK(refuses([](auto& a) { a.softcap = -1; }));
   good.batch = 0;
   CHECK(decode_attention(good, nullptr) == cudaSuccess);
 }

@@ -81,6 +81,7 @@ class Operands {
     layer_.norm_weight = place(norm_weight_, p.norm_weight);
     layer_.norm_hidden = p.norm_hidden;
     layer_.eps = p.eps;
+    layer_.scale = p.scale;
     layer_.epilogue = p.epilogue;
     layer_.type = p.type;
     layer_.M = p.M;
@@ -212,8 +213,9 @@ TEST_CASE("decode_linear takes every optional operand", "[cuda][decode_linear]")
   for (const DataType type : kAllTypes) {
     for (const int64_t M : {1, 5, 16}) {
       for (const int64_t K : {int64_t{111}, int64_t{576}}) {
-        for (const Epilogue epilogue : {Epilogue::kNone, Epilogue::kRelu, Epilogue::kGelu,
-                                        Epilogue::kGeluTanh, Epilogue::kGatedSilu}) {
+        for (const Epilogue epilogue :
+             {Epilogue::kNone, Epilogue::kRelu, Epilogue::kRelu2, Epilogue::kGelu,
+              Epilogue::kGeluTanh, Epilogue::kGatedSilu, Epilogue::kGatedGeluTanh}) {
           for (int options = 0; options < 16; ++options) {
             DecodeLinearProblem p = make_problem(type, {M, 38, K, options < 8 ? 24 : 0});
             p.epilogue = epilogue;
@@ -222,6 +224,7 @@ TEST_CASE("decode_linear takes every optional operand", "[cuda][decode_linear]")
               with_residual(p, options % 2 == 1 ? p.columns() : 11, options / 4 % 2 == 1);
             }
             if (options >= 8) with_norm(p, options / 4 % 2 == 1);
+            if (options % 4 == 3) p.scale = 0.22;
             check_against_oracle(p, stream);
           }
         }
@@ -328,8 +331,8 @@ TEST_CASE("a chain of decode_linear calls that start early reads what the call b
         layer.prefetch = together;
         cudaError_t status = decode_linear(layer, stream.get());
         if (status == cudaSuccess && i % 5 == 4) {
-          status = slice::kernels::rms_norm(layer.Y, layer.Y, nullptr, type, M, width, width, width,
-                                            1e-5, stream.get());
+          status = slice::kernels::rms_norm(layer.Y, layer.Y, nullptr, nullptr, type, M, width,
+                                            width, width, 1e-5, stream.get());
         }
         if (status == cudaSuccess && !together) status = cudaStreamSynchronize(stream.get());
         if (status != cudaSuccess) return status;

@@ -35,8 +35,9 @@ std::vector<double> run(const std::vector<double>& x, DataType type, const View&
                         const Stream& stream) {
   const DeviceBuffer input = upload(x, type, view.offset);
   const Output y(view.rows * view.columns, type, view.offset);
-  REQUIRE(rms_norm(y.data(), at(input, view.offset, type), nullptr, type, view.rows, view.columns,
-                   view.stride, hidden_of(view.columns), kEps, stream.get()) == cudaSuccess);
+  REQUIRE(rms_norm(y.data(), at(input, view.offset, type), nullptr, nullptr, type, view.rows,
+                   view.columns, view.stride, hidden_of(view.columns), kEps,
+                   stream.get()) == cudaSuccess);
   CHECK(y.guards_are_whole());
   return y.values();
 }
@@ -94,7 +95,7 @@ TEST_CASE("rms_norm works in place", "[cuda][rms_norm]") {
       const auto x = rounded(random_values(view.rows * columns, 3.0, 2), type);
       Output y(view.rows * columns, type);
       y.write(x);
-      REQUIRE(rms_norm(y.data(), y.data(), nullptr, type, view.rows, columns, columns,
+      REQUIRE(rms_norm(y.data(), y.data(), nullptr, nullptr, type, view.rows, columns, columns,
                        hidden_of(columns), kEps, stream.get()) == cudaSuccess);
       CHECK(y.guards_are_whole());
       CHECK(y.values() == run(x, type, view, stream));
@@ -113,12 +114,48 @@ TEST_CASE("rms_norm multiplies by a weight before it rounds", "[cuda][rms_norm]"
         const auto weight = rounded(random_values(columns, 2.0, 6), type);
         const DeviceBuffer input = upload(x, type), by = upload(weight, type, offset);
         const Output y(19 * columns, type);
-        REQUIRE(rms_norm(y.data(), input.data(), at(by, offset, type), type, 19, columns, columns,
-                         columns, kEps, stream.get()) == cudaSuccess);
+        REQUIRE(rms_norm(y.data(), input.data(), at(by, offset, type), nullptr, type, 19, columns,
+                         columns, columns, kEps, stream.get()) == cudaSuccess);
         CHECK(y.guards_are_whole());
         check_within(y.values(), rms_norm_reference(x, 19, columns, columns, columns, kEps, weight),
                      bound_for(type));
       }
+    }
+  }
+}
+
+TEST_CASE("rms_norm adds to a residual before it rounds", "[cuda][rms_norm]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kAllTypes) {
+    for (const int64_t columns : {int64_t{1}, int64_t{111}, int64_t{4096}, int64_t{40000}}) {
+      INFO(name_of(type) << " " << columns << " columns");
+      const auto x = rounded(random_values(5 * columns, 3.0, 5), type);
+      const auto weight = rounded(random_values(columns, 2.0, 6), type);
+      const auto residual = rounded(random_values(5 * columns, 4.0, 7), type);
+      auto want = rms_norm_reference(x, 5, columns, columns, columns, kEps, weight);
+      std::vector<double> bounds;
+      for (size_t i = 0; i < want.size(); ++i) {
+        // As without a residual but for the rounding to the type, which is that of the sum.
+        const double normed = 33 * accumulator_epsilon(type) * std::abs(want[i]);
+        want[i] += residual[i];
+        bounds.push_back(normed + (epsilon(type) + accumulator_epsilon(type)) * std::abs(want[i]) +
+                         smallest_step(type));
+      }
+      const DeviceBuffer input = upload(x, type), by = upload(weight, type),
+                         to = upload(residual, type);
+      const auto add = [&](const Output& y, const void* onto) {
+        REQUIRE(rms_norm(y.data(), input.data(), by.data(), onto, type, 5, columns, columns,
+                         columns, kEps, stream.get()) == cudaSuccess);
+        CHECK(y.guards_are_whole());
+        return y.values();
+      };
+      const Output y(5 * columns, type);
+      Output in_place(5 * columns, type);
+      const auto got = add(y, to.data());
+      check_within(got, want, bounds);
+      in_place.write(residual);
+      CHECK(add(in_place, in_place.data()) == got);
     }
   }
 }
@@ -147,7 +184,8 @@ TEST_CASE("rms_norm runs on the stream it is given, without waiting", "[cuda][rm
   const Output y(19 * 576, type);
   run(x, type, {19, 576, 576, 0}, stream);  // loads the kernel, which a capture may not
   run_captured(stream, [&] {
-    return rms_norm(y.data(), input.data(), nullptr, type, 19, 576, 576, 768, kEps, stream.get());
+    return rms_norm(y.data(), input.data(), nullptr, nullptr, type, 19, 576, 576, 768, kEps,
+                    stream.get());
   });
   check_within(y.values(), rms_norm_reference(x, 19, 576, 576, 768, kEps), bound_for(type));
 }
@@ -157,7 +195,7 @@ TEST_CASE("rms_norm refuses bad arguments and accepts empty ones", "[rms_norm]")
   alignas(16) float memory[64] = {};  // never touched: the checks come first
   const auto call = [&](void* y, const void* x, int64_t rows, int64_t columns, int64_t stride,
                         int64_t hidden) {
-    return rms_norm(y, x, nullptr, type, rows, columns, stride, hidden, kEps, nullptr);
+    return rms_norm(y, x, nullptr, nullptr, type, rows, columns, stride, hidden, kEps, nullptr);
   };
   CHECK(call(nullptr, nullptr, 0, 8, 8, 8) == cudaSuccess);
   CHECK(call(nullptr, nullptr, 8, 0, 0, 8) == cudaSuccess);
@@ -169,6 +207,10 @@ TEST_CASE("rms_norm refuses bad arguments and accepts empty ones", "[rms_norm]")
   CHECK(call(memory, memory, 2, 8, 16, 8) == cudaErrorInvalidValue);     // in place, strided
   CHECK(call(reinterpret_cast<char*>(memory) + 2, memory + 32, 2, 8, 8, 8) ==
         cudaErrorInvalidValue);  // not even element-aligned
-  CHECK(rms_norm(memory, memory + 32, memory + 8, type, 2, 8, 8, 8, kEps, nullptr) ==
-        cudaErrorInvalidValue);  // the weight lies in y
+  const auto parts = [&](const void* weight, const void* residual) {
+    return rms_norm(memory, memory + 32, weight, residual, type, 2, 8, 8, 8, kEps, nullptr);
+  };
+  CHECK(parts(memory + 8, nullptr) == cudaErrorInvalidValue);      // the weight lies in y
+  CHECK(parts(nullptr, memory) == cudaErrorInvalidValue);          // a residual without a weight
+  CHECK(parts(memory + 48, memory + 8) == cudaErrorInvalidValue);  // overlaps y
 }

@@ -43,10 +43,24 @@ Text by_modules(const Model& model, const Tensor& prompt, int64_t n) {
 }
 
 std::vector<std::pair<std::string, ModelConfig>> layouts() {
-  std::vector<ModelConfig> dense = decoding_configs();
-  dense.push_back(tiny_config());
-  dense.back().activation = Activation::kGelu;
-  return with_custom_layouts(dense, /*bare=*/16);
+  ModelConfig gelu = tiny_config();
+  gelu.activation = Activation::kGelu;
+  return decoding_layouts({gelu}, /*bare=*/16);
+}
+
+/// Models whose heads turn by the length of the text.
+std::vector<ModelConfig> models_that_turn_by_length() {
+  ModelConfig dynamic = tiny_config(), longrope = dynamic;
+  dynamic.rope_scaling =
+      RopeScaling{.kind = RopeScaling::Kind::kDynamic, .factor = 2, .original_context = 16};
+  longrope.family = "phi3";
+  longrope.rope_scaling = RopeScaling{.kind = RopeScaling::Kind::kLongRope,
+                                      .factor = 4,
+                                      .original_context = 16,
+                                      .attention_factor = 1.1,
+                                      .short_factors = {1, 1.1, 1.2},
+                                      .long_factors = {1, 2, 4}};
+  return {dynamic, longrope};
 }
 
 /// Logits of the last token, by the modules in one piece: (B, V) float64 on the host.
@@ -78,6 +92,23 @@ TEST_CASE("on a GPU captured greedy texts are those of the modules, in every lay
       // Laid out for decoding, the model is still the same function.
       CHECK(relative_difference(by_modules(model, prompt, 1).logits.cpu(),
                                 want.logits.slice(1, 0, 1).cpu()) < 1e-5);
+    }
+  }
+}
+
+TEST_CASE("on a GPU captured texts turn by their length as those of the modules", "[cuda]") {
+  require_gpu();
+  for (const ModelConfig& config : models_that_turn_by_length()) {
+    for (const int64_t prompt_length : {5, 20}) {  // of texts that the original context ends at 16
+      INFO(tests::describe(config) << " prompt of " << prompt_length);
+      const Model model = on_gpu(config, at::kFloat);
+      const Tensor prompt = random_tokens(config, 2, prompt_length).to(at::kCUDA);
+      const Text want = by_modules(model, prompt, 30);
+      Generator generator(model, prompt_length + 30, 2);
+      CHECK(generator.runs_captured());
+      generator.feed(prompt);
+      CHECK(at::equal(generator.continue_greedy(29), want.ids.slice(1, 0, 29)));
+      CHECK(relative_difference(generator.logits().cpu(), want.logits.select(1, 29).cpu()) < 1e-4);
     }
   }
 }

@@ -44,7 +44,7 @@ TEST_CASE("on a GPU packed continuations score as the modules do in float64", "[
   // Σ over at most seven tokens of log-likelihoods near −5, by sums of a few hundred products.
   const std::pair<at::ScalarType, double> types[] = {
       {at::kFloat, 1e-4}, {at::kHalf, 0.05}, {at::kBFloat16, 0.4}};
-  for (const auto& [name, config] : with_custom_layouts(decoding_configs())) {
+  for (const auto& [name, config] : decoding_layouts()) {
     const auto groups = questions(config);
     for (const auto& [dtype, tolerance] : types) {
       CAPTURE(name, describe(config), dtype);

@@ -21,11 +21,11 @@ struct DecodeLinearProblem {
   int64_t M = 0, N = 0, K = 0, K2 = 0, residual_columns = 0;
   int64_t x_stride = 0, z_stride = 0, r_stride = 0, y_gap = 0;
   int64_t norm_hidden = 0;
-  double eps = 0;
+  double eps = 0, scale = 1;
   Epilogue epilogue = Epilogue::kNone;
   std::vector<double> X, W, Z, V, bias, R, diagonal, norm_weight;
 
-  int64_t columns() const { return epilogue == Epilogue::kGatedSilu ? N / 2 : N; }
+  int64_t columns() const { return kernels::is_gated(epilogue) ? N / 2 : N; }
 };
 
 struct DecodeLinearEntry {
@@ -66,9 +66,12 @@ inline double decode_linear_activated(double x, Epilogue epilogue) {
   switch (epilogue) {
     case Epilogue::kRelu:
       return std::max(x, 0.0);
+    case Epilogue::kRelu2:
+      return std::max(x, 0.0) * std::max(x, 0.0);
     case Epilogue::kGelu:
       return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
     case Epilogue::kGeluTanh:
+    case Epilogue::kGatedGeluTanh:
       return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
     case Epilogue::kGatedSilu:
       return x / (1 + std::exp(-x));
@@ -79,10 +82,10 @@ inline double decode_linear_activated(double x, Epilogue epilogue) {
 
 inline DecodeLinearEntry decode_linear_entry(const DecodeLinearProblem& p, int64_t m,
                                              int64_t column) {
-  constexpr double kSlope = 1.2;  // no activation is steeper
+  constexpr double kSlope = 1.2;  // no activation but the square is steeper
   const double own = accumulator_epsilon(p.type);
   double value, bound;
-  if (p.epilogue == Epilogue::kGatedSilu) {
+  if (kernels::is_gated(p.epilogue)) {
     const DecodeLinearEntry gate = decode_linear_sum(p, m, 2 * column);
     const DecodeLinearEntry up = decode_linear_sum(p, m, 2 * column + 1);
     const double factor = decode_linear_activated(gate.value, p.epilogue);
@@ -93,9 +96,13 @@ inline DecodeLinearEntry decode_linear_entry(const DecodeLinearProblem& p, int64
   } else {
     const DecodeLinearEntry sum = decode_linear_sum(p, m, column);
     value = decode_linear_activated(sum.value, p.epilogue);
-    bound = kSlope * sum.bound;
-    if (p.epilogue != Epilogue::kNone) bound += 8 * own * std::abs(sum.value);
+    const bool squares = p.epilogue == Epilogue::kRelu2;
+    bound = (squares ? 2 * std::abs(sum.value) + sum.bound : kSlope) * sum.bound;
+    if (p.epilogue != Epilogue::kNone) bound += 8 * own * std::abs(squares ? value : sum.value);
   }
+  const double scale_bound = p.scale == 1 ? 0 : 2 * own * std::abs(p.scale * value);
+  value *= p.scale;
+  bound = bound * std::abs(p.scale) + scale_bound;
   if (column < p.residual_columns) {
     const double residual =
         p.R[m * p.r_stride + column] * (p.diagonal.empty() ? 1 : p.diagonal[column]);

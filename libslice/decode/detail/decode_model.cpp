@@ -4,27 +4,33 @@
 
 #include "libslice/model/decoder.h"
 #include "libslice/model/mlp.h"
-#include "libslice/model/rotary.h"
 
 namespace slice::detail {
 
 using at::Tensor;
 
 DecodeModel::DecodeModel(const DecoderImpl& laid_out, int64_t positions)
-    : decoder(laid_out), config(laid_out.config()) {
+    : decoder(laid_out),
+      config(laid_out.config()),
+      rotary(laid_out.config(), positions, laid_out.device()) {
   const ModelAdapter adapter = decoder.adapter();
   sublayers = lay_out_for_decoding(adapter);
   final_norm = adapter.final_norm;
+  head_map = adapter.head_map;
   head = adapter.head;
   embedding = adapter.embeddings[0].weight;
-  if (config.learned_positions > 0) return;
-  rotary_size = config.rotary_size.value_or(config.head_size);
-  const Rotary rotary(rotary_size, config.rope_theta, config.rope_scaling);
-  const Tensor angles =
-      at::outer(at::arange(positions, embedding.options().dtype(at::kDouble)),
-                at::tensor(rotary.frequencies(), at::kDouble).to(embedding.device()));
-  cosine = angles.cos().to(at::kFloat);  // (positions, r/2)
-  sine = angles.sin().to(at::kFloat);
+  logit_form = adapter.logit_form;
+}
+
+Tensor DecodeModel::words(const Tensor& ids) const {
+  Tensor rows = at::embedding(embedding, ids);
+  return config.embedding_scale == 1 ? rows : rows.mul_(config.embedding_scale);
+}
+
+AttentionScores DecodeModel::scores(int64_t layer) const {
+  return {.window = config.window(layer),
+          .scale = config.attention_scale,
+          .softcap = config.attention_softcap};
 }
 
 Tensor DecodeModel::activated(const Tensor& read, bool gated) const {

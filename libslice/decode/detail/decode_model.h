@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "libslice/decode/detail/decode_weights.h"
+#include "libslice/decode/detail/rotary_tables.h"
+#include "libslice/model/attention.h"
 #include "libslice/model/config.h"
 
 namespace slice {
@@ -17,6 +19,11 @@ struct DecodeModel {
   /// @param positions  rows of the tables, on the decoder's device
   DecodeModel(const DecoderImpl& laid_out, int64_t positions);
 
+  /// Token embeddings at the stream's scale: ids, any shape, on the decoder's device → (…, k_0), new
+  /// memory
+  at::Tensor words(const at::Tensor& ids) const;
+  /// What scores of a layer are made of, and what a query sees.
+  AttentionScores scores(int64_t layer) const;
   /// What readers of the feed-forward network gave, (n, rows) → what its writer reads, (n, F).
   at::Tensor activated(const at::Tensor& read, bool gated) const;
 
@@ -25,9 +32,9 @@ struct DecodeModel {
   at::Tensor embedding;  ///< (V, k_0)
   std::vector<DecodeSublayer> sublayers;
   Norm final_norm{nullptr};
-  LinearRef head;
-  int64_t rotary_size = 0;  ///< r, leading coordinates of a head that turn
-  at::Tensor cosine, sine;  ///< (positions, r/2) float32; undefined where nothing turns
+  LinearRef head_map, head;  ///< the first where a sliced model kept its tie
+  LogitForm logit_form;
+  RotaryTables rotary;
 };
 
 }  // namespace slice::detail

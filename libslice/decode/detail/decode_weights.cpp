@@ -76,12 +76,14 @@ std::vector<DecodeSublayer> lay_out_for_decoding(const ModelAdapter& model) {
   const at::NoGradGuard no_grad;
   std::vector<DecodeSublayer> sublayers;
   for (const Sublayer& s : model.sublayers) {
-    DecodeSublayer sublayer{.norm = s.norm, .branches = {}, .shortcut = s.shortcut};
+    DecodeSublayer sublayer{
+        .branches = {}, .scale = s.scale, .out_norm = s.out_norm, .shortcut = s.shortcut};
     bool moved = false;
     for (const Branch& branch : s.branches) {
       const void* before = branch.readers[0].weight.const_data_ptr();
       const bool gated = branch.channels && branch.readers.size() == 2;
-      sublayer.branches.push_back({.readers = joint(branch.readers, gated),
+      sublayer.branches.push_back({.norm = s.norm_of(branch),
+                                   .readers = joint(branch.readers, gated),
                                    .readers_bias = joint_bias(branch.readers, gated),
                                    .writer = branch.writer.weight.contiguous(),
                                    .writer_bias = branch.writer.bias,

@@ -8,6 +8,7 @@ namespace slice::detail {
 
 /// What is between a norm and the addition, as decoding reads it: all readers one matrix.
 struct DecodeBranch {
+  Norm norm{nullptr};  ///< that the readers read
   /// (rows, k), (rows): q, k and v one below the other; of a gated MLP rows 2i and 2i + 1 are gate
   /// and up of channel i.
   at::Tensor readers, readers_bias;
@@ -17,8 +18,9 @@ struct DecodeBranch {
 };
 
 struct DecodeSublayer {
-  Norm norm{nullptr};
   std::vector<DecodeBranch> branches;
+  double scale = 1;        ///< of what the writers write
+  Norm out_norm{nullptr};  ///< of it, where it has one
   Shortcut shortcut{nullptr};
 };
 

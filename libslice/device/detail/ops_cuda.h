@@ -9,8 +9,10 @@
 /// these throw DeviceError.
 namespace slice::ops::on_device {
 
-/// @param weight  (k), multiplies the result before its one rounding; undefined: ones
-at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps, const at::Tensor& weight = {});
+/// @param weight    (k), multiplies the result before its one rounding; undefined: ones
+/// @param residual  (…, k), contiguous, added before it; with a weight; undefined: zeros
+at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps, const at::Tensor& weight = {},
+                    const at::Tensor& residual = {});
 at::Tensor covariance_workspace(const at::Tensor& C, at::ScalarType dtype);
 void accumulate_covariance(at::Tensor& C, const at::Tensor& z, const at::Tensor& workspace);
 void mirror_lower(at::Tensor& C);

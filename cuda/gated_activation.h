@@ -8,9 +8,15 @@
 
 namespace slice::kernels {
 
+/// Activation of a gate.
+enum class Gate {
+  kSilu,      ///< g / (1 + exp(−g))
+  kGeluTanh,  ///< g / 2 · (1 + tanh(√(2/π) (g + 0.044715 g³)))
+};
+
 /// Activation of a gated feed-forward network whose rows of gate and up alternate.
 ///
-///   h[i] = silu(pairs[2i]) · pairs[2i + 1],   silu(g) = g / (1 + exp(−g))     (SwiGLU, 2002.05202)
+///   h[i] = gate(pairs[2i]) · pairs[2i + 1]                 (SwiGLU, GEGLU; arXiv 2002.05202)
 ///
 /// @param h      (count), contiguous, disjoint from pairs
 /// @param pairs  (count, 2), contiguous: (n, 2·F) read as one row of n·F channels
@@ -18,7 +24,7 @@ namespace slice::kernels {
 ///               the launch's.
 ///
 /// In float32, one rounding. 16-byte reads where pointers allow.
-cudaError_t gated_silu(void* h, const void* pairs, DataType type, int64_t count,
-                       cudaStream_t stream);
+cudaError_t gated_activation(void* h, const void* pairs, Gate gate, DataType type, int64_t count,
+                             cudaStream_t stream);
 
 }  // namespace slice::kernels
