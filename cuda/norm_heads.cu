@@ -8,13 +8,14 @@
 
 // norm_heads:   x ← x · 1/sqrt(Σ x² / n + eps) · α, of heads of q and k where they lie
 //   qkv (rows, (h + 2·kv)·d) contiguous   α (d), or (h·d) and (kv·d)
-// grid    a block a norm: rows · (h + kv), of all heads together rows · 2 (a loop past 2³¹ − 1)
-// block   32 … 256 threads, about two packs of 16 bytes a thread
-// shared  one sum a warp
+// grid    rows · (h + kv) norms, of all heads together rows · 2 (a loop past 2³¹ − 1 blocks)
+// block   256 threads: a team of 8, 16 or 32 lanes a norm, a pack of 16 bytes a lane; a norm that is
+//         longer has a block of its own, of 32 … 256 threads with about two packs each
+// shared  of such a block, one sum a warp
 // numerics  squares, sum and scale in float32, one rounding to T; the order of the sum depends on
 //         n, type and alignment only
 // edges   any h, kv, d ≥ 1; d that no pack divides, and unaligned memory, by elements
-// work    reads what it norms twice, the second time from the caches, and writes it once
+// work    reads what it norms once (a long one twice, then from the caches) and writes it once
 
 namespace slice::kernels {
 namespace {
@@ -50,19 +51,67 @@ __device__ __forceinline__ float sum_of_squares(const Pack<T, kWidth>& pack) {
   return sum;
 }
 
+/// What one norm reads and writes.
+template <typename T>
+struct Place {
+  T* x;
+  const T* weight;
+  int64_t size;
+};
+
+template <typename T>
+__device__ __forceinline__ Place<T> place_of(const Arguments<T>& a, int64_t norm) {
+  const int64_t index = norm % a.norms_per_row;
+  T* row = a.qkv + norm / a.norms_per_row * a.row;
+  if (index < a.q_norms) return {row + index * a.q_size, a.q_weight, a.q_size};
+  return {row + a.q_norms * a.q_size + (index - a.q_norms) * a.k_size, a.k_weight, a.k_size};
+}
+
+template <typename T, int kWidth>
+__device__ __forceinline__ Pack<T, kWidth> normed(const Pack<T, kWidth>& pack, float scale,
+                                                  const Pack<T, kWidth>& weight) {
+  Pack<T, kWidth> result;
+#pragma unroll
+  for (int j = 0; j < kWidth; ++j) {
+    result.values[j] =
+        detail::narrow<T>(detail::widen(pack.values[j]) * scale * detail::widen(weight.values[j]));
+  }
+  return result;
+}
+
+/// A team of kTeam lanes a norm, of at most as many packs.
+template <typename T, int kWidth, int kTeam>
+__global__ void __launch_bounds__(kMaxThreads) norm_short_heads_kernel(const Arguments<T> a) {
+  using P = Pack<T, kWidth>;
+  constexpr int kTeams = kMaxThreads / kTeam;
+  const int team = static_cast<int>(threadIdx.x) / kTeam;
+  const int lane = static_cast<int>(threadIdx.x) % kTeam;
+  // All lanes of a warp go round equally often: the sums are shuffles of whole warps.
+  for (int64_t first = int64_t{blockIdx.x} * kTeams; first < a.norms;
+       first += int64_t{gridDim.x} * kTeams) {
+    const Place<T> place = place_of(a, min(first + team, a.norms - 1));
+    const bool is_own = first + team < a.norms && lane < place.size / kWidth;
+    P pack = {}, weight = {};
+    if (is_own) {
+      pack = reinterpret_cast<const P*>(place.x)[lane];
+      weight = reinterpret_cast<const P*>(place.weight)[lane];
+    }
+    const float sum = detail::team_sum<kTeam>(is_own ? sum_of_squares<T, kWidth>(pack) : 0.0f);
+    const float scale = 1.0f / sqrtf(sum / static_cast<float>(place.size) + a.eps);
+    if (is_own) detail::store_pack(place.x + lane * kWidth, normed<T, kWidth>(pack, scale, weight));
+  }
+}
+
+/// A block a norm.
 template <typename T, int kWidth>
 __global__ void __launch_bounds__(kMaxThreads) norm_heads_kernel(const Arguments<T> a) {
   using P = Pack<T, kWidth>;
   __shared__ float partial[kMaxThreads / kWarp];
   for (int64_t norm = blockIdx.x; norm < a.norms; norm += gridDim.x) {
-    const int64_t index = norm % a.norms_per_row;
-    const bool is_query = index < a.q_norms;
-    const int64_t size = is_query ? a.q_size : a.k_size;
-    const int64_t before =
-        is_query ? index * a.q_size : a.q_norms * a.q_size + (index - a.q_norms) * a.k_size;
-    P* x = reinterpret_cast<P*>(a.qkv + norm / a.norms_per_row * a.row + before);
-    const P* weight = reinterpret_cast<const P*>(is_query ? a.q_weight : a.k_weight);
-    const int64_t packs = size / kWidth;
+    const Place<T> place = place_of(a, norm);
+    P* x = reinterpret_cast<P*>(place.x);
+    const P* weight = reinterpret_cast<const P*>(place.weight);
+    const int64_t size = place.size, packs = size / kWidth;
 
     float sum = 0;
     for (int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
@@ -73,13 +122,7 @@ __global__ void __launch_bounds__(kMaxThreads) norm_heads_kernel(const Arguments
     const float scale = 1.0f / sqrtf(mean + a.eps);
     for (int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
       const P pack = x[i], by = weight[i];
-      P result;
-#pragma unroll
-      for (int j = 0; j < kWidth; ++j) {
-        result.values[j] =
-            detail::narrow<T>(detail::widen(pack.values[j]) * scale * detail::widen(by.values[j]));
-      }
-      detail::store_pack(reinterpret_cast<T*>(x + i), result);
+      detail::store_pack(reinterpret_cast<T*>(x + i), normed<T, kWidth>(pack, scale, by));
     }
   }
 }
@@ -87,6 +130,15 @@ __global__ void __launch_bounds__(kMaxThreads) norm_heads_kernel(const Arguments
 template <typename T, int kWidth>
 cudaError_t launch(const Arguments<T>& a, cudaStream_t stream) {
   const int64_t packs = std::max(a.q_size, a.k_size) / kWidth;
+  const auto start_short = [&](auto kernel, int64_t team) {
+    const int64_t wanted = detail::ceil_div(a.norms, kMaxThreads / team);
+    const auto blocks = static_cast<unsigned>(std::min<int64_t>(wanted, INT32_MAX));
+    kernel<<<blocks, kMaxThreads, 0, stream>>>(a);
+    return cudaPeekAtLastError();
+  };
+  if (packs <= 8) return start_short(norm_short_heads_kernel<T, kWidth, 8>, 8);
+  if (packs <= 16) return start_short(norm_short_heads_kernel<T, kWidth, 16>, 16);
+  if (packs <= kWarp) return start_short(norm_short_heads_kernel<T, kWidth, kWarp>, kWarp);
   const int64_t wanted = detail::ceil_div(detail::ceil_div(packs, kPacksPerThread), kWarp) * kWarp;
   const auto threads = static_cast<unsigned>(std::min<int64_t>(wanted, kMaxThreads));
   const auto blocks = static_cast<unsigned>(std::min<int64_t>(a.norms, INT32_MAX));
