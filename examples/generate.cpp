@@ -79,22 +79,18 @@ int main(int argc, char** argv) {
     options.stop_tokens = tokenizer.eos_tokens();
     if (!chat) std::fputs(prompt.c_str(), stdout);
 
-    // A token may end within a character, and its text can depend on its neighbours: print what the
-    // whole continuation adds.
-    const std::string before = tokenizer.decode(ids);
-    std::vector<int64_t> text = ids;
-    size_t printed = before.size();
-    const double begin = cli::seconds();
-    const auto written = slice::generate(model, ids, options, [&](int64_t id) {
-      text.push_back(id);
-      const std::string now = tokenizer.decode(text);
-      std::fwrite(now.data() + printed, 1, now.size() - printed, stdout);
+    const auto print = [](const std::string& piece) {
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
       std::fflush(stdout);
-      printed = now.size();
       return true;
-    });
-    std::fputs("\n", stdout);
-    report_length(model, std::ssize(text), std::ssize(written) < options.max_tokens);
+    };
+    slice::IncrementalDecoder decoder(tokenizer, ids);
+    const double begin = cli::seconds();
+    const auto written =
+        slice::generate(model, ids, options, [&](int64_t id) { return print(decoder.push(id)); });
+    print(decoder.finish() + "\n");
+    report_length(model, std::ssize(ids) + std::ssize(written),
+                  std::ssize(written) < options.max_tokens);
     if (!quiet) {
       std::fprintf(stderr, "%zu tokens, %.1f tokens/s\n", written.size(),
                    static_cast<double>(written.size()) / (cli::seconds() - begin));

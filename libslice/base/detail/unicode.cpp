@@ -7,6 +7,7 @@
 #include <unicode/utext.h>
 #include <unicode/utf8.h>
 
+#include <algorithm>
 #include <cstring>
 #include <limits>
 
@@ -61,6 +62,31 @@ void check_utf8(std::string_view text, const std::string& name) {
     U8_NEXT(bytes, i, text.size(), character);
     SLICE_FORMAT_CHECK(character >= 0, "{}: not UTF-8 at byte {}", name, begin);
   }
+}
+
+std::string valid_utf8(std::string_view text) {
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  std::string valid;
+  for (size_t i = 0; i < text.size();) {
+    const size_t begin = i;
+    UChar32 character;
+    U8_NEXT(bytes, i, text.size(), character);
+    valid += character < 0 ? std::string_view("\uFFFD") : text.substr(begin, i - begin);
+  }
+  return valid;
+}
+
+size_t incomplete_utf8(std::string_view text) {
+  constexpr size_t kLongest = 3;
+  const auto* bytes = reinterpret_cast<const uint8_t*>(text.data());
+  for (size_t size = std::min(kLongest, text.size()); size > 0; --size) {
+    size_t i = text.size() - size;
+    if (!U8_IS_LEAD(bytes[i]) || U8_COUNT_TRAIL_BYTES(bytes[i]) < static_cast<int>(size)) continue;
+    UChar32 character;
+    U8_NEXT(bytes, i, text.size(), character);
+    if (i == text.size()) return size;  // no byte of it is wrong, and there are too few
+  }
+  return 0;
 }
 
 char32_t next_character(std::string_view text, size_t& offset) {

@@ -14,6 +14,12 @@ namespace slice::detail {
 /// @throws FormatError  `text` is not UTF-8 (gives `name` and the offset of the first bad byte)
 void check_utf8(std::string_view text, const std::string& name);
 
+/// The text with U+FFFD in place of what is not UTF-8: one for each maximal part of a character
+/// (Unicode 3.9, as in Python's "replace").
+std::string valid_utf8(std::string_view text);
+/// Bytes at the end of a text that begin a character which is not whole: 0 … 3.
+size_t incomplete_utf8(std::string_view text);
+
 /// The code point at `offset` of valid UTF-8; moves `offset` past it.
 char32_t next_character(std::string_view text, size_t& offset);
 
