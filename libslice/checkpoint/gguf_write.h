@@ -19,13 +19,13 @@ struct GgufOptions {
 };
 
 /// Why a model of this configuration cannot be written for llama.cpp; nothing where it can: where
-/// dense_config() (stock.h) has a form for it and that form is one of llama.cpp's architectures
-///   llama   LLaMA; Mistral, whose window llama.cpp ignores; a Qwen2 whose head size is no longer
-///           hidden size / heads, which qwen2 insists on, while llama takes the biases
-///   deci    any of these, and any Qwen2, whose FFN widths differ between layers: llama and qwen2
-///           read only the first width, deci is a llama that reads them all
-///   qwen2   Qwen2 of one FFN width, without a window
-///   phi2    Phi-2 of one FFN width and of head size hidden size / heads
+/// dense_config() (stock.h) has a form for it and that form is one of llama.cpp's architectures,
+/// its family's own or a more general one          (model/families/gguf_architectures.cpp)
+///   llama     LLaMA; Mistral, whose window llama.cpp ignores; any other network that is a LLaMA's,
+///             where its own architecture has no place for its heads or its biases
+///   mistral3  Mistral whose YaRN has its own constants
+///   deci      what llama takes, with FFN widths that differ between layers: the others read only
+///             the first width
 std::optional<std::string> gguf_obstacle(const ModelConfig& config);
 /// general.architecture of such a file; empty where gguf_obstacle() says why there is none.
 std::string gguf_architecture(const ModelConfig& config);
@@ -38,8 +38,8 @@ std::optional<std::string> gguf_obstacle(const Tokenizer& tokenizer, int64_t voc
 void check_gguf_path(const std::filesystem::path& path, bool replace);
 
 /// Writes a model as one GGUF v3 file that llama.cpp loads: metadata, tokenizer, tensors one at a
-/// time. Written next to `path` and renamed at the end. q and k of llama and deci are written in
-/// the interleaved rotary form. A model without a tokenizer is written without a vocabulary.
+/// time, in the form of llama.cpp's own conversion. Written next to `path` and renamed at the end.
+/// A model without a tokenizer is written without a vocabulary.
 ///
 /// @throws FormatError   gguf_obstacle(), or a tokenizer that llama.cpp has no form for
 /// @throws DtypeError    another dtype

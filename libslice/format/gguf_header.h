@@ -31,6 +31,9 @@ class GgufHeader {
   void numbers(const std::string& key, const std::vector<int32_t>& values) {
     array(key, GgufKind::kI32, values);
   }
+  void flags(const std::string& key, const std::vector<bool>& values) {
+    array(key, GgufKind::kBool, std::vector<uint8_t>(values.begin(), values.end()));
+  }
   void reals(const std::string& key, const std::vector<float>& values) {
     array(key, GgufKind::kF32, values);
   }

@@ -391,8 +391,8 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
     std::function<void(TinyGguf&)> make;
   };
   const std::vector<Row> rows = {
-      {"'granite' is not supported: libslice reads command-r, ",
-       [](TinyGguf& g) { g.metadata = W(), g.metadata.text("general.architecture", "granite"); }},
+      {"'gptj' is not supported: libslice reads arcee, ",
+       [](TinyGguf& g) { g.metadata = W(), g.metadata.text("general.architecture", "gptj"); }},
       {"general.architecture is missing", [](TinyGguf& g) { g.metadata = W(); }},
       {"llama.embedding_length is missing",
        [](TinyGguf& g) { g.metadata = W(), g.metadata.text("general.architecture", "llama"); }},
@@ -403,8 +403,21 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
        }},
       {"llama.rope.scaling.factor is missing",
        [](TinyGguf& g) { g.metadata.text("llama.rope.scaling.type", "linear"); }},
-      {"rope scaling 'yarn' is not supported",
+      {"rope scaling 'ntk' is not supported",
+       [](TinyGguf& g) { g.metadata.text("llama.rope.scaling.type", "ntk"); }},
+      {"llama.rope.scaling.factor is missing",
        [](TinyGguf& g) { g.metadata.text("llama.rope.scaling.type", "yarn"); }},
+      {"no tensor is called rope_factors_long.weight",
+       [](TinyGguf& g) { g.tensors["rope_factors_short.weight"] = at::ones({4}); }},
+      {"rope scaling of several kinds together",
+       [](TinyGguf& g) {
+         g.tensors["rope_factors_short.weight"] = g.tensors["rope_freqs.weight"] = at::ones({4});
+       }},
+      {"rope_factors_long.weight: want 4 divisors, got (5) float32",
+       [](TinyGguf& g) {
+         g.tensors["rope_factors_short.weight"] = at::ones({4});
+         g.tensors["rope_factors_long.weight"] = at::ones({5});
+       }},
       {"rope scaling factor: want 1 … 1e6, got 0.5",
        [](TinyGguf& g) { g.metadata.real("llama.rope.scale_linear", 0.5f); }},
       {"rope_freqs.weight: want 4 divisors, got (5) float32",

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <catch2/catch_all.hpp>
+#include <cmath>
 #include <filesystem>
 
 #include "libslice/base/detail/file.h"
@@ -121,7 +122,20 @@ TEST_CASE("rotary scaling and special tokens survive a GGUF") {
   llama3.rope_scaling = RopeScaling{RopeScaling::Kind::kLlama3, 8};
   llama3.rope_theta = 5e6;
   llama3.eos_tokens = {2, 7};
-  for (const ModelConfig& config : {linear, llama3}) {
+  ModelConfig yarn = tiny_config(), longrope = yarn;
+  yarn.rope_scaling = RopeScaling{.kind = RopeScaling::Kind::kYarn,
+                                  .factor = 4,
+                                  .low_frequency_factor = 1,
+                                  .high_frequency_factor = 32,
+                                  .original_context = 64,
+                                  .attention_factor = 0.1 * std::log(4.0) + 1};
+  longrope.rope_scaling = RopeScaling{.kind = RopeScaling::Kind::kLongRope,
+                                      .factor = 2,
+                                      .original_context = 64,
+                                      .attention_factor = 1.25,
+                                      .short_factors = {1, 1.5, 2},
+                                      .long_factors = {1, 2, 4}};
+  for (const ModelConfig& config : {linear, llama3, yarn, longrope}) {
     const TemporaryDirectory directory;
     save_gguf(random_model(config), directory.path() / "m.gguf", {.dtype = at::kFloat});
     const ModelConfig again = read_config(directory.path() / "m.gguf");

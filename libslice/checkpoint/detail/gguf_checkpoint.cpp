@@ -9,6 +9,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_names.h"
 
 namespace slice::detail {
 
@@ -38,7 +39,7 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) 
   const std::string origin = path.string();
   const auto architecture = file_.get<std::string>("general.architecture");
   const models::Family& family = family_of(architecture, origin);
-  interleaved_ = models::gguf_interleaves(architecture);
+  architecture_ = &models::gguf_architecture_named(architecture);
   config_ = family.parse_gguf(file_);
   models::keep_usable_tokens(config_, origin);
   check_config(config_, origin);
@@ -48,12 +49,12 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) 
 }
 
 void GgufCheckpoint::add_tensor(const std::string& name, const GgufFile::Entry& entry) {
-  const models::Names& names = models::family(config_.family).names;
-  for (const auto& [key, begin, end] : models::gguf_places(names, config_, name, entry.shape[0])) {
+  for (const auto& [key, begin, end] :
+       models::gguf_places(*architecture_, config_, name, entry.shape[0])) {
     SLICE_FORMAT_CHECK(stored_.emplace(key, Rows{name, begin, end}).second,
                        "{}: {} and {} are the same tensor", path_.string(), name,
                        stored_.at(key).tensor);
-    const int64_t heads = rotated_heads(key);
+    const int64_t heads = turned_form(key).heads;
     SLICE_FORMAT_CHECK(heads == 0 || end - begin == heads * config_.head_size,
                        "{}: {}: want {} rows, got {}", path_.string(), name,
                        heads * config_.head_size, describe(entry.shape));
@@ -72,14 +73,14 @@ Tensor GgufCheckpoint::read(const std::string& name) const {
   Tensor tensor = file_.read(rows.tensor);
   if (rows.end - rows.begin < tensor.size(0))
     tensor = tensor.slice(0, rows.begin, rows.end).clone();
-  const int64_t heads = rotated_heads(name);
-  return heads == 0 ? tensor : split_halves(tensor, heads);
+  const models::StoredForm form = turned_form(name);
+  return form.turning == 0 ? tensor : split_halves(tensor, form.heads, form.turning);
 }
 
-int64_t GgufCheckpoint::rotated_heads(const std::string& name) const {
-  if (!interleaved_) return 0;
-  if (name.find(".q_proj.") != std::string::npos) return config_.heads;
-  return name.find(".k_proj.") != std::string::npos ? config_.kv_heads : 0;
+models::StoredForm GgufCheckpoint::turned_form(const std::string& name) const {
+  models::StoredForm form;
+  models::turn_as_gguf(*architecture_, config_, name, form);
+  return form;
 }
 
 void GgufCheckpoint::tie_head() {

@@ -7,6 +7,8 @@
 
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/format/gguf.h"
+#include "libslice/model/families/gguf_architectures.h"
+#include "libslice/model/families/stored_form.h"
 
 namespace slice::detail {
 
@@ -23,8 +25,8 @@ class GgufCheckpoint : public Checkpoint {
     int64_t begin, end;
   };
 
-  /// Heads of a weight or bias that llama.cpp stores in the interleaved rotary form; 0 for others.
-  int64_t rotated_heads(const std::string& name) const;
+  /// The order of the coordinates of the heads of q and k in the file; of others as it is.
+  models::StoredForm turned_form(const std::string& name) const;
   /// Places one of the file's tensors under its Hugging Face names.
   void add_tensor(const std::string& name, const GgufFile::Entry& entry);
   /// Ties the head where the file holds one matrix as embedding and as head: the one that is stored
@@ -32,8 +34,7 @@ class GgufCheckpoint : public Checkpoint {
   void tie_head();
 
   GgufFile file_;
-  // llama.cpp's "llama" rotates neighbouring coordinates together, the others i and i + d/2.
-  bool interleaved_ = false;
+  const models::GgufArchitecture* architecture_ = nullptr;
   std::map<std::string, Rows> stored_;  // Hugging Face name → where it is in the file
 };
 

@@ -53,13 +53,13 @@ std::optional<int64_t> layer_after(std::string_view name, std::string_view prefi
 }
 
 /// A norm, an embedding or a projection that stands in the stream by itself: a module of one word,
-/// such as model.embed_norm or GGUF's token_embd_norm, and GGUF's rotary factors.
+/// such as model.embed_norm or GGUF's token_embd_norm.
 bool in_the_stream(std::string_view name, std::string_view root) {
   if (name.starts_with(root)) name.remove_prefix(root.size());
   const Words words = words_of(name);
   if (words.size() != 2) return false;
   const std::string_view module = words[0];
-  if (module.starts_with("ln_") || module.starts_with("rope_factors")) return true;
+  if (module.starts_with("ln_")) return true;
   for (const char* part : {"norm", "embed", "embd", "project_", "token_types"})
     if (module.find(part) != module.npos) return true;
   return false;

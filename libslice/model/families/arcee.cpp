@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -38,18 +40,27 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "arcee");
+  refuse_gguf_biases(file, c);
+  c.gated_mlp = false;
+  c.activation = Activation::kRelu2;
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& arcee() {
   static const Family description = {.name = "arcee",
                                      .model_type = "arcee",
                                      .architecture = "ArceeForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "arcee",
                                      .names = ungated_llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr,
+                                     .parse_gguf = parse_gguf,
                                      .whole_heads = true};
   return description;
 }

@@ -7,6 +7,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/stored_form.h"
 
 namespace slice::models {
@@ -38,10 +39,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
                      "{}: want no biases in a Command R", origin);
   c.norm_eps = file.get<double>("command-r.attention.layer_norm_epsilon");
   c.logit_scale = file.get<double>("command-r.logit_scale");
-  parse_gguf_rope(file, c);
-  SLICE_FORMAT_CHECK(!c.rotary_size,
-                     "{}: command-r.rope.dimension_count: want the head size {}, got {}", origin,
-                     c.head_size, c.rotary_size.value_or(0));
+  parse_gguf_whole_rope(file, c);
   return c;
 }
 

@@ -7,6 +7,8 @@
 #include "libslice/model/families/cohere_keys.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/stored_form.h"
 
 namespace slice::models {
@@ -19,7 +21,12 @@ using nlohmann::json;
 constexpr double kRopeTheta = 10000.0;
 constexpr int64_t kWindow = 4096, kPattern = 4;
 
-/// Layers with a window are those whose heads turn.
+/// Those with the window.
+void put_turning_layers(ModelConfig& c) {
+  for (int64_t layer = 0; layer < c.layers; ++layer) c.rotary_layers.push_back(c.window(layer) > 0);
+  if (c.sliding_window && c.window_layers.empty()) c.rotary_layers.clear();  // all of them
+}
+
 void parse_window(const json& object, ModelConfig& c, const std::string& origin) {
   parse_window_size(object, c, kWindow, origin);
   SLICE_FORMAT_CHECK(c.sliding_window.has_value(),
@@ -30,8 +37,7 @@ void parse_window(const json& object, ModelConfig& c, const std::string& origin)
                      pattern);
   put_window_pattern(c, pattern);
   parse_layer_types(object, c, origin);
-  for (int64_t layer = 0; layer < c.layers; ++layer) c.rotary_layers.push_back(c.window(layer) > 0);
-  if (c.sliding_window && c.window_layers.empty()) c.rotary_layers.clear();  // all of them
+  put_turning_layers(c);
 }
 
 ModelConfig parse(const json& object, const std::string& origin) {
@@ -49,6 +55,21 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_sizes(file, "cohere2");
+  refuse_gguf_biases(file, c);
+  c.norm = NormKind::kLayer;
+  c.norm_bias = false;
+  c.parallel_block = true;
+  c.norm_eps = file.get<double>("cohere2.attention.layer_norm_epsilon");
+  c.logit_scale = file.get<double>("cohere2.logit_scale");
+  parse_gguf_whole_rope(file, c);
+  c.sliding_window = file.get<int64_t>("cohere2.attention.sliding_window");
+  parse_gguf_windows(file, c, kPattern);
+  put_turning_layers(c);
+  return c;
+}
+
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
   turn_neighbours(c, cohere2().names, parameter, form);
 }
@@ -59,12 +80,12 @@ const Family& cohere2() {
   static const Family description = {.name = "cohere2",
                                      .model_type = "cohere2",
                                      .architecture = "Cohere2ForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "cohere2",
                                      .names = llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr,
+                                     .parse_gguf = parse_gguf,
                                      .free_head_size = false,
                                      .describe_stored = describe_stored};
   return description;

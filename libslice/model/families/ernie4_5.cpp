@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 #include "libslice/model/families/stored_form.h"
 
@@ -40,6 +42,13 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "ernie4_5");
+  refuse_gguf_biases(file, c);
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
   turn_neighbours(c, ernie4_5().names, parameter, form);
 }
@@ -50,12 +59,12 @@ const Family& ernie4_5() {
   static const Family description = {.name = "ernie4_5",
                                      .model_type = "ernie4_5",
                                      .architecture = "Ernie4_5ForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "ernie4_5",
                                      .names = llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr,
+                                     .parse_gguf = parse_gguf,
                                      .describe_stored = describe_stored};
   return description;
 }

@@ -8,6 +8,8 @@
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -68,18 +70,33 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// As in config.json, heads turn in the layers that have the window.
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "exaone4");
+  refuse_gguf_biases(file, c);
+  c.norm_place = NormPlace::kAfter;
+  c.head_norm = HeadNorm::kEach;
+  parse_gguf_whole_rope(file, c);
+  if (const auto window = file.get<int64_t>("exaone4.attention.sliding_window", 0); window > 0) {
+    c.sliding_window = window;
+    parse_gguf_windows(file, c, kPattern);
+    c.rotary_layers = c.window_layers;
+  }
+  return c;
+}
+
 }  // namespace
 
 const Family& exaone4() {
   static const Family description = {.name = "exaone4",
                                      .model_type = "exaone4",
                                      .architecture = "Exaone4ForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "exaone4",
                                      .names = output_norm_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

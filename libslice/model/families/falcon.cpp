@@ -7,6 +7,8 @@
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/stored_form.h"
 
 namespace slice::models {
@@ -81,6 +83,20 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// llama.cpp computes GELU by its tanh approximation, whatever the model was trained with.
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_sizes(file, "falcon");
+  refuse_gguf_biases(file, c);
+  c.norm = NormKind::kLayer;
+  c.norm_eps = file.get<double>("falcon.attention.layer_norm_epsilon");
+  c.parallel_block = true;
+  c.branch_norms = file.tensors().contains("blk.0.attn_norm_2.weight");
+  c.gated_mlp = false;
+  c.activation = Activation::kGelu;
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
   const Names& names = falcon().names;
   const auto part = layer_parameter(names, parameter);
@@ -98,7 +114,7 @@ const Family& falcon() {
   static const Family description = {.name = "falcon",
                                      .model_type = "falcon",
                                      .architecture = "FalconForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "falcon",
                                      .names = {.embedding = "transformer.word_embeddings",
                                                .positions = "",
                                                .layers = "transformer.h",
@@ -116,7 +132,7 @@ const Family& falcon() {
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr,
+                                     .parse_gguf = parse_gguf,
                                      .free_head_size = false,
                                      .describe_stored = describe_stored};
   return description;

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 #include "libslice/model/families/stored_form.h"
 
@@ -45,6 +47,15 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "gemma");
+  refuse_gguf_biases(file, c);
+  c.embedding_scale = std::sqrt(static_cast<double>(c.hidden_size));
+  c.activation = Activation::kGeluTanh;
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 void describe_stored(const ModelConfig&, const std::string& parameter, StoredForm& form) {
   take_one_off_norms(gemma().names, parameter, form);
 }
@@ -55,12 +66,12 @@ const Family& gemma() {
   static const Family description = {.name = "gemma",
                                      .model_type = "gemma",
                                      .architecture = "GemmaForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "gemma",
                                      .names = llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr,
+                                     .parse_gguf = parse_gguf,
                                      .describe_stored = describe_stored,
                                      .root_embedding_scale = true};
   return description;

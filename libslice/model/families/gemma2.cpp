@@ -53,7 +53,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
   c.attention_softcap = file.get<double>("gemma2.attn_logit_softcapping", kAttentionCap);
   c.logit_softcap = file.get<double>("gemma2.final_logit_softcapping", kLogitCap);
   c.sliding_window = file.get<int64_t>("gemma2.attention.sliding_window", kWindow);
-  put_windows(c, kPattern);
+  parse_gguf_windows(file, c, kPattern);
   return c;
 }
 

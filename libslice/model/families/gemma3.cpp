@@ -60,7 +60,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
   const auto window = file.get<int64_t>("gemma3.attention.sliding_window", 0);
   if (window == 0) return c;
   c.sliding_window = window;
-  put_windows(c, file.get<int64_t>("gemma3.attention.sliding_window_pattern", kPattern));
+  parse_gguf_windows(file, c, kPattern);
   const auto base = file.get<double>("gemma3.rope.freq_base_swa", kBases.window);
   if (c.sliding_window && (base != c.rope_theta || c.rope_scaling)) c.window_rope_theta = base;
   return c;

@@ -5,6 +5,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 
 namespace slice::models {
 
@@ -67,26 +68,15 @@ ModelConfig parse_gemma(const json& object, const std::string& family, const Siz
 
 ModelConfig parse_gguf_gemma(const GgufFile& file, const std::string& family,
                              int64_t large_layers) {
-  ModelConfig c = parse_gguf_sizes(file, family);
-  c.norm_eps = file.get<double>(gguf_key(file, "attention.layer_norm_rms_epsilon"));
+  ModelConfig c = parse_gguf_rms(file, family);
   c.norm_place = NormPlace::kBoth;
   c.embedding_scale = std::sqrt(static_cast<double>(c.hidden_size));
   if (c.layers == large_layers)
     c.attention_scale =
         std::sqrt(static_cast<double>(c.heads) / static_cast<double>(c.hidden_size));
   c.activation = Activation::kGeluTanh;
-  parse_gguf_rope(file, c);
-  SLICE_FORMAT_CHECK(!c.rotary_size, "{}: {}: want the head size {}, got {}", file.path().string(),
-                     gguf_key(file, "rope.dimension_count"), c.head_size,
-                     c.rotary_size.value_or(0));
+  parse_gguf_whole_rope(file, c);
   return c;
-}
-
-void put_windows(ModelConfig& c, int64_t pattern) {
-  SLICE_FORMAT_CHECK(pattern >= 1, "sliding_window_pattern: want at least 1, got {}", pattern);
-  c.window_layers.clear();
-  if (pattern == 1) return c.sliding_window.reset();
-  put_window_pattern(c, pattern);
 }
 
 json gemma_json(const ModelConfig& c) {

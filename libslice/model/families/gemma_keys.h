@@ -22,9 +22,6 @@ ModelConfig parse_gemma(const nlohmann::json& object, const std::string& family,
 /// The same of a GGUF file, and rotary positions. Scores are scaled by the root of the head size, in
 /// the model of this many layers by that of hidden size / heads, as in llama.cpp.
 ModelConfig parse_gguf_gemma(const GgufFile& file, const std::string& family, int64_t large_layers);
-/// Of `pattern` layers all but the last have the window; of one, none has.
-/// @throws FormatError  pattern < 1
-void put_windows(ModelConfig& config, int64_t pattern);
 /// Writes all keys but those of rotary positions.
 nlohmann::json gemma_json(const ModelConfig& config);
 

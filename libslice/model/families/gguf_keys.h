@@ -10,7 +10,8 @@
 namespace slice::models {
 
 /// Sizes, special tokens, biases and tie, which have the same keys in every architecture of
-/// llama.cpp: `<architecture>.embedding_length` and so on. Norm and rotary keys are the family's.
+/// llama.cpp: `<architecture>.embedding_length` and so on. Norm keys are the family's, rotary keys
+/// those of gguf_rope.h.
 /// @throws FormatError  a key is missing, contradicts another, or has an unsupported value
 ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family);
 
@@ -18,29 +19,23 @@ ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family);
 /// differ, stored as lists; here only FFN widths may differ.
 std::string gguf_relative(const std::string& architecture);
 
-/// Whether llama.cpp rotates neighbouring coordinates of a head in this architecture, not halves.
-bool gguf_interleaves(const std::string& architecture);
-
 /// `<architecture>.<key>` of this file.
 std::string gguf_key(const GgufFile& file, const std::string& key);
 
-/// Rotary base and scaling: none, linear, or Llama 3's as divisors of the frequencies
-/// (`rope_freqs.weight`). @throws FormatError  another scaling
-void parse_gguf_rope(const GgufFile& file, ModelConfig& config);
+/// A size of the model. One that is listed layer by layer, as `deci` files do, has to be the same
+/// in all of them. @throws FormatError  it is missing and there is no `otherwise`
+int64_t gguf_uniform_size(const GgufFile& file, const std::string& key);
+int64_t gguf_uniform_size(const GgufFile& file, const std::string& key, int64_t otherwise);
 
-/// The Hugging Face tensor of a GGUF tensor, or of some of its rows.
-struct GgufPlace {
-  std::string name;    ///< Hugging Face name
-  int64_t begin, end;  ///< rows
-};
+/// parse_gguf_sizes and the eps of RMSNorms.
+ModelConfig parse_gguf_rms(const GgufFile& file, const std::string& family);
 
-/// The Hugging Face tensors of the GGUF tensor `name`: several for a fused q, k, v; none for
-/// `rope_freqs.weight`, which is metadata. A tensor that the family does not have keeps its name.
-std::vector<GgufPlace> gguf_places(const Names& names, const ModelConfig& config,
-                                   const std::string& name, int64_t rows);
+/// @throws FormatError  a layer or the head has biases
+void refuse_gguf_biases(const GgufFile& file, const ModelConfig& config);
 
-/// The GGUF name of a tensor, from its Hugging Face name.
-/// @throws FormatError  llama.cpp has no such part
-std::string gguf_name(const Names& names, const std::string& name);
+/// Which layers have the sliding window: a list in the file, or all but the last of so many. A
+/// window that no layer has is taken away.
+/// @param pattern  where the file has neither; 0: all layers    @throws FormatError  another length
+void parse_gguf_windows(const GgufFile& file, ModelConfig& config, int64_t pattern);
 
 }  // namespace slice::models

@@ -7,6 +7,8 @@
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/stored_form.h"
 
 namespace slice::models {
@@ -54,6 +56,15 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "glm4");
+  SLICE_FORMAT_CHECK(!c.output_bias && !c.mlp_bias && !c.head_bias,
+                     "{}: want biases on q, k and v at most in a GLM-4", file.path().string());
+  c.norm_place = NormPlace::kBoth;
+  parse_gguf_rope(file, c);
+  return c;
+}
+
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
   const Names& names = glm4().names;
   const auto part = layer_parameter(names, parameter);
@@ -74,12 +85,12 @@ const Family& glm4() {
   static const Family description = {.name = "glm4",
                                      .model_type = "glm4",
                                      .architecture = "Glm4ForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "glm4",
                                      .names = names,
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr,
+                                     .parse_gguf = parse_gguf,
                                      .describe_stored = describe_stored};
   return description;
 }

@@ -8,6 +8,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/stored_form.h"
 
 namespace slice::models {
@@ -67,6 +68,7 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// llama.cpp computes GELU by its tanh approximation, whatever the model was trained with.
 ModelConfig parse_gguf(const GgufFile& file) {
   ModelConfig c = parse_gguf_sizes(file, "gpt_neox");
   SLICE_FORMAT_CHECK(c.qkv_bias == c.output_bias && c.mlp_bias && !c.head_bias,
@@ -75,7 +77,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
   c.norm_eps = file.get<double>("gptneox.attention.layer_norm_epsilon");
   c.parallel_block = c.branch_norms = file.get<bool>("gptneox.use_parallel_residual", true);
   c.gated_mlp = false;
-  c.activation = Activation::kGeluTanh;  // llama.cpp's GELU
+  c.activation = Activation::kGelu;
   parse_gguf_rope(file, c);
   return c;
 }

@@ -1,10 +1,13 @@
 // Granite 3 and 4, dense: LLaMA's network with constants that embeddings, scores, what sublayers
 // add, and logits are multiplied by.   (arXiv 2407.13739)
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -45,18 +48,34 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// A scale of 0 is none, as in llama.cpp.
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "granite");
+  const auto scale = [&](const char* key, double otherwise) {
+    const auto value = file.get<double>(key, 0.0);
+    return value == 0 ? otherwise : value;
+  };
+  c.embedding_scale = scale("granite.embedding_scale", 1);
+  c.residual_scale = scale("granite.residual_scale", 1);
+  c.attention_scale =
+      scale("granite.attention.scale", 1 / std::sqrt(static_cast<double>(c.head_size)));
+  c.logit_scale = 1 / scale("granite.logit_scale", 1);
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& granite() {
   static const Family description = {.name = "granite",
                                      .model_type = "granite",
                                      .architecture = "GraniteForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "granite",
                                      .names = llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

@@ -9,6 +9,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 
 namespace slice::models {
 namespace {
@@ -59,16 +60,11 @@ json write(const ModelConfig& c) {
 /// Mistral is a `llama` in llama.cpp too, but has a sliding window. A `llama` with biases on q, k
 /// and v only is a Qwen2 with a head size other than D / h (gguf_write.h).
 ModelConfig parse_gguf(const GgufFile& file) {
-  const std::string origin = file.path().string();
-  ModelConfig c = parse_gguf_sizes(file, "llama");
+  ModelConfig c = parse_gguf_rms(file, "llama");
   if (file.tensors().contains("blk.0.attn_v.bias") && !c.output_bias && !c.mlp_bias)
     c.family = "qwen2";
   c.output_bias = c.qkv_bias && c.family == "llama";  // all four or none, as in config.json
-  c.norm_eps = file.get<double>(gguf_key(file, "attention.layer_norm_rms_epsilon"));
-  parse_gguf_rope(file, c);
-  SLICE_FORMAT_CHECK(!c.rotary_size, "{}: {}: want the head size {}, got {}", origin,
-                     gguf_key(file, "rope.dimension_count"), c.head_size,
-                     c.rotary_size.value_or(0));
+  parse_gguf_whole_rope(file, c);
   if (const auto window = file.get<int64_t>(gguf_key(file, "attention.sliding_window"), 0);
       window > 0) {
     c.family = "mistral";

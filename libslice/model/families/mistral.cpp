@@ -2,10 +2,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 
 namespace slice::models {
 namespace {
@@ -48,18 +50,30 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// A file of this architecture is a Mistral Small 3 or later; other Mistrals are a `llama` there.
+ModelConfig parse_gguf(const GgufFile& file) {
+  const auto temperature = file.get<double>("mistral3.attention.temperature_scale", 0.0);
+  SLICE_FORMAT_CHECK(temperature == 0,
+                     "{}: mistral3.attention.temperature_scale {} is not supported",
+                     file.path().string(), temperature);
+  ModelConfig c = parse_gguf_rms(file, "mistral");
+  refuse_gguf_biases(file, c);
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& mistral() {
   static const Family description = {.name = "mistral",
                                      .model_type = "mistral",
                                      .architecture = "MistralForCausalLM",
-                                     .gguf_architecture = "",  // "llama" there
+                                     .gguf_architecture = "mistral3",
                                      .names = llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

@@ -6,6 +6,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 
 namespace slice::models {
 namespace {
@@ -69,9 +70,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
                      "{}: olmo.attention.layer_norm_epsilon: want {}, got {}", origin, kEps,
                      c.norm_eps);
   c.norm_eps = kEps;
-  parse_gguf_rope(file, c);
-  SLICE_FORMAT_CHECK(!c.rotary_size, "{}: olmo.rope.dimension_count: want the head size {}, got {}",
-                     origin, c.head_size, c.rotary_size.value_or(0));
+  parse_gguf_whole_rope(file, c);
   return c;
 }
 

@@ -9,6 +9,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -59,19 +60,15 @@ ModelConfig parse_olmo2(const json& object, const std::string& origin) {
 
 /// OLMo 3 has the same architecture there, and a window.
 ModelConfig parse_gguf(const GgufFile& file) {
-  ModelConfig c = parse_gguf_sizes(file, "olmo2");
-  c.norm_eps = file.get<double>("olmo2.attention.layer_norm_rms_epsilon");
+  ModelConfig c = parse_gguf_rms(file, "olmo2");
   c.norm_place = NormPlace::kAfter;
   c.head_norm = HeadNorm::kAll;
-  parse_gguf_rope(file, c);
-  SLICE_FORMAT_CHECK(!c.rotary_size,
-                     "{}: olmo2.rope.dimension_count: want the head size {}, got {}",
-                     file.path().string(), c.head_size, c.rotary_size.value_or(0));
+  parse_gguf_whole_rope(file, c);
   const auto window = file.get<int64_t>("olmo2.attention.sliding_window", 0);
   if (window == 0) return c;
   c.family = "olmo3";
   c.sliding_window = window;
-  put_window_pattern(c, kPattern);  // as llama.cpp, whatever the file says
+  parse_gguf_windows(file, c, kPattern);
   if (c.rope_scaling) c.window_rope_theta = c.rope_theta;
   return c;
 }

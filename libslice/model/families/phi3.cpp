@@ -7,6 +7,8 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 #include "libslice/model/families/stored_form.h"
 
@@ -62,6 +64,15 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "phi3");
+  refuse_gguf_biases(file, c);
+  parse_gguf_rope(file, c);
+  if (const auto window = file.get<int64_t>("phi3.attention.sliding_window", 0); window > 0)
+    c.sliding_window = window;
+  return c;
+}
+
 void describe_stored(const ModelConfig& c, const std::string& parameter, StoredForm& form) {
   const auto part = layer_parameter(phi3().names, parameter);
   if (!part) return;
@@ -85,12 +96,12 @@ const Family& phi3() {
   static const Family description = {.name = "phi3",
                                      .model_type = "phi3",
                                      .architecture = "Phi3ForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "phi3",
                                      .names = llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr,
+                                     .parse_gguf = parse_gguf,
                                      .describe_stored = describe_stored,
                                      .stock_takes = stock_takes};
   return description;

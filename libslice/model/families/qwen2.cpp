@@ -7,6 +7,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 
 namespace slice::models {
 namespace {
@@ -52,14 +53,10 @@ json write(const ModelConfig& c) {
 
 ModelConfig parse_gguf(const GgufFile& file) {
   const std::string origin = file.path().string();
-  ModelConfig c = parse_gguf_sizes(file, "qwen2");
+  ModelConfig c = parse_gguf_rms(file, "qwen2");
   SLICE_FORMAT_CHECK(c.qkv_bias && !c.output_bias && !c.mlp_bias && !c.head_bias,
                      "{}: want biases on q, k and v, and no others, in a Qwen2", origin);
-  c.norm_eps = file.get<double>("qwen2.attention.layer_norm_rms_epsilon");
-  parse_gguf_rope(file, c);
-  SLICE_FORMAT_CHECK(!c.rotary_size,
-                     "{}: qwen2.rope.dimension_count: want the head size {}, got {}", origin,
-                     c.head_size, c.rotary_size.value_or(0));
+  parse_gguf_whole_rope(file, c);
   return c;
 }
 

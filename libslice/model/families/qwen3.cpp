@@ -3,7 +3,10 @@
 
 #include <nlohmann/json.hpp>
 
+#include "libslice/base/detail/check.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -37,6 +40,16 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// llama.cpp knows no window in it.
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "qwen3");
+  SLICE_FORMAT_CHECK(!c.output_bias && !c.mlp_bias && !c.head_bias,
+                     "{}: want biases on q, k and v at most in a Qwen3", file.path().string());
+  c.head_norm = HeadNorm::kEach;
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& qwen3() {
@@ -49,12 +62,12 @@ const Family& qwen3() {
   static const Family description = {.name = "qwen3",
                                      .model_type = "qwen3",
                                      .architecture = "Qwen3ForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "qwen3",
                                      .names = names,
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

@@ -3,6 +3,8 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -39,18 +41,24 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "seed_oss");
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& seed_oss() {
   static const Family description = {.name = "seed_oss",
                                      .model_type = "seed_oss",
                                      .architecture = "SeedOssForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "seed_oss",
                                      .names = llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

@@ -6,6 +6,8 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -79,18 +81,27 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "smollm3");
+  refuse_gguf_biases(file, c);
+  parse_gguf_whole_rope(file, c);
+  for (int64_t layer = 0; layer < c.layers; ++layer)
+    c.rotary_layers.push_back((layer + 1) % kInterval != 0);
+  return c;
+}
+
 }  // namespace
 
 const Family& smollm3() {
   static const Family description = {.name = "smollm3",
                                      .model_type = "smollm3",
                                      .architecture = "SmolLM3ForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "smollm3",
                                      .names = llama_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

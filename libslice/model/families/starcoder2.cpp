@@ -7,6 +7,7 @@
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 
 namespace slice::models {
 namespace {
@@ -68,10 +69,7 @@ ModelConfig parse_gguf(const GgufFile& file) {
   SLICE_FORMAT_CHECK(c.qkv_bias == c.output_bias && c.qkv_bias == c.mlp_bias && !c.head_bias,
                      "{}: want biases in all layers or in none of a StarCoder2", origin);
   c.norm_eps = file.get<double>("starcoder2.attention.layer_norm_epsilon");
-  parse_gguf_rope(file, c);
-  SLICE_FORMAT_CHECK(!c.rotary_size,
-                     "{}: starcoder2.rope.dimension_count: want the head size {}, got {}", origin,
-                     c.head_size, c.rotary_size.value_or(0));
+  parse_gguf_whole_rope(file, c);
   c.activation = Activation::kGeluTanh;
   return c;
 }

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "libslice/format/gguf.h"
+#include "libslice/model/config.h"
+
+namespace slice::models {
+
+/// Rotary base, the part of a head that turns, and scaling: none, linear, YaRN, longrope (divisors
+/// of the frequencies in `rope_factors_short.weight` and `rope_factors_long.weight`), or Llama 3's
+/// (divisors in `rope_freqs.weight`). @throws FormatError  another scaling
+void parse_gguf_rope(const GgufFile& file, ModelConfig& config);
+/// The same where whole heads turn. @throws FormatError  also for a part of each head
+void parse_gguf_whole_rope(const GgufFile& file, ModelConfig& config);
+
+/// Whether a tensor is a divisor of rotary frequencies, which is metadata.
+bool is_gguf_rope_tensor(const std::string& name);
+/// Those of a configuration, (r/2) float32.
+std::vector<std::pair<std::string, at::Tensor>> gguf_rope_tensors(const ModelConfig& config);
+/// What YaRN multiplies cosines and sines by where a file does not say so.
+double usual_yarn_magnitude(double factor);
+
+}  // namespace slice::models
