@@ -25,6 +25,12 @@ Tensor centred(const Tensor& rows, int64_t h) {
   return at::cat({sum / root, rows - sum / (static_cast<double>(h) - root)}, -1);
 }
 
+/// Whether the module gives queries or keys.
+bool of_heads(const ModelConfig& config, const std::string& module) {
+  const models::Names& names = models::family(config.family).names;
+  return module.ends_with("." + names.q) || module.ends_with("." + names.k);
+}
+
 }  // namespace
 
 std::optional<ModelConfig> dense_config(const ModelConfig& config) {
@@ -83,8 +89,11 @@ WrittenForm::WrittenForm(const ModelConfig& held, const ModelConfig& form)
     changed[model.head.name + ".weight"] = Role::kReader;
     for (const Sublayer& sublayer : model.sublayers) {
       for (const Branch& branch : sublayer.branches) {
-        for (const LinearRef& reader : branch.readers)
-          changed[reader.name + ".weight"] = Role::kReader;
+        for (const LinearRef& reader : branch.readers) {
+          const bool normed = held.head_norm != HeadNorm::kNone && of_heads(held, reader.name);
+          changed[reader.name + ".weight"] = normed ? Role::kHeadReader : Role::kReader;
+          if (normed) changed[reader.name + ".bias"] = Role::kHeadBias;
+        }
         for (const char* part : {".weight", ".bias"})
           changed[branch.writer.name + part] = Role::kWriter;
       }
@@ -119,10 +128,14 @@ Tensor WrittenForm::written(const std::string& name, const Tensor& weight) const
   if (role == Role::kOnes) return at::ones({width_}, at::kDouble);
   if (role == Role::kZeros) return at::zeros({width_}, at::kDouble);
   if (role == Role::kKept) return weight;
-  const bool scaled = role == Role::kReader || (role == Role::kEmbedding && embedding_ != 1);
+  const bool reads = role == Role::kReader || role == Role::kHeadReader;
+  const bool scaled =
+      reads || role == Role::kHeadBias || (role == Role::kEmbedding && embedding_ != 1);
   if (!scaled && weight.size(role == Role::kWriter ? 0 : -1) == width_) return weight;
   const Tensor wide = weight.detach().to(at::kCPU, at::kDouble);
-  if (role == Role::kReader) return centred(wide, width_).mul(scale_);                 // (out, h)
+  if (role == Role::kHeadBias) return wide.mul(scale_);  // (out)
+  if (reads)                                             // (out, h)
+    return centred(wide, width_).mul(role == Role::kReader ? scale_ : scale_ * scale_);
   if (role == Role::kWriter && wide.dim() == 2) return centred(wide.t(), width_).t();  // (h, in)
   const Tensor rows = centred(wide, width_);  // (rows, h), or a writer's bias (h)
   return role == Role::kEmbedding && embedding_ != 1 ? rows * embedding_ : rows;

@@ -61,7 +61,8 @@ class WrittenForm {
   at::Tensor written(const std::string& name, const at::Tensor& weight) const;
 
  private:
-  enum class Role { kKept, kReader, kWriter, kEmbedding, kOnes, kZeros };
+  /// kHeadReader, kHeadBias: of q and k whose heads are normed, by an eps that grows with the others.
+  enum class Role { kKept, kReader, kHeadReader, kHeadBias, kWriter, kEmbedding, kOnes, kZeros };
 
   Role role_of(const std::string& name) const;
 
