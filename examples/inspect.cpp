@@ -111,6 +111,11 @@ ordered_json described(const slice::ModelConfig& c, const slice::ParameterCount&
                          {"parameters", now.total},
                          {"block_parameters", now.blocks}};
   if (!c.ffn_sizes.empty()) object["ffn_sizes"] = c.ffn_sizes;
+  if (c.routed()) {
+    object["experts"] = c.experts.count;
+    object["experts_per_token"] = c.experts.per_token;
+    object["parameters_read_per_token"] = now.read;
+  }
   const slice::OutputForm form = slice::output_form(c);
   object["stock"] = form.stock;
   object["vllm"] = form.vllm;
@@ -134,6 +139,9 @@ void print_model(const std::string& path, const slice::ModelConfig& c,
       c.sliced() ? ", sliced" : "");
   std::printf("parameters %s as stored, %s in blocks\n", cli::grouped(now.total).c_str(),
               cli::grouped(now.blocks).c_str());
+  if (c.routed())
+    std::printf("experts    %ld in each layer, %ld for a token, which reads %s parameters\n",
+                c.experts.count, c.experts.per_token, cli::grouped(now.read).c_str());
   std::printf("saved as   %s\n", slice::describe(slice::output_form(c)).c_str());
   std::printf("decodes    on a GPU by %s\n", slice::decodes_captured(c)
                                                  ? "a captured graph of our kernels"

@@ -94,8 +94,8 @@ WrittenForm::WrittenForm(const ModelConfig& held, const ModelConfig& form)
           changed[reader.name + ".weight"] = normed ? Role::kHeadReader : Role::kReader;
           if (normed) changed[reader.name + ".bias"] = Role::kHeadBias;
         }
-        for (const char* part : {".weight", ".bias"})
-          changed[branch.writer.name + part] = Role::kWriter;
+        for (const LinearRef& writer : branch.writers())
+          for (const char* part : {".weight", ".bias"}) changed[writer.name + part] = Role::kWriter;
       }
     }
   }

@@ -9,6 +9,7 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/decode_graph.h"
 #include "libslice/decode/detail/decoding.h"
+#include "libslice/decode/detail/kernel_network.h"
 #include "libslice/decode/detail/stop_token.h"
 #include "libslice/device/detail/last_stream.h"
 #include "libslice/model/decoder.h"
@@ -19,7 +20,7 @@ namespace slice {
 using at::Tensor;
 
 bool decodes_captured(const ModelConfig& config) {
-  return config.head_size <= detail::kLargestDecodeHead;
+  return detail::runs_on_kernels(config) && config.head_size <= detail::kLargestDecodeHead;
 }
 
 Generator::Generator(const Model& model, int64_t capacity, int64_t batch)

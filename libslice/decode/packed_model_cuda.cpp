@@ -9,6 +9,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/decode_model.h"
+#include "libslice/decode/detail/kernel_network.h"
 #include "libslice/decode/detail/many_rows_layer.h"
 #include "libslice/decode/detail/prefill.h"
 #include "libslice/decode/detail/turn_heads.h"
@@ -132,6 +133,7 @@ class PackedAttention {
 bool PackedModel::runs(const Model& model) {
   const DecoderImpl& decoder = model.decoder();
   return decoder.device().is_cuda() && decoder.dtype() != at::kDouble &&
+         detail::runs_on_kernels(decoder.config()) &&
          !detail::RotaryTables::depend_on_length(decoder.config()) &&
          decoder.config().head_size <= kernels::kRotaryHeadSize;
 }
@@ -139,8 +141,8 @@ bool PackedModel::runs(const Model& model) {
 PackedModel::PackedModel(const Model& model, int64_t positions) {
   SLICE_ARGUMENT_CHECK(runs(model),
                        "packed texts: want a model on a CUDA device, in float32 or a "
-                       "16-bit type, with heads of at most {} and rotary positions that do not "
-                       "depend on the length of a text",
+                       "16-bit type, with heads of at most {}, no experts, and rotary positions "
+                       "that do not depend on the length of a text",
                        kernels::kRotaryHeadSize);
   model.decoder().check_positions(positions);
   const c10::cuda::CUDAGuard guard(model.decoder().device());

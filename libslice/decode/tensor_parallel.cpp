@@ -110,6 +110,9 @@ TensorParallel::TensorParallel(const Checkpoint& checkpoint, const ProcessGroup&
   SLICE_ARGUMENT_CHECK(config().head_norm != HeadNorm::kAll,
                        "tensor parallel: a norm over the queries of all heads is not supported: "
                        "their heads are on several ranks");
+  SLICE_ARGUMENT_CHECK(!config().routed(),
+                       "tensor parallel: mixtures of experts are not supported; a pipeline runs "
+                       "them");
   const models::Names& names = models::family(config().family).names;
   const std::map<std::string, Cut> cuts = cuts_of(*whole_, group);
   const ModelConfig own = share_config(config(), group);

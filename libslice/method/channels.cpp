@@ -118,7 +118,7 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const CalibrationW
     const Sublayer& s = model.sublayers[i];
     held.hold_part(static_cast<int64_t>(i) + 1);
     for (const Branch& branch : s.branches) {
-      if (!branch.channels) continue;
+      if (!branch.channels || branch.mixes()) continue;
       const Tensor W = normed_writer(s, branch.writer.weight.to(at::kDouble));  // (D, F)
       const Tensor effect = (W * gammas[i + 1].to(W.device()).mm(W)).sum(0);    // (F)
       Tensor square = at::zeros({1, W.size(1)}, W.options());
@@ -142,17 +142,30 @@ std::vector<Tensor> channel_scores(const ModelAdapter& model, const CalibrationW
   return scores;
 }
 
-void remove_channels(Branch& network, const Tensor& kept) {
+namespace {
+
+void keep_rows_and_columns(const std::vector<LinearRef>& readers, const LinearRef& writer,
+                           const Tensor& kept) {
   const auto select = [&](const Tensor& parameter, int64_t dimension) {
     return parameter.index_select(dimension, kept.to(parameter.device()));
   };
   std::vector<std::pair<Tensor, Tensor>> smaller;
-  for (const LinearRef& reader : network.readers) {
+  for (const LinearRef& reader : readers) {
     smaller.emplace_back(reader.weight, select(reader.weight, 0));
     if (reader.bias.defined()) smaller.emplace_back(reader.bias, select(reader.bias, 0));
   }
-  smaller.emplace_back(network.writer.weight, select(network.writer.weight, 1));
+  smaller.emplace_back(writer.weight, select(writer.weight, 1));
   for (auto& [parameter, value] : smaller) parameter.set_data(value);
+}
+
+}  // namespace
+
+void remove_channels(Branch& network, const Tensor& kept) {
+  keep_rows_and_columns(network.readers, network.writer, kept);
+}
+
+void remove_channels(ExpertRef& network, const Tensor& kept) {
+  keep_rows_and_columns(network.readers, network.writer, kept);
 }
 
 }  // namespace slice

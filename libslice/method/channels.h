@@ -38,7 +38,8 @@ at::Tensor keep_channels(const at::Tensor& A, const at::Tensor& W, const at::Ten
 ///   E[h_i²] · (w_iᵀ Γ w_i)                                       (docs/method.md, "Channels")
 /// where a norm on the output follows with h / r and diag(γ) w in their place ("Norms on outputs"),
 /// over all tokens, those of each text counting its weight. They are comparable across layers, so
-/// that one ranking (channel_ranking.h) gives the number of channels that each layer keeps.
+/// that one ranking (channel_ranking.h) gives the number of channels that each layer keeps. Of a
+/// mixture of experts, each of which chooses its own, there are none.
 ///
 /// @param windows  whatever they are for    @param gammas  what gradient_covariances gave
 /// @param group    shares the windows
@@ -55,5 +56,6 @@ std::vector<at::Tensor> channel_scores(const ModelAdapter& model, const Calibrat
 /// writer. In place through set_data.
 /// @param kept  (n) int64, ascending
 void remove_channels(Branch& network, const at::Tensor& kept);
+void remove_channels(ExpertRef& network, const at::Tensor& kept);
 
 }  // namespace slice

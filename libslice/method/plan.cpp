@@ -120,7 +120,9 @@ ParameterCount count_parameters(const ModelConfig& c) {
     const int64_t m = c.parallel_block ? a : b;  // what the feed-forward network reads
     const int64_t n = c.parallel_block ? b : c.stream_size(site + 2);  // and writes
     const int64_t F = c.ffn_width(layer);
-    count.blocks += (q + 2 * kv) * a + b * q + gates * F * m + n * F;
+    const int64_t network = gates * F * m + n * F, E = c.experts.count;
+    count.blocks += (q + 2 * kv) * a + b * q + std::max<int64_t>(E, 1) * network + E * m;
+    if (c.routed()) count.idle += (E - c.experts.per_token) * network;
     for (int64_t s = site; s < site + (c.parallel_block ? 1 : 2); ++s)
       count.shortcuts += shortcut_parameters(c, s);
     const int64_t norms = c.parallel_block && !c.branch_norms ? norm : 2 * norm;
@@ -140,9 +142,10 @@ ParameterCount count_parameters(const ModelConfig& c) {
   if (c.head_bias) others += c.vocabulary_size;
   count.total = embeddings + count.blocks + others;
   const int64_t rows = c.learned_positions > 0 ? 2 : 1;  // of a token and of its position
-  count.read = count.blocks + others +
+  count.read = count.blocks - count.idle + others +
                (c.tied_head ? c.vocabulary_size + rows - 1 : rows) * first;  // the head has its row
-  count.multiplied = count.blocks + map + c.vocabulary_size * (c.tied_head ? first : last);
+  count.multiplied =
+      count.blocks - count.idle + map + c.vocabulary_size * (c.tied_head ? first : last);
   return count;
 }
 
@@ -164,6 +167,8 @@ ModelConfig planned_config(const ModelConfig& dense, const SliceOptions& asked) 
     planned.shortcut = options.shortcut_form();
     planned.shortcut_rank = std::min(options.shortcut_rank, sizes.front());
   }
+  SLICE_ARGUMENT_CHECK(!dense.routed() || options.recover == 0,
+                       "recover: the experts of a {} are not trained", dense.family);
   if (!options.ffn_sizes.empty()) {
     SLICE_ARGUMENT_CHECK(std::ssize(options.ffn_sizes) == dense.layers,
                          "ffn sizes: want {}, one a layer, got {}", dense.layers,

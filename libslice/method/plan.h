@@ -125,7 +125,9 @@ struct ParameterCount {
   int64_t total = 0;   ///< all parameters as stored, a tied matrix once
   int64_t blocks = 0;  ///< weight matrices of the blocks, shortcuts included; no biases, no norms
   int64_t shortcuts = 0;  ///< of those, the rotated shortcuts
-  /// What decoding one token of one text reads: all but the other rows of the embeddings.
+  int64_t idle = 0;       ///< of those, experts that a token does not go through
+  /// What decoding one token of one text reads: all but the other rows of the embeddings and the
+  /// idle experts. Several texts at once read more.
   int64_t read = 0;
   /// Elements of the matrices that it is multiplied by, two FLOP each; attention to the tokens
   /// before it comes on top.

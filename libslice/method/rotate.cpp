@@ -90,8 +90,10 @@ void rotate_writers(Sublayer& s, const Tensor& P, const ProcessGroup& group) {
   SLICE_ARGUMENT_CHECK(s.out_norm.is_empty(), "{}: a norm on its output keeps the stream as it is",
                        s.name);
   Rewritten rewritten;
-  for (Branch& branch : s.branches) {
-    LinearRef& writer = branch.writer;
+  std::vector<LinearRef> writers;
+  for (const Branch& branch : s.branches)
+    for (LinearRef& writer : branch.writers()) writers.push_back(std::move(writer));
+  for (const LinearRef& writer : writers) {
     check_basis(P, writer.weight.size(0), writer.name);
     const auto rotate = [&](const Tensor& parameter, const std::string& name) {
       const auto [first, last] = group.share(P.size(1));

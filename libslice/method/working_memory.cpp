@@ -27,13 +27,22 @@ WorkingSizes working_sizes(const ModelAdapter& model, Method method, bool trains
   for (const Sublayer& s : model.sublayers) {
     int64_t bytes = 0, readers = 0, hidden = 0, weights = 0;
     for (const Branch& branch : s.branches) {
-      weights += branch.writer.weight.numel();
-      bytes += absent_bytes(branch.writer);
-      hidden += branch.writer.weight.size(1);
+      const std::vector<LinearRef> writers = branch.writers();
+      for (const LinearRef& writer : writers) {
+        weights += writer.weight.numel();
+        bytes += absent_bytes(writer);
+      }
+      int64_t rows = 0;
       for (const LinearRef& reader : branch.readers) {
         bytes += absent_bytes(reader);
-        readers += reader.weight.size(0);
+        rows += reader.weight.size(0);
         weights += reader.weight.numel();
+      }
+      if (branch.mixes()) {  // its experts run one by one, and have no moments
+        readers += rows / std::ssize(writers) + writers[0].weight.size(1);
+      } else {
+        readers += rows;
+        hidden += writers[0].weight.size(1);
       }
     }
     const bool whole_layer = s.branches.size() > 1;

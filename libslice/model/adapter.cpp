@@ -11,13 +11,23 @@ namespace slice {
 
 using at::Tensor;
 
+std::vector<LinearRef> Branch::writers() const {
+  if (!mixes()) return {writer};
+  std::vector<LinearRef> all;
+  for (const ExpertRef& expert : experts) all.push_back(expert.writer);
+  return all;
+}
+
+Tensor Branch::written(const Tensor& normed, KvCache* cache) const {
+  return mixes() ? mixture(normed) : at::linear(hidden(normed, cache), writer.weight, writer.bias);
+}
+
 Tensor Sublayer::output(const Tensor& x, KvCache* cache) const {
   const Tensor normed = norm->forward(x);  // (B, T, k_a)
   Tensor sum;                              // (B, T, k_b)
   for (const Branch& branch : branches) {
     const Tensor own = branch.norm.is_empty() ? normed : branch.norm->forward(x);
-    const Tensor y =
-        at::linear(branch.hidden(own, cache), branch.writer.weight, branch.writer.bias);
+    const Tensor y = branch.written(own, cache);
     sum = sum.defined() ? sum + y : y;
   }
   return scale == 1 ? sum : sum * scale;
@@ -139,12 +149,15 @@ void check_adapter(const ModelAdapter& model, bool rotates, bool keep_tie) {
         "sliced again)",
         s.name);
     for (const Branch& branch : s.branches) {
-      SLICE_ARGUMENT_CHECK(branch.hidden && !branch.readers.empty(),
+      SLICE_ARGUMENT_CHECK((branch.hidden || branch.mixes()) && !branch.readers.empty(),
                            "{}: want readers and a hidden function", s.name);
+      SLICE_ARGUMENT_CHECK(
+          !branch.mixes() || (s.mixes() && !branch.experts.empty() && branch.expert_hidden),
+          "{}: want a mixture alone in its sublayer, with experts and what they read", s.name);
       if (!branch.norm.is_empty()) check_branch_norm(branch.norm, s, D);
       const Norm& norm = s.norm_of(branch);
       for (const LinearRef& reader : branch.readers) check_reader(reader, norm, D, rotates);
-      check_linear(branch.writer, D, /*writes=*/true);
+      for (const LinearRef& writer : branch.writers()) check_linear(writer, D, /*writes=*/true);
     }
   }
 }

@@ -19,6 +19,15 @@ struct LinearRef {
   at::Tensor weight, bias;
 };
 
+/// A feed-forward network of a mixture of experts; its channels are those of Branch.
+struct ExpertRef {
+  std::vector<LinearRef> readers;  ///< of the normed stream; the router is none of them
+  LinearRef writer;
+};
+
+/// Sees what an expert's writer reads of its tokens, times their shares: (m, F), m ≥ 0.
+using SeeExpert = std::function<void(int64_t expert, const at::Tensor& hidden)>;
+
 /// The path from a norm to the addition: readers, a function, a writer.
 struct Branch {
   std::vector<LinearRef> readers;  ///< read the normed stream: W (…, D)
@@ -30,6 +39,21 @@ struct Branch {
   /// channels can be removed.
   bool channels = false;
   Norm norm{nullptr};  ///< of its own, with the sublayer's eps; empty: it reads the sublayer's norm
+  /// A mixture of experts, in place of `hidden` and `writer`: what its networks make together of
+  /// the normed stream, (B, T, k) → (B, T, k_b). `readers` holds the router and all of theirs.
+  std::function<at::Tensor(const at::Tensor& normed)> mixture = {};
+  std::vector<ExpertRef> experts = {};
+  /// Shows what the writers of experts first … last − 1 read of the normed stream.
+  std::function<void(const at::Tensor& normed, int64_t first, int64_t last, const SeeExpert& see)>
+      expert_hidden = {};
+
+  bool mixes() const { return static_cast<bool>(mixture); }
+  /// What a writer reads: F of a feed-forward network.
+  int64_t width() const { return (mixes() ? experts.front().writer : writer).weight.size(1); }
+  /// All that write into the stream.
+  std::vector<LinearRef> writers() const;
+  /// What they write: normed (B, T, k) → (B, T, k_b).
+  at::Tensor written(const at::Tensor& normed, KvCache* cache = nullptr) const;
 };
 
 /// x ← shortcut(x) + out_norm(scale · Σᵢ writerᵢ(hiddenᵢ(norm(x)))): attention or MLP of a
@@ -44,6 +68,8 @@ struct Sublayer {
   /// An RMSNorm on what the writers write; empty: none. The stream then keeps its basis.
   Norm out_norm{nullptr};
 
+  /// Whether it is a mixture of experts.
+  bool mixes() const { return branches.size() == 1 && branches[0].mixes(); }
   /// What a branch reads.
   const Norm& norm_of(const Branch& branch) const {
     return branch.norm.is_empty() ? norm : branch.norm;

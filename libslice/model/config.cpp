@@ -128,6 +128,20 @@ void check_layers(const ModelConfig& c, const std::string& origin) {
                      *c.window_rope_theta);
 }
 
+void check_experts(const ModelConfig& c, const std::string& origin) {
+  constexpr int64_t kMost = 4096;
+  const ExpertSizes& e = c.experts;
+  SLICE_FORMAT_CHECK(e.count <= kMost, "{}: number of experts: want 1 … {}, got {}", origin, kMost,
+                     e.count);
+  SLICE_FORMAT_CHECK(e.per_token >= 1 && e.per_token <= e.count,
+                     "{}: num_experts_per_tok: want 1 … {}, got {}", origin, e.count, e.per_token);
+  SLICE_FORMAT_CHECK(
+      c.gated_mlp && !c.mlp_bias && !c.parallel_block && !c.shifts() && !c.norms_outputs(),
+      "{}: experts are supported as gated networks without biases in sequential "
+      "blocks with RMSNorms",
+      origin);
+}
+
 void check_scales(const ModelConfig& c, const std::string& origin) {
   const auto positive = [&](const char* name, double value) {
     SLICE_FORMAT_CHECK(value > 0 && value < 1e6, "{}: {}: want a positive number, got {}", origin,
@@ -247,6 +261,7 @@ void check_config(const ModelConfig& c, const std::string& origin) {
   if (c.rope_scaling) check_scaling(c, origin);
   check_layers(c, origin);
   check_scales(c, origin);
+  if (c.routed()) check_experts(c, origin);
   const auto is_token = [&](const char* name, int64_t id) {
     SLICE_FORMAT_CHECK(id >= 0 && id < c.vocabulary_size,
                        "{}: {} {} is outside the vocabulary of {}", origin, name, id,

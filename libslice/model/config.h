@@ -63,6 +63,16 @@ enum class HeadNorm {
   kAll,   ///< RMSNorm over all heads together, weights (h·d) and (kv·d)
 };
 
+/// A router and several feed-forward networks, of which every token goes through the few that the
+/// router gives most to.                                         (docs/method.md, "Experts")
+struct ExpertSizes {
+  int64_t count = 0;        ///< E; 0: one network for all tokens, without a router
+  int64_t per_token = 0;    ///< networks that a token goes through
+  bool normalised = false;  ///< their shares are divided by their sum
+
+  bool operator==(const ExpertSizes&) const = default;
+};
+
 /// How a shortcut maps the residual stream from the basis of one site to that of the next.
 ///   (docs/method.md, "Shortcuts")
 enum class ShortcutForm {
@@ -118,6 +128,7 @@ struct ModelConfig {
 
   Activation activation = Activation::kSilu;
   bool gated_mlp = true;  ///< activation(gate) · up; else activation(up)
+  ExpertSizes experts;    ///< in every layer, each network as wide as the layer's ffn_width
   /// The head is the token embedding, in a sliced model after a map from the last site's basis to
   /// the first one's.
   bool tied_head = false;
@@ -153,6 +164,8 @@ struct ModelConfig {
   int64_t stream_size(int64_t site) const;
   /// FFN width of a layer.
   int64_t ffn_width(int64_t layer) const;
+  /// Whether layers have a router and several networks.
+  bool routed() const { return experts.count > 0; }
   /// Positions that a query of this layer sees, itself the last; 0: all.
   int64_t window(int64_t layer) const;
   /// Leading coordinates of a head that turn in this layer; 0 without rotary positions.

@@ -29,10 +29,6 @@ void register_at(torch::nn::Module& root, const std::string& path,
   parent->register_module(path.substr(begin), std::move(module));
 }
 
-LinearRef view(const std::string& name, const Linear& linear) {
-  return {name, linear->weight, linear->bias};
-}
-
 }  // namespace
 
 DecoderImpl::DecoderImpl(const ModelConfig& config) : config_(config) {
@@ -56,6 +52,10 @@ DecoderImpl::DecoderImpl(const ModelConfig& config) : config_(config) {
 void DecoderImpl::add_head_map(bool bias) {
   head_map_ = add_linear(models::family(config_.family).names.head + ".map",
                          config_.stream_size(config_.sites() - 1), config_.stream_size(0), bias);
+}
+
+LinearRef DecoderImpl::view(const std::string& name, const Linear& linear) {
+  return {name, linear->weight, linear->bias};
 }
 
 Linear DecoderImpl::add_linear(const std::string& path, int64_t in, int64_t out, bool bias) {
@@ -87,50 +87,6 @@ Shortcut DecoderImpl::add_shortcut(const std::string& path, int64_t site) {
   return shortcut;
 }
 
-/// Attention of a layer, between the norm at `site` and the addition before the next one.
-Branch DecoderImpl::add_attention(int64_t layer, int64_t site) {
-  const ModelConfig& c = config_;
-  const models::Names& names = models::family(c.family).names;
-  const std::string root = detail::formatted("{}.{}.", names.layers, layer);
-  const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
-  const int64_t q_width = c.heads * c.head_size, kv_width = c.kv_heads * c.head_size;
-  Linear q = add_linear(root + names.q, in, q_width, c.qkv_bias);
-  Linear k = add_linear(root + names.k, in, kv_width, c.qkv_bias);
-  Linear v = add_linear(root + names.v, in, kv_width, c.qkv_bias);
-  Linear o = add_linear(root + names.o, q_width, out, c.output_bias);
-  head_norms_.emplace_back(add_head_norm(root + names.q_norm, q_width),
-                           add_head_norm(root + names.k_norm, kv_width));
-  const auto& [q_norm, k_norm] = head_norms_.back();
-  const Attention attention(c, layer, {.q = q, .k = k, .v = v, .q_norm = q_norm, .k_norm = k_norm});
-  return {
-      .readers = {view(root + names.q, q), view(root + names.k, k), view(root + names.v, v)},
-      .hidden = [attention](const Tensor& n, KvCache* cache) { return attention.hidden(n, cache); },
-      .writer = view(root + names.o, o)};
-}
-
-/// Feed-forward network of a layer, between the norm at `site` and the addition.
-Branch DecoderImpl::add_mlp(int64_t layer, int64_t site) {
-  const ModelConfig& c = config_;
-  const models::Names& names = models::family(c.family).names;
-  const std::string root = detail::formatted("{}.{}.", names.layers, layer);
-  const int64_t in = c.stream_size(site), out = c.stream_size(site + 1);
-  const int64_t width = c.ffn_width(layer);
-  Linear gate{nullptr};
-  std::vector<LinearRef> readers;
-  if (c.gated_mlp) {
-    gate = add_linear(root + names.gate, in, width, c.mlp_bias);
-    readers.push_back(view(root + names.gate, gate));
-  }
-  Linear up = add_linear(root + names.up, in, width, c.mlp_bias);
-  readers.push_back(view(root + names.up, up));
-  Linear down = add_linear(root + names.down, width, out, c.mlp_bias);
-  const Mlp mlp(c.activation, gate, up);
-  return {.readers = std::move(readers),
-          .hidden = [mlp](const Tensor& n, KvCache*) { return mlp.hidden(n); },
-          .writer = view(root + names.down, down),
-          .channels = true};
-}
-
 void DecoderImpl::add_sublayer(const std::string& path, const std::string& norm,
                                const std::string& out_norm, int64_t site,
                                std::vector<Branch> branches) {
@@ -159,7 +115,7 @@ void DecoderImpl::add_layer(int64_t layer) {
   add_sublayer(root + "attention", root + names.attention_norm, root + names.attention_out_norm,
                site, {add_attention(layer, site)});
   add_sublayer(root + "mlp", root + names.mlp_norm, root + names.mlp_out_norm, site + 1,
-               {add_mlp(layer, site + 1)});
+               {config_.routed() ? add_experts(layer, site + 1) : add_mlp(layer, site + 1)});
 }
 
 void DecoderImpl::check_tokens(const Tensor& tokens, int64_t first) const {

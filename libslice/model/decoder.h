@@ -71,6 +71,7 @@ class DecoderImpl : public torch::nn::Module {
   at::ScalarType dtype() const { return embedding_->weight.scalar_type(); }
 
  private:
+  static LinearRef view(const std::string& name, const Linear& linear);
   Linear add_linear(const std::string& path, int64_t in, int64_t out, bool bias);
   void add_head_map(bool bias);
   Norm add_norm(const std::string& path, NormKind kind);
@@ -79,6 +80,7 @@ class DecoderImpl : public torch::nn::Module {
   Shortcut add_shortcut(const std::string& path, int64_t site);
   Branch add_attention(int64_t layer, int64_t site);
   Branch add_mlp(int64_t layer, int64_t site);
+  Branch add_experts(int64_t layer, int64_t site);
   void add_sublayer(const std::string& path, const std::string& norm, const std::string& out_norm,
                     int64_t site, std::vector<Branch> branches);
   void add_layer(int64_t layer);

@@ -172,7 +172,7 @@ std::vector<Candidate> candidates(const ModelConfig& dense, const SliceOptions& 
   even.head = HeadMode::kSlice;
   const bool asked = options.head == HeadMode::kSlice;
   bool grew = add_candidates(dense, even, /*only_stock=*/!asked, budget, smallest, all);
-  const bool may_differ = !asked && !dense.norms_outputs();
+  const bool may_differ = !asked && !dense.norms_outputs() && !dense.routed();
   if (may_differ && add_candidates(dense, free, /*only_stock=*/false, budget, smallest, all))
     grew = true;
   SLICE_ARGUMENT_CHECK(!all.empty() || !grew,

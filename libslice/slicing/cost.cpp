@@ -31,9 +31,15 @@ ModelConfig widest_everywhere(const ModelConfig& dense) {
 /// Weights of the sublayer that has most, were nothing removed.
 int64_t largest_sublayer(const ModelConfig& dense) {
   const int64_t F = widest_everywhere(dense).ffn_size, D = dense.hidden_size,
-                mlp = (dense.gated_mlp ? 3 : 2) * F * D,
+                networks = std::max<int64_t>(dense.experts.count, 1),
+                mlp = networks * (dense.gated_mlp ? 3 : 2) * F * D,
                 attention = 2 * (dense.heads + dense.kv_heads) * dense.head_size * D;
   return dense.parallel_block ? mlp + attention : std::max(mlp, attention);
+}
+
+/// What the widest writers read whose moments are summed: experts have none.
+int64_t refitted_width(const ModelConfig& dense) {
+  return dense.routed() ? dense.heads * dense.head_size : widest_everywhere(dense).ffn_size;
 }
 
 /// Γ of every site.
@@ -46,7 +52,11 @@ double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method
   constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
   const auto D = static_cast<double>(dense.hidden_size), sites = static_cast<double>(dense.sites()),
              n = static_cast<double>(tokens);
-  const int64_t before = count_parameters(dense).blocks, after = count_parameters(sliced).blocks;
+  const auto active = [](const ModelConfig& c) {
+    const ParameterCount count = count_parameters(c);
+    return count.blocks - count.idle;
+  };
+  const int64_t before = active(dense), after = active(sliced);
   double flop = 2.0 * n * static_cast<double>(after) +
                 2.0 * sites * (n * D * D + kEigenFlop * D * D * D);  // covariances, eigensolves
   if (method != Method::kRefit) return flop;
@@ -54,7 +64,8 @@ double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method
   // the tokens two forward and one backward pass; factorisations of the moments.
   double moments = 0;  // of a site in every layer
   for (const int64_t channels : dense.ffn_widths()) {
-    const auto F = static_cast<double>(channels), width = F + 2 * D;
+    const auto F = static_cast<double>(dense.routed() ? refitted_width(dense) : channels),
+               width = F + 2 * D;
     moments += n * width * width + 20 * F * F * F;
   }
   moments *= sites / static_cast<double>(dense.layers);
@@ -91,7 +102,7 @@ ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, 
   const detail::WorkingSizes sizes{.hidden_size = D,
                                    .element_bytes = kFloat,
                                    .widest = 3 * F,
-                                   .hidden = F,
+                                   .hidden = refitted_width(dense),
                                    .refit = refit,
                                    .trained = training.epochs > 0 ? largest_sublayer(dense) : 0};
   const int64_t signals = (refit ? 2 : 1) * tokens * D;
@@ -100,7 +111,9 @@ ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, 
       kFloat *
           (count_parameters(dense).total + (untied ? dense.vocabulary_size * D : 0) + signals) +
       detail::activation_bytes(sizes, chunk_tokens) + detail::moment_bytes(sizes) + kLibraries;
-  if (refit) cost.host_bytes += std::min(kFloat * tokens * F, kHostHidden) + gamma_bytes(dense);
+  if (refit)
+    cost.host_bytes +=
+        std::min(kFloat * tokens * refitted_width(dense), kHostHidden) + gamma_bytes(dense);
   cost.training_bytes = detail::training_bytes(sizes, training.window_tokens);
   cost.host_bytes += cost.training_bytes;
   cost.disk_bytes = count_parameters(written_config(sliced)).total * stored_bytes;
@@ -125,7 +138,7 @@ LayerwiseCost expected_layerwise_cost(const Checkpoint& checkpoint, const ModelC
       .layer_bytes = count_parameters(widest).blocks / dense.layers * held,
       .table_bytes = dense.vocabulary_size * dense.hidden_size * held,  // embedding or head
       .widest = 3 * widest.ffn_size,
-      .hidden = widest.ffn_size + heads,
+      .hidden = refitted_width(dense) + heads,
       .refit = refit,
       .trained = recover > 0 ? largest_sublayer(dense) : 0};
   LayerwiseCost cost;

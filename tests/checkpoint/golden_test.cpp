@@ -93,7 +93,13 @@ constexpr const char* kNames[] = {"tiny_llama_gqa",
                                   "tiny_sliced_tied",
                                   "tiny_sliced_stablelm",
                                   "tiny_sliced_starcoder2",
-                                  "tiny_sliced_olmo"};
+                                  "tiny_sliced_olmo",
+                                  "tiny_mixtral",
+                                  "tiny_qwen3_moe",
+                                  "tiny_olmoe",
+                                  "tiny_sliced_mixtral",
+                                  "tiny_sliced_qwen3_moe",
+                                  "tiny_sliced_olmoe"};
 
 TEST_CASE("logits equal those of Transformers, whole and in pieces through the cache") {
   for (const char* name : kNames) {
@@ -153,7 +159,8 @@ TEST_CASE("a checkpoint of Transformers, loaded and saved, holds the same tensor
       "tiny_olmo3", "tiny_exaone4", "tiny_glm4", "tiny_gpt_neox", "tiny_gpt2", "tiny_cohere2",
       "tiny_falcon", "tiny_falcon_grouped", "tiny_gptj", "tiny_qwen3", "tiny_phi3_long",
       "tiny_phi3_window", "tiny_smollm3", "tiny_granite", "tiny_seed_oss", "tiny_arcee",
-      "tiny_ernie4_5", "tiny_helium", "tiny_ministral", "tiny_mistral_yarn");
+      "tiny_ernie4_5", "tiny_helium", "tiny_ministral", "tiny_mistral_yarn", "tiny_mixtral",
+      "tiny_qwen3_moe", "tiny_olmoe");
   INFO(checkpoint);
   const Golden golden(checkpoint);
   const TemporaryDirectory directory;

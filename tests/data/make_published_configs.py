@@ -81,6 +81,11 @@ MODELS = {
     "CohereLabs/c4ai-command-r7b-12-2024": ("Cohere2Config", sizes(4096, 14336, 32, 32, 8, 256000, logit_scale=0.25)),
     "nvidia/Minitron-4B-Base": ("NemotronConfig", sizes(3072, 9216, 32, 24, 8, 256000, head_dim=128)),
     "allenai/OLMo-1B-0724-hf": ("OlmoConfig", sizes(2048, 8192, 16, 16, 16, 50304, tie_word_embeddings=True)),
+    "mistralai/Mixtral-8x7B-v0.1": ("MixtralConfig", sizes(4096, 14336, 32, 32, 8, 32000)),
+    "Qwen/Qwen3-30B-A3B": ("Qwen3MoeConfig", sizes(2048, 6144, 48, 32, 4, 151936, head_dim=128, num_experts=128,
+                                                   num_experts_per_tok=8, moe_intermediate_size=768, norm_topk_prob=True)),
+    "allenai/OLMoE-1B-7B-0924": ("OlmoeConfig", sizes(2048, 1024, 16, 16, 16, 50304, num_experts=64,
+                                                      num_experts_per_tok=8)),
 }
 
 

@@ -16,10 +16,11 @@ from transformers import (ArceeConfig, ArceeForCausalLM, Cohere2Config, Cohere2F
                           Gemma3TextConfig, GemmaConfig, GemmaForCausalLM, Glm4Config, Glm4ForCausalLM, GPT2Config,
                           GPT2LMHeadModel, GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM,
                           GraniteConfig, GraniteForCausalLM, HeliumConfig, HeliumForCausalLM, MinistralConfig,
-                          MinistralForCausalLM, MistralConfig, MistralForCausalLM, NemotronConfig,
-                          NemotronForCausalLM, Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM,
-                          OlmoConfig, OlmoForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM,
-                          PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+                          MinistralForCausalLM, MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM,
+                          NemotronConfig, NemotronForCausalLM, Olmo2Config, Olmo2ForCausalLM, Olmo3Config,
+                          Olmo3ForCausalLM, OlmoConfig, OlmoeConfig, OlmoeForCausalLM, OlmoForCausalLM, OPTConfig,
+                          OPTForCausalLM, Phi3Config, Phi3ForCausalLM, PhiConfig, PhiForCausalLM, Qwen2Config,
+                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
                           SeedOssConfig, SeedOssForCausalLM, SmolLM3Config, SmolLM3ForCausalLM, StableLmConfig,
                           StableLmForCausalLM, Starcoder2Config, Starcoder2ForCausalLM)
 
@@ -153,6 +154,15 @@ MODELS = {
         SMALL, sliding_window=None, rope_parameters={
             "rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "beta_fast": 4.0, "beta_slow": 0.5,
             "original_max_position_embeddings": 64})),
+    # experts, the two chosen ones' shares add up to one, a window
+    "tiny_mixtral": (MixtralConfig, MixtralForCausalLM, dict(
+        SMALL, intermediate_size=16, num_local_experts=4, sliding_window=8)),
+    # experts, norms of heads
+    "tiny_qwen3_moe": (Qwen3MoeConfig, Qwen3MoeForCausalLM, dict(
+        SMALL, head_dim=12, moe_intermediate_size=12, num_experts=6, num_experts_per_tok=3, norm_topk_prob=True)),
+    # experts, shares as they are, norms over all queries and all keys
+    "tiny_olmoe": (OlmoeConfig, OlmoeForCausalLM, dict(
+        SMALL, intermediate_size=16, num_experts=5, num_experts_per_tok=2)),
 }
 
 
@@ -175,7 +185,7 @@ def random_model(config_type, model_type, settings, seed):
             elif any(part in name for part in ("embed_tokens", "embed_positions", "embed_in", "word_embeddings", "wte", "wpe")):
                 value = noise
             else:
-                value = 1.5 * noise / parameter.shape[1] ** 0.5
+                value = 1.5 * noise / parameter.shape[-1] ** 0.5
             parameter.copy_(value)
     return model.eval()
 

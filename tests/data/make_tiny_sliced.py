@@ -57,6 +57,16 @@ MODELS = {
     "tiny_sliced_gptj": ("GPTJ", dict(n_inner=56, rotary_dim=4, stream_sizes=[24, 20, 24], shortcut="dense")),
     "tiny_sliced_nemotron": ("Nemotron", dict(
         intermediate_size=56, num_key_value_heads=2, stream_sizes=[24] * 5, shortcut="none")),
+    # experts that read and write other widths
+    "tiny_sliced_mixtral": ("Mixtral", dict(
+        intermediate_size=16, num_key_value_heads=2, num_local_experts=4, stream_sizes=[24, 20, 22, 24, 32],
+        shortcut="dense")),
+    "tiny_sliced_qwen3_moe": ("Qwen3Moe", dict(
+        moe_intermediate_size=12, num_key_value_heads=2, head_dim=12, num_experts=6, num_experts_per_tok=3,
+        stream_sizes=[24] * 5, shortcut="none")),
+    "tiny_sliced_olmoe": ("Olmoe", dict(
+        intermediate_size=16, num_key_value_heads=2, num_experts=5, num_experts_per_tok=2,
+        stream_sizes=[24, 24, 24, 24, 32], shortcut="diagonal")),
     # a head that kept its tie, a map between the last site and the embedding
     "tiny_sliced_tied": ("Llama", dict(
         RMS, stream_sizes=[24] * 4 + [32], shortcut="none", tie_word_embeddings=True)),
@@ -65,7 +75,7 @@ MODELS = {
 
 def random_model(directory, family, settings, seed):
     """The model of a directory that holds config.json and the modeling file."""
-    name = "gpt_neox" if family == "GPTNeoX" else family.lower()
+    name = {"GPTNeoX": "gpt_neox", "Qwen3Moe": "qwen3_moe"}.get(family, family.lower())
     model_name = f"Sliced{family}" + ("LMHeadModel" if family == "GPT2" else "ForCausalLM")
     config_name = model_name.removesuffix("ForCausalLM") + "Config"
     module = f"modeling_sliced_{name}"

@@ -60,6 +60,7 @@ void check_same(const Model& model, int64_t ranks) {
 TEST_CASE("two ranks write the tokens of one, for every family") {
   std::vector<ModelConfig> configs = tiny_families();
   configs.push_back(tiny_config());
+  for (const ModelConfig& family : tiny_families_with_experts()) configs.push_back(family);
   for (const ModelConfig& config : configs) {
     INFO(describe(config));
     check_same(random_model(config), 2);

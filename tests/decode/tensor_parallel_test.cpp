@@ -78,6 +78,15 @@ TEST_CASE("two and three ranks of tensor parallel write the tokens of one, for e
   }
 }
 
+TEST_CASE("tensor parallel refuses mixtures of experts by name") {
+  const TemporaryDirectory scratch;
+  save_model(random_model(tiny_families_with_experts()[0]), scratch.path() / "m",
+             {.dtype = at::kFloat});
+  const auto checkpoint = open_checkpoint(scratch.path() / "m");
+  CHECK_THROWS_NAMING(TensorParallel(*checkpoint, ProcessGroup()), ArgumentError,
+                      "mixtures of experts are not supported");
+}
+
 TEST_CASE("tensor parallel of a sliced model, whatever its shortcuts") {
   for (ModelConfig config : {tiny_config(), tiny_families()[2], tiny_families()[3]}) {
     config.layers = 3;

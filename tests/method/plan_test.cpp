@@ -81,6 +81,7 @@ TEST_CASE("counts of known dense models are exact") {
 TEST_CASE("counts equal the parameters of the module, dense and sliced") {
   std::vector<ModelConfig> configs = tiny_configs();
   for (const ModelConfig& family : tiny_families()) configs.push_back(family);
+  for (const ModelConfig& family : tiny_families_with_experts()) configs.push_back(family);
   for (const ModelConfig& dense : configs) {
     for (const HeadMode head : {HeadMode::kKeep, HeadMode::kSlice}) {
       const int64_t sites = dense.sites();
@@ -105,6 +106,30 @@ TEST_CASE("counts equal the parameters of the module, dense and sliced") {
       }
     }
   }
+}
+
+TEST_CASE("of experts a token reads and multiplies by those that it goes through") {
+  for (const ModelConfig& dense : tiny_families_with_experts()) {
+    for (const ModelConfig& config :
+         {dense, sliced_config(dense, std::vector<int64_t>(dense.sites(), 16))}) {
+      INFO(tests::describe(config));
+      ModelConfig fewer = config;  // with no other experts than a token's
+      fewer.experts.count = config.experts.per_token;
+      const ParameterCount count = count_parameters(config), own = count_parameters(fewer);
+      const int64_t idle = config.experts.count - config.experts.per_token,
+                    routers = config.layers * idle * config.stream_size(1);
+      CHECK(own.idle == 0);
+      CHECK(count.total - count.idle == own.total + routers);
+      CHECK(count.read == own.read + routers);
+      CHECK(count.multiplied == own.multiplied + routers);
+    }
+  }
+}
+
+TEST_CASE("experts are not trained: refused by name") {
+  const ModelConfig mixtral = tiny_families_with_experts()[0];
+  CHECK_THROWS_NAMING(planned_config(mixtral, {.slice = 0.3, .recover = 1}), ArgumentError,
+                      "the experts of a mixtral are not trained");
 }
 
 TEST_CASE("a sliced configuration has a head of its own") {

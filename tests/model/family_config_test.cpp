@@ -264,6 +264,32 @@ TEST_CASE("a Nemotron squares its ReLU and turns half of each head") {
   CHECK_FALSE(c.gated_mlp);
 }
 
+TEST_CASE("families with experts say how many there are, and how many a token goes through") {
+  const ModelConfig mixtral = parse_with({{"model_type", "mixtral"}});
+  CHECK(mixtral.experts == ExpertSizes{8, 2, true});
+  CHECK(mixtral.ffn_size == 14336);
+  CHECK_FALSE(mixtral.sliding_window);
+  const ModelConfig qwen3 = parse_with({{"model_type", "qwen3_moe"},
+                                        {"num_local_experts", 16},
+                                        {"moe_intermediate_size", 40},
+                                        {"norm_topk_prob", true}});
+  CHECK(qwen3.experts == ExpertSizes{16, 8, true});
+  CHECK(qwen3.ffn_size == 40);
+  CHECK_FALSE(qwen3.sliding_window);
+  const ModelConfig older = parse_with({{"model_type", "qwen3_moe"}, {"num_experts", 12}});
+  CHECK(older.experts == ExpertSizes{12, 8, false});
+  CHECK(parse_with({{"model_type", "olmoe"}}).experts == ExpertSizes{64, 8, false});
+  const std::pair<json, const char*> refused[] = {
+      {{{"model_type", "mixtral"}, {"num_local_experts", 0}}, "num_experts: want at least 1"},
+      {{{"model_type", "mixtral"}, {"num_experts_per_tok", 9}}, "num_experts_per_tok: want 1 … 8"},
+      {{{"model_type", "mixtral"}, {"num_experts", 4}, {"num_local_experts", 8}}, "num_experts 4"},
+      {{{"model_type", "qwen3_moe"}, {"decoder_sparse_step", 2}}, "decoder_sparse_step 2"},
+      {{{"model_type", "qwen3_moe"}, {"mlp_only_layers", {0}}}, "mlp_only_layers [0]"},
+      {{{"model_type", "olmoe"}, {"clip_qkv", 8.0}}, "clip_qkv is not supported"}};
+  for (const auto& [changes, words] : refused)
+    CHECK_THROWS_NAMING(parse_with(changes), FormatError, words);
+}
+
 TEST_CASE("an OPT has no heads of another size and no groups, whatever its file says") {
   const ModelConfig c =
       parse_with(opt_config(768, 12, 12), {{"head_dim", 8}, {"num_key_value_heads", 1}});
@@ -300,7 +326,9 @@ TEST_CASE("sizes that a file lacks are those of Transformers") {
 }
 
 TEST_CASE("what is written of every family is read again, dense and sliced") {
-  for (const ModelConfig& dense : tiny_families()) {
+  std::vector<ModelConfig> all = tiny_families();
+  for (const ModelConfig& family : tiny_families_with_experts()) all.push_back(family);
+  for (const ModelConfig& dense : all) {
     const std::vector<int64_t> sizes(dense.sites(), 12);
     for (const ModelConfig& config : {dense, sliced_config(dense, sizes)}) {
       INFO(tests::describe(config) << (config.sliced() ? " sliced" : ""));
@@ -315,6 +343,7 @@ TEST_CASE("what is written of every family is read again, dense and sliced") {
       CHECK(again.window_layers == config.window_layers);
       CHECK(again.activation == config.activation);
       CHECK(again.gated_mlp == config.gated_mlp);
+      CHECK(again.experts == config.experts);
       CHECK(again.tied_head == config.tied_head);
       CHECK(again.head_bias == config.head_bias);
       CHECK(again.stream_sizes == config.stream_sizes);

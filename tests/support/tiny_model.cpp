@@ -129,6 +129,21 @@ std::vector<ModelConfig> tiny_families_with_output_norms() {
   return {gemma2, gemma3, olmo2, olmo3, exaone4, glm4};
 }
 
+std::vector<ModelConfig> tiny_families_with_experts() {
+  ModelConfig mixtral = tiny_config(), qwen3 = mixtral, olmoe = mixtral;
+  mixtral.family = "mixtral";
+  mixtral.experts = {.count = 3, .per_token = 2, .normalised = true};
+  mixtral.sliding_window = 5;
+  qwen3.family = "qwen3_moe";
+  qwen3.experts = {.count = 5, .per_token = 2, .normalised = false};
+  qwen3.head_norm = HeadNorm::kEach;
+  olmoe.family = "olmoe";
+  olmoe.experts = {.count = 4, .per_token = 1, .normalised = false};
+  olmoe.head_norm = HeadNorm::kAll;
+  olmoe.layers = 3;
+  return {mixtral, qwen3, olmoe};
+}
+
 std::string describe(const ModelConfig& c) {
   return fmt::format("{}: D {} L {} h {} kv {} d {} F {} V {}{}{}{}", c.family, c.hidden_size,
                      c.layers, c.heads, c.kv_heads, c.head_size, c.ffn_size, c.vocabulary_size,

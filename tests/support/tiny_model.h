@@ -28,6 +28,8 @@ std::vector<ModelConfig> tiny_configs();
 std::vector<ModelConfig> tiny_families();
 /// A small model of every family with norms on outputs, whose stream keeps its basis.
 std::vector<ModelConfig> tiny_families_with_output_norms();
+/// A small model of every family with experts.
+std::vector<ModelConfig> tiny_families_with_experts();
 /// The sizes in one line, to name a model in a failure.
 std::string describe(const ModelConfig& config);
 

@@ -26,6 +26,7 @@ import inspect
 import torch
 from torch import nn
 from torch.nn import functional
+from transformers.activations import ACT2FN
 from transformers.pytorch_utils import Conv1D
 
 
@@ -117,14 +118,17 @@ class SlicedLayer:
         for name in self.attention_input:
             resize(getattr(self, self.attention_name), name, k_in=sizes[first], bias=moved)
         resize(getattr(self, self.attention_name), self.output, k_out=sizes[first + 1])
-        ffn = config.ffn_sizes[layer_idx] if config.ffn_sizes else None
-        for name in self.mlp_input:
-            resize(self.feed_forward, name, k_in=sizes[last], k_out=ffn and self.fused * ffn, bias=moved)
-        resize(self.feed_forward, self.mlp_output, k_in=ffn, k_out=sizes[last + 1], bias=moved)
+        self.resize_mlp(config, layer_idx, sizes[last], sizes[last + 1], moved)
         for name in self.norms if config.stream_sizes else ():
             setattr(self, name, sliced_norm(config, getattr(self, name)))
         for i, name in enumerate(self.shortcuts):
             setattr(self, name, shortcut(config, first + i, sizes[first + i], sizes[first + i + 1]))
+
+    def resize_mlp(self, config, layer_idx, k_in, k_out, moved):
+        ffn = config.ffn_sizes[layer_idx] if config.ffn_sizes else None
+        for name in self.mlp_input:
+            resize(self.feed_forward, name, k_in=k_in, k_out=ffn and self.fused * ffn, bias=moved)
+        resize(self.feed_forward, self.mlp_output, k_in=ffn, k_out=k_out, bias=moved)
 
     @property
     def feed_forward(self):
@@ -171,6 +175,55 @@ class SlicedUngatedLayer(SlicedLayer):
 
 class SlicedFusedLayer(SlicedLayer):
     attention_input, mlp_input, fused = ("qkv_proj",), ("gate_up_proj",), 2
+
+
+class SlicedMixture(nn.Module):
+    """A mixture of experts whose router and experts read k_in coordinates and write k_out, one module an expert."""
+
+    def __init__(self, config, activation, names, k_in, k_out, ffn):
+        super().__init__()
+        self.names, self.activation, self.k_out = names, activation, k_out
+        self.per_token, self.normalised = config.num_experts_per_tok, getattr(config, "norm_topk_prob", True)
+        count = getattr(config, "num_local_experts", None) or config.num_experts
+        self.gate = nn.Linear(k_in, count, bias=False)
+        widths = ((k_in, ffn), (k_in, ffn), (ffn, k_out))
+        self.experts = nn.ModuleList([nn.ModuleDict({
+            name: nn.Linear(*width, bias=False) for name, width in zip(names, widths)}) for _ in range(count)])
+
+    def forward(self, normed):  # (..., k_in)
+        n = normed.flatten(0, -2)
+        shares, chosen = torch.softmax(self.gate(n).float(), -1).topk(self.per_token, -1)
+        if self.normalised:
+            shares = shares / shares.sum(-1, keepdim=True)
+        y = n.new_zeros(len(n), self.k_out)
+        for number, expert in enumerate(self.experts):
+            tokens, places = torch.where(chosen == number)
+            gate, up, down = (expert[name] for name in self.names)
+            own = n[tokens]
+            written = down(self.activation(gate(own)) * up(own)) * shares[tokens, places, None]
+            y.index_add_(0, tokens, written.to(y.dtype))
+        return y.view(*normed.shape[:-1], self.k_out)
+
+
+class SlicedMixtureLayer(SlicedLayer):
+    """A layer with experts, under the names that files give them."""
+
+    mixture_name, expert_names = "mlp", ("gate_proj", "up_proj", "down_proj")
+
+    def resize_mlp(self, config, layer_idx, k_in, k_out, moved):
+        ffn = config.ffn_sizes[layer_idx] if config.ffn_sizes else (
+            getattr(config, "moe_intermediate_size", None) or config.intermediate_size)
+        for name in ("mlp", "block_sparse_moe"):  # before and since Transformers 5
+            self._modules.pop(name, None)
+        setattr(self, self.mixture_name, SlicedMixture(
+            config, ACT2FN[config.hidden_act], self.expert_names, k_in, k_out, ffn))
+
+    def run_mlp(self, x):
+        return getattr(self, self.mixture_name)(x)
+
+
+class SlicedMixtralLayer(SlicedMixtureLayer):
+    mixture_name, expert_names = "block_sparse_moe", ("w1", "w3", "w2")
 
 
 class SlicedParallelLayer(SlicedLayer):
@@ -338,13 +391,16 @@ define("helium", "Helium", SlicedLayer)
 define("llama", "Llama", SlicedLayer)
 define("ministral", "Ministral", SlicedLayer)
 define("mistral", "Mistral", SlicedLayer)
+define("mixtral", "Mixtral", SlicedMixtralLayer)
 define("nemotron", "Nemotron", SlicedUngatedLayer)
 define("olmo", "Olmo", SlicedLayer)
+define("olmoe", "Olmoe", SlicedMixtureLayer)
 define("opt", "OPT", SlicedOPTLayer, final_norm="final_layer_norm")
 define("phi", "Phi", SlicedPhiLayer, final_norm="final_layernorm")
 define("phi3", "Phi3", SlicedFusedLayer)
 define("qwen2", "Qwen2", SlicedLayer)
 define("qwen3", "Qwen3", SlicedLayer)
+define("qwen3_moe", "Qwen3Moe", SlicedMixtureLayer)
 define("seed_oss", "SeedOss", SlicedLayer)
 define("smollm3", "SmolLM3", SlicedLayer)
 define("stablelm", "StableLm", SlicedStableLmLayer)

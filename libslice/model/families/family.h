@@ -19,6 +19,9 @@ struct Names {
   std::string attention_norm, q, k, v, o;  ///< within a layer; a parallel block has this norm only
   std::string mlp_norm, gate, up, down;    ///< within a layer; gate is empty without one
   std::string q_norm = {}, k_norm = {};    ///< within a layer; empty without norms of heads
+  /// Within a layer, of a mixture of experts: the router, and the path before the experts' numbers,
+  /// within which gate, up and down are. Empty without such.
+  std::string router = {}, experts = {};
   /// Within a layer, the norms on what attention and feed-forward write; empty without such.
   std::string attention_out_norm = {}, mlp_out_norm = {};
 };
@@ -93,15 +96,18 @@ const Family& helium();
 const Family& llama();
 const Family& ministral();
 const Family& mistral();
+const Family& mixtral();
 const Family& nemotron();
 const Family& olmo();
 const Family& olmo2();
 const Family& olmo3();
+const Family& olmoe();
 const Family& opt();
 const Family& phi();
 const Family& phi3();
 const Family& qwen2();
 const Family& qwen3();
+const Family& qwen3_moe();
 const Family& seed_oss();
 const Family& smollm3();
 const Family& stablelm();

@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kStateSpace = "state-space layers (Mamba) beside attention";
 constexpr const char* kDelta = "linear attention with a recurrent state (gated delta rule)";
-constexpr const char* kExperts = "mixtures of experts";
+constexpr const char* kExperts = "experts that all tokens share, or that are chosen in another way";
 constexpr const char* kLatent = "attention on a low-rank latent of keys and values (MLA)";
 constexpr const char* kStreams = "inputs of their own for every layer, or several residual streams";
 
@@ -40,10 +40,7 @@ constexpr std::pair<const char*, const char*> kOther[] = {
     {"gemma3n_text", kStreams},
     {"gemma4", kStreams},
     {"gemma4_text", kStreams},
-    {"mixtral", kExperts},
     {"qwen2_moe", kExperts},
-    {"qwen3_moe", kExperts},
-    {"olmoe", kExperts},
     {"granitemoe", kExperts},
     {"phimoe", kExperts},
     {"ernie4_5_moe", kExperts},

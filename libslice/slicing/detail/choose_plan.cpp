@@ -77,9 +77,11 @@ std::vector<Candidate> choose_plan(const ModelConfig& dense, ModelAdapter& model
                                    const OnProgress& on_progress, const ProcessGroup& group,
                                    const HeldWeights& weights, const LayerHooks& hooks) {
   const Tf32Scope exact(false);
-  const std::vector<Tensor> scores =
-      channel_scores(model, windows.fitted(kTrialWindows), gammas, on_progress, group, weights);
-  rank_channels(dense, options, scores, tried);
+  if (!dense.routed()) {  // of experts all candidates are even
+    const std::vector<Tensor> scores =
+        channel_scores(model, windows.fitted(kTrialWindows), gammas, on_progress, group, weights);
+    rank_channels(dense, options, scores, tried);
+  }
   const CalibrationWindows trial = windows.trial(kTrialWindows);
   const Stopwatch clock;
   const auto trials = std::ssize(tried);

@@ -26,6 +26,14 @@ void check_refit(const ModelAdapter& model, const CalibrationWindows& windows,
   const bool rotates = options.rotates(model.hidden_size);
   if (rotates) check_rotates(model);
   check_adapter(model, !trial && rotates, options.keep_tie);
+  const bool pairs = rotates && options.shortcut_form() == ShortcutForm::kDiagonal;
+  for (size_t i = 0; i < model.sublayers.size(); ++i) {
+    const Sublayer& s = model.sublayers[i];
+    SLICE_ARGUMENT_CHECK(!s.mixes() || options.recover == 0, "{}: experts are not trained", s.name);
+    SLICE_ARGUMENT_CHECK(!s.mixes() || !pairs || i % 2 == 1,
+                         "{}: where shortcuts are diagonal, mixtures of experts come second",
+                         s.name);
+  }
   if (options.ffn_sizes.empty()) return;
   std::vector<const Branch*> networks;
   for (const Sublayer& s : model.sublayers) {
@@ -36,9 +44,9 @@ void check_refit(const ModelAdapter& model, const CalibrationWindows& windows,
                        "ffn sizes: want {}, one a feed-forward network, got {}", networks.size(),
                        options.ffn_sizes.size());
   for (size_t i = 0; i < networks.size(); ++i) {
-    const int64_t width = networks[i]->writer.weight.size(1), keep = options.ffn_sizes[i];
+    const int64_t width = networks[i]->width(), keep = options.ffn_sizes[i];
     SLICE_ARGUMENT_CHECK(keep >= 1 && keep <= width, "{}: want to keep 1 … {} channels, got {}",
-                         networks[i]->writer.name, width, keep);
+                         networks[i]->writers().front().name, width, keep);
   }
 }
 

@@ -121,6 +121,15 @@ void Refitter::slice_sublayer(int64_t site) {
     const Charge charge(report_.rewrite_seconds);
     rotate_readers(s, P_, group_);  // W_in ← W_in diag(α) P
   }
+  const Tensor P_next = s.mixes() ? slice_mixture(site) : refit_writers(site);
+  forward_sliced(site);  // x̂' = x̂ S + h W'ᵀ
+  hidden_.forget();
+  hooks_.left(site);
+  P_ = P_next;
+}
+
+Tensor Refitter::refit_writers(int64_t site) {
+  Sublayer& s = model_.sublayers[site - 1];
   SplitMoments moments = observe(site);
   Writer writer = output_.scaled(writer_of(s));
   drop_channels(s, site, writer, moments);
@@ -140,10 +149,7 @@ void Refitter::slice_sublayer(int64_t site) {
     store(s, refit.writer, writer);
   }
   if (trains()) recover(site, std::move(moments), writer, refit, P_next, S);
-  forward_sliced(site);  // x̂' = x̂ S + h W'ᵀ
-  hidden_.forget();
-  hooks_.left(site);
-  P_ = P_next;
+  return P_next;
 }
 
 void Refitter::slice_head() {
@@ -178,8 +184,8 @@ void Refitter::forward_sliced(int64_t site) {
   const Sublayer& s = model_.sublayers[site - 1];
   int64_t window = 0;
   x_.transform([&](const Tensor& x) {
-    const Tensor h = hidden_.of(window, s, x);
-    const Tensor out = written(s, h, x);
+    const Tensor out =
+        s.mixes() ? s.shortcut->forward(x, s.written(x)) : written(s, hidden_.of(window, s, x), x);
     window += x.size(0);  // only now, as above
     return counted(out);
   });

@@ -22,9 +22,13 @@
 
 namespace slice::detail {
 
+/// Share of the mean diagonal that keeps channels' moments invertible.
+inline constexpr double kChannelRidge = 1e-4;
+
 /// The refit method's loop: its state and its steps. `slice_sublayer` (refitter.cpp) is the method;
 /// the steps around the shortcut are in refitter_gauge.cpp, those of FFN channels in
-/// refitter_channels.cpp, those of the head in refitter_head.cpp, losses in refitter_loss.cpp;
+/// refitter_channels.cpp, mixtures of experts in refitter_mixture.cpp, those of the head in
+/// refitter_head.cpp, losses in refitter_loss.cpp;
 /// `resume` (refitter_resume.cpp) takes the signals from where a killed run saved them.
 class Refitter {
  public:
@@ -41,6 +45,19 @@ class Refitter {
   /// The embeddings' site.                                             E ← E P,  x̂ = z P
   void slice_embeddings();
   void slice_sublayer(int64_t site);
+  /// Refits what writes into `site`, and sets the shortcut.
+  /// @return  its basis; undefined: the original one
+  at::Tensor refit_writers(int64_t site);
+  /// The same of a mixture of experts, whose writers are rotated as they are.
+  at::Tensor slice_mixture(int64_t site);
+  /// Deletes the channels of every expert, by its own tokens; the others' least squares take over
+  /// what it wrote with them.
+  void narrow_experts(int64_t site, Branch& branch, int64_t keep);
+  void narrow_expert(int64_t site, ExpertRef& expert, const at::Tensor& A, int64_t keep);
+  /// A = hᵀh of experts first … last − 1 before `site`, h what each writes with, times its share.
+  std::vector<at::Tensor> expert_moments(int64_t site, int64_t first, int64_t last);
+  /// C = Σ zᵀz after the mixture before `site`, in the original basis.
+  at::Tensor mixture_covariance(int64_t site);
   /// Trains the sublayer before `site`, whose writers `start` were fitted to `closed`.
   void recover(int64_t site, SplitMoments moments, const Writer& start, const Refit& closed,
                const at::Tensor& P_next, const at::Tensor& S);

@@ -8,13 +8,6 @@ namespace slice::detail {
 
 using at::Tensor;
 
-namespace {
-
-/// Share of the mean diagonal that keeps the channels' moments invertible.
-constexpr double kChannelRidge = 1e-4;
-
-}  // namespace
-
 void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, SplitMoments& moments) {
   int64_t column = 0;
   for (Branch& branch : s.branches) {
@@ -35,7 +28,7 @@ void Refitter::drop_channels(Sublayer& s, int64_t site, Writer& writer, SplitMom
 
 int64_t Refitter::next_width(const Branch& branch) {
   const int64_t network = networks_++;
-  report_.ffn_sizes.push_back(options_.ffn_sizes.empty() ? branch.writer.weight.size(1)
+  report_.ffn_sizes.push_back(options_.ffn_sizes.empty() ? branch.width()
                                                          : options_.ffn_sizes.at(network));
   return report_.ffn_sizes.back();
 }

@@ -12,8 +12,10 @@ Snapshot::Snapshot(Sublayer& sublayer) : sublayer_(sublayer) {
       keep(reader.weight);
       keep(reader.bias);
     }
-    keep(branch.writer.weight);
-    keep(branch.writer.bias);
+    for (const LinearRef& writer : branch.writers()) {
+      keep(writer.weight);
+      keep(writer.bias);
+    }
   }
 }
 
