@@ -37,6 +37,8 @@ std::optional<Epilogue> epilogue_of(Activation activation, bool gated) {
       return gated ? std::nullopt : std::optional(Epilogue::kGelu);
     case Activation::kGeluTanh:
       return gated ? Epilogue::kGatedGeluTanh : Epilogue::kGeluTanh;
+    case Activation::kXielu:  // by the modules
+      return std::nullopt;
   }
   return std::nullopt;
 }

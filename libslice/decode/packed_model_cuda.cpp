@@ -141,7 +141,7 @@ bool PackedModel::runs(const Model& model) {
 PackedModel::PackedModel(const Model& model, int64_t positions) {
   SLICE_ARGUMENT_CHECK(runs(model),
                        "packed texts: want a model on a CUDA device, in float32 or a "
-                       "16-bit type, with heads of at most {}, no experts, and rotary positions "
+                       "16-bit type, with heads of at most {}, parts that the kernels have, and "
                        "that do not depend on the length of a text",
                        kernels::kRotaryHeadSize);
   model.decoder().check_positions(positions);

@@ -132,6 +132,7 @@ ParameterCount count_parameters(const ModelConfig& c) {
     if (c.qkv_bias) others += q + 2 * kv;
     if (c.output_bias) others += b;
     if (c.mlp_bias) others += gates * F + n;
+    if (c.activation == Activation::kXielu) others += 2;  // its beta and eps are no parameters
   }
   count.blocks += count.shortcuts;
   const int64_t first = c.stream_size(0), last = c.stream_size(c.sites() - 1);

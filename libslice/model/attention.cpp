@@ -93,6 +93,8 @@ Attention::Attention(const ModelConfig& config, int64_t layer, AttentionParts pa
     : layer_(layer),
       head_size_(config.head_size),
       head_norm_(config.head_norm),
+      norms_turned_(config.norms_turned_heads),
+      growth_(config.query_growth),
       scores_{.window = config.window(layer),
               .scale = config.attention_scale,
               .softcap = config.attention_softcap},
@@ -105,17 +107,28 @@ Tensor Attention::split(const Tensor& x) const {
 
 Tensor Attention::turned(const Tensor& x, const Norm& norm, int64_t first) const {
   Tensor heads = head_norm_ == HeadNorm::kAll ? split(norm->forward(x)) : split(x);
-  if (head_norm_ == HeadNorm::kEach) heads = norm->forward(heads);
+  const bool each = head_norm_ == HeadNorm::kEach;
+  if (each && !norms_turned_) heads = norm->forward(heads);
   if (rotary_) heads = rotary_->apply(heads, first);
+  if (each && norms_turned_) heads = norm->forward(heads);
   return heads.transpose(1, 2);
+}
+
+Tensor Attention::grown(const Tensor& q, int64_t first) const {
+  if (!growth_) return q;
+  const auto options = at::TensorOptions().dtype(at::kDouble).device(q.device());
+  const Tensor position = at::arange(first, first + q.size(2), options);  // (T)
+  const Tensor turns = at::floor(position / static_cast<double>(growth_->period));
+  const Tensor factor = 1 + growth_->beta * at::log1p(turns);
+  return q * factor.to(q.scalar_type()).unsqueeze(1);  // (T, 1)
 }
 
 Tensor Attention::hidden(const Tensor& normed, KvCache* cache) const {
   const int64_t B = normed.size(0), T = normed.size(1), first = cache ? cache->length() : 0;
-  const Tensor q = turned(parts_.q->forward(normed), parts_.q_norm, first);  // (B, h, T, d)
-  Tensor k = turned(parts_.k->forward(normed), parts_.k_norm, first);        // (B, kv, T, d)
-  Tensor v = split(parts_.v->forward(normed)).transpose(1, 2);               // (B, kv, T, d)
-  if (cache) std::tie(k, v) = cache->append(layer_, k, v);  // (B, kv, first + T, d)
+  const Tensor q = grown(turned(parts_.q->forward(normed), parts_.q_norm, first), first);
+  Tensor k = turned(parts_.k->forward(normed), parts_.k_norm, first);  // (B, kv, T, d)
+  Tensor v = split(parts_.v->forward(normed)).transpose(1, 2);         // (B, kv, T, d)
+  if (cache) std::tie(k, v) = cache->append(layer_, k, v);             // (B, kv, first + T, d)
 
   const Tensor out = attend(q, k, v, first, scores_);  // (B, h, T, d)
   return out.transpose(1, 2).reshape({B, T, -1});

@@ -43,11 +43,15 @@ class Attention {
  private:
   /// x (B, T, heads·d) → (B, T, heads, d)
   at::Tensor split(const at::Tensor& x) const;
+  /// q (B, h, T, d) of the positions from `first` on, grown by them.
+  at::Tensor grown(const at::Tensor& q, int64_t first) const;
   /// Queries or keys of the positions from `first` on: x (B, T, heads·d) → (B, heads, T, d)
   at::Tensor turned(const at::Tensor& x, const Norm& norm, int64_t first) const;
 
   int64_t layer_, head_size_;
   HeadNorm head_norm_;
+  bool norms_turned_;
+  std::optional<QueryGrowth> growth_;
   AttentionScores scores_;
   AttentionParts parts_;
   std::optional<Rotary> rotary_;  // none where heads do not turn

@@ -151,6 +151,13 @@ void check_scales(const ModelConfig& c, const std::string& origin) {
   positive("embedding scale", c.embedding_scale);
   positive("residual scale", c.residual_scale);
   positive("logit scale", c.logit_scale);
+  if (c.query_growth) {
+    SLICE_FORMAT_CHECK(
+        c.query_growth->beta >= 0 && c.query_growth->beta < 1e3 && c.query_growth->period >= 1,
+        "{}: growth of queries: want β of 0 or more and a period of 1 or more, got "
+        "{} and {}",
+        origin, c.query_growth->beta, c.query_growth->period);
+  }
   for (const double cap : {c.attention_softcap, c.logit_softcap}) {
     SLICE_FORMAT_CHECK(cap >= 0 && cap < 1e6, "{}: soft cap: want 0 or more, got {}", origin, cap);
   }

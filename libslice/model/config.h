@@ -54,13 +54,22 @@ enum class Activation {
   kGelu,      ///< x · Φ(x)
   kGeluTanh,  ///< its tanh approximation, "gelu_new"
   kRelu2,     ///< relu(x)²
+  kXielu,     ///< xIELU, with learned constants of its own in every layer (mlp.h)
 };
 
-/// A norm of the queries and of the keys before they turn.
+/// A norm of the queries and of the keys.
 enum class HeadNorm {
   kNone,
   kEach,  ///< RMSNorm of every head, one weight (d) for all of them
   kAll,   ///< RMSNorm over all heads together, weights (h·d) and (kv·d)
+};
+
+/// Queries at position t are multiplied by 1 + β log(1 + ⌊t / period⌋).
+struct QueryGrowth {
+  double beta = 0;
+  int64_t period = 1;
+
+  bool operator==(const QueryGrowth&) const = default;
 };
 
 /// A router and several feed-forward networks, of which every token goes through the few that the
@@ -119,7 +128,9 @@ struct ModelConfig {
   std::optional<double> window_rope_theta;
 
   HeadNorm head_norm = HeadNorm::kNone;
-  std::optional<double> attention_scale;  ///< of q·k; absent: 1 / √d
+  bool norms_turned_heads = false;          ///< queries and keys turn before they are normed
+  std::optional<QueryGrowth> query_growth;  ///< absent: every position's are as they are
+  std::optional<double> attention_scale;    ///< of q·k; absent: 1 / √d
   /// c: q·k and the logits go through c · tanh(x / c); 0: they do not.
   double attention_softcap = 0, logit_softcap = 0;
   /// What is multiplied by a constant: token embeddings, what a sublayer adds to the stream, logits

@@ -64,6 +64,12 @@ Linear DecoderImpl::add_linear(const std::string& path, int64_t in, int64_t out,
   return linear;
 }
 
+Xielu DecoderImpl::add_xielu(const std::string& path) {
+  Xielu xielu;
+  register_at(*this, path, xielu.ptr());
+  return xielu;
+}
+
 Norm DecoderImpl::add_norm(const std::string& path, NormKind kind) {
   const NormParts dense{.weight = config_.norm_weight, .bias = config_.norm_bias},
       fused{false, false, false};

@@ -74,6 +74,7 @@ class DecoderImpl : public torch::nn::Module {
   static LinearRef view(const std::string& name, const Linear& linear);
   Linear add_linear(const std::string& path, int64_t in, int64_t out, bool bias);
   void add_head_map(bool bias);
+  Xielu add_xielu(const std::string& path);
   Norm add_norm(const std::string& path, NormKind kind);
   /// Of queries or keys, which are `width` wide; empty without one.
   Norm add_head_norm(const std::string& path, int64_t width);

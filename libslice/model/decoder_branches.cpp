@@ -46,7 +46,8 @@ Branch DecoderImpl::add_mlp(int64_t layer, int64_t site) {
   Linear up = add_linear(root + names.up, in, width, c.mlp_bias);
   readers.push_back(view(root + names.up, up));
   Linear down = add_linear(root + names.down, width, out, c.mlp_bias);
-  const Mlp mlp(c.activation, gate, up);
+  const Mlp mlp = c.activation == Activation::kXielu ? Mlp(add_xielu(root + names.xielu), up)
+                                                     : Mlp(c.activation, gate, up);
   return {.readers = std::move(readers),
           .hidden = [mlp](const Tensor& n, KvCache*) { return mlp.hidden(n); },
           .writer = view(root + names.down, down),

@@ -7,7 +7,7 @@
 namespace slice {
 namespace detail {
 
-at::Tensor placeholder(at::IntArrayRef shape) { return at::zeros({1}, at::kFloat).expand(shape); }
+at::Tensor placeholder(at::IntArrayRef shape) { return at::zeros({}, at::kFloat).expand(shape); }
 
 bool is_placeholder(const at::Tensor& tensor) {
   if (tensor.numel() <= 1) return false;

@@ -99,7 +99,13 @@ constexpr const char* kNames[] = {"tiny_llama_gqa",
                                   "tiny_olmoe",
                                   "tiny_sliced_mixtral",
                                   "tiny_sliced_qwen3_moe",
-                                  "tiny_sliced_olmoe"};
+                                  "tiny_sliced_olmoe",
+                                  "tiny_ministral3",
+                                  "tiny_mistral3",
+                                  "tiny_gemma3_images",
+                                  "tiny_hunyuan",
+                                  "tiny_apertus",
+                                  "tiny_sliced_apertus"};
 
 TEST_CASE("logits equal those of Transformers, whole and in pieces through the cache") {
   for (const char* name : kNames) {
@@ -160,7 +166,7 @@ TEST_CASE("a checkpoint of Transformers, loaded and saved, holds the same tensor
       "tiny_falcon", "tiny_falcon_grouped", "tiny_gptj", "tiny_qwen3", "tiny_phi3_long",
       "tiny_phi3_window", "tiny_smollm3", "tiny_granite", "tiny_seed_oss", "tiny_arcee",
       "tiny_ernie4_5", "tiny_helium", "tiny_ministral", "tiny_mistral_yarn", "tiny_mixtral",
-      "tiny_qwen3_moe", "tiny_olmoe");
+      "tiny_qwen3_moe", "tiny_olmoe", "tiny_ministral3", "tiny_hunyuan", "tiny_apertus");
   INFO(checkpoint);
   const Golden golden(checkpoint);
   const TemporaryDirectory directory;

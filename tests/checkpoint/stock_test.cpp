@@ -129,7 +129,7 @@ TEST_CASE("what the other families keep in config.json or in code survives anoth
   for (const char* name :
        {"tiny_qwen3", "tiny_phi3_window", "tiny_phi3_long", "tiny_smollm3", "tiny_granite",
         "tiny_gemma", "tiny_seed_oss", "tiny_arcee", "tiny_ernie4_5", "tiny_helium",
-        "tiny_ministral", "tiny_mistral_yarn"}) {
+        "tiny_ministral", "tiny_mistral_yarn", "tiny_ministral3", "tiny_hunyuan", "tiny_apertus"}) {
     ModelConfig config = read_config(fs::path(SLICE_TEST_DATA_DIR) / name);
     config.tied_head = false;
     for (const int64_t k : {int64_t{24}, int64_t{20}}) {

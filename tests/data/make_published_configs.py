@@ -86,6 +86,8 @@ MODELS = {
                                                    num_experts_per_tok=8, moe_intermediate_size=768, norm_topk_prob=True)),
     "allenai/OLMoE-1B-7B-0924": ("OlmoeConfig", sizes(2048, 1024, 16, 16, 16, 50304, num_experts=64,
                                                       num_experts_per_tok=8)),
+    "mistralai/Ministral-3-8B-Base-2512": ("Ministral3Config", sizes(4096, 14336, 34, 32, 8, 131072, head_dim=128)),
+    "swiss-ai/Apertus-8B-Instruct-2509": ("ApertusConfig", sizes(4096, 21504, 32, 32, 8, 131072)),
 }
 
 

@@ -10,22 +10,37 @@ import shutil
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (ArceeConfig, ArceeForCausalLM, Cohere2Config, Cohere2ForCausalLM, CohereConfig,
-                          CohereForCausalLM, Ernie4_5Config, Ernie4_5ForCausalLM, Exaone4Config, Exaone4ForCausalLM,
-                          FalconConfig, FalconForCausalLM, Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM,
+from transformers import (ApertusConfig, ApertusForCausalLM, ArceeConfig, ArceeForCausalLM, Cohere2Config,
+                          Cohere2ForCausalLM, CohereConfig, CohereForCausalLM, Ernie4_5Config, Ernie4_5ForCausalLM,
+                          Exaone4Config, Exaone4ForCausalLM, FalconConfig, FalconForCausalLM, Gemma2Config,
+                          Gemma2ForCausalLM, Gemma3Config, Gemma3ForCausalLM, Gemma3ForConditionalGeneration,
                           Gemma3TextConfig, GemmaConfig, GemmaForCausalLM, Glm4Config, Glm4ForCausalLM, GPT2Config,
                           GPT2LMHeadModel, GPTJConfig, GPTJForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM,
-                          GraniteConfig, GraniteForCausalLM, HeliumConfig, HeliumForCausalLM, MinistralConfig,
-                          MinistralForCausalLM, MistralConfig, MistralForCausalLM, MixtralConfig, MixtralForCausalLM,
-                          NemotronConfig, NemotronForCausalLM, Olmo2Config, Olmo2ForCausalLM, Olmo3Config,
-                          Olmo3ForCausalLM, OlmoConfig, OlmoeConfig, OlmoeForCausalLM, OlmoForCausalLM, OPTConfig,
-                          OPTForCausalLM, Phi3Config, Phi3ForCausalLM, PhiConfig, PhiForCausalLM, Qwen2Config,
-                          Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM,
-                          SeedOssConfig, SeedOssForCausalLM, SmolLM3Config, SmolLM3ForCausalLM, StableLmConfig,
-                          StableLmForCausalLM, Starcoder2Config, Starcoder2ForCausalLM)
+                          GraniteConfig, GraniteForCausalLM, HeliumConfig, HeliumForCausalLM, HunYuanDenseV1Config,
+                          HunYuanDenseV1ForCausalLM, Ministral3Config, Ministral3ForCausalLM, MinistralConfig,
+                          MinistralForCausalLM, Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig,
+                          MistralForCausalLM, MixtralConfig, MixtralForCausalLM, NemotronConfig, NemotronForCausalLM,
+                          Olmo2Config, Olmo2ForCausalLM, Olmo3Config, Olmo3ForCausalLM, OlmoConfig, OlmoeConfig,
+                          OlmoeForCausalLM, OlmoForCausalLM, OPTConfig, OPTForCausalLM, Phi3Config, Phi3ForCausalLM,
+                          PhiConfig, PhiForCausalLM, Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM,
+                          Qwen3MoeConfig, Qwen3MoeForCausalLM, SeedOssConfig, SeedOssForCausalLM, SmolLM3Config,
+                          SmolLM3ForCausalLM, StableLmConfig, StableLmForCausalLM, Starcoder2Config,
+                          Starcoder2ForCausalLM)
 
 from make_tiny_llama import DISTINCT, GAP, HERE, greedy
 
+
+def with_images(config_type, text_type, vision, **more):
+    """Makes configurations of a model that sees images, whose text is a network of text_type."""
+    def config(bos_token_id, eos_token_id, pad_token_id, **settings):
+        text = text_type(bos_token_id=bos_token_id, eos_token_id=eos_token_id, pad_token_id=pad_token_id, **settings)
+        return config_type(text_config=text.to_dict(), vision_config=vision, **more)
+
+    config.model_type = text_type.model_type
+    return config
+
+
+VISION = dict(hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4)
 SMALL = dict(vocab_size=90, hidden_size=32, intermediate_size=44, num_hidden_layers=2, num_attention_heads=4,
              num_key_value_heads=2)
 MODELS = {
@@ -163,6 +178,28 @@ MODELS = {
     # experts, shares as they are, norms over all queries and all keys
     "tiny_olmoe": (OlmoeConfig, OlmoeForCausalLM, dict(
         SMALL, intermediate_size=16, num_experts=5, num_experts_per_tok=2)),
+    # queries that grow with their position, YaRN
+    "tiny_ministral3": (Ministral3Config, Ministral3ForCausalLM, dict(
+        SMALL, head_dim=8, rope_parameters={
+            "rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0, "original_max_position_embeddings": 8,
+            "mscale": 1.0, "mscale_all_dim": 1.0, "llama_4_scaling_beta": 0.4})),
+    # the text of a model that sees images, one with a tied head
+    "tiny_mistral3": (with_images(Mistral3Config, Ministral3Config, dict(VISION, model_type="pixtral", head_dim=4)),
+                      Mistral3ForConditionalGeneration, dict(SMALL, head_dim=8, rope_parameters={
+                          "rope_type": "yarn", "rope_theta": 1000.0, "factor": 4.0,
+                          "original_max_position_embeddings": 16, "llama_4_scaling_beta": 0.4})),
+    "tiny_gemma3_images": (with_images(Gemma3Config, Gemma3TextConfig, VISION, mm_tokens_per_image=4),
+                           Gemma3ForConditionalGeneration, dict(
+        SMALL, head_dim=12, query_pre_attn_scalar=12, sliding_window=8,
+        layer_types=["sliding_attention", "full_attention"])),
+    # norms of heads after they turn, a rotary base grown by a constant
+    "tiny_hunyuan": (HunYuanDenseV1Config, HunYuanDenseV1ForCausalLM, dict(
+        SMALL, head_dim=12, rope_parameters={
+            "rope_type": "dynamic", "rope_theta": 100.0, "factor": 1.0, "alpha": 50.0})),
+    # xIELU with its constants, other names of norms
+    "tiny_apertus": (ApertusConfig, ApertusForCausalLM, dict(
+        SMALL, rope_parameters={"rope_type": "llama3", "rope_theta": 500.0, "factor": 8.0, "low_freq_factor": 1.0,
+                                "high_freq_factor": 4.0, "original_max_position_embeddings": 64})),
 }
 
 
@@ -176,7 +213,7 @@ def random_model(config_type, model_type, settings, seed):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             noise = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("bias"):
+            if name.endswith("bias") or "alpha" in name:
                 value = 0.3 * noise
             elif "norm" in name or ".ln_" in name:
                 value = 1 + 0.3 * noise

@@ -67,6 +67,9 @@ MODELS = {
     "tiny_sliced_olmoe": ("Olmoe", dict(
         intermediate_size=16, num_key_value_heads=2, num_experts=5, num_experts_per_tok=2,
         stream_sizes=[24, 24, 24, 24, 32], shortcut="diagonal")),
+    "tiny_sliced_apertus": ("Apertus", dict(
+        intermediate_size=40, num_key_value_heads=2, stream_sizes=[24, 20, 24, 20, 32], shortcut="dense",
+        ffn_sizes=[40, 30], rope_parameters={"rope_type": "default", "rope_theta": 500.0})),
     # a head that kept its tie, a map between the last site and the embedding
     "tiny_sliced_tied": ("Llama", dict(
         RMS, stream_sizes=[24] * 4 + [32], shortcut="none", tie_word_embeddings=True)),

@@ -290,6 +290,45 @@ TEST_CASE("families with experts say how many there are, and how many a token go
     CHECK_THROWS_NAMING(parse_with(changes), FormatError, words);
 }
 
+TEST_CASE("a Ministral 3's queries grow, a Hunyuan's heads turn first, an Apertus has xIELU") {
+  const json rope = {{"rope_type", "yarn"},
+                     {"factor", 4.0},
+                     {"rope_theta", 500.0},
+                     {"original_max_position_embeddings", 64},
+                     {"llama_4_scaling_beta", 0.25}};
+  const ModelConfig ministral =
+      parse_with({{"model_type", "ministral3"}, {"rope_parameters", rope}});
+  CHECK(ministral.query_growth == QueryGrowth{0.25, 64});
+  CHECK(ministral.rope_theta == 500);
+  CHECK(parse_config(config_json(ministral, "float16"), "x").query_growth ==
+        ministral.query_growth);
+  json without = rope;
+  without.erase("llama_4_scaling_beta");
+  CHECK_THROWS_NAMING(parse_with({{"model_type", "ministral3"}, {"rope_parameters", without}}),
+                      FormatError, "want llama_4_scaling_beta");
+
+  const json dynamic = {
+      {"type", "dynamic"}, {"alpha", 1000.0}, {"factor", 1.0}, {"rope_theta", 10000.0}};
+  const ModelConfig hunyuan = parse_with(
+      {{"model_type", "hunyuan_v1_dense"}, {"head_dim", 128}, {"rope_scaling", dynamic}});
+  CHECK(hunyuan.norms_turned_heads);
+  CHECK_FALSE(hunyuan.rope_scaling);
+  CHECK_THAT(hunyuan.rope_theta,
+             Catch::Matchers::WithinRel(10000 * std::pow(1000.0, 128.0 / 126), 1e-12));
+  CHECK(parse_config(config_json(hunyuan, "float16"), "x").rope_theta == hunyuan.rope_theta);
+
+  const ModelConfig apertus = parse_with({{"model_type", "apertus"}});
+  CHECK(apertus.activation == Activation::kXielu);
+  CHECK_FALSE(apertus.gated_mlp);
+  REQUIRE(apertus.rope_scaling);
+  CHECK(apertus.rope_scaling->kind == RopeScaling::Kind::kLlama3);
+  CHECK(parse_config(config_json(apertus, "float16"), "x").activation == Activation::kXielu);
+  CHECK_THROWS_NAMING(parse_with({{"model_type", "apertus"}, {"hidden_act", "silu"}}), FormatError,
+                      "hidden_act 'silu'");
+  CHECK_THROWS_NAMING(parse_with({{"model_type", "llama"}, {"hidden_act", "xielu"}}), FormatError,
+                      "activation 'xielu' is not supported");
+}
+
 TEST_CASE("an OPT has no heads of another size and no groups, whatever its file says") {
   const ModelConfig c =
       parse_with(opt_config(768, 12, 12), {{"head_dim", 8}, {"num_key_value_heads", 1}});

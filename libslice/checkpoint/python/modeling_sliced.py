@@ -173,6 +173,10 @@ class SlicedUngatedLayer(SlicedLayer):
     mlp_input = ("up_proj",)
 
 
+class SlicedApertusLayer(SlicedUngatedLayer):
+    norms = ("attention_layernorm", "feedforward_layernorm")
+
+
 class SlicedFusedLayer(SlicedLayer):
     attention_input, mlp_input, fused = ("qkv_proj",), ("gate_up_proj",), 2
 
@@ -377,6 +381,7 @@ def define(model_type, name, layer, base=None, final_norm="norm", model="ForCaus
     globals().update({config.__name__: config, model.__name__: model})
 
 
+define("apertus", "Apertus", SlicedApertusLayer)
 define("arcee", "Arcee", SlicedUngatedLayer)
 define("cohere", "Cohere", SlicedParallelLayer)
 define("cohere2", "Cohere2", SlicedParallelLayer)
@@ -388,8 +393,10 @@ define("gpt_neox", "GPTNeoX", SlicedGPTNeoXLayer, "GPTNeoXLayer", "final_layer_n
 define("gptj", "GPTJ", SlicedGPTJLayer, "GPTJBlock", "ln_f")
 define("granite", "Granite", SlicedLayer)
 define("helium", "Helium", SlicedLayer)
+define("hunyuan_v1_dense", "HunYuanDenseV1", SlicedLayer)
 define("llama", "Llama", SlicedLayer)
 define("ministral", "Ministral", SlicedLayer)
+define("ministral3", "Ministral3", SlicedLayer)
 define("mistral", "Mistral", SlicedLayer)
 define("mixtral", "Mixtral", SlicedMixtralLayer)
 define("nemotron", "Nemotron", SlicedUngatedLayer)

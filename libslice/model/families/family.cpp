@@ -8,11 +8,13 @@ namespace slice::models {
 
 const std::vector<const Family*>& families() {
   static const std::vector<const Family*> all = {
-      &arcee(),  &cohere(),    &cohere2(),   &ernie4_5(), &exaone4(),  &falcon(),    &gemma(),
-      &gemma2(), &gemma3(),    &glm4(),      &gpt2(),     &gpt_neox(), &gptj(),      &granite(),
-      &helium(), &llama(),     &ministral(), &mistral(),  &mixtral(),  &nemotron(),  &olmo(),
-      &olmo2(),  &olmo3(),     &olmoe(),     &opt(),      &phi(),      &phi3(),      &qwen2(),
-      &qwen3(),  &qwen3_moe(), &seed_oss(),  &smollm3(),  &stablelm(), &starcoder2()};
+      &apertus(),   &arcee(),      &cohere(),    &cohere2(),  &ernie4_5(),      &exaone4(),
+      &falcon(),    &gemma(),      &gemma2(),    &gemma3(),   &glm4(),          &gpt2(),
+      &gpt_neox(),  &gptj(),       &granite(),   &helium(),   &hunyuan_dense(), &llama(),
+      &ministral(), &ministral3(), &mistral(),   &mixtral(),  &nemotron(),      &olmo(),
+      &olmo2(),     &olmo3(),      &olmoe(),     &opt(),      &phi(),           &phi3(),
+      &qwen2(),     &qwen3(),      &qwen3_moe(), &seed_oss(), &smollm3(),       &stablelm(),
+      &starcoder2()};
   return all;
 }
 

@@ -22,6 +22,7 @@ struct Names {
   /// Within a layer, of a mixture of experts: the router, and the path before the experts' numbers,
   /// within which gate, up and down are. Empty without such.
   std::string router = {}, experts = {};
+  std::string xielu = {};  ///< within a layer, the constants of that activation; empty without it
   /// Within a layer, the norms on what attention and feed-forward write; empty without such.
   std::string attention_out_norm = {}, mlp_out_norm = {};
 };
@@ -78,6 +79,7 @@ std::string modeling_module(const Family& family);
 /// model_type of that config.json.
 std::string sliced_model_type(const Family& family);
 
+const Family& apertus();
 const Family& arcee();
 const Family& cohere();
 const Family& cohere2();
@@ -93,8 +95,10 @@ const Family& gpt_neox();
 const Family& gptj();
 const Family& granite();
 const Family& helium();
+const Family& hunyuan_dense();
 const Family& llama();
 const Family& ministral();
+const Family& ministral3();
 const Family& mistral();
 const Family& mixtral();
 const Family& nemotron();

@@ -45,13 +45,11 @@ constexpr std::pair<const char*, const char*> kOther[] = {
     {"phimoe", kExperts},
     {"ernie4_5_moe", kExperts},
     {"hunyuan_v1_moe", kExperts},
-    {"apertus", "an activation with learned constants (xIELU)"},
-    {"hunyuan_v1_dense", "norms of queries and keys after they turn"},
-    {"ministral3", "queries that are scaled by their position"},
 };
 
 /// Models of text and images whose text is a network of its own under text_config.
-constexpr std::pair<const char*, const char*> kWithImages[] = {{"mistral3", "mistral"}};
+constexpr std::pair<const char*, const char*> kWithImages[] = {{"gemma3", "gemma3_text"},
+                                                               {"mistral3", "mistral"}};
 
 }  // namespace
 

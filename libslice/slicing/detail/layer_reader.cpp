@@ -50,7 +50,7 @@ int64_t LayerReader::group_of(int64_t part) const {
 /// A placeholder that also says which dtype and device the weight will have.
 void LayerReader::remove(Tensor parameter) const {
   const auto options = at::TensorOptions(device_).dtype(dtype_);
-  parameter.set_data(at::zeros({1}, options).expand(parameter.sizes()));
+  parameter.set_data(at::zeros({}, options).expand(parameter.sizes()));
 }
 
 /// The weights of a group as the checkpoint has them, in the dtype they are held in; for a GPU in
