@@ -17,6 +17,7 @@
 #include "libslice/checkpoint/stored_tensors.h"
 #include "libslice/device/device.h"
 #include "libslice/method/plan.h"
+#include "libslice/model/config_json.h"
 #include "libslice/model/decoder.h"
 #include "libslice/text/bpe.h"
 

@@ -28,6 +28,7 @@
 #include "libslice/method/plan.h"
 #include "libslice/model/adapter.h"
 #include "libslice/model/config.h"
+#include "libslice/model/config_json.h"
 #include "libslice/slicing/candidates.h"
 #include "libslice/slicing/cost.h"
 #include "libslice/slicing/report.h"

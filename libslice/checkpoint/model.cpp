@@ -18,6 +18,7 @@
 #include "libslice/checkpoint/stored_tensors.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/device.h"
+#include "libslice/model/config_json.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/families/family.h"
 

@@ -44,8 +44,8 @@ class PackedTexts {
 /// as for a Generator, so the model must outlive this.
 class PackedModel {
  public:
-  /// Whether there is one for this model: on a CUDA device, not float64, heads of a size that the
-  /// kernels take, rotary positions that do not depend on the length of a text.
+  /// Whether there is one for this model: on a CUDA device, not float64, heads of a size and parts
+  /// that the kernels take, rotary positions that do not depend on the length of a text.
   static bool runs(const Model& model);
 
   /// @param positions  of the longest text, at most the model's

@@ -141,8 +141,8 @@ bool PackedModel::runs(const Model& model) {
 PackedModel::PackedModel(const Model& model, int64_t positions) {
   SLICE_ARGUMENT_CHECK(runs(model),
                        "packed texts: want a model on a CUDA device, in float32 or a "
-                       "16-bit type, with heads of at most {}, parts that the kernels have, and "
-                       "that do not depend on the length of a text",
+                       "16-bit type, with heads of at most {}, of parts that the kernels have, and "
+                       "rotary positions that do not depend on the length of a text",
                        kernels::kRotaryHeadSize);
   model.decoder().check_positions(positions);
   const c10::cuda::CUDAGuard guard(model.decoder().device());

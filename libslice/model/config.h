@@ -3,34 +3,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "libslice/model/rope_scaling.h"
+
 namespace slice {
-
-/// How rotary frequencies are scaled for contexts longer than the original one.
-struct RopeScaling {
-  enum class Kind {
-    kLinear,    ///< every frequency is divided by the factor
-    kLlama3,    ///< low frequencies are divided, high ones are not, with a smooth transition
-    kYarn,      ///< the same with a transition that is linear in the frequency's number
-    kLongRope,  ///< each frequency has a divisor of its own, past the original context another one
-    kDynamic,   ///< past the original context the base grows with the length
-  };
-  Kind kind = Kind::kLinear;
-  double factor = 1;
-  /// Llama 3, YaRN: a frequency is low or high when it makes fewer or more turns than this within
-  /// the original context.
-  double low_frequency_factor = 1, high_frequency_factor = 4;
-  int64_t original_context = 8192;  ///< positions; of every kind but the linear one
-  /// What cosines and sines are multiplied by, so that q·k grows by its square. YaRN, longrope.
-  double attention_factor = 1;
-  bool whole_dimensions = true;  ///< YaRN: the transition begins and ends at whole numbers
-  /// Longrope: divisors of the frequencies (r/2), of texts within the original context and past it.
-  std::vector<double> short_factors = {}, long_factors = {};
-
-  bool operator==(const RopeScaling&) const = default;
-};
 
 /// The norm before attention and feed-forward.
 enum class NormKind {
@@ -202,37 +179,5 @@ ModelConfig narrowed_config(ModelConfig config, std::vector<int64_t> ffn_sizes);
 /// Refuses sizes that are out of range or contradict each other.
 /// @throws FormatError  names `origin` and the key
 void check_config(const ModelConfig& config, const std::string& origin);
-
-/// Reads a Hugging Face `config.json`, or the one this library writes for a sliced model.
-///
-/// @param text    the JSON text, untrusted
-/// @param origin  the file's name, for messages
-/// @throws FormatError  not JSON, a key missing or of the wrong kind, sizes that contradict each
-///                      other or are out of range (each at most 2^24, layers at most 1000), an
-///                      architecture or an option (rope scaling except linear and llama3, another
-///                      activation, a norm after the block) that this library does not run
-ModelConfig parse_config(std::string_view text, const std::string& origin);
-
-/// The `config.json` of a model: the family's own keys for a dense model; for a sliced one
-/// model_type "sliced_<family>", D as hidden_size, the per-site sizes under "stream_sizes", the
-/// form of its shortcuts under "shortcut", FFN widths that differ under "ffn_sizes".
-///
-/// @param dtype  "float32", "float16" or "bfloat16", the type of the stored weights
-std::string config_json(const ModelConfig& config, const std::string& dtype);
-
-/// The configuration with further end tokens, each once; an id outside the vocabulary can end no
-/// text and is left out.
-ModelConfig with_end_tokens(ModelConfig config, const std::vector<int64_t>& ids);
-
-/// The configuration with the source's `generation_config.json`: its text, which saving carries
-/// through, and its end tokens.
-/// @param text    untrusted; nothing is changed when it is empty
-/// @param origin  the file's name, for messages
-/// @throws FormatError  not a JSON object, or end tokens that are no integers
-ModelConfig with_generation_config(ModelConfig config, std::string text, const std::string& origin);
-
-/// The `generation_config.json` next to it. That of the source as it is, sampling defaults and all,
-/// unless it lacks an end token; without one special token ids alone.
-std::string generation_config_json(const ModelConfig& config);
 
 }  // namespace slice

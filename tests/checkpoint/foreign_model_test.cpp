@@ -6,6 +6,7 @@
 
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/checkpoint.h"
+#include "libslice/model/config_json.h"
 #include "libslice/text/tokenizer.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/matchers.h"

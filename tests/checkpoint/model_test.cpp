@@ -17,6 +17,7 @@
 #include "libslice/checkpoint/gguf_write.h"
 #include "libslice/format/safetensors.h"
 #include "libslice/method/fuse.h"
+#include "libslice/model/config_json.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/directory_contents.h"

@@ -7,6 +7,7 @@
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/model/config_json.h"
 #include "tests/support/heard_warnings.h"
 #include "tests/support/matchers.h"
 #include "tests/support/temporary_directory.h"

@@ -1,7 +1,7 @@
 // A config.json, as it is and as that of every family; after a zero byte a generation_config.json.
 
 #include "libslice/base/detail/json.h"
-#include "libslice/model/config.h"
+#include "libslice/model/config_json.h"
 #include "libslice/model/families/family.h"
 #include "tests/fuzz/input.h"
 

@@ -4,7 +4,7 @@
 
 #include "libslice/base/detail/file.h"
 #include "libslice/method/plan.h"
-#include "libslice/model/config.h"
+#include "libslice/model/config_json.h"
 
 namespace slice {
 namespace {

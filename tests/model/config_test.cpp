@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/error.h"
+#include "libslice/model/config_json.h"
 #include "tests/support/heard_warnings.h"
 #include "tests/support/matchers.h"
 

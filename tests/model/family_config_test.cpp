@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/error.h"
-#include "libslice/model/config.h"
+#include "libslice/model/config_json.h"
 #include "tests/support/matchers.h"
 #include "tests/support/published_models.h"
 #include "tests/support/tiny_model.h"

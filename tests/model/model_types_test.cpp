@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/base/error.h"
-#include "libslice/model/config.h"
+#include "libslice/model/config_json.h"
 #include "tests/support/matchers.h"
 
 namespace slice {

@@ -4,7 +4,7 @@
 #include <catch2/catch_all.hpp>
 #include <nlohmann/json.hpp>
 
-#include "libslice/model/config.h"
+#include "libslice/model/config_json.h"
 #include "libslice/model/rotary.h"
 
 namespace slice {

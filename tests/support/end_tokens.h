@@ -9,6 +9,7 @@
 
 #include "libslice/base/detail/file.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/model/config_json.h"
 #include "libslice/text/bpe.h"
 #include "libslice/text/detail/pre_tokenizer.h"
 #include "tests/support/tiny_model.h"

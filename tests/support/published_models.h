@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "libslice/model/config.h"
+#include "libslice/model/config_json.h"
 
 namespace slice::tests {
 

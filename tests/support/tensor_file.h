@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "libslice/format/safetensors.h"
-#include "libslice/model/config.h"
+#include "libslice/model/config_json.h"
 #include "libslice/model/decoder.h"
 
 namespace slice::tests {

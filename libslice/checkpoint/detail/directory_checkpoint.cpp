@@ -11,6 +11,7 @@
 #include "libslice/checkpoint/detail/one_matrix.h"
 #include "libslice/checkpoint/detail/unused_tensors.h"
 #include "libslice/checkpoint/stored_tensors.h"
+#include "libslice/model/config_json.h"
 #include "libslice/model/families/family.h"
 
 namespace slice::detail {
