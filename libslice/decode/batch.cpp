@@ -14,6 +14,8 @@
 
 namespace slice {
 
+using at::Tensor;
+
 /// A text that runs, with what it has: `length` positions of its slot, `written` of them new.
 struct Batch::Text {
   int64_t id;
@@ -117,12 +119,20 @@ bool Batch::take(Text& text, const std::vector<int64_t>& ids, BatchOutput& outpu
   return false;
 }
 
-void Batch::remove(int64_t id) {
+int64_t Batch::slot_of(int64_t id) const {
   const auto found = std::find_if(texts_.begin(), texts_.end(),
                                   [&](const auto& text) { return text && text->id == id; });
   SLICE_ARGUMENT_CHECK(found != texts_.end(), "batch: no text {} runs", id);
-  found->reset();
+  return found - texts_.begin();
 }
+
+Tensor Batch::logits(int64_t id) {
+  const int64_t slot = slot_of(id);
+  stream_->note();
+  return decoding_->logits(slot);
+}
+
+void Batch::remove(int64_t id) { texts_[slot_of(id)].reset(); }
 
 int64_t Batch::running() const {
   return std::count_if(texts_.begin(), texts_.end(),

@@ -60,6 +60,12 @@ class Batch {
   /// @return  a text each, in the order of slots; an ended one has left its slot
   /// @throws ArgumentError  n < 0
   std::vector<BatchOutput> step(int64_t n = 1);
+  /// Logits (V) of the next token of a text, on the model's device. They may be read, and changed in
+  /// place: the next step samples its first token from what is there then, its further ones from
+  /// what the model says. For probabilities, a bias, penalties, a grammar. A token that must not
+  /// come gets the lowest finite number of the type: an Inf ends a text as broken. Valid until the
+  /// next member is called. @throws ArgumentError  no such text runs
+  at::Tensor logits(int64_t id);
   /// Ends a text before its time. @throws ArgumentError  no such text runs
   void remove(int64_t id);
 
@@ -69,6 +75,8 @@ class Batch {
  private:
   struct Text;
 
+  /// The slot of a running text. @throws ArgumentError  no such text runs
+  int64_t slot_of(int64_t id) const;
   int64_t room(const Text& text) const;
   bool advance(int64_t n, std::vector<std::optional<BatchOutput>>& outputs);
   bool take(Text& text, const std::vector<int64_t>& ids, BatchOutput& output) const;

@@ -107,6 +107,8 @@ class CudaDecodeGraph final : public Decoding {
     set_samplings(row, row + 1, options.sampling, options.seed);
   }
 
+  Tensor logits(int64_t row) override { return logits_[row]; }
+
   /// By a graph for all rows up to the last one, rounded up to a power of two; others among them
   /// write at the beginning of theirs, which is read by none.
   std::vector<std::vector<int64_t>> continue_rows(const std::vector<DecodingRow>& rows,

@@ -4,6 +4,7 @@
 
 #include <catch2/catch_all.hpp>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <optional>
 
@@ -89,6 +90,42 @@ TEST_CASE("texts that come and go are those of generate, one by one") {
   for (const int64_t slots : {1, 2, 5}) check_like_generate(model, slots, 9);
   for (const ModelConfig& config : tiny_families())
     check_like_generate(random_model(config, 1, at::kFloat), 3, 7);
+}
+
+/// What is read and changed of the logits of texts of a batch, one token at a time.
+void check_logits(const Model& model) {
+  const auto all = requests(model.config(), 4, 3);
+  GenerateOptions greedy;
+  greedy.max_tokens = 12;
+  Batch batch(model, 3, 30);
+  const int64_t plain = *batch.add(all[0].prompt, greedy),
+                likely = *batch.add(all[1].prompt, greedy),
+                biased = *batch.add(all[2].prompt, greedy);
+  std::map<int64_t, Ids> texts;
+  for (int64_t i = 0; i < greedy.max_tokens; ++i) {
+    // The likeliest token is the one that comes, and one that is made the likeliest comes.
+    const int64_t next = batch.logits(likely).argmax().item<int64_t>();
+    batch.logits(biased)[i + 2].fill_(1000);
+    for (const BatchOutput& output : batch.step())
+      for (const int64_t id : output.tokens) texts[output.id].push_back(id);
+    CHECK(texts[likely].back() == next);
+    CHECK(texts[biased].back() == i + 2);
+  }
+  CHECK(texts[plain] == generate(model, all[0].prompt, greedy));
+  CHECK(texts[likely] == generate(model, all[1].prompt, greedy));
+  CHECK_THROWS_NAMING(batch.logits(plain), ArgumentError, "no text");
+  // A token that must not come does not.
+  const int64_t limited = *batch.add(all[3].prompt, greedy);
+  const Tensor row = batch.logits(limited);
+  const int64_t first = row.argmax().item<int64_t>();
+  row[first].fill_(std::numeric_limits<float>::lowest());
+  const int64_t second = row.argmax().item<int64_t>();
+  CHECK(second != first);
+  CHECK(batch.step()[0].tokens == Ids{second});
+}
+
+TEST_CASE("logits of a batch's texts are read and changed before their next token") {
+  check_logits(random_model(tiny_config(), 1, at::kFloat));
 }
 
 TEST_CASE("a full batch takes no text until one ends or is removed") {
@@ -215,6 +252,12 @@ TEST_CASE("on a GPU texts that come and go are those of generate, by graphs and 
     for (const ModelConfig& config : tiny_families())
       check_like_generate(model_on(at::kCUDA, config, dtype), 3, 7);
   }
+}
+
+TEST_CASE("on a GPU logits of a batch's texts are read and changed before their next token",
+          "[cuda]") {
+  require_gpu();
+  check_logits(model_on(at::kCUDA, tiny_config(), at::kFloat));
 }
 
 TEST_CASE("on a GPU a batch runs half precision, too", "[cuda]") {

@@ -50,6 +50,8 @@ class DecodeModules final : public Decoding {
     texts_.insert_or_assign(row, std::move(text));
   }
 
+  Tensor logits(int64_t row) override { return texts_.at(row).logits; }
+
   std::vector<std::vector<int64_t>> continue_rows(const std::vector<DecodingRow>& rows,
                                                   int64_t n) override {
     std::vector<std::vector<int64_t>> ids(rows.size());

@@ -48,6 +48,8 @@ class Decoding {
   /// Throws as DecoderImpl::check_tokens does; no text was started then.
   virtual void enter(int64_t row, const std::vector<int64_t>& prompt,
                      const GenerateOptions& options) = 0;
+  /// Logits (V) of the next token of a row that was entered, in the memory that it is sampled from.
+  virtual at::Tensor logits(int64_t row) = 0;
   /// Samples and feeds n tokens of each row, all of them entered, in ascending order.
   /// @return  the ids of each; −1 where its logits hold a NaN, by the modules an Inf too. The
   ///          modules give fewer where a text ends, and where an error came after the first id of
