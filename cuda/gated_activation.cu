@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/detail/activation.cuh"
 #include "cuda/detail/numeric.cuh"
 #include "cuda/detail/range.h"
 
@@ -25,12 +26,7 @@ constexpr int kPacks = 4;  // a thread
 
 template <Gate kGate>
 __device__ __forceinline__ float gated(float gate, float up) {
-  if constexpr (kGate == Gate::kSilu) {
-    return gate / (1.0f + expf(-gate)) * up;
-  } else {
-    const float inner = 0.79788456080286535588f * (gate + 0.044715f * gate * gate * gate);
-    return 0.5f * gate * (1.0f + tanhf(inner)) * up;
-  }
+  return (kGate == Gate::kSilu ? detail::silu(gate) : detail::gelu_tanh(gate)) * up;
 }
 
 template <typename T, int kWidth, Gate kGate>

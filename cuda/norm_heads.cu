@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/detail/norm_pack.cuh"
 #include "cuda/detail/numeric.cuh"
 #include "cuda/detail/range.h"
 #include "cuda/detail/warp.cuh"
@@ -40,17 +41,6 @@ struct Arguments {
   float eps;
 };
 
-template <typename T, int kWidth>
-__device__ __forceinline__ float sum_of_squares(const Pack<T, kWidth>& pack) {
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < kWidth; ++i) {
-    const float value = detail::widen(pack.values[i]);
-    sum += value * value;
-  }
-  return sum;
-}
-
 /// What one norm reads and writes.
 template <typename T>
 struct Place {
@@ -65,18 +55,6 @@ __device__ __forceinline__ Place<T> place_of(const Arguments<T>& a, int64_t norm
   T* row = a.qkv + norm / a.norms_per_row * a.row;
   if (index < a.q_norms) return {row + index * a.q_size, a.q_weight, a.q_size};
   return {row + a.q_norms * a.q_size + (index - a.q_norms) * a.k_size, a.k_weight, a.k_size};
-}
-
-template <typename T, int kWidth>
-__device__ __forceinline__ Pack<T, kWidth> normed(const Pack<T, kWidth>& pack, float scale,
-                                                  const Pack<T, kWidth>& weight) {
-  Pack<T, kWidth> result;
-#pragma unroll
-  for (int j = 0; j < kWidth; ++j) {
-    result.values[j] =
-        detail::narrow<T>(detail::widen(pack.values[j]) * scale * detail::widen(weight.values[j]));
-  }
-  return result;
 }
 
 /// A team of kTeam lanes a norm, of at most as many packs.
@@ -96,9 +74,11 @@ __global__ void __launch_bounds__(kMaxThreads) norm_short_heads_kernel(const Arg
       pack = reinterpret_cast<const P*>(place.x)[lane];
       weight = reinterpret_cast<const P*>(place.weight)[lane];
     }
-    const float sum = detail::team_sum<kTeam>(is_own ? sum_of_squares<T, kWidth>(pack) : 0.0f);
+    const float sum =
+        detail::team_sum<kTeam>(is_own ? detail::sum_of_squares<T, kWidth>(pack) : 0.0f);
     const float scale = 1.0f / sqrtf(sum / static_cast<float>(place.size) + a.eps);
-    if (is_own) detail::store_pack(place.x + lane * kWidth, normed<T, kWidth>(pack, scale, weight));
+    if (is_own)
+      detail::store_pack(place.x + lane * kWidth, detail::weighted<T, kWidth>(pack, scale, weight));
   }
 }
 
@@ -116,13 +96,13 @@ __global__ void __launch_bounds__(kMaxThreads) norm_heads_kernel(const Arguments
     float sum = 0;
     for (int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
       const P pack = x[i];
-      sum += sum_of_squares<T, kWidth>(pack);
+      sum += detail::sum_of_squares<T, kWidth>(pack);
     }
     const float mean = detail::block_sum(sum, partial) / static_cast<float>(size);
     const float scale = 1.0f / sqrtf(mean + a.eps);
     for (int64_t i = threadIdx.x; i < packs; i += blockDim.x) {
       const P pack = x[i], by = weight[i];
-      detail::store_pack(reinterpret_cast<T*>(x + i), normed<T, kWidth>(pack, scale, by));
+      detail::store_pack(reinterpret_cast<T*>(x + i), detail::weighted<T, kWidth>(pack, scale, by));
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cuda/detail/norm_pack.cuh"
 #include "cuda/detail/numeric.cuh"
 #include "cuda/detail/range.h"
 #include "cuda/detail/warp.cuh"
@@ -30,35 +31,12 @@ constexpr int kCached = 4;          // packs a thread keeps in registers between
 constexpr int kPacksPerThread = 2;  // aimed at: enough bytes in flight without idle threads
 
 template <typename T, int kWidth>
-__device__ __forceinline__ Accumulator<T> sum_of_squares(const Pack<T, kWidth>& pack) {
-  Accumulator<T> sum = 0;
-#pragma unroll
-  for (int i = 0; i < kWidth; ++i) {
-    const Accumulator<T> value = detail::widen(pack.values[i]);
-    sum += value * value;
-  }
-  return sum;
-}
-
-template <typename T, int kWidth>
 __device__ __forceinline__ Pack<T, kWidth> scaled(const Pack<T, kWidth>& pack,
                                                   Accumulator<T> scale) {
   Pack<T, kWidth> result;
 #pragma unroll
   for (int i = 0; i < kWidth; ++i) {
     result.values[i] = detail::narrow<T>(detail::widen(pack.values[i]) * scale);
-  }
-  return result;
-}
-
-template <typename T, int kWidth>
-__device__ __forceinline__ Pack<T, kWidth> scaled(const Pack<T, kWidth>& pack, Accumulator<T> scale,
-                                                  const Pack<T, kWidth>& weight) {
-  Pack<T, kWidth> result;
-#pragma unroll
-  for (int i = 0; i < kWidth; ++i) {
-    result.values[i] =
-        detail::narrow<T>(detail::widen(pack.values[i]) * scale * detail::widen(weight.values[i]));
   }
   return result;
 }
@@ -76,9 +54,6 @@ __device__ __forceinline__ Pack<T, kWidth> added(const Pack<T, kWidth>& pack, Ac
   }
   return result;
 }
-
-__device__ __forceinline__ float square_root(float value) { return sqrtf(value); }
-__device__ __forceinline__ double square_root(double value) { return sqrt(value); }
 
 /// What is done to x beside the division.
 enum class Form { kPlain, kWeighted, kAdded };
@@ -99,7 +74,7 @@ __global__ void __launch_bounds__(kMaxThreads)
     } else {
       const P own =
           reinterpret_cast<const P*>(weight)[index];  // a reference would be read by elements
-      if constexpr (kForm == Form::kWeighted) return scaled<T, kWidth>(pack, scale, own);
+      if constexpr (kForm == Form::kWeighted) return detail::weighted<T, kWidth>(pack, scale, own);
       const P to = reinterpret_cast<const P*>(residual)[row * packs + index];
       return added<T, kWidth>(pack, scale, own, to);
     }
@@ -117,14 +92,14 @@ __global__ void __launch_bounds__(kMaxThreads)
       const int64_t index = threadIdx.x + int64_t{i} * blockDim.x;
       if (index < packs) {
         cache[i] = source[index];
-        sum += sum_of_squares<T, kWidth>(cache[i]);
+        sum += detail::sum_of_squares<T, kWidth>(cache[i]);
       }
     }
     for (int64_t index = uncached; index < packs; index += blockDim.x) {
-      sum += sum_of_squares<T, kWidth>(source[index]);
+      sum += detail::sum_of_squares<T, kWidth>(source[index]);
     }
 
-    const A scale = A(1) / square_root(detail::block_sum(sum, partial) / hidden + eps);
+    const A scale = A(1) / detail::square_root(detail::block_sum(sum, partial) / hidden + eps);
 #pragma unroll
     for (int i = 0; i < kCached; ++i) {
       const int64_t index = threadIdx.x + int64_t{i} * blockDim.x;

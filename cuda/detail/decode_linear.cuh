@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/decode_linear.h"
+#include "cuda/detail/activation.cuh"
 #include "cuda/detail/numeric.cuh"
 
 // decode_linear: what its kernels share, and what happens to a sum.
@@ -40,15 +41,6 @@ struct DecodeLinearOperands {
   __host__ __device__ int rows_per_column() const { return gated ? 2 : 1; }
 };
 
-__device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
-__device__ __forceinline__ double square_root(double x) { return sqrt(x); }
-__device__ __forceinline__ float exponential(float x) { return expf(x); }
-__device__ __forceinline__ double exponential(double x) { return exp(x); }
-__device__ __forceinline__ float error_function(float x) { return erff(x); }
-__device__ __forceinline__ double error_function(double x) { return erf(x); }
-__device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
-__device__ __forceinline__ double hyperbolic_tangent(double x) { return tanh(x); }
-
 template <typename A>
 __device__ __forceinline__ A activated(A x, Epilogue epilogue) {
   switch (epilogue) {
@@ -57,14 +49,12 @@ __device__ __forceinline__ A activated(A x, Epilogue epilogue) {
     case Epilogue::kRelu2:
       return x < A(0) ? A(0) : x * x;
     case Epilogue::kGelu:
-      return A(0.5) * x * (A(1) + error_function(x * A(0.70710678118654752440)));
+      return gelu(x);
     case Epilogue::kGeluTanh:
-    case Epilogue::kGatedGeluTanh: {
-      const A inner = A(0.79788456080286535588) * (x + A(0.044715) * x * x * x);
-      return A(0.5) * x * (A(1) + hyperbolic_tangent(inner));
-    }
+    case Epilogue::kGatedGeluTanh:
+      return gelu_tanh(x);
     case Epilogue::kGatedSilu:
-      return x / (A(1) + exponential(-x));
+      return silu(x);
     default:
       return x;
   }

@@ -16,6 +16,9 @@ namespace slice::kernels::detail {
 
 __host__ __device__ constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+__device__ __forceinline__ float square_root(float x) { return sqrtf(x); }
+__device__ __forceinline__ double square_root(double x) { return sqrt(x); }
+
 /// Sums run in float32, for float64 elements in float64.
 template <typename T>
 struct AccumulatorOf {
