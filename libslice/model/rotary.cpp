@@ -100,22 +100,34 @@ std::vector<double> Rotary::frequencies(int64_t length) const {
   return result;
 }
 
-Tensor Rotary::apply(const Tensor& x, int64_t first) const {
-  SLICE_CHECK(x.dim() == 4 && x.size(3) >= rotary_size_, "rotary: want (B, T, h, {}), got {}",
-              rotary_size_, detail::describe(x));
-  const auto wide = at::toOpMathType(x.scalar_type());
-  const auto options = at::TensorOptions().dtype(at::kDouble).device(x.device());
-  const Tensor position = at::arange(first, first + x.size(1), options);  // (T)
-  const Tensor frequency = at::tensor(frequencies(first + x.size(1)), at::kDouble)
-                               .to(x.device(), /*non_blocking=*/true);  // (r/2)
-  const Tensor angle = at::outer(position, frequency).unsqueeze(1);     // (T, 1, r/2)
+std::pair<Tensor, Tensor> Rotary::turns(int64_t first, int64_t n, int64_t length,
+                                        at::Device device) const {
+  const auto options = at::TensorOptions().dtype(at::kDouble).device(device);
+  const Tensor frequency =
+      at::tensor(frequencies(length), at::kDouble).to(device, /*non_blocking=*/true);  // (r/2)
+  const Tensor angle = at::outer(at::arange(first, first + n, options), frequency);
   Tensor cosine = angle.cos(), sine = angle.sin();
   if (magnitude() != 1) {
     cosine.mul_(magnitude());
     sine.mul_(magnitude());
   }
-  cosine = cosine.to(wide);
-  sine = sine.to(wide);
+  return {cosine, sine};
+}
+
+std::optional<int64_t> Rotary::fixed_length() const {
+  using Kind = RopeScaling::Kind;
+  if (!scaling_ || (scaling_->kind != Kind::kLongRope && scaling_->kind != Kind::kDynamic))
+    return std::nullopt;
+  return scaling_->original_context;
+}
+
+Tensor Rotary::apply(const Tensor& x, int64_t first) const {
+  SLICE_CHECK(x.dim() == 4 && x.size(3) >= rotary_size_, "rotary: want (B, T, h, {}), got {}",
+              rotary_size_, detail::describe(x));
+  const auto wide = at::toOpMathType(x.scalar_type());
+  auto [cosine, sine] = turns(first, x.size(1), first + x.size(1), x.device());
+  cosine = cosine.unsqueeze(1).to(wide);  // (T, 1, r/2)
+  sine = sine.unsqueeze(1).to(wide);
   const int64_t half = rotary_size_ / 2;
   const Tensor u = x.slice(3, 0, half), v = x.slice(3, half, rotary_size_);
   if (!x.requires_grad()) {  // autograd does not allow writing into existing memory

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "libslice/model/config.h"
@@ -30,11 +31,21 @@ class Rotary {
   /// @throws ShapeError  x is not (B, T, h, d ≥ r)
   at::Tensor apply(const at::Tensor& x, int64_t first) const;
 
+  /// Cosines and sines, (n, r/2) float64 on `device`, of the positions first, first + 1 … in a text of
+  /// `length` tokens, times the factor of the scaling.
+  std::pair<at::Tensor, at::Tensor> turns(int64_t first, int64_t n, int64_t length,
+                                          at::Device device) const;
+
   /// Radians per position, (r/2), with scaling, in a text of `length` tokens; one within the
   /// original context unless told.
   std::vector<double> frequencies(int64_t length = 1) const;
   /// What cosines and sines are multiplied by.
   double magnitude() const { return scaling_ ? scaling_->attention_factor : 1; }
+  /// Tokens that a text may have before its angles depend on their number (longrope, dynamic);
+  /// nothing where they never do.
+  std::optional<int64_t> fixed_length() const;
+  /// Whether every further token changes them (dynamic).
+  bool grows() const { return scaling_ && scaling_->kind == RopeScaling::Kind::kDynamic; }
 
  private:
   int64_t rotary_size_;

@@ -4,7 +4,7 @@
 #include <limits>
 #include <string>
 
-#include "libslice/model/families/gguf_rope.h"
+#include "libslice/model/families/rope_magnitudes.h"
 
 namespace slice::detail {
 

@@ -2,9 +2,11 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <vector>
 
 #include "libslice/model/config.h"
+#include "libslice/model/rotary.h"
 
 namespace slice::detail {
 
@@ -33,8 +35,8 @@ class RotaryTables {
   size_t number(int64_t layer) const { return number_[layer]; }
 
  private:
-  const ModelConfig* config_;
   at::Device device_;
+  std::vector<std::optional<Rotary>> rotaries_;  // what each table is of
   std::vector<RotaryTable> tables_;
   std::vector<size_t> number_;  // of each layer, in tables_
 };

@@ -8,6 +8,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/base/detail/warn.h"
+#include "libslice/model/families/rope_magnitudes.h"
 
 namespace slice::models {
 
@@ -60,11 +61,6 @@ const char* rope_key(const json& object) {
   return nullptr;
 }
 
-/// YaRN's factor of cosines and sines, as its authors suggest it.
-double yarn_magnitude(double factor, double share) {
-  return factor <= 1 ? 1 : 0.1 * share * std::log(factor) + 1;
-}
-
 /// A number other than 0; `otherwise` where it is missing, null or 0.
 double number_or(const json& rope, const char* key, double otherwise, const std::string& where) {
   const double value = find_field<double>(rope, key, where).value_or(0);
@@ -77,9 +73,9 @@ void parse_yarn(const json& rope, const std::string& where, RopeScaling& s) {
   s.whole_dimensions = find_field<bool>(rope, "truncate", where).value_or(true);
   const double share = number_or(rope, "mscale", 0, where),
                all = number_or(rope, "mscale_all_dim", 0, where);
-  const double usual = share != 0 && all != 0
-                           ? yarn_magnitude(s.factor, share) / yarn_magnitude(s.factor, all)
-                           : yarn_magnitude(s.factor, 1);
+  const double usual = share != 0 && all != 0 ? usual_yarn_magnitude(s.factor, share) /
+                                                    usual_yarn_magnitude(s.factor, all)
+                                              : usual_yarn_magnitude(s.factor, 1);
   s.attention_factor = find_field<double>(rope, "attention_factor", where).value_or(usual);
 }
 
@@ -97,7 +93,7 @@ void parse_longrope(const json& rope, const std::string& where, RopeScaling& s) 
   s.short_factors = parse_divisors(rope, "short_factor", where);
   s.long_factors = parse_divisors(rope, "long_factor", where);
   const auto original = static_cast<double>(s.original_context);
-  const double usual = s.factor <= 1 ? 1 : std::sqrt(1 + std::log(s.factor) / std::log(original));
+  const double usual = usual_longrope_magnitude(s.factor, original);
   s.attention_factor = find_field<double>(rope, "attention_factor", where).value_or(usual);
   s.factor = std::max(s.factor, 1.0);  // of no other use
 }

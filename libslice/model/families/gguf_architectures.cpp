@@ -14,6 +14,13 @@ using Kind = RopeScaling::Kind;
 
 constexpr auto kNo = Biases::kNone, kMay = Biases::kOptional, kMust = Biases::kRequired;
 
+/// The same network under another name, whose FFN widths may differ.
+GgufArchitecture uneven(const char* name, GgufArchitecture architecture) {
+  architecture.name = name;
+  architecture.uneven = true;
+  return architecture;
+}
+
 /// More general ones stand below those of one family.
 const std::vector<GgufArchitecture>& table() {
   static const std::vector<Kind> kAll = {Kind::kLinear, Kind::kYarn, Kind::kLlama3,
@@ -21,6 +28,16 @@ const std::vector<GgufArchitecture>& table() {
                                  kLlama3 = {Kind::kLinear, Kind::kYarn, Kind::kLlama3},
                                  kLong = {Kind::kLinear, Kind::kYarn, Kind::kLongRope},
                                  kLinear = {Kind::kLinear};
+  static const GgufArchitecture llama = {
+      .name = "llama",
+      .families = {"llama", "mistral", "ministral", "qwen2", "phi3", "seed_oss", "ernie4_5",
+                   "helium", "smollm3"},
+      .free_heads = true,
+      .qkv = kMay,
+      .output = kMay,
+      .mlp = kMay,
+      .scalings = kAll,
+      .pairs = Pairs::kReordered};
   static const std::vector<GgufArchitecture> all = {
       {.name = "arcee",
        .families = {"arcee"},
@@ -138,29 +155,12 @@ const std::vector<GgufArchitecture>& table() {
        .output = kMust,
        .mlp = kMust,
        .activation = Activation::kGeluTanh},
-      {.name = "llama",
-       .families = {"llama", "mistral", "ministral", "qwen2", "phi3", "seed_oss", "ernie4_5",
-                    "helium", "smollm3"},
-       .free_heads = true,
-       .qkv = kMay,
-       .output = kMay,
-       .mlp = kMay,
-       .scalings = kAll,
-       .pairs = Pairs::kReordered},
+      llama,
       {.name = "mistral3",
        .families = {"llama", "mistral"},
        .free_heads = true,
        .pairs = Pairs::kReordered},
-      {.name = "deci",
-       .families = {"llama", "mistral", "ministral", "qwen2", "phi3", "seed_oss", "ernie4_5",
-                    "helium", "smollm3"},
-       .free_heads = true,
-       .uneven = true,
-       .qkv = kMay,
-       .output = kMay,
-       .mlp = kMay,
-       .scalings = kAll,
-       .pairs = Pairs::kReordered}};
+      uneven("deci", llama)};
   return all;
 }
 

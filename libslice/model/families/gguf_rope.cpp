@@ -7,6 +7,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/rope_magnitudes.h"
 #include "libslice/model/rotary.h"
 
 namespace slice::models {
@@ -82,7 +83,7 @@ RopeScaling parse_longrope(const GgufFile& file, const ModelConfig& c) {
   RopeScaling s{.kind = Kind::kLongRope, .original_context = original_context(file, c)};
   const auto original = static_cast<double>(s.original_context);
   s.factor = std::max(1.0, static_cast<double>(c.context_length) / original);
-  const double usual = s.factor <= 1 ? 1 : std::sqrt(1 + std::log(s.factor) / std::log(original));
+  const double usual = usual_longrope_magnitude(s.factor, original);
   s.attention_factor = file.metadata().contains(gguf_key(file, "rope.scaling.attn_factor"))
                            ? real_or(file, "rope.scaling.attn_factor", usual)
                            : 1;
@@ -150,7 +151,5 @@ std::vector<std::pair<std::string, Tensor>> gguf_rope_tensors(const ModelConfig&
       at::tensor(plain.frequencies(), at::kDouble) / at::tensor(scaled.frequencies(), at::kDouble);
   return {{kFrequencyDivisors, divisors.to(at::kFloat)}};
 }
-
-double usual_yarn_magnitude(double factor) { return factor <= 1 ? 1 : 0.1 * std::log(factor) + 1; }
 
 }  // namespace slice::models

@@ -22,7 +22,5 @@ void parse_gguf_whole_rope(const GgufFile& file, ModelConfig& config);
 bool is_gguf_rope_tensor(const std::string& name);
 /// Those of a configuration, (r/2) float32.
 std::vector<std::pair<std::string, at::Tensor>> gguf_rope_tensors(const ModelConfig& config);
-/// What YaRN multiplies cosines and sines by where a file does not say so.
-double usual_yarn_magnitude(double factor);
 
 }  // namespace slice::models
