@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "cuda/detail/capability.h"
 #include "cuda/detail/decode_attention.cuh"
 #include "cuda/detail/dependent_launch.cuh"
-#include "cuda/detail/early_start.h"
 
 // decode_attention:   out = softmax(cap(scale · q Kᵀ)) V, one query a sequence
 //   qkv (B, (h + 2·kv)·d)   K, V (B, kv, capacity, d)   out (B, h·d)     row-major, contiguous

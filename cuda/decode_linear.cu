@@ -3,13 +3,16 @@
 #include <climits>
 #include <type_traits>
 
+#include "cuda/detail/capability.h"
 #include "cuda/detail/decode_linear_fma.cuh"
 #include "cuda/detail/decode_linear_mma.cuh"
-#include "cuda/detail/early_start.h"
+#include "cuda/detail/decode_linear_wgmma.h"
 #include "cuda/detail/range.h"
 
-// decode_linear:   Y = scale · epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R,   M ≤ 16
+// decode_linear:   Y = scale · epilogue(s(X)·X·Wᵀ + Z·Vᵀ + b) + d ⊙ R,   M ≤ 32
 //   X (M, K), Z (M, K2), R, Y strided rows   W (N, K), V (N, K2) contiguous
+// On compute capability 9.0 by decode_linear_wgmma.cu where M > 8 or its blocks fill the device; else,
+// up to 16 rows at a time:
 // grid    a block for 8 … 48 rows of W and V: about one a multiprocessor while that covers N
 // block   8 warps, 4 where N is large; a chunk of 512 or 1024 columns of its rows at a time, of
 //         which each warp multiplies the 128 it owns of every 1024 (of 4 warps: of every 512)
@@ -28,27 +31,12 @@ using detail::DecodeLinearOperands;
 using detail::DecodeLinearShape;
 using detail::kVectorBytes;
 
-struct Device {
-  int multiprocessors = 0;
-  int shared_bytes = 0;  // that a block may have
-};
-
-cudaError_t current_device(Device& device) {
-  int id = 0;
-  cudaError_t status = cudaGetDevice(&id);
-  if (status == cudaSuccess) {
-    status = cudaDeviceGetAttribute(&device.multiprocessors, cudaDevAttrMultiProcessorCount, id);
-  }
-  if (status == cudaSuccess) {
-    status =
-        cudaDeviceGetAttribute(&device.shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, id);
-  }
-  return status;
-}
+constexpr int kMmaRows = 16;   // that two groups of X's rows hold
+constexpr int kFewOctets = 6;  // rows of W, a multiprocessor, that one block's shared memory holds
 
 // How a layer runs here: on what, and whether it may start early.
 struct Place {
-  Device device;
+  detail::Capability device;
   bool early;
   cudaStream_t stream;
 };
@@ -126,18 +114,48 @@ cudaError_t launch_elements(const DecodeLinearOperands<T>& p, const Place& place
 
 template <typename T>
 cudaError_t launch(const DecodeLinearOperands<T>& p, bool vectors, bool prefetch,
+                   cudaStream_t stream);
+
+// The first kMmaRows rows, then the others.
+template <typename T>
+cudaError_t launch_in_turn(const DecodeLinearOperands<T>& p, bool vectors, bool prefetch,
+                           cudaStream_t stream) {
+  DecodeLinearOperands<T> first = p, rest = p;
+  first.M = kMmaRows;
+  rest.M = p.M - kMmaRows;
+  const auto advance = [](auto& pointer, int64_t stride) {
+    if (pointer != nullptr) pointer += kMmaRows * stride;
+  };
+  advance(rest.X, p.x_row_stride);
+  advance(rest.Y, p.y_row_stride);
+  advance(rest.Z, p.z_row_stride);
+  advance(rest.R, p.r_row_stride);
+  const cudaError_t status = launch(first, vectors, prefetch, stream);
+  return status != cudaSuccess ? status : launch(rest, vectors, prefetch, stream);
+}
+
+template <typename T>
+cudaError_t launch(const DecodeLinearOperands<T>& p, bool vectors, bool prefetch,
                    cudaStream_t stream) {
   Place place{{}, false, stream};
-  const cudaError_t status = current_device(place.device);
+  const cudaError_t status = detail::current_capability(place.device);
   if (status != cudaSuccess) return status;
-  place.early = prefetch && detail::can_start_early();
+  place.early = prefetch && place.device.major >= 9;
   if constexpr (sizeof(T) == 2) {
     const bool few = p.M <= 8;
     const int64_t octets =  // a multiprocessor
         detail::ceil_div(p.N, 8 * static_cast<int64_t>(place.device.multiprocessors));
+    // Whatever M ≤ 8, the same: a row keeps its bits.
+    if (vectors && place.device.major == detail::kHopperMajor && p.K > 0 &&
+        (!few ||
+         (octets > kFewOctets && detail::fills_with_warpgroups(p, place.device.multiprocessors)))) {
+      return detail::launch_wgmma(p, place.device.multiprocessors, place.early, stream);
+    }
+    if (p.M > kMmaRows) return launch_in_turn(p, vectors, prefetch, stream);
     if (vectors) return few ? launch_few(p, octets, place) : launch_many(p, octets, place);
-    return octets > 6 ? launch_elements<4>(p, place) : launch_elements<8>(p, place);
+    return octets > kFewOctets ? launch_elements<4>(p, place) : launch_elements<8>(p, place);
   } else {
+    if (p.M > kMmaRows) return launch_in_turn(p, vectors, prefetch, stream);
     const int64_t blocks = detail::ceil_div(p.N / p.rows_per_column(), detail::kFmaWarps);
     return detail::launch_dependent(
         detail::decode_linear_fma_kernel<T>,
@@ -197,6 +215,13 @@ bool takes_vectors(const DecodeLinear& l) {
 }
 
 }  // namespace
+
+int64_t decode_linear_fast_rows(DataType type) {
+  detail::Capability device;
+  const bool hopper =
+      detail::current_capability(device) == cudaSuccess && device.major == detail::kHopperMajor;
+  return hopper && size_of(type) == 2 ? kDecodeLinearRows : 8;
+}
 
 cudaError_t decode_linear(const DecodeLinear& l, cudaStream_t stream) {
   if (!sizes_are_good(l)) return cudaErrorInvalidValue;

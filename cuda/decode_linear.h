@@ -24,10 +24,13 @@ constexpr bool is_gated(Epilogue epilogue) {
   return epilogue == Epilogue::kGatedSilu || epilogue == Epilogue::kGatedGeluTanh;
 }
 
-/// Rows that one call takes. Up to 8 it stays near the bandwidth; from 9 on reading X again for
-/// each of its blocks costs more, and cuBLAS is as good where N is large
-/// (docs/results/shortcut.csv).
-inline constexpr int64_t kDecodeLinearRows = 16;
+/// Rows that one call takes.
+inline constexpr int64_t kDecodeLinearRows = 32;
+
+/// Rows up to which a call stays near the bandwidth on the current device: 32 of half types on compute
+/// capability 9.0, else 8; from there on cuBLAS is as good where N is large
+/// (docs/results/shortcut.csv, decode.csv).
+int64_t decode_linear_fast_rows(DataType type);
 
 /// The rotated shortcut's kernel: a writer of a sliced decoder with its shortcut, or the readers
 /// with their norm, for few tokens, in one pass over the weights.
@@ -73,8 +76,9 @@ struct DecodeLinear {
 ///
 /// Half types are multiplied on the tensor cores; sums in float32 (float64 for float64; float32
 /// never as TF32), one rounding of Y, one more of x·α where there is a norm_weight. A row has the
-/// same bits whatever rows are beside it and at any alignment. 16-byte accesses where X, W, Z and V
-/// and the lengths of their rows allow; elsewhere element by element, several times slower.
+/// same bits whatever rows are beside it, up to 8 of them. 16-byte accesses where X, W, Z and V and
+/// the lengths of their rows allow; elsewhere element by element, several times slower. Bits may
+/// depend on which of both, and on the device.
 /// Cost: reads W and V once; docs/performance.md has the measured share of the bandwidth.
 cudaError_t decode_linear(const DecodeLinear& layer, cudaStream_t stream);
 

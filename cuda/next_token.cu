@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
+#include "cuda/detail/capability.h"
 #include "cuda/detail/dependent_launch.cuh"
-#include "cuda/detail/early_start.h"
 #include "cuda/detail/next_token.cuh"
 #include "cuda/detail/range.h"
 

@@ -1,7 +1,7 @@
 #include "cuda/sample_token.h"
 
+#include "cuda/detail/capability.h"
 #include "cuda/detail/dependent_launch.cuh"
-#include "cuda/detail/early_start.h"
 #include "cuda/detail/range.h"
 #include "cuda/detail/sample_token.cuh"
 

@@ -67,11 +67,37 @@ __device__ __forceinline__ Accumulator<T> norm_scale(const DecodeLinearOperands<
   return Accumulator<T>(1) / square_root(squares / p.norm_hidden + p.eps);
 }
 
-/// Writes Y[row, column] from the sum of W's row `column`, or, gated, from those of its rows
-/// 2·column and 2·column + 1. R is read by the thread that writes Y: they may be one.
+/// Of a piece of eight elements of X.
 template <typename T>
-__device__ __forceinline__ void finish(const DecodeLinearOperands<T>& p, int row, int64_t column,
-                                       Accumulator<T> sum, Accumulator<T> gated_sum) {
+__device__ __forceinline__ float sum_of_squares(const uint4& piece) {
+  Pack<T, 8> pack;
+  memcpy(&pack, &piece, sizeof pack);
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) sum += widen(pack.values[i]) * widen(pack.values[i]);
+  return sum;
+}
+
+/// The piece times the weights of the norm.
+template <typename T>
+__device__ __forceinline__ uint4 weighted(const uint4& piece, const uint4& weights) {
+  Pack<T, 8> pack, factors;
+  memcpy(&pack, &piece, sizeof pack);
+  memcpy(&factors, &weights, sizeof factors);
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    pack.values[i] = narrow<T>(widen(pack.values[i]) * widen(factors.values[i]));
+  }
+  uint4 result;
+  memcpy(&result, &pack, sizeof result);
+  return result;
+}
+
+/// Y[row, column] from the sum of W's row `column`, or, gated, from those of its rows 2·column and
+/// 2·column + 1. R is read here: the thread that writes Y calls this, they may be one.
+template <typename T>
+__device__ __forceinline__ T finished(const DecodeLinearOperands<T>& p, int row, int64_t column,
+                                      Accumulator<T> sum, Accumulator<T> gated_sum) {
   using A = Accumulator<T>;
   A y;
   if (p.gated) {
@@ -86,7 +112,14 @@ __device__ __forceinline__ void finish(const DecodeLinearOperands<T>& p, int row
     const A residual = widen(p.R[row * p.r_row_stride + column]);
     y += p.diagonal == nullptr ? residual : residual * widen(p.diagonal[column]);
   }
-  p.Y[row * p.y_row_stride + column] = narrow<T>(y);
+  return narrow<T>(y);
+}
+
+/// Writes Y[row, column], which finished() makes.
+template <typename T>
+__device__ __forceinline__ void finish(const DecodeLinearOperands<T>& p, int row, int64_t column,
+                                       Accumulator<T> sum, Accumulator<T> gated_sum) {
+  p.Y[row * p.y_row_stride + column] = finished(p, row, column, sum, gated_sum);
 }
 
 }  // namespace slice::kernels::detail

@@ -56,31 +56,6 @@ __device__ __forceinline__ void fetch_piece(uint4* slot, const T* source, int64_
   }
 }
 
-template <typename T>
-__device__ __forceinline__ float sum_of_squares(const uint4& piece) {
-  Pack<T, 8> pack;
-  memcpy(&pack, &piece, sizeof pack);
-  float sum = 0;
-#pragma unroll
-  for (int i = 0; i < 8; ++i) sum += widen(pack.values[i]) * widen(pack.values[i]);
-  return sum;
-}
-
-// The piece times the weights of the norm.
-template <typename T>
-__device__ __forceinline__ uint4 weighted(const uint4& piece, const uint4& weights) {
-  Pack<T, 8> pack, factors;
-  memcpy(&pack, &piece, sizeof pack);
-  memcpy(&factors, &weights, sizeof factors);
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    pack.values[i] = narrow<T>(widen(pack.values[i]) * widen(factors.values[i]));
-  }
-  uint4 result;
-  memcpy(&result, &pack, sizeof result);
-  return result;
-}
-
 // A block's rows of W and its ring of chunks: first all of W's, then V's.
 template <typename T, typename Shape>
 class DecodeLinearBlock {

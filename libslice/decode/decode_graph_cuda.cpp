@@ -1,5 +1,5 @@
-// The device side of detail/decode_graph.h: one decoding step as a CUDA graph. Up to kFewRows run
-// on our own kernels, five a layer; more run their products on cuBLAS.
+// The device side of detail/decode_graph.h: one decoding step as a CUDA graph. A few rows run on our
+// own kernels, five a layer; more run their products on cuBLAS.
 
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAGraph.h>
@@ -36,10 +36,6 @@ using ops::on_device::pointer;
 
 namespace {
 
-/// Past them cuBLAS is the faster where a layer is wide (docs/results/decode.csv, shortcut.csv).
-constexpr int64_t kFewRows = 8;
-static_assert(kFewRows <= kernels::kDecodeLinearRows);
-
 /// Where a step takes its tokens from: what the history has for it, the largest logits, or chance.
 enum class Choice { kGiven, kGreedy, kSampled };
 
@@ -57,6 +53,7 @@ class CudaDecodeGraph final : public Decoding {
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
     samplings_ = at::empty({B, static_cast<int64_t>(sizeof(kernels::TokenSampling))}, bytes);
     set_samplings(0, B, {}, 0);  // rows that were not entered sample, too
+    few_rows_ = few_rows();
   }
 
   bool is_captured() const override { return true; }
@@ -162,6 +159,20 @@ class CudaDecodeGraph final : public Decoding {
     target.copy_(at::from_blob(samplings.data(), target.sizes(), at::kByte), /*non_blocking=*/true);
   }
 
+  /// Rows up to which our own products are the faster ones. Past 8 only where all rows of all weights
+  /// are whole vectors.
+  int64_t few_rows() const {
+    constexpr int64_t kVector = 8;
+    const auto whole = [](const Tensor& W) { return !W.defined() || W.size(-1) % kVector == 0; };
+    for (const DecodeSublayer& s : model_.sublayers) {
+      for (const DecodeBranch& branch : s.branches)
+        if (!whole(branch.readers) || !whole(branch.writer)) return kVector;
+      if (!whole(s.shortcut->weight) || !whole(s.shortcut->down) || !whole(s.shortcut->up))
+        return kVector;
+    }
+    return kernels::decode_linear_fast_rows(data_type(x_.scalar_type()));
+  }
+
   Rows& rows_of(int64_t rows) {
     if (const auto found = rows_.find(rows); found != rows_.end()) return found->second;
     attention_.prepare(rows);
@@ -192,7 +203,7 @@ class CudaDecodeGraph final : public Decoding {
   void step(Choice choice, int64_t rows) {
     const at::NoGradGuard no_grad;
     next_token(choice, rows);
-    const bool few = rows <= kFewRows;
+    const bool few = rows <= few_rows_;
     Tensor x = x_.narrow(0, 0, rows);            // (rows, k_0)
     Tensor logits = logits_.narrow(0, 0, rows);  // (rows, V)
     int64_t layer = 0;
@@ -236,6 +247,7 @@ class CudaDecodeGraph final : public Decoding {
   KvCache& cache_;
   const DecodeModel model_;
   int64_t next_ = -1;  // position of the next token, as the device has it; −1: unknown
+  int64_t few_rows_ = 0;
   bool lost_ = false;  // the logits, to an error of the device
   Tensor x_, logits_, history_, positions_, choice_, samplings_;
   GraphAttention attention_;
