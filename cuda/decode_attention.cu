@@ -4,10 +4,12 @@
 
 #include "cuda/detail/capability.h"
 #include "cuda/detail/decode_attention.cuh"
+#include "cuda/detail/decode_attention_ring.h"
 #include "cuda/detail/dependent_launch.cuh"
 
 // decode_attention:   out = softmax(cap(scale · q Kᵀ)) V, one query a sequence
 //   qkv (B, (h + 2·kv)·d)   K, V (B, kv, capacity, d)   out (B, h·d)     row-major, contiguous
+// On compute capability 9.0 by decode_attention_ring.cu where there are many sequences; else:
 // grid    splits · kv · ⌈h / kv / kHeads⌉ · B; a block takes a range of positions for up to kHeads
 //         query heads of one key head; ranges that are empty leave at once
 // block   256 threads in teams of 8 … 32 lanes; a team has rows of K and of V in its registers,
@@ -58,11 +60,20 @@ cudaError_t launch(const AttentionArguments<T>& a, const DecodeAttention& p, boo
 // Teams as small as a row allows: more rows at a time.
 template <typename T>
 cudaError_t launch(const AttentionArguments<T>& a, const DecodeAttention& p, cudaStream_t stream) {
-  const bool early = detail::can_start_early();
+  detail::Capability device;
+  const cudaError_t status = detail::current_capability(device);
+  if (status != cudaSuccess) return status;
+  const bool early = device.major >= 9;
   constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
   const bool vectors = p.head_size % kWidth == 0 && detail::is_aligned(p.keys, kVectorBytes) &&
                        detail::is_aligned(p.values, kVectorBytes);
   if (!vectors) return launch<T, 1, kMaxHeadSize / kWarp, kWarp>(a, p, early, stream);
+  if constexpr (sizeof(T) == 2) {
+    const bool rings = device.major == detail::kHopperMajor && p.splits == 1;
+    const int heads = rings ? detail::attention_ring_heads(p, device.multiprocessors) : 0;
+    if (heads > 0)
+      return detail::launch_attention_ring(a, p, device.multiprocessors, heads, stream);
+  }
   if (p.head_size <= 8 * kWidth) return launch<T, kWidth, 1, 8>(a, p, early, stream);
   if (p.head_size <= 16 * kWidth) return launch<T, kWidth, 1, 16>(a, p, early, stream);
   return launch<T, kWidth, kMaxHeadSize / kWarp / kWidth, kWarp>(a, p, early, stream);

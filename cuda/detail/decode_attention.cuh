@@ -22,10 +22,16 @@ __device__ __forceinline__ AttentionRange range_of(const AttentionArguments<T>& 
   return {begin, min(begin + rows, all), (window + rows - 1) / rows, position};
 }
 
-/// Cosines and sines of one position, a pair of coordinates each.
+/// Cosines and sines of one position, a pair of coordinates each: in shared memory …
 struct AttentionAngles {
   float cosine[kMaxHeadSize / 2];
   float sine[kMaxHeadSize / 2];
+};
+
+/// … or where the tables are.
+struct TableAngles {
+  const float* cosine;
+  const float* sine;
 };
 
 /// A head's row of the projection, after its norm.
@@ -50,9 +56,9 @@ __device__ __forceinline__ float norm_factor(const T* row, int d, float eps) {
 }
 
 /// Coordinate i of a head's row, turned.
-template <typename T>
+template <typename T, typename Angles>
 __device__ __forceinline__ float turned(const HeadRow<T>& row, int i, int rotary_size,
-                                        const AttentionAngles& angles) {
+                                        const Angles& angles) {
   if (i >= rotary_size) return row[i];
   const int half = rotary_size / 2, pair = i < half ? i : i - half;
   const float u = row[pair], v = row[pair + half];

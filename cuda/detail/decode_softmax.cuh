@@ -54,11 +54,11 @@ __device__ __forceinline__ void join_teams(AttentionSums<kHeads, kOwn>& sums) {
   }
 }
 
-/// kRows rows of K and of V in a team's registers, kTeams apart.
-template <typename T, int kWidth, int kPacks, int kTeam, int kRows>
+/// kRows rows of K and of V in a team's registers, of every kApart rows one.
+template <typename T, int kWidth, int kPacks, int kTeam, int kRows,
+          int kApart = kAttentionThreads / kTeam>
 struct AttentionRows {
   using P = Pack<T, kWidth>;
-  static constexpr int kApart = kAttentionThreads / kTeam;
   P k[kRows][kPacks], v[kRows][kPacks];
 
   static __device__ __forceinline__ int column(int pack, int lane) {

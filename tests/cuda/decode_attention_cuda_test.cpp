@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "cuda/decode_attention.h"
+#include "cuda/detail/capability.h"
 #include "tests/support/device_buffer.h"
 #include "tests/support/kernel_reference.h"
 
@@ -273,6 +274,37 @@ TEST_CASE("decode_attention norms heads, scales and caps scores", "[cuda][decode
       }
     }
   }
+}
+
+TEST_CASE("decode_attention of many sequences matches the oracle", "[cuda][decode_attention]") {
+  require_gpu();
+  const Stream stream;
+  std::vector<int32_t> positions;
+  for (int32_t i = 0; i < 960; ++i) positions.push_back(i * 37 % 40);
+  for (const DataType type : {DataType::kFloat16, DataType::kBFloat16}) {
+    for (const int64_t d : {40, 64, 80, 128, 136, 256}) {
+      for (const int64_t group : {1, 2, 3, 7}) {
+        Shape s{group, 1, d, d / 4 * 2, 40, 0, 1, positions};
+        if (group == 2) s.window = 17;
+        if (group == 3) s.softcap = 1.5;
+        s.normed = group == 7;
+        check_against_oracle(s, type, stream);
+      }
+    }
+    const Shape s{4, 4, 128, 128, 40, 0, 1, positions};
+    const Inputs in = inputs_of(s, type, 5);
+    CHECK(run(s, in, type, stream).out == run(s, in, type, stream, 5).out);
+  }
+}
+
+TEST_CASE("decode_attention of many sequences runs as on older devices",
+          "[cuda][decode_attention]") {
+  require_gpu();
+  const Stream stream;
+  slice::kernels::detail::pretended_capability.major = 8;
+  check_against_oracle({1, 1, 64, 64, 40, 0, 1, std::vector<int32_t>(960, 33)}, DataType::kFloat16,
+                       stream);
+  slice::kernels::detail::pretended_capability.major = 0;
 }
 
 TEST_CASE("decode_attention repeats bit by bit and leaves its workspace usable",
