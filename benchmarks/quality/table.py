@@ -34,7 +34,7 @@ ARC-challenge in two of those calibrated on WikiText-2 at −30 % (by 0.2 and 0.
 Quantisation wins where bytes are what counts: llama.cpp's Q4_K_M keeps nearly everything in two fifths of the
 bytes. The two compose, for a sliced model is a dense one: "Q4_K_M of refit" was sliced first, and loses what either loses. Truncated
 SVD and 2:4 sparsity lose far more at as many weights. Tokens a second are those of `generate`, one text, on a card of its own while a
-second one worked. Rows of commit 88d8c9e are of the planner before windows were kept apart for choices.
+second one worked. Gemma 3 norms what its sublayers write, so channels alone are removed, and no SliceGPT stands beside it. Rows of commit 88d8c9e are of the planner before windows were kept apart for choices.
 """
 PUBLISHED = """Published for SliceGPT at "25 %" of the hidden size (arXiv 2401.15024): 99 % of the dense average for LLaMA-2
 70B, 99 % for OPT-66B, 90 % for Phi-2. Those models are larger than these.
