@@ -3,10 +3,14 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <span>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/decode/detail/batch_text.h"
 #include "libslice/decode/detail/decoding.h"
+#include "libslice/decode/detail/prefix_store.h"
+#include "libslice/decode/detail/rotary_tables.h"
 #include "libslice/decode/detail/stop_token.h"
 #include "libslice/device/detail/last_stream.h"
 #include "libslice/model/decoder.h"
@@ -16,58 +20,142 @@ namespace slice {
 
 using at::Tensor;
 
-/// A text that runs, with what it has: `length` positions of its slot, `written` of them new.
-struct Batch::Text {
-  int64_t id;
-  GenerateOptions options;
-  int64_t length;
-  int64_t written = 0;
-};
+namespace {
 
-Batch::Batch(const Model& model, int64_t slots, int64_t capacity)
+/// Tokens of a prompt that are worth copying: it costs about as much as a few.
+constexpr int64_t kLeastReuse = 16;
+
+}  // namespace
+
+Batch::Batch(const Model& model, int64_t slots, int64_t capacity, const BatchOptions& options)
     : model_(std::make_shared<Model>(model.share())),
       cache_(std::make_unique<KvCache>(
           model.config(), slots, capacity,
           at::TensorOptions().device(model.decoder().device()).dtype(model.decoder().dtype()))),
       decoding_(detail::make_decoding(model_->decoder(), *cache_)),
       texts_(static_cast<size_t>(slots)),
-      stream_(std::make_unique<detail::LastStream>(model.decoder().device())) {}
+      whole_prompts_(detail::RotaryTables::depend_on_length(model.config())),
+      stream_(std::make_unique<detail::LastStream>(model.decoder().device())) {
+  SLICE_ARGUMENT_CHECK(options.prefix_bytes >= 0, "batch: prefix_bytes {}: want at least 0",
+                       options.prefix_bytes);
+  prefixes_ = std::make_unique<detail::PrefixStore>(model.config().layers,
+                                                    whole_prompts_ ? 0 : options.prefix_bytes);
+}
 
 Batch::~Batch() = default;
 Batch::Batch(Batch&&) noexcept = default;
 
-std::optional<int64_t> Batch::add(const std::vector<int64_t>& prompt,
-                                  const GenerateOptions& options) {
+std::optional<int64_t> Batch::begin(const std::vector<int64_t>& prompt,
+                                    const GenerateOptions& options) {
   const auto free = std::find(texts_.begin(), texts_.end(), nullptr);
   if (free == texts_.end()) return std::nullopt;
   const auto length = static_cast<int64_t>(prompt.size());
-  const DecoderImpl& decoder = model_->decoder();
   SLICE_ARGUMENT_CHECK(length > 0, "batch: the prompt is empty");
-  SLICE_ARGUMENT_CHECK(length < std::min(cache_->capacity(), decoder.positions()),
+  SLICE_ARGUMENT_CHECK(length < positions(),
                        "batch: a prompt of {} leaves no room for a token among {} positions",
-                       length, std::min(cache_->capacity(), decoder.positions()));
+                       length, positions());
   SLICE_ARGUMENT_CHECK(options.max_tokens > 0, "batch: want max_tokens of at least 1, got {}",
                        options.max_tokens);
   check_sampling(options.sampling);
-  auto text = std::make_unique<Text>(Text{next_id_, options, length});
+  model_->decoder().check_tokens(at::tensor(prompt, at::kLong).unsqueeze(0), /*first=*/0);
+  auto text = std::make_unique<Text>(Text{next_id_, options, prompt, length});
   stream_->note();
-  decoding_->enter(free - texts_.begin(), prompt, options);
+  decoding_->enter(free - texts_.begin(), options);
   *free = std::move(text);
   return next_id_++;
 }
 
-/// Tokens that a text may still have.
+std::optional<int64_t> Batch::add(const std::vector<int64_t>& prompt,
+                                  const GenerateOptions& options) {
+  const auto id = begin(prompt, options);
+  if (!id) return std::nullopt;
+  try {
+    feed(*id, std::ssize(prompt));
+  } catch (...) {
+    texts_[slot_of(*id)].reset();
+    --next_id_;
+    throw;
+  }
+  return id;
+}
+
+int64_t Batch::feed(int64_t id, int64_t most, const std::function<void(const Tensor&)>& see) {
+  const int64_t slot = slot_of(id);
+  Text& text = *texts_[slot];
+  SLICE_ARGUMENT_CHECK(!text.has_prompt(), "batch: text {} has its prompt", id);
+  SLICE_ARGUMENT_CHECK(most >= 0, "batch: want at least 0 tokens to feed, got {}", most);
+  stream_->note();
+  if (text.fed == 0 && !see) {
+    if (copy_whole(slot)) return 0;
+    if (most > 0) reuse(slot);
+  }
+  if (most == 0) return text.prompt - text.fed;
+  const int64_t count = whole_prompts_ ? text.prompt : std::min(most, text.prompt - text.fed);
+  decoding_->feed_row(slot, text.fed, std::span(text.ids).subspan(text.fed, count), see);
+  text.fed += count;
+  fed_ += count;
+  return text.prompt - text.fed;
+}
+
+/// Takes the prompt of a text that has the same and had no step yet. @return  whether there is one
+bool Batch::copy_whole(int64_t slot) {
+  Text& text = *texts_[slot];
+  for (int64_t other = 0; other < slots(); ++other) {
+    if (other == slot || !texts_[other] || !texts_[other]->is_fresh()) continue;
+    if (texts_[other]->ids != text.ids) continue;
+    detail::copy_positions(*cache_, model_->config().layers, other, slot, text.prompt);
+    decoding_->take_prompt(slot, text.prompt, decoding_->logits(other));
+    text.fed = text.reused = text.prompt;
+    return true;
+  }
+  return false;
+}
+
+/// Copies what a text that ran or runs has of a prompt's beginning; its last token is fed in any
+/// case, since the logits after it are needed.
+void Batch::reuse(int64_t slot) {
+  if (!prefixes_->keeps()) return;
+  Text& text = *texts_[slot];
+  const auto prompt = std::span(text.ids).first(text.prompt - 1);
+  int64_t best = prefixes_->find(prompt), source = -1;
+  for (int64_t other = 0; other < slots(); ++other) {
+    if (other == slot || !texts_[other]) continue;
+    const int64_t common = detail::common_length(texts_[other]->in_cache(), prompt);
+    if (common <= best) continue;
+    best = common;
+    source = other;
+  }
+  if (best < kLeastReuse) return;
+  if (source < 0) {
+    prefixes_->restore(prompt, best, *cache_, slot);
+  } else {
+    detail::copy_positions(*cache_, model_->config().layers, source, slot, best);
+  }
+  text.fed = text.reused = best;
+}
+
+int64_t Batch::positions() const {
+  return std::min(cache_->capacity(), model_->decoder().positions());
+}
+
+/// Tokens that a text may still have; of one without its prompt, positions.
 int64_t Batch::room(const Text& text) const {
-  const int64_t positions = std::min(cache_->capacity(), model_->decoder().positions());
-  return std::min(text.options.max_tokens - text.written, positions - text.length);
+  if (!text.has_prompt()) return positions() - text.fed;
+  return std::min(text.options.max_tokens - text.written(), positions() - text.length());
+}
+
+detail::DecodingRow Batch::decoding_row(int64_t slot) const {
+  const Text& text = *texts_[slot];
+  return {slot, text.has_prompt() ? text.length() : text.fed, room(text)};
 }
 
 std::vector<BatchOutput> Batch::step(int64_t n) {
   SLICE_ARGUMENT_CHECK(n >= 0, "batch: want at least 0 tokens, got {}", n);
   stream_->note();
   std::vector<std::optional<BatchOutput>> outputs(texts_.size());  // a slot each
+  const auto steps = [](const auto& text) { return text && text->has_prompt(); };
   bool any = false;
-  for (int64_t left = n; left > 0 && running() > 0;) {
+  for (int64_t left = n; left > 0 && std::any_of(texts_.begin(), texts_.end(), steps);) {
     int64_t together = left;
     for (const auto& text : texts_)
       if (text) together = std::min(together, room(*text));
@@ -86,19 +174,20 @@ std::vector<BatchOutput> Batch::step(int64_t n) {
   return result;
 }
 
-/// Gives every text n tokens, for which each has room.
+/// Gives every text with its prompt n tokens, for which each has room.
 /// @return  false where an error ended it after some texts; the next call meets it again
 bool Batch::advance(int64_t n, std::vector<std::optional<BatchOutput>>& outputs) {
-  std::vector<detail::DecodingRow> rows;
+  std::vector<detail::DecodingRow> rows, waiting;
   for (int64_t slot = 0; slot < slots(); ++slot)
-    if (const auto& text = texts_[slot]) rows.push_back({slot, text->length, room(*text)});
-  const auto ids = decoding_->continue_rows(rows, n);
+    if (const auto& text = texts_[slot])
+      (text->has_prompt() ? rows : waiting).push_back(decoding_row(slot));
+  const auto ids = decoding_->continue_rows(rows, waiting, n);
   for (size_t i = 0; i < rows.size(); ++i) {
     if (ids[i].empty()) return false;
-    std::unique_ptr<Text>& text = texts_[rows[i].row];
+    Text& text = *texts_[rows[i].row];
     std::optional<BatchOutput>& output = outputs[rows[i].row];
-    if (!output) output.emplace().id = text->id;
-    if (!take(*text, ids[i], *output)) text.reset();
+    if (!output) output.emplace().id = text.id;
+    if (!take(text, ids[i], *output)) end(rows[i].row, output->ending != Ending::kBroken);
   }
   return true;
 }
@@ -111,12 +200,19 @@ bool Batch::take(Text& text, const std::vector<int64_t>& ids, BatchOutput& outpu
       return false;
     }
     output.tokens.push_back(id);
-    ++text.written;
-    ++text.length;
+    text.ids.push_back(id);
   }
   if (room(text) > 0) return true;
-  output.ending = text.written == text.options.max_tokens ? Ending::kMaxTokens : Ending::kFull;
+  output.ending = text.written() == text.options.max_tokens ? Ending::kMaxTokens : Ending::kFull;
   return false;
+}
+
+/// @param keep  whether its keys and values are of use
+void Batch::end(int64_t slot, bool keep) {
+  const std::unique_ptr<Text> text = std::move(texts_[slot]);
+  const auto ids = text->in_cache();
+  if (keep && prefixes_->keeps() && std::ssize(ids) >= kLeastReuse)
+    prefixes_->keep(ids, *cache_, slot);
 }
 
 int64_t Batch::slot_of(int64_t id) const {
@@ -128,15 +224,32 @@ int64_t Batch::slot_of(int64_t id) const {
 
 Tensor Batch::logits(int64_t id) {
   const int64_t slot = slot_of(id);
+  Text& text = *texts_[slot];
+  SLICE_ARGUMENT_CHECK(text.has_prompt(), "batch: no text {} with its prompt", id);
   stream_->note();
+  text.changed = true;
   return decoding_->logits(slot);
 }
 
-void Batch::remove(int64_t id) { texts_[slot_of(id)].reset(); }
+void Batch::remove(int64_t id) {
+  stream_->note();
+  end(slot_of(id), /*keep=*/true);
+}
 
 int64_t Batch::running() const {
   return std::count_if(texts_.begin(), texts_.end(),
                        [](const auto& text) { return text != nullptr; });
 }
+
+int64_t Batch::cached_positions() const {
+  int64_t count = 0;
+  for (const auto& text : texts_)
+    if (text) count += std::ssize(text->in_cache());
+  return count;
+}
+
+int64_t Batch::reused(int64_t id) const { return texts_[slot_of(id)]->reused; }
+
+int64_t Batch::prefix_bytes() const { return prefixes_->bytes(); }
 
 }  // namespace slice

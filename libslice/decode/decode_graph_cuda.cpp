@@ -52,7 +52,7 @@ class CudaDecodeGraph final : public Decoding {
     positions_ = at::zeros({B}, options.dtype(at::kInt));
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
     samplings_ = at::empty({B, static_cast<int64_t>(sizeof(kernels::TokenSampling))}, bytes);
-    set_samplings(0, B, {}, 0);  // rows that were not entered sample, too
+    set_samplings(0, B, {}, 0, 0);  // rows that were not entered sample, too
     few_rows_ = few_rows();
   }
 
@@ -77,12 +77,12 @@ class CudaDecodeGraph final : public Decoding {
     return logits;
   }
 
-  Tensor continue_inplace(Tensor& logits, int64_t n, const SamplingOptions& sampling,
-                          uint64_t seed) override {
+  Tensor continue_inplace(Tensor& logits, int64_t n, const SamplingOptions& sampling, uint64_t seed,
+                          uint64_t sequence) override {
     const c10::cuda::CUDAGuard guard(x_.device());
     const int64_t position = cache_.length();
     const Choice choice = sampling.temperature == 0 ? Choice::kGreedy : Choice::kSampled;
-    if (choice == Choice::kSampled) set_samplings(0, cache_.batch(), sampling, seed);
+    if (choice == Choice::kSampled) set_samplings(0, cache_.batch(), sampling, seed, sequence);
     logits_.copy_(logits);
     set_position(position);
     next_ = -1;  // where an error comes in between
@@ -95,27 +95,42 @@ class CudaDecodeGraph final : public Decoding {
     return ids;
   }
 
-  void enter(int64_t row, const std::vector<int64_t>& prompt,
-             const GenerateOptions& options) override {
-    const Tensor tokens = at::tensor(prompt, at::kLong).unsqueeze(0);  // (1, T)
-    model_.decoder.check_tokens(tokens, /*first=*/0);
+  void enter(int64_t row, const GenerateOptions& options) override {
     const c10::cuda::CUDAGuard guard(x_.device());
-    logits_[row].copy_(prefill(model_, cache_.row(row), tokens, /*position=*/0)[0]);
-    set_samplings(row, row + 1, options.sampling, options.seed);
+    set_samplings(row, row + 1, options.sampling, options.seed, options.sequence);
+  }
+
+  void feed_row(int64_t row, int64_t position, std::span<const int64_t> tokens,
+                const SeeLogits& see) override {
+    const c10::cuda::CUDAGuard guard(x_.device());
+    const Tensor ids = at::tensor(at::IntArrayRef(tokens.data(), tokens.size()), at::kLong);  // (T)
+    std::function<void(const Tensor&)> see_stream;
+    if (see)
+      see_stream = [&](const Tensor& x) { see_logits(model_.decoder, x[0], see); };  // x (1, T', k)
+    logits_[row].copy_(prefill(model_, cache_.row(row), ids.unsqueeze(0), position, kPrefillTokens,
+                               see_stream)[0]);
+  }
+
+  void take_prompt(int64_t row, int64_t /*length*/, const Tensor& logits) override {
+    const c10::cuda::CUDAGuard guard(x_.device());
+    logits_[row].copy_(logits);
   }
 
   Tensor logits(int64_t row) override { return logits_[row]; }
 
-  /// By a graph for all rows up to the last one, rounded up to a power of two; others among them
-  /// write at the beginning of theirs, which is read by none.
+  /// By a graph for all rows up to the last one, rounded up to a power of two. Of the others, those
+  /// that wait write where the next piece of their prompt will, free ones at their beginning.
   std::vector<std::vector<int64_t>> continue_rows(const std::vector<DecodingRow>& rows,
+                                                  const std::vector<DecodingRow>& waiting,
                                                   int64_t n) override {
     const c10::cuda::CUDAGuard guard(x_.device());
     int64_t count = 1;
     while (count <= rows.back().row) count *= 2;
     count = std::min(count, cache_.batch());
     std::vector<int32_t> fed(count, -1);  // a step counts up
-    for (const DecodingRow& row : rows) fed[row.row] = static_cast<int32_t>(row.position) - 1;
+    for (const auto* some : {&rows, &waiting})
+      for (const DecodingRow& row : *some)
+        if (row.row < count) fed[row.row] = static_cast<int32_t>(row.position) - 1;
     const Tensor before = at::tensor(fed, at::kInt);
     const Tensor places = (before.to(at::kLong).unsqueeze(1) + at::arange(1, n + 1, at::kLong))
                               .to(x_.device());  // (count, n)
@@ -148,12 +163,14 @@ class CudaDecodeGraph final : public Decoding {
   /// The graphs of a number of rows, the first so many: one a Choice.
   using Rows = std::array<std::unique_ptr<at::cuda::CUDAGraph>, 3>;
 
-  /// Rows [begin, end) are sampled as sequences 0, 1, … of `seed`.
-  void set_samplings(int64_t begin, int64_t end, const SamplingOptions& sampling, uint64_t seed) {
+  /// Rows [begin, end) are sampled as sequences `sequence`, `sequence` + 1, … of `seed`.
+  void set_samplings(int64_t begin, int64_t end, const SamplingOptions& sampling, uint64_t seed,
+                     uint64_t sequence) {
     const SampleScale scale = sample_scale(sampling.temperature, sampling.top_p);
     std::vector<kernels::TokenSampling> samplings;
     for (int64_t b = begin; b < end; ++b)
-      samplings.push_back({seed, static_cast<uint64_t>(b - begin), scale.top_p, scale.steps});
+      samplings.push_back(
+          {seed, sequence + static_cast<uint64_t>(b - begin), scale.top_p, scale.steps});
     const Tensor target = samplings_.slice(0, begin, end);
     // Of memory that is not pinned the driver takes a copy before it returns.
     target.copy_(at::from_blob(samplings.data(), target.sizes(), at::kByte), /*non_blocking=*/true);

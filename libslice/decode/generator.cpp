@@ -55,7 +55,8 @@ Tensor Generator::feed(const Tensor& tokens) {
   return logits_;
 }
 
-Tensor Generator::continue_sampled(int64_t n, const SamplingOptions& sampling, uint64_t seed) {
+Tensor Generator::continue_sampled(int64_t n, const SamplingOptions& sampling, uint64_t seed,
+                                   uint64_t sequence) {
   SLICE_ARGUMENT_CHECK(n >= 0, "generator: want at least 0 tokens, got {}", n);
   SLICE_ARGUMENT_CHECK(logits_.defined(), "generator: nothing to continue, feed a prompt first");
   check_sampling(sampling);
@@ -64,7 +65,7 @@ Tensor Generator::continue_sampled(int64_t n, const SamplingOptions& sampling, u
   const int64_t begin = length();
   stream_->note();
   try {
-    return decoding().continue_inplace(logits_, n, sampling, seed);
+    return decoding().continue_inplace(logits_, n, sampling, seed, sequence);
   } catch (const NumericError&) {
     truncate(begin);
     throw;
@@ -115,13 +116,13 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
   while (true) {
     const int64_t ahead = std::min(room - static_cast<int64_t>(written.size()) - 1, kAhead);
     if (ahead > 0 && generator.runs_captured()) {
-      const std::vector<int64_t> ids =
-          to_vector(generator.continue_sampled(ahead, options.sampling, options.seed));
+      const std::vector<int64_t> ids = to_vector(
+          generator.continue_sampled(ahead, options.sampling, options.seed, options.sequence));
       if (!std::all_of(ids.begin(), ids.end(), write)) return written;
     } else {
       const int64_t id =
           sample_token(generator.logits()[0], options.sampling,
-                       {.seed = options.seed, .sequence = 0, .position = generator.length()});
+                       {options.seed, options.sequence, /*position=*/generator.length()});
       if (!write(id)) return written;
       generator.feed(at::tensor({id}, at::kLong).unsqueeze(0));
     }

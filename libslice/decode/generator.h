@@ -51,9 +51,10 @@ class Generator {
   ///                        to where it was
   at::Tensor continue_greedy(int64_t n) { return continue_sampled(n, {}, 0); }
   /// The same with tokens sampled as sample_token samples them, those of text b of the batch as
-  /// sequence b of `seed`; at temperature 0 continue_greedy.
+  /// sequence `sequence` + b of `seed`; at temperature 0 continue_greedy.
   /// Throws as continue_greedy and check_sampling do.
-  at::Tensor continue_sampled(int64_t n, const SamplingOptions& sampling, uint64_t seed);
+  at::Tensor continue_sampled(int64_t n, const SamplingOptions& sampling, uint64_t seed,
+                              uint64_t sequence = 0);
   /// Logits (B, V) of the token that follows what was fed; undefined before the first feed.
   const at::Tensor& logits() const { return logits_; }
   /// Whether single tokens run as a captured graph.
@@ -79,6 +80,7 @@ struct GenerateOptions {
   SamplingOptions sampling = {};
   uint64_t seed = 0;
   std::vector<int64_t> stop_tokens = {};  ///< ends the text and is not part of it
+  uint64_t sequence = 0;                  ///< number of the text among those of one seed
 };
 
 /// Continues a prompt. With learned positions the text ends at the last of them

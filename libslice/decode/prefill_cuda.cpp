@@ -100,7 +100,8 @@ class PrefillChunk {
 }  // namespace
 
 Tensor prefill(const DecodeModel& model, const KvCache& cache, const Tensor& tokens,
-               int64_t position, int64_t chunk_tokens) {
+               int64_t position, int64_t chunk_tokens,
+               const std::function<void(const Tensor& stream)>& see) {
   const c10::cuda::CUDAGuard guard(model.embedding.device());
   const at::NoGradGuard no_grad;
   const int64_t B = tokens.size(0), T = tokens.size(1);
@@ -117,7 +118,8 @@ Tensor prefill(const DecodeModel& model, const KvCache& cache, const Tensor& tok
     const Tensor rows = tokens.slice(0, b, b + sequences);  // (n, T)
     for (int64_t t = 0; t < T; t += run) {
       PrefillChunk chunk(model, rotary, cache, b, position + t);
-      const Tensor x = chunk.stream(rows.slice(1, t, t + run));
+      const Tensor x = chunk.stream(rows.slice(1, t, t + run));  // (n, T', k_last)
+      if (see) see(x);
       if (t + run >= T) last.push_back(x.select(1, -1).clone());
     }
   }

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 
 namespace slice {
 class KvCache;
@@ -26,8 +27,11 @@ inline constexpr int64_t kFlashAlignment = 8;
 ///
 /// @param tokens        (B, T) int64, any device, the first at `position`; checked by the caller
 /// @param chunk_tokens  tokens at one time: whole sequences, pieces of one that is longer
+/// @param see           unless empty: sees the streams after the last sublayer, (n, T', k) of n
+///                      sequences, a chunk at a time
 /// @return              logits (B, V) of the tokens that follow
 at::Tensor prefill(const DecodeModel& model, const KvCache& cache, const at::Tensor& tokens,
-                   int64_t position, int64_t chunk_tokens = kPrefillTokens);
+                   int64_t position, int64_t chunk_tokens = kPrefillTokens,
+                   const std::function<void(const at::Tensor& stream)>& see = {});
 
 }  // namespace slice::detail
