@@ -14,6 +14,7 @@
 #include "libslice/checkpoint/shard_writer.h"
 #include "libslice/decode/batch.h"
 #include "libslice/decode/generator.h"
+#include "libslice/decode/logit_rules.h"
 #include "libslice/decode/memory.h"
 #include "libslice/decode/pipeline.h"
 #include "libslice/decode/tensor_parallel.h"
