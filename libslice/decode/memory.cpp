@@ -37,6 +37,13 @@ int64_t cache_bytes(const ModelConfig& c, int64_t element_bytes, int64_t context
   return 2 * c.layers * c.kv_heads * c.head_size * context * batch * element_bytes;
 }
 
+int64_t piece_bytes(const ModelConfig& c, int64_t weight_bytes, int64_t tokens, int64_t context) {
+  const int64_t whole = prefill_elements(c, weight_bytes, tokens, /*batch=*/1);
+  const int64_t repeated = c.kv_heads < c.heads ? 2 * c.heads * c.head_size : 0;
+  // Of the positions before it: their keys and values repeated, and a mask.
+  return weight_bytes * (whole + (context - tokens) * repeated + 2 * tokens * context);
+}
+
 int64_t inference_bytes(const ModelConfig& c, int64_t weight_bytes, int64_t context,
                         int64_t batch) {
   constexpr int64_t kFloat = 4;

@@ -1,0 +1,362 @@
+#include "libslice/decode/detail/model_runner.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/model/decoder.h"
+
+namespace slice::detail {
+
+namespace {
+
+using Clock = RequestState::Clock;
+using Active = std::shared_ptr<ActiveRequest>;
+
+/// Failures in a row after which a model is closed.
+constexpr int64_t kMostFailures = 8;
+
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+const Tokenizer* tokenizer_of(const EngineModel& model) {
+  if (model.tokenizer) return model.tokenizer.get();
+  return model.model->has_tokenizer() ? &model.model->tokenizer() : nullptr;
+}
+
+int64_t step_tokens_of(const EngineModel& model, const EngineOptions& options) {
+  if (options.step_tokens > 0) return options.step_tokens;
+  return model.model->decoder().device().is_cuda() ? 4 : 1;
+}
+
+}  // namespace
+
+std::string current_message() {
+  std::string message = "an exception of an unknown type";
+  try {
+    throw;
+  } catch (const c10::Error& error) {
+    message = error.what_without_backtrace();
+  } catch (const std::exception& error) {
+    message = error.what();
+  } catch (...) {
+  }
+  return message.substr(0, message.find('\n'));
+}
+
+ModelRunner::ModelRunner(const EngineModel& model, const EngineOptions& options)
+    : model_(model),
+      tokenizer_(tokenizer_of(model)),
+      prompt_chunk_(options.prompt_chunk),
+      step_tokens_(step_tokens_of(model, options)),
+      log_(options.log),
+      batch_(*model.model, model.slots, model.capacity, {.prefix_bytes = options.prefix_bytes}) {
+  publish();
+}
+
+std::string ModelRunner::closed() const {
+  const std::scoped_lock lock(closed_mutex_);
+  return closed_;
+}
+
+void ModelRunner::check(const Request& request) const {
+  const DecoderImpl& decoder = model_.model->decoder();
+  const int64_t length = std::ssize(request.prompt), V = decoder.config().vocabulary_size;
+  const int64_t positions = std::min(model_.capacity, decoder.positions());
+  SLICE_ARGUMENT_CHECK(length > 0, "prompt: it has no tokens");
+  SLICE_ARGUMENT_CHECK(length < positions,
+                       "prompt: {} tokens leave no room for one more among {} positions", length,
+                       positions);
+  for (const int64_t id : request.prompt)
+    SLICE_ARGUMENT_CHECK(id >= 0 && id < V, "prompt: want ids in [0, {}), got {}", V, id);
+  SLICE_ARGUMENT_CHECK(request.options.max_tokens >= 0, "max_tokens: want at least 0, got {}",
+                       request.options.max_tokens);
+  check_sampling(request.options.sampling);
+  check_rules(request.rules, V);
+  const StopStrings checked(request.stop_strings);
+  SLICE_ARGUMENT_CHECK(request.texts >= 1 && request.texts <= kMostTexts,
+                       "texts: want 1 … {}, got {}", kMostTexts, request.texts);
+  for (const auto& [name, count] : {std::pair("logprobs", request.logprobs),
+                                    std::pair("prompt_logprobs", request.prompt_logprobs)})
+    SLICE_ARGUMENT_CHECK(!count || (*count >= 0 && *count <= kMostLogprobs),
+                         "{}: want 0 … {}, got {}", name, kMostLogprobs, *count);
+}
+
+Active ModelRunner::activated(std::shared_ptr<RequestState> state) const {
+  auto request = std::make_shared<ActiveRequest>();
+  request->options = state->request.options;
+  request->usage.prompt_tokens = std::ssize(state->request.prompt);
+  request->left = state->request.texts;
+  if (tokenizer_ != nullptr && !state->request.ignore_end_tokens)
+    for (const int64_t id : tokenizer_->eos_tokens()) request->options.stop_tokens.push_back(id);
+  request->state = std::move(state);
+  return request;
+}
+
+void ModelRunner::accept(std::shared_ptr<RequestState> state) {
+  const Active request = activated(std::move(state));
+  for (int64_t index = 0; index < request->left; ++index) starting_.push_back({request, index});
+}
+
+void ModelRunner::refuse(std::shared_ptr<RequestState> state, Finish finish,
+                         const std::string& error) {
+  const Active request = activated(std::move(state));
+  for (int64_t index = 0; index < request->state->request.texts; ++index) {
+    count_end(*request, finish);
+    hand_over(request, {.index = index, .finish = finish, .error = error});
+  }
+}
+
+void ModelRunner::turn() {
+  end_dead();
+  while (!starting_.empty() && batch_.running() < batch_.slots()) {
+    const Start text = std::move(starting_.front());
+    starting_.pop_front();
+    start(text);
+  }
+  feed_prompts();
+  step();
+  std::erase_if(texts_, [](const auto& text) { return text->gone; });
+  publish();
+}
+
+/// Ends requests that were cancelled, or whose deadline came.
+void ModelRunner::end_dead() {
+  std::vector<Active> all;
+  for (const auto& text : texts_) all.push_back(text->request());
+  for (const Start& text : starting_) all.push_back(text.request);
+  const auto now = Clock::now();
+  for (const Active& request : all) {
+    if (request->left == 0) continue;
+    if (request->state->cancelled()) {
+      end_request(request, Finish::kCancelled);
+    } else if (request->state->expired(now)) {
+      end_request(request, Finish::kDeadline);
+    }
+  }
+}
+
+void ModelRunner::start(const Start& start) {
+  const RequestState& state = *start.request->state;
+  if (start.index == 0)
+    statistics.change([&](auto& s) { s.queue_seconds += seconds_since(state.submitted); });
+  try {
+    auto text = std::make_unique<EngineText>(start.request, start.index, tokenizer_);
+    GenerateOptions options = start.request->options;
+    options.sequence += static_cast<uint64_t>(start.index);
+    options.max_tokens = std::max<int64_t>(1, options.max_tokens);
+    text->batch_id = batch_.begin(state.request.prompt, options).value();
+    texts_.push_back(std::move(text));
+  } catch (...) {
+    const std::string error = current_message();
+    starting_.push_front(start);  // one of those that end
+    end_request(start.request, Finish::kError, error);
+  }
+}
+
+void ModelRunner::feed_prompts() {
+  int64_t left = prompt_chunk_;
+  for (const auto& text : texts_) {
+    if (text->gone || text->has_prompt) continue;
+    const int64_t before = batch_.fed();
+    feed(*text, left);
+    left = std::max<int64_t>(0, left - (batch_.fed() - before));
+  }
+}
+
+void ModelRunner::feed(EngineText& text, int64_t most) {
+  const auto begin = Clock::now();
+  const int64_t before = batch_.fed();
+  int64_t left = 0;
+  try {
+    left = text.sees_prompt()
+               ? batch_.feed(text.batch_id, most, [&](const at::Tensor& l) { text.see_prompt(l); })
+               : batch_.feed(text.batch_id, most);
+  } catch (...) {
+    const std::string error = current_message();
+    failed("a prompt failed: " + error);
+    end_request(text.request(), Finish::kError, error);
+    return;
+  }
+  const int64_t fed = batch_.fed() - before;
+  if (fed > 0) failures_ = 0;
+  statistics.change([&](auto& s) {
+    s.prompt_tokens += fed;
+    s.prompt_seconds += seconds_since(begin);
+  });
+  if (left == 0) has_prompt(text);
+}
+
+void ModelRunner::has_prompt(EngineText& text) {
+  text.has_prompt = true;
+  const int64_t reused = batch_.reused(text.batch_id);
+  statistics.change([&](auto& s) {
+    ++s.prompts;
+    s.prefix_hits += reused > 0 ? 1 : 0;
+    s.reused_tokens += reused;
+  });
+  const Active request = text.request();
+  if (text.index() == 0) request->usage.reused_tokens = reused;
+  if (auto piece = text.prompt_piece()) hand_over(request, std::move(*piece));
+  if (!text.gone && request->options.max_tokens == 0) deliver(text, text.ended(Finish::kLength));
+}
+
+/// Shows texts the logits of their next token. @return  whether any sees them
+bool ModelRunner::show_logits() {
+  bool any = false;
+  for (const auto& text : texts_) {
+    if (text->gone || !text->has_prompt || !text->sees_logits()) continue;
+    try {
+      text->see_logits(batch_.logits(text->batch_id));
+      any = true;
+    } catch (...) {
+      end_request(text->request(), Finish::kError, current_message());
+    }
+  }
+  return any;
+}
+
+void ModelRunner::step() {
+  const bool one = show_logits();
+  const auto runs = [](const auto& text) { return !text->gone && text->has_prompt; };
+  if (std::none_of(texts_.begin(), texts_.end(), runs)) return;
+  const auto begin = Clock::now();
+  std::vector<BatchOutput> outputs;
+  try {
+    outputs = batch_.step(one ? 1 : step_tokens_);
+    failures_ = 0;
+  } catch (...) {
+    const std::string error = current_message();
+    failed("a step failed: " + error);
+    for (const auto& text : texts_)
+      if (runs(text)) end_request(text->request(), Finish::kError, error);
+    return;
+  }
+  statistics.change([&](auto& s) {
+    ++s.steps;
+    s.step_seconds += seconds_since(begin);
+  });
+  for (const BatchOutput& output : outputs) {
+    const auto text = std::find_if(texts_.begin(), texts_.end(), [&](const auto& t) {
+      return !t->gone && t->batch_id == output.id;
+    });
+    if (text == texts_.end()) continue;  // its request has ended
+    (*text)->ended_there = output.ending != Ending::kNone;
+    deliver(**text, (*text)->take(output));
+  }
+}
+
+/// Hands over a piece of a text that has a slot, and counts it.
+void ModelRunner::deliver(EngineText& text, TextPiece piece) {
+  const Active request = text.request();
+  statistics.change([&](auto& s) {
+    s.completion_tokens += std::ssize(piece.ids);
+    if (piece.ids.empty() || request->has_token) return;
+    request->has_token = true;
+    ++s.first_tokens;
+    s.first_token_seconds += seconds_since(request->state->submitted);
+  });
+  if (piece.finish != Finish::kNone) {
+    text.gone = true;
+    leave_batch(text);
+    count_end(*request, piece.finish);
+    publish();
+  }
+  hand_over(request, std::move(piece));
+}
+
+void ModelRunner::hand_over(const Active& request, TextPiece piece) {
+  try {
+    request->state->deliver(std::move(piece), request->usage);
+  } catch (...) {
+    end_request(request, Finish::kError, current_message());
+  }
+}
+
+void ModelRunner::end_request(const Active& request, Finish finish, const std::string& error) {
+  std::vector<Start> unstarted;
+  for (const Start& start : starting_)
+    if (start.request == request) unstarted.push_back(start);
+  std::erase_if(starting_, [&](const Start& start) { return start.request == request; });
+  for (const auto& text : texts_)
+    if (text->request() == request && !text->gone) deliver(*text, text->ended(finish, error));
+  for (const Start& start : unstarted) {
+    count_end(*request, finish);
+    hand_over(request, {.index = start.index, .finish = finish, .error = error});
+  }
+}
+
+void ModelRunner::end_all(Finish finish, const std::string& error) {
+  while (!starting_.empty()) end_request(Active(starting_.front().request), finish, error);
+  for (const auto& text : texts_)
+    if (!text->gone) end_request(text->request(), finish, error);
+  texts_.clear();
+  publish();
+}
+
+void ModelRunner::leave_batch(EngineText& text) {
+  if (text.ended_there) return;
+  text.ended_there = true;
+  try {
+    batch_.remove(text.batch_id);
+  } catch (...) {  // of the device: its slot is free
+    failed("keys and values were not kept: " + current_message());
+  }
+}
+
+void ModelRunner::count_end(ActiveRequest& request, Finish finish) {
+  request.worst = std::max(request.worst, finish);
+  if (--request.left > 0) return;
+  statistics.change([&](auto& s) {
+    s.request_seconds += seconds_since(request.state->submitted);
+    if (request.worst == Finish::kCancelled) {
+      ++s.cancelled;
+    } else if (request.worst == Finish::kDeadline) {
+      ++s.expired;
+    } else if (request.worst == Finish::kError) {
+      ++s.failed;
+    } else {
+      ++s.finished;
+    }
+  });
+}
+
+void ModelRunner::failed(const std::string& error) {
+  if (log_) log_(model_.name + ": " + error);
+  if (++failures_ != kMostFailures) return;
+  if (log_)
+    log_(model_.name + ": closed after " + std::to_string(failures_) + " failures in a row");
+  const std::scoped_lock lock(closed_mutex_);
+  closed_ = error;
+}
+
+void ModelRunner::publish() {
+  statistics.change([&](auto& s) {
+    s.running = batch_.running();
+    s.slots = batch_.slots();
+    s.cached_positions = batch_.cached_positions();
+    s.positions = batch_.slots() * model_.capacity;
+    s.prefix_bytes = batch_.prefix_bytes();
+  });
+}
+
+void ModelRunner::warm_up() {
+  if (busy()) return;
+  const int64_t positions = std::min(model_.capacity, model_.model->decoder().positions());
+  int64_t length = std::min(prompt_chunk_, positions - 1);
+  if (length < 1) return;
+  for (int64_t count = 1;; count = std::min(2 * count, batch_.slots())) {
+    for (int64_t i = 0; i < count; ++i) {
+      batch_.add(std::vector<int64_t>(static_cast<size_t>(length), 0), {.max_tokens = 1});
+      length = 1;
+    }
+    batch_.step();
+    if (count == batch_.slots()) return;
+  }
+}
+
+}  // namespace slice::detail

@@ -1,0 +1,93 @@
+#include "libslice/decode/detail/request_state.h"
+
+#include <exception>
+#include <iterator>
+#include <utility>
+
+namespace slice::detail {
+
+RequestState::RequestState(Request r) : request(std::move(r)), left_(request.texts) {}
+
+std::optional<TextPiece> RequestState::next(std::chrono::milliseconds timeout) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, timeout, [&] { return !pieces_.empty() || left_ == 0; });
+  if (pieces_.empty()) return std::nullopt;
+  TextPiece piece = std::move(pieces_.front());
+  pieces_.pop_front();
+  return piece;
+}
+
+bool RequestState::finished() const {
+  const std::scoped_lock lock(mutex_);
+  return left_ == 0 && pieces_.empty();
+}
+
+Usage RequestState::usage() const {
+  const std::scoped_lock lock(mutex_);
+  return usage_;
+}
+
+namespace {
+
+template <typename T>
+void append(std::vector<T>& all, std::vector<T>& more) {
+  all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+}
+
+}  // namespace
+
+RequestResult RequestState::wait() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return left_ == 0; });
+  RequestResult result;
+  result.usage = usage_;
+  for (int64_t index = 0; index < request.texts; ++index) result.texts.emplace_back().index = index;
+  const auto add = [&](TextPiece& piece) {
+    TextPiece& whole = result.texts.at(static_cast<size_t>(piece.index));
+    whole.text += piece.text;
+    append(whole.ids, piece.ids);
+    append(whole.logprobs, piece.logprobs);
+    append(whole.prompt_logprobs, piece.prompt_logprobs);
+    if (piece.finish == Finish::kNone) return;
+    whole.finish = piece.finish;
+    whole.stop_string = std::move(piece.stop_string);
+    whole.error = std::move(piece.error);
+    if (result.error.empty()) result.error = whole.error;
+  };
+  for (auto* some : {&pieces_, &endings_}) {
+    for (TextPiece& piece : *some) add(piece);
+    some->clear();
+  }
+  return result;
+}
+
+void RequestState::deliver(TextPiece piece, const Usage& usage) {
+  const bool ends = piece.finish != Finish::kNone, hears = request.on_piece && !deaf_;
+  std::exception_ptr error;
+  if (hears) {
+    try {
+      request.on_piece(piece);
+    } catch (...) {
+      deaf_ = true;
+      error = std::current_exception();
+    }
+  }
+  {
+    const std::scoped_lock lock(mutex_);
+    usage_ = usage;
+    if (request.on_piece) {
+      if (ends)
+        endings_.push_back({.index = piece.index,
+                            .finish = piece.finish,
+                            .stop_string = std::move(piece.stop_string),
+                            .error = std::move(piece.error)});
+    } else {
+      pieces_.push_back(std::move(piece));
+    }
+    if (ends) --left_;
+  }
+  changed_.notify_all();
+  if (error) std::rethrow_exception(error);
+}
+
+}  // namespace slice::detail
