@@ -1,6 +1,6 @@
 // own_transformer: slices a user-defined decoder. The model is plain torch::nn modules, except that
-// it uses libslice's norms, residual additions and taps. It describes itself once (`adapter`) and
-// is sliced in place.
+// it uses libslice's norms, residual additions and taps. It describes itself once (`adapter`), is
+// sliced in place, and writes a text by slice::Engine.
 
 #include <torch/nn.h>
 
@@ -134,6 +134,28 @@ int64_t parameters_of(const Transformer& model) {
   return count;
 }
 
+/// The likeliest tokens after a prompt, by an engine; checked against the model itself.
+void write_text(Transformer model, at::Device device) {
+  const int64_t kTokens = 12;
+  std::vector<int64_t> ids = {1, 2, 3, 5, 8, 13};
+  slice::Engine engine({.models = {{.name = "own",
+                                    .decoder = std::make_shared<slice::UserDecoder>(
+                                        model->adapter(device), kPositions, model.ptr())}}});
+  slice::Request request;
+  request.prompt = ids;
+  request.options.max_tokens = kTokens;
+  const std::vector<int64_t> text = engine.submit(request).wait().texts.at(0).ids;
+  std::printf("its text:");
+  for (int64_t i = 0; i < kTokens; ++i) {
+    const Tensor logits = model->forward(torch::tensor(ids).unsqueeze(0).to(device))[0][-1];  // (V)
+    ids.push_back(logits.argmax().item<int64_t>());
+    std::printf(" %ld", ids.back());
+    if (text.at(static_cast<size_t>(i)) != ids.back())
+      throw slice::NumericError("the engine must write what the model says");
+  }
+  std::printf("\n");
+}
+
 void show(at::Device device, double fraction) {
   const torch::NoGradGuard no_grad;
   const Tensor calibration = torch::randint(kVocabulary, {32, 128}, torch::kLong);
@@ -155,6 +177,7 @@ void show(at::Device device, double fraction) {
                 largest_difference(model->forward(test), dense));
     if (slice == 0.0 && !(largest_difference(model->forward(test), dense) < 1e-9))
       throw slice::NumericError("k = D must be the identity");
+    write_text(model, device);
   }
 }
 

@@ -21,6 +21,7 @@
 #include "libslice/decode/request.h"
 #include "libslice/decode/request_handle.h"
 #include "libslice/decode/tensor_parallel.h"
+#include "libslice/decode/user_decoder.h"
 #include "libslice/device/device.h"
 #include "libslice/device/process_group.h"
 #include "libslice/evaluate/continuations.h"

@@ -8,10 +8,11 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/batch_text.h"
-#include "libslice/decode/detail/decoding.h"
 #include "libslice/decode/detail/prefix_store.h"
 #include "libslice/decode/detail/rotary_tables.h"
+#include "libslice/decode/detail/row_decoding.h"
 #include "libslice/decode/detail/stop_token.h"
+#include "libslice/decode/user_decoder.h"
 #include "libslice/device/detail/last_stream.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/kv_cache.h"
@@ -29,17 +30,32 @@ constexpr int64_t kLeastReuse = 16;
 
 Batch::Batch(const Model& model, int64_t slots, int64_t capacity, const BatchOptions& options)
     : model_(std::make_shared<Model>(model.share())),
+      capacity_(capacity),
+      whole_prompts_(detail::RotaryTables::depend_on_length(model.config())),
       cache_(std::make_unique<KvCache>(
           model.config(), slots, capacity,
           at::TensorOptions().device(model.decoder().device()).dtype(model.decoder().dtype()))),
-      decoding_(detail::make_decoding(model_->decoder(), *cache_)),
+      decoding_(detail::make_row_decoding(model.decoder(), *cache_)),
       texts_(static_cast<size_t>(slots)),
-      whole_prompts_(detail::RotaryTables::depend_on_length(model.config())),
       stream_(std::make_unique<detail::LastStream>(model.decoder().device())) {
   SLICE_ARGUMENT_CHECK(options.prefix_bytes >= 0, "batch: prefix_bytes {}: want at least 0",
                        options.prefix_bytes);
   prefixes_ = std::make_unique<detail::PrefixStore>(model.config().layers,
                                                     whole_prompts_ ? 0 : options.prefix_bytes);
+}
+
+Batch::Batch(const UserDecoder& decoder, int64_t slots, int64_t capacity)
+    : capacity_(capacity),
+      whole_prompts_(false),
+      prefixes_(std::make_unique<detail::PrefixStore>(/*layers=*/0, /*bytes=*/0)),
+      stream_(std::make_unique<detail::LastStream>(decoder.device())) {
+  SLICE_ARGUMENT_CHECK(slots > 0 && capacity > 0 && decoder.positions > 0,
+                       "batch: want slots, capacity and positions > 0, got {}, {} and {}", slots,
+                       capacity, decoder.positions);
+  const auto own = std::make_shared<const UserDecoder>(decoder);
+  model_ = own;
+  decoding_ = detail::make_row_decoding(*own);
+  texts_.resize(static_cast<size_t>(slots));
 }
 
 Batch::~Batch() = default;
@@ -57,10 +73,9 @@ std::optional<int64_t> Batch::begin(const std::vector<int64_t>& prompt,
   SLICE_ARGUMENT_CHECK(options.max_tokens > 0, "batch: want max_tokens of at least 1, got {}",
                        options.max_tokens);
   check_sampling(options.sampling);
-  model_->decoder().check_tokens(at::tensor(prompt, at::kLong).unsqueeze(0), /*first=*/0);
   auto text = std::make_unique<Text>(Text{next_id_, options, prompt, length});
   stream_->note();
-  decoding_->enter(free - texts_.begin(), options);
+  decoding_->enter(free - texts_.begin(), prompt, options);
   *free = std::move(text);
   return next_id_++;
 }
@@ -99,11 +114,12 @@ int64_t Batch::feed(int64_t id, int64_t most, const std::function<void(const Ten
 
 /// Takes the prompt of a text that has the same and had no step yet. @return  whether there is one
 bool Batch::copy_whole(int64_t slot) {
+  if (!cache_) return false;
   Text& text = *texts_[slot];
   for (int64_t other = 0; other < slots(); ++other) {
     if (other == slot || !texts_[other] || !texts_[other]->is_fresh()) continue;
     if (texts_[other]->ids != text.ids) continue;
-    detail::copy_positions(*cache_, model_->config().layers, other, slot, text.prompt);
+    detail::copy_positions(*cache_, prefixes_->layers(), other, slot, text.prompt);
     decoding_->take_prompt(slot, text.prompt, decoding_->logits(other));
     text.fed = text.reused = text.prompt;
     return true;
@@ -129,14 +145,12 @@ void Batch::reuse(int64_t slot) {
   if (source < 0) {
     prefixes_->restore(prompt, best, *cache_, slot);
   } else {
-    detail::copy_positions(*cache_, model_->config().layers, source, slot, best);
+    detail::copy_positions(*cache_, prefixes_->layers(), source, slot, best);
   }
   text.fed = text.reused = best;
 }
 
-int64_t Batch::positions() const {
-  return std::min(cache_->capacity(), model_->decoder().positions());
-}
+int64_t Batch::positions() const { return std::min(capacity_, decoding_->positions()); }
 
 /// Tokens that a text may still have; of one without its prompt, positions.
 int64_t Batch::room(const Text& text) const {
@@ -197,6 +211,7 @@ bool Batch::take(Text& text, const std::vector<int64_t>& ids, BatchOutput& outpu
   for (const int64_t id : ids) {
     if (id < 0 || detail::is_stop(id, text.options)) {
       output.ending = id < 0 ? Ending::kBroken : Ending::kStop;
+      output.stop_token = id;
       return false;
     }
     output.tokens.push_back(id);

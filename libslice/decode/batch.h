@@ -12,8 +12,10 @@
 
 namespace slice {
 
+struct UserDecoder;
 namespace detail {
 class PrefixStore;
+class RowDecoding;
 struct DecodingRow;
 }  // namespace detail
 
@@ -31,6 +33,7 @@ struct BatchOutput {
   int64_t id = 0;
   std::vector<int64_t> tokens;
   Ending ending = Ending::kNone;
+  int64_t stop_token = -1;  ///< the one that came, with kStop
 };
 
 struct BatchOptions {
@@ -64,6 +67,9 @@ class Batch {
   /// @param capacity  positions of a slot, prompt included
   /// @throws ArgumentError  slots or capacity < 1, prefix_bytes < 0
   Batch(const Model& model, int64_t slots, int64_t capacity, const BatchOptions& options = {});
+  /// The same of a user-defined decoder, which runs by its modules, without a cache.
+  /// @throws ArgumentError  slots, capacity or positions of the decoder < 1
+  Batch(const UserDecoder& decoder, int64_t slots, int64_t capacity);
   ~Batch();
   Batch(Batch&&) noexcept;
 
@@ -129,13 +135,14 @@ class Batch {
   bool advance(int64_t n, std::vector<std::optional<BatchOutput>>& outputs);
   bool take(Text& text, const std::vector<int64_t>& ids, BatchOutput& output) const;
 
-  std::shared_ptr<const Model> model_;
-  std::unique_ptr<KvCache> cache_;
-  std::unique_ptr<detail::Decoding> decoding_;  // of the cache
-  std::vector<std::unique_ptr<Text>> texts_;    // a slot each, nullptr where it is free
+  std::shared_ptr<const void> model_;  // a Model or a UserDecoder
+  int64_t capacity_;
+  bool whole_prompts_;                             // in one piece each
+  std::unique_ptr<KvCache> cache_;                 // none of a UserDecoder
+  std::unique_ptr<detail::RowDecoding> decoding_;  // of the cache
+  std::vector<std::unique_ptr<Text>> texts_;       // a slot each, nullptr where it is free
   std::unique_ptr<detail::PrefixStore> prefixes_;
   int64_t next_id_ = 0, fed_ = 0;
-  bool whole_prompts_;                          // in one piece each
   std::unique_ptr<detail::LastStream> stream_;  // last: it goes first
 };
 

@@ -39,7 +39,7 @@ namespace {
 /// Where a step takes its tokens from: what the history has for it, the largest logits, or chance.
 enum class Choice { kGiven, kGreedy, kSampled };
 
-class CudaDecodeGraph final : public Decoding {
+class CudaDecodeGraph final : public Decoding, public RowDecoding {
  public:
   CudaDecodeGraph(const DecoderImpl& decoder, KvCache& cache)
       : cache_(cache), model_(decoder, cache.capacity()), attention_(model_, cache_, positions_) {
@@ -95,7 +95,11 @@ class CudaDecodeGraph final : public Decoding {
     return ids;
   }
 
-  void enter(int64_t row, const GenerateOptions& options) override {
+  int64_t positions() const override { return model_.decoder.positions(); }
+
+  void enter(int64_t row, const std::vector<int64_t>& prompt,
+             const GenerateOptions& options) override {
+    model_.decoder.check_tokens(at::tensor(prompt, at::kLong).unsqueeze(0), /*first=*/0);
     const c10::cuda::CUDAGuard guard(x_.device());
     set_samplings(row, row + 1, options.sampling, options.seed, options.sequence);
   }
@@ -271,9 +275,7 @@ class CudaDecodeGraph final : public Decoding {
   std::map<int64_t, Rows> rows_;
 };
 
-}  // namespace
-
-std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache) {
+std::unique_ptr<CudaDecodeGraph> make_graph(const DecoderImpl& decoder, KvCache& cache) {
   if (!decoder.device().is_cuda() || decoder.dtype() == at::kDouble ||
       !decodes_captured(decoder.config())) {
     return nullptr;
@@ -281,6 +283,16 @@ std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache&
   const c10::cuda::CUDAGuard guard(decoder.device());
   const at::NoGradGuard no_grad;
   return std::make_unique<CudaDecodeGraph>(decoder, cache);
+}
+
+}  // namespace
+
+std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache) {
+  return make_graph(decoder, cache);
+}
+
+std::unique_ptr<RowDecoding> make_row_graph(const DecoderImpl& decoder, KvCache& cache) {
+  return make_graph(decoder, cache);
 }
 
 }  // namespace slice::detail

@@ -13,6 +13,10 @@ std::unique_ptr<detail::Decoding> detail::make_decode_graph(const DecoderImpl&, 
   return nullptr;
 }
 
+std::unique_ptr<detail::RowDecoding> detail::make_row_graph(const DecoderImpl&, KvCache&) {
+  return nullptr;
+}
+
 bool PackedModel::runs(const Model&) { return false; }
 
 PackedModel::PackedModel(const Model&, int64_t) {

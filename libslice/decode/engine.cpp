@@ -15,6 +15,7 @@
 #include "libslice/decode/detail/model_runner.h"
 #include "libslice/decode/detail/request_queue.h"
 #include "libslice/decode/detail/request_state.h"
+#include "libslice/decode/user_decoder.h"
 
 namespace slice {
 
@@ -26,7 +27,8 @@ void check_options(const EngineOptions& options) {
   for (const EngineModel& model : options.models) {
     SLICE_ARGUMENT_CHECK(names.insert(model.name).second, "engine: two models named {}",
                          model.name);
-    SLICE_ARGUMENT_CHECK(model.model, "engine: no model behind the name {}", model.name);
+    SLICE_ARGUMENT_CHECK((model.model != nullptr) != (model.decoder != nullptr),
+                         "engine: {}: want a model or a decoder of your own", model.name);
     SLICE_ARGUMENT_CHECK(model.slots > 0 && model.capacity > 0,
                          "engine: {}: want slots and capacity of at least 1, got {} and {}",
                          model.name, model.slots, model.capacity);

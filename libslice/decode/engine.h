@@ -14,9 +14,13 @@
 
 namespace slice {
 
+struct UserDecoder;
+
 struct EngineModel {
   std::string name;
-  std::shared_ptr<const Model> model;
+  std::shared_ptr<const Model> model = {};
+  /// In place of a model: a user-defined one.
+  std::shared_ptr<const UserDecoder> decoder = {};
   /// Absent: the model's own, or none where it has none: pieces then have ids and no text.
   std::shared_ptr<const Tokenizer> tokenizer = {};
   int64_t slots = 8;        ///< texts that run at the same time
@@ -45,10 +49,11 @@ struct EngineOptions {
 
 /// Device bytes that an engine takes, before it is made.
 struct EngineBytes {
-  int64_t weights = 0;   ///< of the models, which are there already
+  int64_t weights = 0;   ///< of the models, which are there already; of users' what adapters name
   int64_t cache = 0;     ///< keys and values of all slots
   int64_t prefixes = 0;  ///< EngineOptions::prefix_bytes of all models
-  int64_t work = 0;      ///< activations of one piece of a prompt, logits; on a GPU CUDA's own, too
+  /// Activations of one piece of a prompt, but for users' modules; logits; on a GPU CUDA's own.
+  int64_t work = 0;
   int64_t total() const { return weights + cache + prefixes + work; }
 };
 EngineBytes engine_bytes(const EngineOptions& options);

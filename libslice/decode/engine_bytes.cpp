@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <set>
 
-#include "libslice/decode/detail/decoding.h"
+#include "libslice/decode/detail/row_decoding.h"
 #include "libslice/decode/engine.h"
 #include "libslice/decode/memory.h"
+#include "libslice/decode/user_decoder.h"
 #include "libslice/model/decoder.h"
 
 namespace slice {
@@ -24,22 +25,48 @@ int64_t work_bytes(const EngineModel& m, int64_t prompt_chunk) {
          history;
 }
 
+/// What an adapter names.
+std::vector<LinearRef> linears(const ModelAdapter& adapter) {
+  std::vector<LinearRef> all = adapter.embeddings;
+  for (const Sublayer& sublayer : adapter.sublayers) {
+    for (const Branch& branch : sublayer.branches) {
+      const auto writers = branch.writers();
+      all.insert(all.end(), branch.readers.begin(), branch.readers.end());
+      all.insert(all.end(), writers.begin(), writers.end());
+    }
+  }
+  all.push_back(adapter.head);
+  all.push_back(adapter.head_map);
+  return all;
+}
+
 }  // namespace
 
 EngineBytes engine_bytes(const EngineOptions& options) {
   EngineBytes bytes;
   std::set<const void*> counted;  // storages
   bool on_gpu = false;
+  const auto count = [&](const at::Tensor& weight) {
+    if (weight.defined() && counted.insert(weight.storage().unsafeGetStorageImpl()).second)
+      bytes.weights += static_cast<int64_t>(weight.storage().nbytes());
+    on_gpu = on_gpu || (weight.defined() && weight.is_cuda());
+  };
   for (const EngineModel& m : options.models) {
+    if (!m.model) {
+      for (const LinearRef& linear : linears(m.decoder->adapter)) {
+        count(linear.weight);
+        count(linear.bias);
+      }
+      bytes.work += m.slots * m.decoder->vocabulary_size() *
+                    static_cast<int64_t>(m.decoder->adapter.head.weight.element_size());
+      continue;
+    }
     const DecoderImpl& decoder = m.model->decoder();
-    for (const at::Tensor& weight : decoder.parameters())
-      if (counted.insert(weight.storage().unsafeGetStorageImpl()).second)
-        bytes.weights += static_cast<int64_t>(weight.storage().nbytes());
+    for (const at::Tensor& weight : decoder.parameters()) count(weight);
     bytes.cache +=
         cache_bytes(m.model->config(), at::elementSize(decoder.dtype()), m.capacity, m.slots);
     bytes.prefixes += options.prefix_bytes;
     bytes.work += work_bytes(m, options.prompt_chunk);
-    on_gpu = on_gpu || decoder.device().is_cuda();
   }
   if (on_gpu) bytes.work += kCudaContextBytes;
   return bytes;

@@ -59,13 +59,14 @@ struct TextPiece {
   int64_t index = 0;      ///< of the text, in [0, Request::texts)
   std::string text = {};  ///< UTF-8, whole characters; without what may become a stop string
   std::vector<int64_t> ids = {};             ///< without an end token; with those of a stop string
-  std::vector<TokenLogprobs> logprobs = {};  ///< of ids, where asked for
+  std::vector<TokenLogprobs> logprobs = {};  ///< of ids and, last, end_token, where asked for
   /// Of the prompt's ids from the second on, where asked for: in the first piece of text 0, which
   /// has nothing else.
   std::vector<TokenLogprobs> prompt_logprobs = {};
-  Finish finish = Finish::kNone;  ///< other than kNone in the last piece of a text alone
-  std::string stop_string = {};   ///< the one that was found
-  std::string error = {};         ///< one line
+  Finish finish = Finish::kNone;          ///< other than kNone in the last piece of a text alone
+  std::optional<int64_t> end_token = {};  ///< the one that came, which is none of the ids
+  std::string stop_string = {};           ///< the one that was found
+  std::string error = {};                 ///< one line
 };
 
 /// Of all texts of a request.

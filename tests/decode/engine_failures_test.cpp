@@ -55,7 +55,7 @@ TEST_CASE("an engine of bad options is not made") {
   };
   refused([](EngineOptions& o) { o.models.clear(); }, "no model");
   refused([](EngineOptions& o) { o.models.push_back(o.models[0]); }, "two models named tiny");
-  refused([](EngineOptions& o) { o.models[0].model.reset(); }, "tiny");
+  refused([](EngineOptions& o) { o.models[0].model.reset(); }, "a model or a decoder");
   refused([](EngineOptions& o) { o.models[0].slots = 0; }, "slots");
   refused([](EngineOptions& o) { o.queue = 0; }, "queue");
   refused([](EngineOptions& o) { o.prompt_chunk = 0; }, "prompt_chunk");

@@ -116,7 +116,7 @@ TEST_CASE("a stop string ends a text wherever tokens part, and is no part of it"
 
 TEST_CASE("end tokens of the tokenizer end a text unless they are to be ignored") {
   const auto model = shared_model();
-  Request request = some_request(*model, 2);
+  Request request = some_request(*model, 3);
   request.options.max_tokens = 25;
   const Ids all = generated(*model, request);
   const int64_t end = all[10];
@@ -127,6 +127,13 @@ TEST_CASE("end tokens of the tokenizer end a text unless they are to be ignored"
   CHECK(ended.texts[0].finish == Finish::kStop);
   CHECK(ended.texts[0].stop_string.empty());
   CHECK(ended.usage.completion_tokens == first - all.begin() + 1);
+  CHECK(ended.texts[0].end_token == end);
+  request.logprobs = 1;
+  const TextPiece scored = engine.submit(request).wait().texts[0];
+  REQUIRE(scored.logprobs.size() == scored.ids.size() + 1);
+  CHECK(scored.logprobs.back().id == end);
+  CHECK(scored.logprobs.back().top[0].first == end);  // greedy
+  request.logprobs.reset();
   request.ignore_end_tokens = true;
   CHECK(engine.submit(request).wait().texts[0].ids == all);
   request.options.stop_tokens = {end};

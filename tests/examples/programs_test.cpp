@@ -698,6 +698,7 @@ TEST_CASE("a user-defined transformer is sliced in place, and k = D is its ident
   INFO(outcome.out << outcome.err);
   CHECK(outcome.code == 0);  // the program checks the identity
   CHECK(outcome.out.find("k = 144") != std::string::npos);
+  CHECK(outcome.out.find("its text:") != std::string::npos);
 }
 
 TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "libslice/decode/detail/decoding.h"
+#include "libslice/decode/detail/row_decoding.h"
 #include "libslice/model/config.h"
 
 namespace slice::detail {
@@ -14,5 +15,7 @@ inline constexpr int64_t kLargestDecodeHead = 256;
 /// wait between two tokens. Lays the weights out anew (decode_weights.h).
 /// @return  nullptr where decodes_captured says no, on the CPU and in float64
 std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache);
+/// The same for rows that are texts of their own.
+std::unique_ptr<RowDecoding> make_row_graph(const DecoderImpl& decoder, KvCache& cache);
 
 }  // namespace slice::detail

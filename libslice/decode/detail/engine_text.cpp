@@ -66,7 +66,9 @@ TextPiece EngineText::take(const BatchOutput& output) {
   if (stop_.stopped()) {
     finish(Finish::kStop, result);
   } else if (output.ending == Ending::kStop) {
-    ++request_->usage.completion_tokens;  // the end token
+    ++request_->usage.completion_tokens;
+    result.end_token = output.stop_token;
+    add_logprobs(output.stop_token, result);
     finish(Finish::kStop, result);
   } else if (output.ending == Ending::kBroken) {
     result.error = "the logits hold a NaN or Inf";
@@ -89,12 +91,15 @@ void EngineText::push(int64_t id, TextPiece& piece) {
   written_.push_back(id);
   ++request_->usage.completion_tokens;
   if (counts_) counts_->push(id);
-  if (logprobs_.defined()) {
-    const auto tokens = token_logprobs(logprobs_, std::span(&id, 1), *wanted().logprobs);
-    piece.logprobs.push_back(tokens[0]);
-    logprobs_.reset();
-  }
+  add_logprobs(id, piece);
   if (decoder_) piece.text += stop_.push(decoder_->push(id));
+}
+
+/// Adds those of a token that came, where asked for.
+void EngineText::add_logprobs(int64_t id, TextPiece& piece) {
+  if (!logprobs_.defined()) return;
+  piece.logprobs.push_back(token_logprobs(logprobs_, {&id, 1}, *wanted().logprobs)[0]);
+  logprobs_.reset();
 }
 
 /// Adds what was held back.

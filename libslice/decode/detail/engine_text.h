@@ -61,6 +61,7 @@ class EngineText {
   const Request& wanted() const;
   TextPiece piece() const;
   void push(int64_t id, TextPiece& piece);
+  void add_logprobs(int64_t id, TextPiece& piece);
   void finish(Finish finish, TextPiece& piece);
 
   std::shared_ptr<ActiveRequest> request_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/decode/user_decoder.h"
 #include "libslice/model/decoder.h"
 
 namespace slice::detail {
@@ -25,12 +26,31 @@ double seconds_since(Clock::time_point begin) {
 
 const Tokenizer* tokenizer_of(const EngineModel& model) {
   if (model.tokenizer) return model.tokenizer.get();
-  return model.model->has_tokenizer() ? &model.model->tokenizer() : nullptr;
+  return model.model && model.model->has_tokenizer() ? &model.model->tokenizer() : nullptr;
+}
+
+at::Device device_of(const EngineModel& model) {
+  return model.model ? model.model->decoder().device() : model.decoder->device();
+}
+
+int64_t vocabulary_of(const EngineModel& model) {
+  return model.model ? model.model->config().vocabulary_size : model.decoder->vocabulary_size();
+}
+
+/// Tokens that a text may have.
+int64_t positions_of(const EngineModel& model) {
+  return std::min(model.capacity,
+                  model.model ? model.model->decoder().positions() : model.decoder->positions);
+}
+
+Batch batch_of(const EngineModel& model, const EngineOptions& options) {
+  if (!model.model) return Batch(*model.decoder, model.slots, model.capacity);
+  return Batch(*model.model, model.slots, model.capacity, {.prefix_bytes = options.prefix_bytes});
 }
 
 int64_t step_tokens_of(const EngineModel& model, const EngineOptions& options) {
   if (options.step_tokens > 0) return options.step_tokens;
-  return model.model->decoder().device().is_cuda() ? 4 : 1;
+  return device_of(model).is_cuda() ? 4 : 1;
 }
 
 }  // namespace
@@ -54,7 +74,7 @@ ModelRunner::ModelRunner(const EngineModel& model, const EngineOptions& options)
       prompt_chunk_(options.prompt_chunk),
       step_tokens_(step_tokens_of(model, options)),
       log_(options.log),
-      batch_(*model.model, model.slots, model.capacity, {.prefix_bytes = options.prefix_bytes}) {
+      batch_(batch_of(model, options)) {
   publish();
 }
 
@@ -64,9 +84,8 @@ std::string ModelRunner::closed() const {
 }
 
 void ModelRunner::check(const Request& request) const {
-  const DecoderImpl& decoder = model_.model->decoder();
-  const int64_t length = std::ssize(request.prompt), V = decoder.config().vocabulary_size;
-  const int64_t positions = std::min(model_.capacity, decoder.positions());
+  const int64_t length = std::ssize(request.prompt), V = vocabulary_of(model_);
+  const int64_t positions = positions_of(model_);
   SLICE_ARGUMENT_CHECK(length > 0, "prompt: it has no tokens");
   SLICE_ARGUMENT_CHECK(length < positions,
                        "prompt: {} tokens leave no room for one more among {} positions", length,
@@ -346,8 +365,7 @@ void ModelRunner::publish() {
 
 void ModelRunner::warm_up() {
   if (busy()) return;
-  const int64_t positions = std::min(model_.capacity, model_.model->decoder().positions());
-  int64_t length = std::min(prompt_chunk_, positions - 1);
+  int64_t length = std::min(prompt_chunk_, positions_of(model_) - 1);
   if (length < 1) return;
   for (int64_t count = 1;; count = std::min(2 * count, batch_.slots())) {
     for (int64_t i = 0; i < count; ++i) {

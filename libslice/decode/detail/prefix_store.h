@@ -27,6 +27,7 @@ class PrefixStore {
   PrefixStore(int64_t layers, int64_t bytes) : layers_(layers), most_(bytes) {}
 
   bool keeps() const { return most_ > 0; }
+  int64_t layers() const { return layers_; }
   /// The most ids that a text here begins with as this one does, and 0 where none does.
   int64_t find(std::span<const int64_t> ids) const;
   /// Copies the first `length` positions, of what find() found for the same ids, into a sequence.

@@ -50,6 +50,7 @@ RequestResult RequestState::wait() {
     append(whole.prompt_logprobs, piece.prompt_logprobs);
     if (piece.finish == Finish::kNone) return;
     whole.finish = piece.finish;
+    whole.end_token = piece.end_token;
     whole.stop_string = std::move(piece.stop_string);
     whole.error = std::move(piece.error);
     if (result.error.empty()) result.error = whole.error;
@@ -64,6 +65,10 @@ RequestResult RequestState::wait() {
 void RequestState::deliver(TextPiece piece, const Usage& usage) {
   const bool ends = piece.finish != Finish::kNone, hears = request.on_piece && !deaf_;
   std::exception_ptr error;
+  {
+    const std::scoped_lock lock(mutex_);
+    usage_ = usage;
+  }
   if (hears) {
     try {
       request.on_piece(piece);
@@ -74,7 +79,6 @@ void RequestState::deliver(TextPiece piece, const Usage& usage) {
   }
   {
     const std::scoped_lock lock(mutex_);
-    usage_ = usage;
     if (request.on_piece) {
       if (ends)
         endings_.push_back({.index = piece.index,
