@@ -46,9 +46,12 @@ for build in "$@"; do
   cmake -S examples/find_package -B "$work/example" -G Ninja -DCMAKE_PREFIX_PATH="$work/moved;$libtorch" >/dev/null
   cmake --build "$work/example"
   "$work/example/find_package_example" tests/data/tiny_llama_gqa
+  "$work/example/embed" tests/data/trained_phi "The house" "A river"
+  "$work/example/embed_c" tests/data/trained_phi "The house"
   cmake --install "$work/example" --prefix "$work/moved" >/dev/null
   own_paths_only "$work/moved"
   mv "$work/moved" "$work/elsewhere"
   LD_LIBRARY_PATH=$libtorch/lib "$work/elsewhere/bin/find_package_example" tests/data/tiny_llama_gqa
+  LD_LIBRARY_PATH=$libtorch/lib "$work/elsewhere/bin/embed_c" tests/data/trained_phi "The house"
   rm -rf "$work/elsewhere" "$work/example"
 done
