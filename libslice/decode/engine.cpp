@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/decode/detail/current_message.h"
 #include "libslice/decode/detail/model_runner.h"
 #include "libslice/decode/detail/request_queue.h"
 #include "libslice/decode/detail/request_state.h"

@@ -1,6 +1,7 @@
 #include "libslice/decode/logit_rules.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,9 +1,11 @@
 // An Engine and many threads: meant for ThreadSanitizer, too.
 
 #include <ATen/ATen.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <catch2/catch_all.hpp>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -80,6 +82,38 @@ TEST_CASE("texts of many threads that submit, cancel and vanish are those of gen
   CHECK(s.failed == 0);
   CHECK(s.running == 0);
   CHECK(s.waiting == 0);
+}
+
+/// Bytes of this process in memory.
+int64_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  int64_t all = 0, resident = 0;
+  file >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+/// Minutes; not part of the suite.
+TEST_CASE("thousands of requests leave no memory behind", "[.soak]") {
+  const auto model = shared_model();
+  EngineOptions options = one_model(model, 4);
+  options.prefix_bytes = 1 << 20;
+  Engine engine(options);
+  const auto run = [&](int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      Request request = some_request(*model, i % 50);
+      request.texts = 1 + i % 3;
+      if (i % 7 == 0) request.logprobs = 2;
+      RequestHandle handle = engine.submit(std::move(request));
+      if (i % 20 == 0) continue;  // vanishes
+      if (i % 11 == 0) handle.cancel();
+      handle.wait();
+    }
+  };
+  run(1000);
+  const int64_t before = resident_bytes();
+  run(9000);
+  INFO(before << " bytes before, " << resident_bytes() << " after");
+  CHECK(resident_bytes() < before + before / 50);
 }
 
 TEST_CASE("an engine is stopped by any thread while others submit") {

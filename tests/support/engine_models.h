@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "libslice/decode/engine.h"
+#include "libslice/model/decoder.h"
 #include "libslice/text/incremental_decoder.h"
 #include "tests/support/letter_tokenizer.h"
 #include "tests/support/tiny_model.h"
@@ -16,6 +17,14 @@ namespace slice::tests {
 inline std::shared_ptr<const Model> shared_model(uint64_t seed = 1,
                                                  const ModelConfig& config = tiny_config()) {
   return std::make_shared<const Model>(random_model(config, seed, at::kFloat));
+}
+
+/// The same on a GPU; the test has seen to that there is one.
+inline std::shared_ptr<const Model> model_on_gpu() {
+  Model model = random_model(tiny_config(), 1, at::kFloat);
+  for (auto& parameter : model.decoder().named_parameters())
+    parameter.value().set_data(parameter.value().to(at::kCUDA));
+  return std::make_shared<const Model>(std::move(model));
 }
 
 /// An engine of one model named "tiny", whose tokens are letters.

@@ -6,9 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "libslice/base/detail/check.h"
-#include "libslice/decode/user_decoder.h"
-#include "libslice/model/decoder.h"
+#include "libslice/decode/detail/current_message.h"
+#include "libslice/decode/detail/engine_model.h"
 
 namespace slice::detail {
 
@@ -24,49 +23,7 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-const Tokenizer* tokenizer_of(const EngineModel& model) {
-  if (model.tokenizer) return model.tokenizer.get();
-  return model.model && model.model->has_tokenizer() ? &model.model->tokenizer() : nullptr;
-}
-
-at::Device device_of(const EngineModel& model) {
-  return model.model ? model.model->decoder().device() : model.decoder->device();
-}
-
-int64_t vocabulary_of(const EngineModel& model) {
-  return model.model ? model.model->config().vocabulary_size : model.decoder->vocabulary_size();
-}
-
-/// Tokens that a text may have.
-int64_t positions_of(const EngineModel& model) {
-  return std::min(model.capacity,
-                  model.model ? model.model->decoder().positions() : model.decoder->positions);
-}
-
-Batch batch_of(const EngineModel& model, const EngineOptions& options) {
-  if (!model.model) return Batch(*model.decoder, model.slots, model.capacity);
-  return Batch(*model.model, model.slots, model.capacity, {.prefix_bytes = options.prefix_bytes});
-}
-
-int64_t step_tokens_of(const EngineModel& model, const EngineOptions& options) {
-  if (options.step_tokens > 0) return options.step_tokens;
-  return device_of(model).is_cuda() ? 4 : 1;
-}
-
 }  // namespace
-
-std::string current_message() {
-  std::string message = "an exception of an unknown type";
-  try {
-    throw;
-  } catch (const c10::Error& error) {
-    message = error.what_without_backtrace();
-  } catch (const std::exception& error) {
-    message = error.what();
-  } catch (...) {
-  }
-  return message.substr(0, message.find('\n'));
-}
 
 ModelRunner::ModelRunner(const EngineModel& model, const EngineOptions& options)
     : model_(model),
@@ -81,28 +38,6 @@ ModelRunner::ModelRunner(const EngineModel& model, const EngineOptions& options)
 std::string ModelRunner::closed() const {
   const std::scoped_lock lock(closed_mutex_);
   return closed_;
-}
-
-void ModelRunner::check(const Request& request) const {
-  const int64_t length = std::ssize(request.prompt), V = vocabulary_of(model_);
-  const int64_t positions = positions_of(model_);
-  SLICE_ARGUMENT_CHECK(length > 0, "prompt: it has no tokens");
-  SLICE_ARGUMENT_CHECK(length < positions,
-                       "prompt: {} tokens leave no room for one more among {} positions", length,
-                       positions);
-  for (const int64_t id : request.prompt)
-    SLICE_ARGUMENT_CHECK(id >= 0 && id < V, "prompt: want ids in [0, {}), got {}", V, id);
-  SLICE_ARGUMENT_CHECK(request.options.max_tokens >= 0, "max_tokens: want at least 0, got {}",
-                       request.options.max_tokens);
-  check_sampling(request.options.sampling);
-  check_rules(request.rules, V);
-  const StopStrings checked(request.stop_strings);
-  SLICE_ARGUMENT_CHECK(request.texts >= 1 && request.texts <= kMostTexts,
-                       "texts: want 1 … {}, got {}", kMostTexts, request.texts);
-  for (const auto& [name, count] : {std::pair("logprobs", request.logprobs),
-                                    std::pair("prompt_logprobs", request.prompt_logprobs)})
-    SLICE_ARGUMENT_CHECK(!count || (*count >= 0 && *count <= kMostLogprobs),
-                         "{}: want 0 … {}, got {}", name, kMostLogprobs, *count);
 }
 
 Active ModelRunner::activated(std::shared_ptr<RequestState> state) const {
@@ -330,18 +265,7 @@ void ModelRunner::leave_batch(EngineText& text) {
 void ModelRunner::count_end(ActiveRequest& request, Finish finish) {
   request.worst = std::max(request.worst, finish);
   if (--request.left > 0) return;
-  statistics.change([&](auto& s) {
-    s.request_seconds += seconds_since(request.state->submitted);
-    if (request.worst == Finish::kCancelled) {
-      ++s.cancelled;
-    } else if (request.worst == Finish::kDeadline) {
-      ++s.expired;
-    } else if (request.worst == Finish::kError) {
-      ++s.failed;
-    } else {
-      ++s.finished;
-    }
-  });
+  statistics.count_ended(request.worst, seconds_since(request.state->submitted));
 }
 
 void ModelRunner::failed(const std::string& error) {
@@ -364,17 +288,8 @@ void ModelRunner::publish() {
 }
 
 void ModelRunner::warm_up() {
-  if (busy()) return;
-  int64_t length = std::min(prompt_chunk_, positions_of(model_) - 1);
-  if (length < 1) return;
-  for (int64_t count = 1;; count = std::min(2 * count, batch_.slots())) {
-    for (int64_t i = 0; i < count; ++i) {
-      batch_.add(std::vector<int64_t>(static_cast<size_t>(length), 0), {.max_tokens = 1});
-      length = 1;
-    }
-    batch_.step();
-    if (count == batch_.slots()) return;
-  }
+  const int64_t length = std::min(prompt_chunk_, positions_of(model_) - 1);
+  if (!busy() && length > 0) run_every_number(batch_, length);
 }
 
 }  // namespace slice::detail

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "libslice/decode/batch.h"
+#include "libslice/decode/detail/engine_model.h"
 #include "libslice/decode/detail/engine_text.h"
 #include "libslice/decode/detail/live_statistics.h"
 #include "libslice/decode/detail/request_state.h"
@@ -24,7 +25,7 @@ class ModelRunner {
   ModelRunner(const EngineModel& model, const EngineOptions& options);
 
   /// Checks a request. Throws as Engine::submit.
-  void check(const Request& request) const;
+  void check(const Request& request) const { check_request(model_, request); }
   const std::string& name() const { return model_.name; }
   /// Why it takes no requests any more, after too many failures; empty while it does.
   std::string closed() const;
@@ -77,8 +78,5 @@ class ModelRunner {
   mutable std::mutex closed_mutex_;
   std::string closed_;
 };
-
-/// The first line of the message of the exception that is being handled.
-std::string current_message();
 
 }  // namespace slice::detail

@@ -1,6 +1,7 @@
 #include "libslice/decode/detail/module_rows.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "libslice/base/error.h"
 #include "libslice/decode/detail/stop_token.h"

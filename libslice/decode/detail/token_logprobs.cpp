@@ -1,6 +1,7 @@
 #include "libslice/decode/detail/token_logprobs.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 
