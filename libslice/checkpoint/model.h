@@ -32,6 +32,10 @@ struct LoadOptions {
 /// A language model in memory: its decoder (a torch::nn module tree with Hugging Face names), its
 /// tokenizer, and where it came from. It can be moved, not copied, since slicing changes the weights
 /// in place: a second handle on them is asked for by name.
+///
+/// Any number of threads may read and run it, each by a Generator or Batch of its own, but nobody
+/// while it is sliced, nor while a GPU's weights are laid out anew: by the first feed of the first
+/// Generator, or the constructor of the first Batch or Engine.
 class Model {
  public:
   /// @param stored_dtype  what `save_model` writes unless told otherwise; absent for a quantised

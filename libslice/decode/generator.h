@@ -28,7 +28,7 @@ bool decodes_captured(const ModelConfig& config);
 /// On a GPU a single token a sequence is one captured graph, and several go through cuBLAS and a
 /// few kernels, a bounded number at a time (where decodes_captured says so). For it the model's weights are laid out anew, in place, the first time:
 /// the model keeps its function, and must not be rewritten while a generator runs it, nor run
-/// elsewhere during that first time.
+/// elsewhere during that first time. Members are to be called by one thread at a time.
 class Generator {
  public:
   /// @param capacity  positions in all, prompt included
