@@ -111,7 +111,7 @@ TEST_CASE("thousands of requests leave no memory behind", "[.soak]") {
   };
   run(1000);
   const int64_t before = resident_bytes();
-  run(9000);
+  run(3000);
   INFO(before << " bytes before, " << resident_bytes() << " after");
   CHECK(resident_bytes() < before + before / 50);
 }
