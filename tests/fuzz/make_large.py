@@ -138,6 +138,16 @@ for name, text in {
         "json": "{{ messages|tojson(indent=99999) }}"}.items():
     large("jinja", name, text + "\0" + "a" * 10 * N)
 
+for name, schema in {
+        "properties": {"properties": {name: {"type": "null"} for name in names}, "additionalProperties": True},
+        "required": {"required": names}, "enum": {"enum": names}, "items": {"maxItems": 10_000, "minItems": 9_999},
+        "any-of": {"anyOf": [{"const": name} for name in names]}, "string": {"maxLength": 1_000_000, "minLength": 999_999},
+        "nested-items": {"maxItems": 10_000, "items": {"maxItems": 10_000, "items": {"maxItems": 10_000}}},
+        "definitions": {"$ref": "#/$defs/0", "$defs": {str(i): {"$ref": f"#/$defs/{i + 1}"} for i in range(N)}},
+        "alternatives": {"anyOf": [{"$ref": "#/$defs/0"}] * 2, "$defs": {
+            str(i): {"anyOf": [{"$ref": f"#/$defs/{i + 1}"}] * 2} for i in range(N)}}}.items():
+    large("json_schema", name, json.dumps(schema) + "\0" + '{["a' * 100)
+
 large("calibration", "lines", '{"text": "a"}\n' * 5 * N)
 large("calibration", "empty-lines", "\n" * 100 * N)
 large("calibration", "records", json.dumps([{"instruction": "a", "input": "b", "output": "c"}] * N))

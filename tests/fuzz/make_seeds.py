@@ -166,6 +166,15 @@ for name, template in chats["styles"].items():
 for i, snippet in enumerate(chats["snippets"]):
     seed("jinja", f"snippet-{i}", snippet["template"])
 
+for name, schema in {
+        "object": {"type": "object", "properties": {"a": {"type": "string", "minLength": 1, "maxLength": 3}, "b": {
+            "enum": ["x", 1, None]}}, "required": ["a"], "additionalProperties": {"type": "integer"}},
+        "array": {"type": "array", "items": {"anyOf": [{"type": "number"}, {"const": {"k": [1]}}]}, "minItems": 1,
+                  "maxItems": 4}, "any": {}, "types": {"type": ["null", "boolean"]},
+        "recursive": {"$ref": "#/$defs/n", "$defs": {"n": {"properties": {"next": {"$ref": "#/$defs/n"}}}}}}.items():
+    for text in ('{"a": "\u00e9\\n", "b": 1}', '[1.5e3, {"k":[1]}]', "null", '{"next": {"next": {}}}'):
+        seed("json_schema", name + text[:4].strip('{["'), json.dumps(schema) + "\0" + text)
+
 for name, text in {"jsonl": '{"text": "one"}\r\n\n{"id": 2, "text": "t\\nwo"}\n', "text": "One line.\n\nTwo \u00e9.\n",
                    "alpaca": json.dumps([{"instruction": "Add.", "input": "1, 2", "output": "3"},
                                          {"instruction": "Say.", "output": "\u00e9"}])}.items():
@@ -180,7 +189,7 @@ TEXT = ["text/sources/*.cpp", "text/detail/*.cpp"]
 for target, patterns in {"calibration": ["text/text_file.cpp", "text/detail/text_record.cpp"], "config": ["model/config.cpp", "model/families/*.cpp"],
                          "gguf": ["model/families/gguf_keys.cpp", "model/families/llama.cpp",
                                   "text/sources/tokenizer_gguf.cpp"],
-                         "jinja": ["text/jinja/*.cpp"], "safetensors": ["format/safetensors.cpp"],
+                         "jinja": ["text/jinja/*.cpp"], "json_schema": ["text/detail/json_schema.cpp"], "safetensors": ["format/safetensors.cpp"],
                          "tokenizer_json": TEXT, "vocab_merges": TEXT}.items():
     words = {word for pattern in patterns for path in sorted((ROOT / "libslice").glob(pattern))
              for word in re.findall(r'"([A-Za-z0-9_.%{}<>|#=+*/-]{2,40})"', path.read_text()) if "/" not in word}

@@ -1,0 +1,254 @@
+#include "libslice/text/detail/grammar_code.h"
+
+#include <algorithm>
+
+#include "libslice/base/detail/check.h"
+
+namespace slice::detail {
+namespace {
+
+using Op = Instruction::Op;
+
+constexpr size_t kMostInstructions = 400'000;
+constexpr int64_t kMostAlternatives = 4096;
+constexpr int32_t kEndless = INT32_MAX;
+
+// Calls that each place needs at once at least. Least fixed point, from the end where code mostly
+// leads to.
+std::vector<int32_t> heights(const std::vector<Instruction>& code) {
+  std::vector<int32_t> height(code.size(), kEndless);
+  const auto of = [&](int32_t place) { return height[static_cast<size_t>(place)]; };
+  for (bool changed = true; changed;) {
+    changed = false;
+    for (size_t i = code.size(); i-- > 0;) {
+      const Instruction& at = code[i];
+      const auto next = static_cast<int32_t>(i) + 1;
+      int32_t best = kEndless;
+      if (at.op == Op::kReturn) {
+        best = 0;
+      } else if (at.op == Op::kJump) {
+        best = of(at.target);
+      } else if (at.op == Op::kFork) {
+        best = std::min(of(at.target), of(at.other));
+      } else if (at.op == Op::kCall) {
+        const int32_t inner = of(at.target);
+        best = std::max(inner == kEndless ? kEndless : inner + 1, of(next));
+      } else {
+        best = of(next);
+      }
+      if (best < height[i]) {
+        height[i] = best;
+        changed = true;
+      }
+    }
+  }
+  return height;
+}
+
+// Counts the ways to the first byte, depth first: a place that is met again on its own way begins
+// with itself.
+class FirstBytes {
+ public:
+  explicit FirstBytes(const std::vector<Instruction>& code) : code_(code), ways_(code.size(), 0) {}
+
+  void check() {
+    for (size_t i = 0; i < code_.size(); ++i) {
+      SLICE_FORMAT_CHECK(count(static_cast<int32_t>(i)) <= kMostAlternatives,
+                         "schema: more than {} alternatives in one place", kMostAlternatives);
+    }
+  }
+
+ private:
+  std::vector<int32_t> followers(int32_t place) const {
+    const Instruction& at = code_[static_cast<size_t>(place)];
+    if (at.op == Op::kJump || at.op == Op::kCall) return {at.target};
+    if (at.op == Op::kFork) return {at.target, at.other};
+    if (at.op == Op::kSpaces) return {place + 1};
+    return {};
+  }
+
+  int64_t count(int32_t first) {
+    std::vector<int32_t> way = {first};
+    while (!way.empty()) {
+      const int32_t place = way.back();
+      int64_t& ways = ways_[static_cast<size_t>(place)];
+      const std::vector<int32_t> next = followers(place);
+      if (ways == 0) {
+        ways = kOpen;
+        for (const int32_t follower : next) {
+          const int64_t known = ways_[static_cast<size_t>(follower)];
+          SLICE_FORMAT_CHECK(known != kOpen, "schema: a definition that begins with itself");
+          if (known == 0) way.push_back(follower);
+        }
+        continue;
+      }
+      way.pop_back();
+      if (ways != kOpen) continue;
+      ways = next.empty() ? 1 : 0;
+      for (const int32_t follower : next) {
+        ways = std::min(ways + ways_[static_cast<size_t>(follower)], kMostAlternatives + 1);
+      }
+    }
+    return ways_[static_cast<size_t>(first)];
+  }
+
+  static constexpr int64_t kOpen = -1;
+  const std::vector<Instruction>& code_;
+  std::vector<int64_t> ways_;  // 0: not counted yet
+};
+
+}  // namespace
+
+int32_t GrammarCode::emit(Instruction instruction) {
+  SLICE_FORMAT_CHECK(program_.code.size() < kMostInstructions, "schema: too large");
+  program_.code.push_back(instruction);
+  return here() - 1;
+}
+
+void GrammarCode::bytes(std::string_view text) {
+  for (const char c : text) emit({.op = Op::kByte, .byte = static_cast<uint8_t>(c)});
+}
+
+void GrammarCode::mark(char byte) {
+  bytes(std::string_view(&byte, 1));
+  spaces();
+}
+
+// A fork for all but the last of the texts that differ here; what they have in common once.
+void GrammarCode::one_of(const std::vector<std::string>& texts) {
+  struct Part {
+    size_t first, last, offset;  // of the sorted texts, which agree before the offset
+    int32_t from;                // a jump to be patched, or -1
+  };
+  std::vector<std::string> sorted = texts;
+  std::ranges::sort(sorted);
+  sorted.erase(std::unique(sorted.begin(), sorted.end()), sorted.end());
+  std::vector<Part> parts = {{0, sorted.size(), 0, -1}};
+  std::vector<int32_t> ends;
+  while (!parts.empty()) {
+    Part part = parts.back();
+    parts.pop_back();
+    if (part.from >= 0) at(part.from).target = here();
+    const auto byte_of = [&](size_t i) { return sorted[i][part.offset]; };
+    while (part.last - part.first > 0) {
+      if (sorted[part.first].size() == part.offset) {  // it ends here; others may go on
+        if (part.last - part.first > 1) {
+          const int32_t place = fork();
+          at(place).target = here();
+          ends.push_back(jump());
+          at(place).other = here();
+          ++part.first;
+          continue;
+        }
+        ends.push_back(jump());
+        break;
+      }
+      size_t same = part.first;
+      while (same < part.last && byte_of(same) == byte_of(part.first)) ++same;
+      if (same < part.last) {
+        const int32_t place = fork();
+        at(place).other = here();
+        const int32_t rest = jump();
+        at(place).target = here();
+        parts.push_back({same, part.last, part.offset, rest});
+        part.last = same;
+      }
+      bytes(std::string_view(sorted[part.first]).substr(part.offset, 1));
+      ++part.offset;
+    }
+  }
+  for (const int32_t end : ends) at(end).target = here();
+}
+
+int32_t GrammarCode::key_tree(const std::vector<std::string>& quoted) {
+  std::vector<KeyNode>& keys = program_.keys;
+  const auto root = static_cast<int32_t>(keys.size());
+  keys.emplace_back();
+  for (const std::string& text : quoted) {
+    int32_t node = root;
+    for (const char c : std::string_view(text).substr(1, text.size() - 2)) {
+      const auto fresh = static_cast<int32_t>(keys.size());
+      const auto [found, added] =
+          keys[static_cast<size_t>(node)].next.emplace(static_cast<uint8_t>(c), fresh);
+      node = found->second;
+      if (added) keys.emplace_back();
+    }
+    keys[static_cast<size_t>(node)].ends = true;
+  }
+  return root;
+}
+
+void GrammarCode::free_object(int32_t rule) {
+  mark('{');
+  const int32_t begin = fork();
+  at(begin).target = here();
+  emit({.op = Op::kString});
+  spaces();
+  mark(':');
+  call(rule);
+  spaces();
+  const int32_t after = fork();
+  at(after).target = here();
+  mark(',');
+  jump(at(begin).target);
+  at(begin).other = at(after).other = here();
+  bytes("}");
+}
+
+void GrammarCode::free_array(int32_t rule) {
+  mark('[');
+  const int32_t begin = fork();
+  at(begin).target = here();
+  call(rule);
+  spaces();
+  const int32_t after = fork();
+  at(after).target = here();
+  mark(',');
+  jump(at(begin).target);
+  at(begin).other = at(after).other = here();
+  bytes("]");
+}
+
+int32_t GrammarCode::new_rule() {
+  rules_.push_back(-1);
+  return static_cast<int32_t>(rules_.size()) - 1;
+}
+
+int32_t GrammarCode::any_rule() {
+  if (any_ < 0) any_ = new_rule();
+  return any_;
+}
+
+void GrammarCode::write_any() {
+  begin_rule(any_);
+  std::vector<int32_t> ends;
+  const auto alternative = [&](const auto& write) {
+    const int32_t place = fork();
+    at(place).target = here();
+    write();
+    ends.push_back(jump());
+    at(place).other = here();
+  };
+  alternative([&] { free_object(any_); });
+  alternative([&] { free_array(any_); });
+  alternative([&] { emit({.op = Op::kString}); });
+  alternative([&] { emit({.op = Op::kNumber}); });
+  one_of({"false", "null", "true"});
+  for (const int32_t end : ends) at(end).target = here();
+  end_rule();
+}
+
+GrammarProgram GrammarCode::finish() {
+  if (any_ >= 0) write_any();
+  for (Instruction& instruction : program_.code) {
+    if (instruction.op == Op::kCall)
+      instruction.target = rules_[static_cast<size_t>(instruction.target)];
+  }
+  FirstBytes(program_.code).check();
+  program_.height = heights(program_.code);
+  SLICE_FORMAT_CHECK(program_.height[0] <= kMostGrammarDepth,
+                     "schema: no value of it is nested at most {} deep", kMostGrammarDepth + 1);
+  return std::move(program_);
+}
+
+}  // namespace slice::detail
