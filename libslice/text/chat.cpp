@@ -7,6 +7,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/python_json.h"
 #include "libslice/base/detail/unicode.h"
+#include "libslice/text/detail/chat_json.h"
 #include "libslice/text/jinja/jinja.h"
 
 namespace slice {
@@ -51,16 +52,10 @@ void add_named_tokens(const Tokenizer& tokenizer, std::map<std::string, Value>& 
   }
 }
 
-}  // namespace
-
-std::string render_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                        bool add_generation_prompt) {
+std::string render(const Tokenizer& tokenizer, std::map<std::string, Value> variables) {
   const std::string source = tokenizer.chat_template();
   SLICE_FORMAT_CHECK(!source.empty(), "the tokenizer has no chat template");
-  std::map<std::string, Value> variables = {{"messages", messages_value(messages)},
-                                            {"add_generation_prompt", add_generation_prompt},
-                                            {"tools", None()},
-                                            {"documents", None()}};
+  variables.emplace("documents", None());
   const auto name_token = [&](const char* name, int64_t id) {
     variables.emplace(name, tokenizer.decode(std::span(&id, 1), /*special=*/true));
   };
@@ -70,15 +65,42 @@ std::string render_chat(const Tokenizer& tokenizer, std::span<const ChatMessage>
   return detail::jinja::render(source, "chat_template", variables);
 }
 
-std::vector<int64_t> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
-                                 bool add_generation_prompt) {
-  const std::string text = render_chat(tokenizer, messages, add_generation_prompt);
+std::vector<int64_t> encode(const Tokenizer& tokenizer, const std::string& text) {
   std::vector<int64_t> ids = tokenizer.encode(text, /*special=*/true);
   const auto bos = tokenizer.bos_token();
   if (tokenizer.adds_bos() && bos && (ids.empty() || ids.front() != *bos)) {
     ids.insert(ids.begin(), *bos);
   }
   return ids;
+}
+
+}  // namespace
+
+std::string render_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                        bool add_generation_prompt) {
+  return render(tokenizer, {{"messages", messages_value(messages)},
+                            {"add_generation_prompt", add_generation_prompt},
+                            {"tools", None()}});
+}
+
+std::string render_conversation(const Tokenizer& tokenizer, const ChatConversation& conversation) {
+  // What has a meaning of its own is no variable of the caller's.
+  std::map<std::string, Value> variables = {
+      {"messages", detail::messages_of_json(conversation.messages)},
+      {"add_generation_prompt", conversation.add_generation_prompt},
+      {"tools", detail::tools_of_json(conversation.tools)}};
+  variables.merge(detail::variables_of_json(conversation.variables));
+  return render(tokenizer, std::move(variables));
+}
+
+std::vector<int64_t> encode_chat(const Tokenizer& tokenizer, std::span<const ChatMessage> messages,
+                                 bool add_generation_prompt) {
+  return encode(tokenizer, render_chat(tokenizer, messages, add_generation_prompt));
+}
+
+std::vector<int64_t> encode_conversation(const Tokenizer& tokenizer,
+                                         const ChatConversation& conversation) {
+  return encode(tokenizer, render_conversation(tokenizer, conversation));
 }
 
 }  // namespace slice

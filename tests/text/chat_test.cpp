@@ -75,6 +75,58 @@ TEST_CASE("a chat begins with bos once, whether the template writes it or not", 
   CHECK(encode_chat(*tokenizer_with(" {# nothing #}", true), {}) == std::vector<int64_t>{1});
 }
 
+TEST_CASE("a conversation as JSON reaches the template with all its members", "[chat]") {
+  const auto tokenizer = tokenizer_with(
+      "{% for m in messages %}{{ m | tojson }}\n{% endfor %}{{ tools | tojson }}{{ mood }}"
+      "{{ add_generation_prompt }}{{ documents is none }}");
+  const ChatConversation conversation = {
+      .messages = R"([{"role": "user", "content": [{"type": "text", "text": "a"},
+                                                   {"text": "é", "type": "text"}]},
+                      {"role": "assistant", "content": null, "tool_calls": [
+                         {"id": "1", "function": {"name": "f", "arguments": "{\"z\": 1, \"b\": [2.5]}"}}]},
+                      {"role": "tool", "tool_call_id": "1", "content": "7"}])",
+      .tools = R"([{"type": "function", "function": {"name": "f"}}])",
+      .variables = R"({"mood": "calm", "add_generation_prompt": "no", "tools": 1})",
+      .add_generation_prompt = false};
+  CHECK(
+      render_conversation(*tokenizer, conversation) ==
+      "{\"role\": \"user\", \"content\": \"a\\né\"}\n"
+      "{\"role\": \"assistant\", \"content\": null, \"tool_calls\": [{\"id\": \"1\", \"function\": "
+      "{\"name\": \"f\", \"arguments\": {\"z\": 1, \"b\": [2.5]}}}]}\n"
+      "{\"role\": \"tool\", \"tool_call_id\": \"1\", \"content\": \"7\"}\n"
+      "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]calmFalseTrue");
+  CHECK(encode_conversation(*tokenizer, conversation) ==
+        tokenizer->encode(render_conversation(*tokenizer, conversation), /*special=*/true));
+  const std::string simple =
+      R"([{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"},
+                                 {"role": "assistant", "content": "hello world"}, {"role": "user", "content": "é\n"}])";
+  const auto plain = tokenizer_with("{{ messages }}{{ tools is none }}{{ add_generation_prompt }}");
+  CHECK(render_conversation(*plain, {.messages = simple}) == render_chat(*plain, kTalk));
+}
+
+TEST_CASE("a conversation that is none is refused by what it lacks", "[chat]") {
+  const auto refused = [](const std::string& messages, const std::string& tools = "") {
+    return refusal(
+        [&] { render_conversation(*tokenizer_with("x"), {.messages = messages, .tools = tools}); });
+  };
+  check_contains(refused("["), "messages");
+  check_contains(refused("{}"), "messages: want an array");
+  check_contains(refused("[1]"), "message 0: want an object");
+  check_contains(refused("[{}]"), "message 0: 'role': want a string");
+  check_contains(refused(R"([{"role": "user", "content": 1}])"), "message 0: 'content': want text");
+  check_contains(refused(R"([{"role": "user", "content": [{"type": "image_url"}]}])"), "'content'");
+  check_contains(refused(R"([{"role": "user", "content": [{"type": "text"}]}])"), "'content'");
+  check_contains(refused(R"([{"role": "user", "content": ["text"]}])"), "'content'");
+  check_contains(refused(R"([{"role": "a", "tool_calls": 1}])"), "'tool_calls': want an array");
+  check_contains(refused(R"([{"role": "a", "tool_calls": [1]}])"), "with a 'function'");
+  check_contains(refused(R"([{"role": "a", "tool_calls": [{"function": {"arguments": "{"}}]}])"),
+                 "message 0: 'arguments'");
+  check_contains(refused(R"([{"role": "a", "n": 9999999999999999999}])"), "past 64 bits");
+  check_contains(refused("[]", "{}"), "tools: want an array");
+  check_contains(refused("[]", "[1]"), "tools: want objects");
+  check_contains(refused(std::string(70, '[')), "nested more than 64");
+}
+
 TEST_CASE("what cannot be rendered is refused", "[chat]") {
   const auto refused = [](const std::string& source, std::vector<ChatMessage> messages) {
     return refusal([&] { render_chat(*tokenizer_with(source), messages); });
