@@ -67,11 +67,12 @@ install_packages() {
   local codename wanted=() package
   codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
   local libraries=(libfmt-dev libcli11-dev nlohmann-json3-dev libprotozero-dev libicu-dev libssl-dev zlib1g-dev
-    liblzma-dev libzstd-dev binutils)
+    liblzma-dev libzstd-dev libcpp-httplib-dev binutils)
   if [ "$codename" = bookworm ]; then libraries+=(libcatch2-dev); else libraries+=(catch2); fi
   for package in "${libraries[@]}"; do installed "$package" || wanted+=("$package"); done
   # Tools count wherever they come from.
-  local tool tools=(g++:g++ cmake:cmake ninja:ninja-build make:make python3:python3 ccache:ccache git:git)
+  local tool tools=(g++:g++ cmake:cmake ninja:ninja-build make:make python3:python3 ccache:ccache git:git
+    pkg-config:pkg-config)
   for tool in "${tools[@]}"; do command -v "${tool%%:*}" >/dev/null || wanted+=("${tool##*:}"); done
   if [ ${#wanted[@]} -gt 0 ]; then
     say "installing ${wanted[*]}"
