@@ -56,6 +56,9 @@ TEST_CASE("of a model of text and images the text's configuration is read") {
   CHECK(parse_config(whole.dump(), "x").query_growth == QueryGrowth{0.1, 16384});
   json gemma = {{"model_type", "gemma3"}, {"text_config", small("gemma3_text")}};
   CHECK(parse_config(gemma.dump(), "x").family == "gemma3");
+  gemma["text_config"]["final_logit_softcapping"] = 30.0;
+  CHECK_THROWS_NAMING(parse_config(gemma.dump(), "x"), FormatError, "final_logit_softcapping");
+  gemma["text_config"]["final_logit_softcapping"] = nullptr;
   gemma["text_config"].erase("model_type");
   CHECK(parse_config(gemma.dump(), "x").family == "gemma3");
   whole.erase("text_config");

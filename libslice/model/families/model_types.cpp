@@ -84,6 +84,10 @@ json text_config(const json& object, const std::string& origin) {
   SLICE_FORMAT_CHECK(text != object.end() && text->is_object(), "{}: text_config is missing",
                      origin);
   json own = *text;
+  // Transformers ignores it beside images, other tools do not.
+  SLICE_FORMAT_CHECK(own.value("final_logit_softcapping", json()).is_null(),
+                     "{}: final_logit_softcapping is not supported in the text of a '{}'", origin,
+                     type);
   if (!own.contains("model_type")) own["model_type"] = wrapper->second;
   for (const char* key : {"quantization_config", "tie_word_embeddings"})
     if (object.contains(key)) own[key] = object[key];
