@@ -235,6 +235,24 @@ std::optional<at::ScalarType> dtype_option(const std::string& text) {
   return found->second;
 }
 
+void add_gguf_type_option(CLI::App& app, std::string& type) {
+  app.add_option("--gguf-type", type,
+                 "matrices of the GGUF file; keep is the model's type, float16 where it is "
+                 "quantised; of q8_0 those whose rows 32 does not divide are f16")
+      ->check(CLI::IsMember({"keep", "f32", "f16", "bf16", "q8_0"}))
+      ->capture_default_str();
+}
+
+std::optional<slice::GgufType> gguf_type_option(const std::string& text) {
+  static const std::map<std::string, slice::GgufType> kTypes = {
+      {"f32", slice::GgufType::kFloat32},   {"fp32", slice::GgufType::kFloat32},
+      {"f16", slice::GgufType::kFloat16},   {"fp16", slice::GgufType::kFloat16},
+      {"bf16", slice::GgufType::kBFloat16}, {"q8_0", slice::GgufType::kQ8_0}};
+  const auto found = kTypes.find(text);
+  if (found == kTypes.end()) return std::nullopt;
+  return found->second;
+}
+
 double seconds() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - program_start).count();
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "libslice/base/progress.h"
+#include "libslice/checkpoint/gguf_write.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/device/process_group.h"
 #include "libslice/text/calibration.h"
@@ -99,6 +100,12 @@ void add_threads_option(CLI::App& app);
 
 /// The type of "bf16", "fp16" or "fp32"; nothing for "keep".
 std::optional<at::ScalarType> dtype_option(const std::string& text);
+
+/// --gguf-type: how the matrices of a GGUF file are stored.
+void add_gguf_type_option(CLI::App& app, std::string& type);
+
+/// The type of "f32", "f16", "bf16" or "q8_0", or of a --dtype; nothing for "keep".
+std::optional<slice::GgufType> gguf_type_option(const std::string& text);
 
 /// 4983 → "1 h 23 min"
 std::string duration(double seconds);

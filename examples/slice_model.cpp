@@ -59,7 +59,8 @@ void save_others(const Arguments& a, const slice::SliceReport& report, const sli
     if (!a.report.empty()) slice::save_report(report, a.report);
     if (a.gguf.empty()) return;
     hint = "; write_gguf makes a GGUF file of it";
-    slice::save_gguf(*model, a.gguf, {.dtype = cli::dtype_option(a.dtype), .replace = a.force});
+    const auto type = cli::gguf_type_option(a.gguf_type == "keep" ? a.dtype : a.gguf_type);
+    slice::save_gguf(*model, a.gguf, {.type = type, .replace = a.force});
   } catch (const slice::Error& error) {
     throw slice::Error(cli::first_line(error.what()) + " (the sliced model is whole in " + a.out +
                        hint + ")");
@@ -243,6 +244,7 @@ int main(int argc, char** argv) {
   app.add_option("--out", a.out, "directory to write; must not exist without --force");
   cli::add_slice_options(app, a.slice);
   app.add_option("--gguf", a.gguf, "also write the result as one GGUF file, for llama.cpp");
+  cli::add_gguf_type_option(app, a.gguf_type);
   cli::add_window_options(app, a.windows, "samples");
   cli::add_device_option(app, a.device);
   cli::add_dtype_option(app, a.dtype, "dtype of the stored weights, and on a GPU of those held");

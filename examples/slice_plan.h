@@ -17,7 +17,7 @@ inline constexpr const char* kSelf = "self";
 
 /// slice_model's command line.
 struct Arguments {
-  std::string model, out, gguf, report, perplexity_text, dtype = "keep";
+  std::string model, out, gguf, report, perplexity_text, dtype = "keep", gguf_type = "keep";
   std::optional<at::Device> device;
   std::vector<std::string> calibration;
   std::vector<double> calibration_weights;  ///< one a text; empty: every window counts the same

@@ -15,6 +15,7 @@
 #include "libslice/checkpoint/stock.h"
 #include "libslice/checkpoint/stored_tensors.h"
 #include "libslice/format/gguf_header.h"
+#include "libslice/format/quantise_q8.h"
 #include "libslice/format/write_tensor.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/families/gguf_architectures.h"
@@ -29,19 +30,27 @@ using at::Tensor;
 
 namespace {
 
-/// The numbers of a dtype in a tensor table and in general.file_type.
-struct GgufDtype {
-  at::ScalarType dtype;
+/// The numbers of a type in a tensor table and in general.file_type, and of what it is made.
+struct TypeNumbers {
+  GgufType type;
+  at::ScalarType dtype;  // of a number, if it is not Q8_0
   int32_t tensor_type;
   uint32_t file_type;
 };
-constexpr GgufDtype kDtypes[] = {{at::kFloat, 0, 0}, {at::kHalf, 1, 1}, {at::kBFloat16, 30, 32}};
+constexpr TypeNumbers kTypes[] = {{GgufType::kFloat32, at::kFloat, 0, 0},
+                                  {GgufType::kFloat16, at::kHalf, 1, 1},
+                                  {GgufType::kBFloat16, at::kBFloat16, 30, 32},
+                                  {GgufType::kQ8_0, at::kHalf, 8, 7}};
 
-const GgufDtype& gguf_dtype(at::ScalarType dtype) {
-  const auto* found = std::ranges::find(kDtypes, dtype, &GgufDtype::dtype);
-  SLICE_CHECK_AS(DtypeError, found != std::end(kDtypes),
+const TypeNumbers& numbers_of(GgufType type) {
+  return *std::ranges::find(kTypes, type, &TypeNumbers::type);
+}
+
+GgufType type_of(at::ScalarType dtype) {
+  const auto* found = std::ranges::find(kTypes, dtype, &TypeNumbers::dtype);
+  SLICE_CHECK_AS(DtypeError, found != std::end(kTypes),
                  "GGUF: want float32, float16 or bfloat16, got {}", detail::dtype_name(dtype));
-  return *found;
+  return found->type;
 }
 
 /// llama.cpp's architecture for a dense model, or why it has none: what its family's own lacks.
@@ -85,17 +94,33 @@ void write_tokenizer(const Model& model, const ModelConfig& c, detail::GgufHeade
 struct Stored {
   std::string name;
   std::vector<int64_t> shape;
-  at::ScalarType dtype;
+  GgufType type;
+
+  uint64_t bytes() const {
+    const auto count = static_cast<uint64_t>(c10::multiply_integers(shape));
+    if (type == GgufType::kQ8_0) return count / detail::kQ8Block * detail::kQ8BlockBytes;
+    return count * c10::elementSize(numbers_of(type).dtype);
+  }
 };
+
+/// A tensor's type in a file of `matrices`.
+GgufType stored_type(const std::vector<int64_t>& shape, GgufType matrices) {
+  if (shape.size() == 1) return GgufType::kFloat32;
+  if (matrices == GgufType::kQ8_0 && shape.back() % detail::kQ8Block != 0)
+    return GgufType::kFloat16;
+  return matrices;
+}
 
 void write_data(const Stored& stored, const Tensor& tensor, const std::string& where,
                 detail::OutputFile& out) {
   SLICE_CHECK(tensor.sizes() == at::IntArrayRef(stored.shape), "{}: want {}, got {}", where,
               detail::describe(stored.shape), detail::describe(tensor));
-  detail::write_tensor(out, tensor, stored.dtype, where);
-  const std::string zeros(detail::GgufHeader::padding(static_cast<uint64_t>(tensor.numel()) *
-                                                      c10::elementSize(stored.dtype)),
-                          '\0');
+  if (stored.type == GgufType::kQ8_0) {
+    detail::write_q8(out, tensor, where);
+  } else {
+    detail::write_tensor(out, tensor, numbers_of(stored.type).dtype, where);
+  }
+  const std::string zeros(detail::GgufHeader::padding(stored.bytes()), '\0');
   out.write(zeros.data(), zeros.size());
 }
 
@@ -139,24 +164,21 @@ void save_gguf(const Model& model, const std::filesystem::path& path, const Gguf
   check_whole(model);
   const ModelConfig form = *dense_config(model.config());
   const models::GgufArchitecture& architecture = *choose(form).architecture;
-  const GgufDtype& matrices = gguf_dtype(options.dtype.value_or(model.stored_dtype()));
+  const GgufType matrices = options.type ? *options.type : type_of(model.stored_dtype());
   const detail::Stopwatch clock;
 
   detail::GgufHeader header;
   header.text("general.architecture", architecture.name);
   header.text("general.name", options.name.empty() ? path.stem().string() : options.name);
-  header.number("general.file_type", matrices.file_type);
+  header.number("general.file_type", numbers_of(matrices).file_type);
   detail::write_gguf_metadata(architecture, form, header);
   write_tokenizer(model, form, header);
 
   const WrittenWeights weights(model.decoder(), form);
   std::vector<Stored> stored;
   const auto add = [&](const std::string& name, const std::vector<int64_t>& shape) {
-    const GgufDtype& dtype = shape.size() == 1 ? gguf_dtype(at::kFloat) : matrices;
-    stored.push_back({name, shape, dtype.dtype});
-    header.tensor(
-        name, shape, dtype.tensor_type,
-        static_cast<uint64_t>(c10::multiply_integers(shape)) * c10::elementSize(dtype.dtype));
+    const Stored& last = stored.emplace_back(name, shape, stored_type(shape, matrices));
+    header.tensor(name, shape, numbers_of(last.type).tensor_type, last.bytes());
   };
   StoredTensors tensors(weights.entries(), [&](const std::string& parameter) {
     return models::gguf_form(architecture, form, parameter);

@@ -10,10 +10,14 @@
 
 namespace slice {
 
+/// How the matrices of a GGUF file are stored. Of kQ8_0 (ggml's, 8.5 bits a number) a matrix whose
+/// rows 32 does not divide is float16 instead, as in llama.cpp's own conversion.
+enum class GgufType { kFloat32, kFloat16, kBFloat16, kQ8_0 };
+
 struct GgufOptions {
-  /// Of the matrices: float32, float16 or bfloat16; Model::stored_dtype() when absent. Vectors
-  /// (norms, biases) are always float32, as llama.cpp wants them.
-  std::optional<at::ScalarType> dtype = std::nullopt;
+  /// Of the matrices; that of Model::stored_dtype() when absent. Vectors (norms, biases) are always
+  /// float32, as llama.cpp wants them.
+  std::optional<GgufType> type = std::nullopt;
   bool replace = false;   ///< whether an existing file is replaced or an error
   std::string name = "";  ///< general.name; the file's name without suffix when empty
 };
@@ -42,9 +46,9 @@ void check_gguf_path(const std::filesystem::path& path, bool replace);
 /// A model without a tokenizer is written without a vocabulary.
 ///
 /// @throws FormatError   gguf_obstacle(), or a tokenizer that llama.cpp has no form for
-/// @throws DtypeError    another dtype
+/// @throws DtypeError    no type was asked for, and Model::stored_dtype() is none of them
 /// @throws ShapeError    weights that no configuration describes: slicing was interrupted
-/// @throws NumericError  a weight overflows the dtype (named)
+/// @throws NumericError  a weight overflows the type (named)
 /// @throws Error         the file exists, no permission, no space left; no trace of it remains
 void save_gguf(const Model& model, const std::filesystem::path& path,
                const GgufOptions& options = {}, const OnProgress& on_progress = {});

@@ -181,7 +181,7 @@ TEST_CASE("a network that is a LLaMA's is written as one where its own architect
     REQUIRE(gguf_obstacle(config).value_or("") == "");
     const Model model = random_model(config, 3, at::kDouble);
     const TemporaryDirectory directory;
-    save_gguf(model, directory.path() / "m.gguf", {.dtype = at::kFloat});
+    save_gguf(model, directory.path() / "m.gguf", {.type = GgufType::kFloat32});
     CHECK(GgufFile(directory.path() / "m.gguf").get<std::string>("general.architecture") ==
           architecture);
     const Model again = load_model(directory.path() / "m.gguf", {.dtype = at::kDouble});

@@ -203,7 +203,7 @@ def compare_conversion(checkout, binaries, folder, ours, scratch):
         if name == "token_embd.weight":  # a Gemma's rows without a token are left out there
             got = got[:len(want)]
         assert got.shape == want.shape and got.tobytes() == want.tobytes(), name
-    run(binaries / "write_gguf", theirs, again, "--dtype", "fp32", "--quiet")
+    run(binaries / "write_gguf", theirs, again, "--gguf-type", "f32", "--quiet")
     back = tensors(again)
     assert set(back) == set(mine), f"written from the conversion's file: {sorted(set(back) ^ set(mine))}"
     known, read = keys(ours), keys(again)
@@ -252,7 +252,7 @@ def main():
             write_model(name, folder)
 
             def dense():
-                run(binaries / "write_gguf", folder, file, "--dtype", "fp32", "--quiet")
+                run(binaries / "write_gguf", folder, file, "--gguf-type", "f32", "--quiet")
                 said = check(name, file, folder, llama_cpp, tolerance)
                 if checkout and name not in UNCONVERTED:
                     compare_conversion(checkout, binaries, folder, file, scratch)
@@ -270,7 +270,7 @@ def main():
                     text.write_text("the rain in Spain stays mainly in the plain, " * 200)
                     run(binaries / "slice_model", folder, "--out", result, "--calibration", text, "--context", 64,
                         "--samples", 8, "--quiet", *SLICING[form])
-                    run(binaries / "write_gguf", result, written, "--dtype", "fp32", "--quiet")
+                    run(binaries / "write_gguf", result, written, "--gguf-type", "f32", "--quiet")
                     return check(name, written, result, llama_cpp, max(tolerance, 4 * EXACT))
 
                 attempt(f"{name}, {form}", sliced)
