@@ -3,6 +3,7 @@
 #include "cuda/detail/bulk_copy.cuh"
 #include "cuda/detail/cluster.cuh"
 #include "cuda/detail/decode_linear.cuh"
+#include "cuda/detail/decode_linear_shape.cuh"
 #include "cuda/detail/dependent_launch.cuh"
 #include "cuda/detail/warp.cuh"
 #include "cuda/detail/wgmma.cuh"
@@ -12,39 +13,6 @@
 // full, the others multiply; then every block adds up a share of the cluster's rows.
 
 namespace slice::kernels::detail {
-
-constexpr int kSwizzleColumns = 64;  // 128 bytes, as wide as a swizzle
-
-/// kGroups × 64 rows of W a cluster, up to kSignals rows of X; kStages chunks of 64 columns.
-template <int kGroups_, int kSignals_, int kStages_>
-struct WarpgroupShape {
-  static constexpr int kGroups = kGroups_;
-  static constexpr int kSignals = kSignals_;
-  static constexpr int kStages = kStages_;
-  static constexpr int kRows = 64 * kGroups;
-  static constexpr int kChunk = kSwizzleColumns;
-  static constexpr int kMultipliers = 128 * kGroups;
-  static constexpr int kThreads = kMultipliers + kWarp;  // the last warp copies
-  static constexpr int kWeightBytes = kRows * 128;
-  static constexpr int kStageBytes = kWeightBytes + kSignals * 128;
-  static constexpr int kAlignment = 1024;  // of a swizzle
-  /// 16-byte pieces of X in a chunk that a thread looks at for the norm.
-  static constexpr int kPieces = (8 * kSignals + kMultipliers - 1) / kMultipliers;
-  static constexpr int kPartialRow = kRows + 4;  // spreads the rows over the banks
-  static constexpr int kSharedBytes = kAlignment + kStages * (kStageBytes + 128);
-  static_assert(kSignals * (kPartialRow + 1) * 4 <= kStages * kStageBytes);
-  static_assert(kPartialRow % 4 == 0);
-};
-
-/// The matrices as copies see them: boxes of 64 columns, kRows or kSignals rows.
-struct DecodeLinearMaps {
-  CUtensorMap W, X, V, Z;  // V and Z where K2 > 0
-};
-
-/// Clusters of `cluster` blocks, one for `rows` rows of W each, `chunks` chunks of columns in all.
-struct WarpgroupGrid {
-  int rows, cluster, chunks, blocks;
-};
 
 // A block's chunks of columns: first W's, then V's.
 template <typename T, typename Shape>
@@ -212,10 +180,19 @@ class WarpgroupBlock {
     asm volatile("bar.sync 1, %0;" ::"n"(Shape::kMultipliers) : "memory");
   }
 
-  __device__ __forceinline__ void copy_weights(int stage, int i) const {
+  // Whether the block's chunk i is of V and Z, and its first column there.
+  struct Columns {
+    bool second;
+    int first;
+  };
+  __device__ __forceinline__ Columns columns_of(int i) const {
     const int chunk = begin_ + i;
     const bool second = chunk >= w_chunks_;
-    const int column = (second ? chunk - w_chunks_ : chunk) * Shape::kChunk;
+    return {second, (second ? chunk - w_chunks_ : chunk) * Shape::kChunk};
+  }
+
+  __device__ __forceinline__ void copy_weights(int stage, int i) const {
+    const auto [second, column] = columns_of(i);
     const bool weighted = p.norm_weight != nullptr && !second;
     const int norm_bytes =
         weighted ? 2 * static_cast<int>(min(p.K - column, int64_t{Shape::kChunk})) : 0;
@@ -228,10 +205,9 @@ class WarpgroupBlock {
   }
 
   __device__ __forceinline__ void copy_signals(int stage, int i) const {
-    const int chunk = begin_ + i;
-    const bool second = chunk >= w_chunks_;
-    copy_box(shared_address(signals_of(stage)), second ? &maps_.Z : &maps_.X,
-             (second ? chunk - w_chunks_ : chunk) * Shape::kChunk, 0, full_ + stage, Keep::kLong);
+    const auto [second, column] = columns_of(i);
+    copy_box(shared_address(signals_of(stage)), second ? &maps_.Z : &maps_.X, column, 0,
+             full_ + stage, Keep::kLong);
   }
 
   // Adds the squares of the thread's pieces of X, and multiplies them by the weight of the norm.

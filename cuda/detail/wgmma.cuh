@@ -54,65 +54,33 @@ __device__ __forceinline__ void writes_are_for_products() {
 #define SLICE_LIST8 "%0, %1, %2, %3"
 #define SLICE_LIST16 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define SLICE_LIST32 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
-#define SLICE_LIST64                                                                      \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
-  "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define SLICE_LIST128                                                                     \
-  "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, %16, %17, %18, " \
-  "%19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, %32, %33, %34, %35, " \
-  "%36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, %48, %49, %50, %51, %52, " \
-  "%53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
 
 template <typename T>
 struct WarpgroupProduct;
 
-template <>
-struct WarpgroupProduct<__half> {
-  static __device__ __forceinline__ void add(float (&d)[4], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("8", "f16", SLICE_LIST8, "%4, %5", SLICE_D4(0));
+#define SLICE_PRODUCTS(type, name)                                                       \
+  template <>                                                                            \
+  struct WarpgroupProduct<type> {                                                        \
+    static __device__ __forceinline__ void add(float (&d)[4], uint64_t a, uint64_t b) {  \
+      SLICE_PRODUCT("8", name, SLICE_LIST8, "%4, %5", SLICE_D4(0));                      \
+    }                                                                                    \
+    static __device__ __forceinline__ void add(float (&d)[8], uint64_t a, uint64_t b) {  \
+      SLICE_PRODUCT("16", name, SLICE_LIST16, "%8, %9", SLICE_D4(0), SLICE_D4(4));       \
+    }                                                                                    \
+    static __device__ __forceinline__ void add(float (&d)[16], uint64_t a, uint64_t b) { \
+      SLICE_PRODUCT("32", name, SLICE_LIST32, "%16, %17", SLICE_D16(0));                 \
+    }                                                                                    \
   }
-  static __device__ __forceinline__ void add(float (&d)[8], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("16", "f16", SLICE_LIST16, "%8, %9", SLICE_D4(0), SLICE_D4(4));
-  }
-  static __device__ __forceinline__ void add(float (&d)[16], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("32", "f16", SLICE_LIST32, "%16, %17", SLICE_D16(0));
-  }
-  static __device__ __forceinline__ void add(float (&d)[32], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("64", "f16", SLICE_LIST64, "%32, %33", SLICE_D16(0), SLICE_D16(16));
-  }
-  static __device__ __forceinline__ void add(float (&d)[64], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("128", "f16", SLICE_LIST128, "%64, %65", SLICE_D16(0), SLICE_D16(16),
-                  SLICE_D16(32), SLICE_D16(48));
-  }
-};
 
-template <>
-struct WarpgroupProduct<__nv_bfloat16> {
-  static __device__ __forceinline__ void add(float (&d)[4], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("8", "bf16", SLICE_LIST8, "%4, %5", SLICE_D4(0));
-  }
-  static __device__ __forceinline__ void add(float (&d)[8], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("16", "bf16", SLICE_LIST16, "%8, %9", SLICE_D4(0), SLICE_D4(4));
-  }
-  static __device__ __forceinline__ void add(float (&d)[16], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("32", "bf16", SLICE_LIST32, "%16, %17", SLICE_D16(0));
-  }
-  static __device__ __forceinline__ void add(float (&d)[32], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("64", "bf16", SLICE_LIST64, "%32, %33", SLICE_D16(0), SLICE_D16(16));
-  }
-  static __device__ __forceinline__ void add(float (&d)[64], uint64_t a, uint64_t b) {
-    SLICE_PRODUCT("128", "bf16", SLICE_LIST128, "%64, %65", SLICE_D16(0), SLICE_D16(16),
-                  SLICE_D16(32), SLICE_D16(48));
-  }
-};
+SLICE_PRODUCTS(__half, "f16");
+SLICE_PRODUCTS(__nv_bfloat16, "bf16");
 
+#undef SLICE_PRODUCTS
 #undef SLICE_D4
 #undef SLICE_D16
 #undef SLICE_PRODUCT
 #undef SLICE_LIST8
 #undef SLICE_LIST16
 #undef SLICE_LIST32
-#undef SLICE_LIST64
-#undef SLICE_LIST128
 
 }  // namespace slice::kernels::detail
