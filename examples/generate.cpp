@@ -9,14 +9,6 @@
 
 namespace {
 
-std::vector<int64_t> continued(const slice::Tokenizer& tokenizer, const std::string& prompt) {
-  std::vector<int64_t> ids = tokenizer.encode(prompt, /*special=*/true);
-  if (tokenizer.adds_bos() && tokenizer.bos_token()) {
-    ids.insert(ids.begin(), *tokenizer.bos_token());
-  }
-  return ids;
-}
-
 std::vector<int64_t> asked(const slice::Tokenizer& tokenizer, const std::string& prompt,
                            const std::optional<std::string>& system) {
   std::vector<slice::ChatMessage> messages;
@@ -75,7 +67,7 @@ int main(int argc, char** argv) {
       throw slice::FormatError(path + ": the model has no chat template");
     }
     const std::vector<int64_t> ids =
-        chat ? asked(tokenizer, prompt, system) : continued(tokenizer, prompt);
+        chat ? asked(tokenizer, prompt, system) : slice::encode_prompt(tokenizer, prompt);
     options.stop_tokens = tokenizer.eos_tokens();
     if (!chat) std::fputs(prompt.c_str(), stdout);
 

@@ -42,6 +42,7 @@
 #include "libslice/slicing/slice_model.h"
 #include "libslice/text/calibration.h"
 #include "libslice/text/chat.h"
+#include "libslice/text/encode_prompt.h"
 #include "libslice/text/incremental_decoder.h"
 #include "libslice/text/stop_strings.h"
 #include "libslice/text/text_file.h"

@@ -101,19 +101,12 @@ std::chrono::milliseconds timeout(int64_t ms) {
   return ms < 0 ? forever : std::min(forever, std::chrono::milliseconds(ms));
 }
 
-std::vector<int64_t> encoded(const slice::Tokenizer& tokenizer, std::string_view text) {
-  std::vector<int64_t> ids = tokenizer.encode(text, /*special=*/true);
-  if (tokenizer.adds_bos() && tokenizer.bos_token())
-    ids.insert(ids.begin(), *tokenizer.bos_token());
-  return ids;
-}
-
 std::vector<int64_t> prompt_of(const slice_engine& engine, const slice_request_options& o) {
   want((o.text != nullptr) + (o.messages != nullptr) + (o.ids != nullptr) == 1,
        "prompt: want one of text, messages and ids");
   if (o.ids != nullptr) return {o.ids, o.ids + o.id_count};
   const slice::Tokenizer& tokenizer = engine.model->tokenizer();
-  if (o.text != nullptr) return encoded(tokenizer, {o.text, o.text_size});
+  if (o.text != nullptr) return slice::encode_prompt(tokenizer, {o.text, o.text_size});
   std::vector<slice::ChatMessage> messages;
   for (const slice_message& m : std::span(o.messages, o.message_count)) {
     want(m.role != nullptr && m.content != nullptr, "messages: want a role and a content in each");
@@ -210,7 +203,8 @@ int64_t slice_tokenize(const slice_engine* engine, const char* text, size_t text
   const int64_t count = guarded<int64_t>(SLICE_ERROR, [&] {
     want(engine != nullptr && text != nullptr && (ids != nullptr || capacity <= 0),
          "slice_tokenize: no engine, no text or nowhere to write");
-    const std::vector<int64_t> all = encoded(engine->model->tokenizer(), {text, text_size});
+    const std::vector<int64_t> all =
+        slice::encode_prompt(engine->model->tokenizer(), {text, text_size});
     std::copy_n(all.begin(), std::clamp<int64_t>(capacity, 0, std::ssize(all)), ids);
     return static_cast<int64_t>(all.size());
   });

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "examples/serve/call.h"
+#include "libslice/text/encode_prompt.h"
 
 namespace serve {
 namespace {
@@ -16,15 +17,9 @@ struct Prompt {
   std::string text;
 };
 
-std::vector<int64_t> encode(const ServedModel& model, const std::string& text) {
-  std::vector<int64_t> ids = model.tokenizer->encode(text, /*special=*/true);
-  if (model.tokenizer->adds_bos() && model.tokenizer->bos_token())
-    ids.insert(ids.begin(), *model.tokenizer->bos_token());
-  return ids;
-}
-
 Prompt read_one(const Json& value, const ServedModel& model, const std::string& field) {
-  if (value.is_string()) return {encode(model, value), value};
+  if (value.is_string())
+    return {slice::encode_prompt(*model.tokenizer, value.get_ref<const std::string&>()), value};
   Prompt prompt{as_integers(value, field), ""};
   for (const int64_t id : prompt.ids) {
     if (id < 0) refuse(field, "want token ids, got " + std::to_string(id));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "libslice/text/chat.h"
+#include "libslice/text/encode_prompt.h"
 
 namespace serve {
 namespace {
@@ -20,12 +21,10 @@ std::vector<int64_t> encode(const Json& body, const ServedModel& model) {
   const bool of_llama_cpp = find(body, "content") != nullptr;
   const auto text = get<std::string>(body, of_llama_cpp ? "content" : "prompt");
   if (!text) refuse("prompt", "is missing");
-  std::vector<int64_t> ids = tokenizer.encode(*text, /*special=*/true);
   const bool special =
       get<bool>(body, of_llama_cpp ? "add_special" : "add_special_tokens").value_or(!of_llama_cpp);
-  if (special && tokenizer.adds_bos() && tokenizer.bos_token())
-    ids.insert(ids.begin(), *tokenizer.bos_token());
-  return ids;
+  return special ? slice::encode_prompt(tokenizer, *text)
+                 : tokenizer.encode(*text, /*special=*/true);
 }
 
 }  // namespace
