@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "examples/cli.h"
 #include "libslice/base/error.h"
 #include "libslice/decode/request.h"
 
@@ -61,10 +62,9 @@ ApiError to_api_error(const std::exception& error) {
   if (dynamic_cast<const slice::EngineClosed*>(&error)) {
     return ApiError(503, "the server takes no further requests", "", "stopping");
   }
-  const std::string message = error.what(), line = message.substr(0, message.find('\n'));
   const bool of_request = dynamic_cast<const slice::ArgumentError*>(&error) ||
                           dynamic_cast<const slice::FormatError*>(&error);
-  return ApiError(of_request ? 400 : 500, line);
+  return ApiError(of_request ? 400 : 500, cli::first_line(error.what()));
 }
 
 }  // namespace serve

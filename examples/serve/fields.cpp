@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "examples/cli.h"
+
 namespace serve {
 namespace {
 
@@ -34,8 +36,6 @@ void check_sizes(std::string_view body) {
   }
 }
 
-std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
-
 }  // namespace
 
 Json parse_body(std::string_view body) {
@@ -44,7 +44,7 @@ Json parse_body(std::string_view body) {
   try {
     value = Json::parse(body);
   } catch (const Json::exception& error) {
-    throw ApiError(400, "the body is not JSON in UTF-8: " + first_line(error.what()));
+    throw ApiError(400, "the body is not JSON in UTF-8: " + cli::first_line(error.what()));
   }
   if (!value.is_object())
     throw ApiError(400, std::string("the body: want an object, got ") + value.type_name());

@@ -64,8 +64,7 @@ std::optional<Job::Piece> Job::next(std::chrono::milliseconds timeout) {
 slice::Usage Job::usage() {
   slice::Usage sum;
   for (slice::RequestHandle& handle : handles_) {
-    // The last piece may be heard a moment before the count that it belongs to is there.
-    const slice::Usage one = finished() ? handle.wait().usage : handle.usage();
+    const slice::Usage one = handle.usage();
     sum.prompt_tokens += one.prompt_tokens;
     sum.reused_tokens += one.reused_tokens;
     sum.completion_tokens += one.completion_tokens;

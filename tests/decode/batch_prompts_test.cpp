@@ -6,6 +6,7 @@
 
 #include "libslice/base/error.h"
 #include "libslice/decode/batch.h"
+#include "tests/support/gpu_model.h"
 #include "tests/support/matchers.h"
 #include "tests/support/require_gpu.h"
 #include "tests/support/tiny_model.h"
@@ -16,13 +17,6 @@ namespace {
 using at::Tensor;
 using namespace tests;
 using Ids = std::vector<int64_t>;
-
-Model model_on(at::Device device, const ModelConfig& config, at::ScalarType dtype) {
-  Model model = random_model(config);
-  for (auto& parameter : model.decoder().named_parameters())
-    parameter.value().set_data(parameter.value().to(device, dtype));
-  return model;
-}
 
 Ids random_ids(const ModelConfig& config, int64_t length, uint64_t seed) {
   const Tensor tokens = random_tokens(config, 1, length, seed);
@@ -223,16 +217,15 @@ TEST_CASE("the logits of a prompt are shown, those after each of its tokens") {
 TEST_CASE("on a GPU a prompt in pieces gives the text of the whole", "[cuda]") {
   require_gpu();
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
-    check_pieces(model_on(at::kCUDA, tiny_config(), dtype));
-    for (const ModelConfig& config : tiny_families())
-      check_pieces(model_on(at::kCUDA, config, dtype));
+    check_pieces(on_gpu(tiny_config(), dtype));
+    for (const ModelConfig& config : tiny_families()) check_pieces(on_gpu(config, dtype));
   }
 }
 
 TEST_CASE("on a GPU a prompt that begins like another is fed from where they part", "[cuda]") {
   require_gpu();
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble})
-    check_prefixes(model_on(at::kCUDA, tiny_config(), dtype));
+    check_prefixes(on_gpu(tiny_config(), dtype));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "libslice/base/error.h"
+#include "tests/support/gpu_model.h"
 #include "tests/support/matchers.h"
 #include "tests/support/require_gpu.h"
 #include "tests/support/tiny_model.h"
@@ -19,13 +20,6 @@ namespace {
 using at::Tensor;
 using namespace tests;
 using Ids = std::vector<int64_t>;
-
-Model model_on(at::Device device, const ModelConfig& config, at::ScalarType dtype) {
-  Model model = random_model(config);
-  for (auto& parameter : model.decoder().named_parameters())
-    parameter.value().set_data(parameter.value().to(device, dtype));
-  return model;
-}
 
 struct Request {
   Ids prompt;
@@ -247,34 +241,34 @@ TEST_CASE("on a GPU texts that come and go are those of generate, by graphs and 
   require_gpu();
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {  // float64 has no graph
     INFO(c10::toString(dtype));
-    const Model model = model_on(at::kCUDA, tiny_config(), dtype);
+    const Model model = on_gpu(tiny_config(), dtype);
     for (const int64_t slots : {1, 3, 8, 12}) check_like_generate(model, slots, 16);
     for (const ModelConfig& config : tiny_families())
-      check_like_generate(model_on(at::kCUDA, config, dtype), 3, 7);
+      check_like_generate(on_gpu(config, dtype), 3, 7);
   }
 }
 
 TEST_CASE("on a GPU logits of a batch's texts are read and changed before their next token",
           "[cuda]") {
   require_gpu();
-  check_logits(model_on(at::kCUDA, tiny_config(), at::kFloat));
+  check_logits(on_gpu(tiny_config(), at::kFloat));
 }
 
 TEST_CASE("on a GPU a batch runs half precision, too", "[cuda]") {
   require_gpu();
   // A prompt of one token is a step of generate's graph and a prefill here: other roundings.
   for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16})
-    check_like_generate(model_on(at::kCUDA, tiny_config(), dtype), 5, 9, /*shortest=*/2);
+    check_like_generate(on_gpu(tiny_config(), dtype), 5, 9, /*shortest=*/2);
 }
 
 TEST_CASE("on a GPU a NaN ends the text that has it, and no other", "[cuda]") {
   require_gpu();
-  check_broken(model_on(at::kCUDA, tiny_config(), at::kFloat));
+  check_broken(on_gpu(tiny_config(), at::kFloat));
 }
 
 TEST_CASE("on a GPU a text ends at its slot's end and at its stop tokens", "[cuda]") {
   require_gpu();
-  const Model model = model_on(at::kCUDA, tiny_config(), at::kFloat);
+  const Model model = on_gpu(tiny_config(), at::kFloat);
   const Ids text = generate(model, {1, 17, 5}, {.max_tokens = 12});
   const auto first = std::find(text.begin(), text.end(), text[5]);
   Batch batch(model, 4, 11);

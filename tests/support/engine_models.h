@@ -9,6 +9,7 @@
 #include "libslice/decode/engine.h"
 #include "libslice/model/decoder.h"
 #include "libslice/text/incremental_decoder.h"
+#include "tests/support/gpu_model.h"
 #include "tests/support/letter_tokenizer.h"
 #include "tests/support/tiny_model.h"
 
@@ -21,10 +22,7 @@ inline std::shared_ptr<const Model> shared_model(uint64_t seed = 1,
 
 /// The same on a GPU; the test has seen to that there is one.
 inline std::shared_ptr<const Model> model_on_gpu() {
-  Model model = random_model(tiny_config(), 1, at::kFloat);
-  for (auto& parameter : model.decoder().named_parameters())
-    parameter.value().set_data(parameter.value().to(at::kCUDA));
-  return std::make_shared<const Model>(std::move(model));
+  return std::make_shared<const Model>(on_gpu(tiny_config(), at::kFloat));
 }
 
 /// An engine of one model named "tiny", whose tokens are letters.

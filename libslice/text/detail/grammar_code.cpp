@@ -178,35 +178,35 @@ int32_t GrammarCode::key_tree(const std::vector<std::string>& quoted) {
   return root;
 }
 
-void GrammarCode::free_object(int32_t rule) {
-  mark('{');
+// Any number of items between two marks, with commas.
+template <typename Item>
+void GrammarCode::list_of(char open, const Item& item, char close) {
+  mark(open);
   const int32_t begin = fork();
   at(begin).target = here();
-  emit({.op = Op::kString});
-  spaces();
-  mark(':');
-  call(rule);
+  item();
   spaces();
   const int32_t after = fork();
   at(after).target = here();
   mark(',');
   jump(at(begin).target);
   at(begin).other = at(after).other = here();
-  bytes("}");
+  bytes(std::string_view(&close, 1));
+}
+
+void GrammarCode::free_object(int32_t rule) {
+  const auto member = [&] {
+    emit({.op = Op::kString});
+    spaces();
+    mark(':');
+    call(rule);
+  };
+  list_of('{', member, '}');
 }
 
 void GrammarCode::free_array(int32_t rule) {
-  mark('[');
-  const int32_t begin = fork();
-  at(begin).target = here();
-  call(rule);
-  spaces();
-  const int32_t after = fork();
-  at(after).target = here();
-  mark(',');
-  jump(at(begin).target);
-  at(begin).other = at(after).other = here();
-  bytes("]");
+  list_of(
+      '[', [&] { call(rule); }, ']');
 }
 
 int32_t GrammarCode::new_rule() {

@@ -49,6 +49,8 @@ class GrammarCode {
   GrammarProgram finish();
 
  private:
+  template <typename Item>
+  void list_of(char open, const Item& item, char close);
   void write_any();
 
   GrammarProgram program_;
