@@ -121,7 +121,8 @@ ParameterCount count_parameters(const ModelConfig& c) {
     const int64_t n = c.parallel_block ? b : c.stream_size(site + 2);  // and writes
     const int64_t F = c.ffn_width(layer);
     const int64_t network = gates * F * m + n * F, E = c.experts.count;
-    count.blocks += (q + 2 * kv) * a + b * q + std::max<int64_t>(E, 1) * network + E * m;
+    count.attention += (q + 2 * kv) * a + b * q;
+    count.blocks += std::max<int64_t>(E, 1) * network + E * m;
     if (c.routed()) count.idle += (E - c.experts.per_token) * network;
     for (int64_t s = site; s < site + (c.parallel_block ? 1 : 2); ++s)
       count.shortcuts += shortcut_parameters(c, s);
@@ -134,14 +135,15 @@ ParameterCount count_parameters(const ModelConfig& c) {
     if (c.mlp_bias) others += gates * F + n;
     if (c.activation == Activation::kXielu) others += 2;  // its beta and eps are no parameters
   }
-  count.blocks += count.shortcuts;
+  count.blocks += count.attention + count.shortcuts;
   const int64_t first = c.stream_size(0), last = c.stream_size(c.sites() - 1);
-  const int64_t embeddings = (c.vocabulary_size + c.learned_positions) * first;
+  count.embeddings = (c.vocabulary_size + c.learned_positions) * first;
   const int64_t map = c.maps_head() ? first * last : 0;
-  if (!c.tied_head) others += c.vocabulary_size * last;
-  if (c.maps_head()) others += map + (c.shifts() ? first : 0);
+  count.head = map + (c.tied_head ? 0 : c.vocabulary_size * last);
+  if (c.maps_head() && c.shifts()) others += first;
+  others += count.head;
   if (c.head_bias) others += c.vocabulary_size;
-  count.total = embeddings + count.blocks + others;
+  count.total = count.embeddings + count.blocks + others;
   const int64_t rows = c.learned_positions > 0 ? 2 : 1;  // of a token and of its position
   count.read = count.blocks - count.idle + others +
                (c.tied_head ? c.vocabulary_size + rows - 1 : rows) * first;  // the head has its row

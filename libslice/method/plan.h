@@ -132,6 +132,13 @@ struct ParameterCount {
   /// Elements of the matrices that it is multiplied by, two FLOP each; attention to the tokens
   /// before it comes on top.
   int64_t multiplied = 0;
+  int64_t embeddings = 0;  ///< of tokens and positions; a tied head is these
+  int64_t attention = 0;   ///< of the blocks, without shortcuts
+  int64_t head = 0;        ///< a head of its own, and the map before a tied one
+
+  /// Feed-forward networks; biases and norms.
+  int64_t ffn() const { return blocks - attention - shortcuts; }
+  int64_t others() const { return total - embeddings - blocks - head; }
 
   /// Whether it stores more than another one, or reads more for a token.
   bool exceeds(const ParameterCount& other) const {

@@ -91,19 +91,32 @@ TEST_CASE("counts equal the parameters of the module, dense and sliced") {
       for (const ModelConfig& config : {dense, sliced_config(dense, sizes)}) {
         INFO(tests::describe(config) << (config.sliced() ? " sliced" : ""));
         ParameterCount want;
+        int64_t tables = 0;  // matrices outside the blocks
         const DecoderImpl decoder(config);
         for (const auto& parameter : decoder.named_parameters()) {
           const std::string& name = parameter.key();
           const int64_t numel = parameter.value().numel();
           want.total += numel;
-          if (name.find(".layers.") == std::string::npos || parameter.value().dim() < 2) continue;
+          if (parameter.value().dim() < 2) continue;
+          if (name.find(".layers.") == std::string::npos) {
+            tables += numel;
+            continue;
+          }
           want.blocks += numel;
-          if (name.find("shortcut") != std::string::npos) want.shortcuts += numel;
+          if (name.find("shortcut") != std::string::npos) {
+            want.shortcuts += numel;
+          } else if (name.find("att") != std::string::npos) {  // attn, attention
+            want.attention += numel;
+          }
         }
         const ParameterCount count = count_parameters(config);
         CHECK(count.total == want.total);
         CHECK(count.blocks == want.blocks);
         CHECK(count.shortcuts == want.shortcuts);
+        CHECK(count.attention == want.attention);
+        CHECK(count.embeddings + count.head == tables);
+        CHECK((count.head > 0) == (!config.tied_head || config.maps_head()));
+        CHECK(count.others() == want.total - want.blocks - tables);
       }
     }
   }
