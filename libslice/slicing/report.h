@@ -22,7 +22,15 @@ struct SiteReport {
   /// Of the sublayer before it, where it was trained: its error on the windows for choices as a
   /// share of the closed form's, on the text where that is largest; 1: the closed form was kept.
   std::optional<double> recovered = std::nullopt;
+  /// Shares of the variance along single directions, largest first: at most kSpectrumPoints of
+  /// `directions`, evenly spaced by rank, the first and the last among them. Of kSliceGpt these are
+  /// all D principal directions, of kRefit the k kept ones. Empty where nothing was rotated, and of
+  /// a site that an earlier run found.
+  std::vector<double> spectrum = {};
+  int64_t directions = 0;
 };
+
+inline constexpr int64_t kSpectrumPoints = 32;
 
 /// A calibration text, and what slicing lost on it.
 struct TextReport {
@@ -33,6 +41,22 @@ struct TextReport {
   /// Mean negative log-likelihood of their tokens in nats, dense and sliced; absent where there are
   /// none.
   std::optional<double> held_out_before = std::nullopt, held_out_after = std::nullopt;
+};
+
+/// What the model writes after a prompt, before and after.
+struct SampleReport {
+  std::string prompt, before, after;
+};
+
+/// Tokens a second of reading a text and of writing one.
+struct SpeedReport {
+  double prefill = 0, decode = 0;
+};
+
+/// The most memory that a run had held when a phase of it ended.
+struct PeakReport {
+  std::string phase;  ///< "load", "gradients", "search", "slice", "save", …
+  int64_t host_bytes = 0, device_bytes = 0;
 };
 
 /// What a run keeps to be resumed from after a kill, and what it resumed from.
@@ -53,7 +77,10 @@ struct SliceReport {
   std::string signal = "device";  ///< where it was kept: signal_place_name
   bool tf32 = false;           ///< its passes multiplied in TF32: refit of a float32 model on a GPU
   int64_t recover_epochs = 0;  ///< of training that were asked for; 0: nothing was trained
+  std::string model;           ///< a name of it that the caller gives; may be empty
+  SliceOptions asked;          ///< what the caller asked for
   int64_t hidden_size = 0, layers = 0;
+  std::vector<int64_t> dense_ffn_sizes;                       ///< a layer
   std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
   bool tied = false;                                          ///< the head is the embedding
   int64_t calibration_tokens = 0, calibration_sequences = 0, calibration_context = 0;
@@ -67,18 +94,28 @@ struct SliceReport {
   int64_t weight_bytes = 0;      ///< of a stored weight; 0 where an adapter was sliced
   OutputForm form;  ///< what runs the result; without a model_type where an adapter was sliced
   std::optional<double> perplexity_before, perplexity_after;
+  std::optional<SpeedReport> speed_before, speed_after;  ///< where they were measured
+  std::vector<SampleReport> samples;
   double load_seconds = 0, search_seconds = 0, gradient_seconds = 0, calibrate_seconds = 0,
          eigen_seconds = 0, rewrite_seconds = 0, refit_seconds = 0, recover_seconds = 0,
          save_seconds = 0, total_seconds = 0;
   int64_t peak_host_bytes = 0, peak_device_bytes = 0;
+  std::vector<PeakReport> peaks;  ///< in the order of the phases
   std::optional<ResumeReport> resume;
 };
 
 /// The JSON text of a report, as in slice_report.json: versions of libslice, LibTorch and CUDA too.
+/// A list of numbers is one line. What is no UTF-8 in a name or text becomes U+FFFD.
 std::string report_json(const SliceReport& report);
 
 /// Writes it to a file, as write_output() does. @throws Error  check_output()'s; cannot write
 void save_report(const SliceReport& report, const std::filesystem::path& path);
+
+/// Version of a library that a report names; CUDA's is empty without it.
+struct Versions {
+  std::string libslice, libtorch, cuda;
+};
+Versions versions();
 
 /// The most host memory that this process ever held resident, in bytes.
 int64_t peak_host_bytes();

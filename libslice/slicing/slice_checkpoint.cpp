@@ -84,6 +84,8 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
     });
   }
   const double search_seconds = total.seconds() - plan.gradient_seconds;
+  std::vector<PeakReport> peaks;
+  if (refit) detail::note_peak(peaks, asked.budgeted() ? "search" : "gradients", device);
   const SliceOptions options = with_kept_size(dense, plan.options);
   const ModelConfig sliced = planned_config(dense, options);
   DecoderImpl decoder(dense);
@@ -111,6 +113,9 @@ SliceReport slice_checkpoint(const Checkpoint& checkpoint, const CalibrationWind
   report.gradient_seconds = plan.gradient_seconds;
   report.search_seconds = asked.budgeted() ? search_seconds : 0;
   detail::describe_model(report, dense, sliced, written);
+  report.asked = asked;
+  detail::note_peak(peaks, "slice", device);
+  report.peaks = std::move(peaks);
   report.total_seconds = total.seconds();
   report.peak_host_bytes = peak_host_bytes();
   report.peak_device_bytes = peak_device_bytes(device);

@@ -51,7 +51,9 @@ SliceReport slice_model(ModelAdapter& model, const CalibrationWindows& windows,
       !options.budgeted(),
       "remove, remove_blocks and fit_bytes need a slice::Model; a ModelAdapter has no "
       "configuration");
-  return run(model, windows, options, on_progress, group, {});
+  SliceReport report = run(model, windows, options, on_progress, group, {});
+  report.asked = options;
+  return report;
 }
 
 SliceReport slice_model(Model& model, const CalibrationWindows& windows,
@@ -71,6 +73,8 @@ SliceReport slice_model(Model& model, const CalibrationWindows& windows,
   }
   const SliceOptions plan = with_kept_size(dense, search.options);
   planned_config(dense, plan);  // refuses before anything changes
+  std::vector<PeakReport> peaks;
+  if (options.budgeted()) detail::note_peak(peaks, "search", decoder.device());
   const double search_seconds = total.seconds();
   const bool rotates = plan.rotates(dense.hidden_size);
   if (rotates) decoder.prepare_readers();
@@ -89,6 +93,9 @@ SliceReport slice_model(Model& model, const CalibrationWindows& windows,
   if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
   decoder.set_ffn_sizes(report.ffn_sizes);
   detail::describe_model(report, dense, decoder.config(), model.stored_dtype());
+  report.asked = options;
+  detail::note_peak(peaks, "slice", decoder.device());
+  report.peaks = std::move(peaks);
   report.total_seconds = total.seconds();
   return report;
 }

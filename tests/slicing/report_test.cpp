@@ -24,6 +24,7 @@ using namespace tests;
 
 SliceReport example() {
   SliceReport report;
+  report.model = "tiny";
   report.family = "llama";
   report.dtype = "float32";
   report.device = "cpu";
@@ -31,6 +32,7 @@ SliceReport example() {
   report.hidden_size = 24;
   report.layers = 1;
   report.stream_sizes = {16, 16, 24};
+  report.dense_ffn_sizes = {64};
   report.ffn_sizes = {38};
   report.head_counts = {4};
   report.calibration_tokens = 60;
@@ -46,8 +48,15 @@ SliceReport example() {
   report.sites = {
       {0, "attention", 16, 0.75, 0.5}, {1, "mlp", 16, 0.5, 0.25}, {2, "head", 24, 1, 0}};
   report.sites[1].recovered = 0.875;
-  report.before = {.total = 1000, .blocks = 800};
-  report.after = {.total = 900, .blocks = 650, .shortcuts = 50};
+  report.sites[0].spectrum = {0.5, 0.25};
+  report.sites[0].directions = 24;
+  report.before = {.total = 1000, .blocks = 800, .embeddings = 120, .attention = 300};
+  report.after = {.total = 900,
+                  .blocks = 650,
+                  .shortcuts = 50,
+                  .embeddings = 120,
+                  .attention = 250,
+                  .head = 60};
   report.load_seconds = 1;
   report.peak_host_bytes = 12345;
   return report;
@@ -61,11 +70,16 @@ std::set<std::string> keys(const json& object) {
 
 TEST_CASE("a report has the keys that scripts rely on") {
   const json report = json::parse(report_json(example()));
-  CHECK(keys(report) == std::set<std::string>{"model", "plan", "seed", "dtype", "device", "signal",
-                                              "tf32", "recover_epochs", "method", "shortcut",
-                                              "calibration", "texts", "sites", "parameters",
-                                              "seconds", "peak_bytes", "versions"});
-  CHECK(report["model"] == json{{"family", "llama"}, {"hidden_size", 24}, {"layers", 1}});
+  CHECK(keys(report) == std::set<std::string>{"model", "asked", "plan", "seed", "dtype", "device",
+                                              "signal", "tf32", "recover_epochs", "method",
+                                              "shortcut", "calibration", "texts", "sites",
+                                              "parameters", "seconds", "peak_bytes", "versions"});
+  CHECK(report["model"] == json{{"name", "tiny"},
+                                {"family", "llama"},
+                                {"hidden_size", 24},
+                                {"layers", 1},
+                                {"ffn", {64}}});
+  CHECK(report["asked"] == json{{"slice", 0.25}, {"head", "keep"}});
   CHECK(report["plan"] == json{{"k", {16, 16, 24}},
                                {"ffn", {38}},
                                {"heads", {4}},
@@ -98,7 +112,10 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                    {"hidden_size", 16},
                                    {"kept_variance", 0.75},
                                    {"seconds", 0.5},
-                                   {"recovered", nullptr}});
+                                   {"recovered", nullptr},
+                                   {"directions", 24},
+                                   {"spectrum", {0.5, 0.25}}});
+  CHECK_FALSE(report["sites"][1].contains("spectrum"));
   CHECK(report["sites"][1]["recovered"] == 0.875);
   CHECK(report["recover_epochs"] == 0);
   CHECK(report["parameters"] == json{{"before", 1000},
@@ -106,7 +123,22 @@ TEST_CASE("a report has the keys that scripts rely on") {
                                      {"removed", 100},
                                      {"blocks_before", 800},
                                      {"blocks_after", 650},
-                                     {"blocks_removed", 150}});
+                                     {"blocks_removed", 150},
+                                     {"parts",
+                                      {{"before",
+                                        {{"embeddings", 120},
+                                         {"attention", 300},
+                                         {"ffn", 500},
+                                         {"shortcuts", 0},
+                                         {"head", 0},
+                                         {"others", 80}}},
+                                       {"after",
+                                        {{"embeddings", 120},
+                                         {"attention", 250},
+                                         {"ffn", 350},
+                                         {"shortcuts", 50},
+                                         {"head", 60},
+                                         {"others", 70}}}}}});
   CHECK(keys(report["seconds"]) == std::set<std::string>{"load", "search", "gradients", "calibrate",
                                                          "eigen", "rewrite", "refit", "recover",
                                                          "save", "total"});
@@ -128,6 +160,46 @@ TEST_CASE("a report says what the model takes before and after, in bytes and FLO
              {"stored_bytes", {{"before", 2000}, {"after", 1800}}},
              {"token_bytes", {{"before", 1400}, {"after", 1200}}},
              {"token_flop", {{"before", 1300}, {"after", 1100}}}});
+}
+
+TEST_CASE("lists of a report are one line, and what it measured beside is there when it was") {
+  SliceReport report = example();
+  report.speed_before = SpeedReport{400, 20};
+  report.speed_after = SpeedReport{500, 25};
+  report.samples = {{"a \"prompt\"", "\xff", "after"}};
+  report.peaks = {{"load", 10, 0}, {"slice", 20, 5}};
+  const std::string text = report_json(report);
+  CHECK(text.find("    \"k\": [16, 16, 24],\n") != text.npos);
+  CHECK(text.find("\"spectrum\": [0.5, 0.25]}") != text.npos);
+  CHECK(text.find("\n    {\"prompt\": \"a \\\"prompt\\\"\", \"before\": \"\ufffd\", ") !=
+        text.npos);
+  CHECK(text.find("\"rejected\": []") != text.npos);
+  for (size_t begin = 0, end = 0; (end = text.find('\n', begin)) != text.npos; begin = end + 1)
+    CHECK(text.substr(begin, end - begin).find_first_not_of(" 0123456789.,") < text.npos);
+  const json parsed = json::parse(text);
+  CHECK(parsed["tokens_per_second"] == json{{"prefill", {{"before", 400.0}, {"after", 500.0}}},
+                                            {"decode", {{"before", 20.0}, {"after", 25.0}}}});
+  CHECK(parsed["samples"] ==
+        json::array({{{"prompt", "a \"prompt\""}, {"before", "\ufffd"}, {"after", "after"}}}));
+  CHECK(parsed["peak_bytes"]["phases"] ==
+        json::array({{{"phase", "load"}, {"host", 10}, {"device", 0}},
+                     {{"phase", "slice"}, {"host", 20}, {"device", 5}}}));
+  CHECK(json::parse(parsed.dump()) == parsed);
+}
+
+TEST_CASE("a report says what was asked for, as slice_model's options are called") {
+  SliceReport report = example();
+  report.asked = {.head = HeadMode::kSlice, .ffn_sizes = {38}, .gradient_samples = 4};
+  CHECK(json::parse(report_json(report))["asked"] ==
+        json{{"slice", 0.25}, {"ffn", {38}}, {"head", "slice"}, {"samples_gradient", 4}});
+  report.asked = {.round = 16, .keep_tie = true, .fit_bytes = 1000, .layout = Layout::kFree};
+  CHECK(json::parse(report_json(report))["asked"] == json{{"fit", 1000},
+                                                          {"fit_context", 2048},
+                                                          {"fit_batch", 1},
+                                                          {"layout", "free"},
+                                                          {"head", "keep"},
+                                                          {"keep_tie", true},
+                                                          {"round", 16}});
 }
 
 TEST_CASE("perplexity appears once both values were measured") {

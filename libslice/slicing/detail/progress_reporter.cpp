@@ -4,6 +4,7 @@
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "libslice/base/detail/formatted.h"
 #include "libslice/base/detail/sha256.h"
@@ -13,6 +14,31 @@
 #include "libslice/method/plan.h"
 
 namespace slice::detail {
+
+namespace {
+
+/// With five significant digits, which keeps a report short.
+double rounded(double number) {
+  if (!(number > 0)) return 0;
+  const double scale = std::pow(10, 4 - std::floor(std::log10(number)));
+  return std::round(number * scale) / scale;
+}
+
+/// SiteReport::spectrum of shares of the variance (n).
+std::vector<double> spectrum_of(const at::Tensor& shares) {
+  const at::Tensor sorted = std::get<0>(
+      shares.to(at::kCPU, at::kDouble).clamp_min(0).sort(/*dim=*/0, /*descending=*/true));
+  const double* values = sorted.const_data_ptr<double>();
+  const int64_t n = sorted.size(0), points = std::min(n, kSpectrumPoints);
+  std::vector<double> spectrum;
+  for (int64_t i = 0; i < points; ++i) {
+    const int64_t rank = points > 1 ? i * (n - 1) / (points - 1) : 0;
+    spectrum.push_back(rounded(values[rank]));
+  }
+  return spectrum;
+}
+
+}  // namespace
 
 Progress ProgressReporter::progress() const {
   return {.phase = "slice",
@@ -57,10 +83,15 @@ void ProgressReporter::signal_lives(const Signal& x, bool chosen) {
                  x.place() == SignalPlace::kHost ? "in host memory" : "on disk", reason));
 }
 
-void ProgressReporter::site_done(const std::string& name, int64_t k, double kept_variance) {
+void ProgressReporter::site_done(const std::string& name, int64_t k, double kept_variance,
+                                 const at::Tensor& shares) {
   const double now = clock_.seconds();
   report_.sites.push_back(
       {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, now - last_});
+  if (shares.defined()) {
+    report_.sites.back().spectrum = spectrum_of(shares);
+    report_.sites.back().directions = shares.size(0);
+  }
   last_ = now;
   release_free_memory();
 }
@@ -70,6 +101,10 @@ void ProgressReporter::site_recalled(const std::string& name, int64_t k, double 
   report_.sites.push_back(
       {static_cast<int64_t>(report_.sites.size()), name, k, kept_variance, seconds});
   last_ = clock_.seconds();
+}
+
+void note_peak(std::vector<PeakReport>& peaks, const std::string& phase, at::Device device) {
+  peaks.push_back({phase, peak_host_bytes(), peak_device_bytes(device)});
 }
 
 void describe_run(SliceReport& report, const ModelAdapter& model, const CalibrationWindows& windows,
@@ -97,6 +132,7 @@ void describe_model(SliceReport& report, const ModelConfig& dense, const ModelCo
                     at::ScalarType written) {
   report.family = dense.family;
   report.layers = dense.layers;
+  report.dense_ffn_sizes = dense.ffn_widths();
   report.head_counts.assign(dense.layers, dense.heads);
   if (report.ffn_sizes.empty()) report.ffn_sizes = dense.ffn_widths();
   report.tied = sliced.tied_head;

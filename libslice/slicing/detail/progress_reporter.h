@@ -42,7 +42,9 @@ class ProgressReporter {
   /// Notes where a signal is kept, and why unless the caller chose the place; of several, the
   /// farthest goes into the report.
   void signal_lives(const Signal& x, bool chosen);
-  void site_done(const std::string& name, int64_t k, double kept_variance);
+  /// @param shares  of the variance along single directions (n), any order; undefined: no rotation
+  void site_done(const std::string& name, int64_t k, double kept_variance,
+                 const at::Tensor& shares = {});
   /// An earlier run made these passes already.
   void begin_after(int64_t passes) { begun_ = passes; }
   /// A site that an earlier run found, and the seconds it took.
@@ -58,6 +60,9 @@ class ProgressReporter {
   Stopwatch clock_;
   double last_ = 0;
 };
+
+/// Says how much memory was held until now, when a phase ends.
+void note_peak(std::vector<PeakReport>& peaks, const std::string& phase, at::Device device);
 
 /// What both loops report before they begin: sizes, calibration, dtype, device.
 void describe_run(SliceReport& report, const ModelAdapter& model, const CalibrationWindows& windows,

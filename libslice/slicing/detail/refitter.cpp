@@ -260,9 +260,10 @@ Tensor Refitter::basis(Tensor C, int64_t site) {
   Tensor P = named("signal before " + site_name(site),
                    [&] { return output_aware_(C, gamma(site), sizes_[site]); });
   group_.copy_from_inplace(0, P);
-  const Tensor kept = P.t().mm(C.mm(P)).diagonal().sum();
-  const double all = C.diagonal().sum().item<double>();
-  reporter_.site_done(site_name(site), sizes_[site], all > 0 ? kept.item<double>() / all : 1.0);
+  const Tensor variances = P.t().mm(C.mm(P)).diagonal();  // (k)
+  const double kept = variances.sum().item<double>(), all = C.diagonal().sum().item<double>();
+  reporter_.site_done(site_name(site), sizes_[site], all > 0 ? kept / all : 1.0,
+                      all > 0 ? variances / all : Tensor());
   return layer_norm_ ? centred_columns(P) : P;
 }
 

@@ -139,7 +139,9 @@ Tensor SliceGpt::basis(Tensor C, int64_t site) {
   const Charge charge(report_.eigen_seconds);
   if (layer_norm_) C = centred_columns(centred_rows(C));
   const PcaBasis pca = directions(C, site_name(site));
-  reporter_.site_done(site_name(site), sizes_[site], pca.kept_variance(sizes_[site]));
+  const double all = pca.values.sum().item<double>();
+  reporter_.site_done(site_name(site), sizes_[site], pca.kept_variance(sizes_[site]),
+                      all > 0 ? pca.values / all : Tensor());
   Tensor P = pca.leading(sizes_[site]);  // (D, k)
   group_.copy_from_inplace(0, P);        // two solvers may turn it otherwise
   if (layer_norm_) P = centred_columns(P);
