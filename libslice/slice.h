@@ -37,6 +37,7 @@
 #include "libslice/slicing/candidates.h"
 #include "libslice/slicing/cost.h"
 #include "libslice/slicing/report.h"
+#include "libslice/slicing/report_html.h"
 #include "libslice/slicing/search.h"
 #include "libslice/slicing/slice_checkpoint.h"
 #include "libslice/slicing/slice_model.h"
