@@ -76,15 +76,18 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
     check_interrupted();
     return 0;
   } catch (const slice::Interrupted& stop) {
+    end_bar();
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), stop.what());
     return 130;
   } catch (const CLI::ParseError& error) {
+    end_bar();
     std::fprintf(stderr, "%s: %s\n", app.get_name().c_str(), error.what());
     return 2;
   } catch (const std::bad_alloc&) {
     say_last_words();
     return 1;
   } catch (const std::exception& error) {
+    end_bar();
     const int length = static_cast<int>(std::strcspn(error.what(), "\n"));
     std::fprintf(stderr, "%s: %.*s\n", app.get_name().c_str(), length, error.what());
     return 1;
@@ -94,6 +97,7 @@ int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body)
 void warn(const std::string& text) {
   const char* rank = std::getenv("WORLD_SIZE") != nullptr ? std::getenv("RANK") : nullptr;
   if (rank != nullptr && std::string(rank) != "0") return;
+  end_bar();
   std::fprintf(stderr, "%s: warning: %s\n", program_name, text.c_str());
 }
 
@@ -103,35 +107,6 @@ void unwind_when_interrupted() {
 
 void check_interrupted() {
   if (interrupted) throw slice::Interrupted(kInterrupted);
-}
-
-slice::OnProgress progress(bool quiet) {
-  const bool terminal = isatty(STDERR_FILENO) != 0;
-  return [quiet, terminal, last = std::string()](const slice::Progress& p) mutable {
-    check_interrupted();
-    const std::string place =
-        p.phase + " " + std::to_string(p.step) + "/" + std::to_string(p.steps);
-    const bool finished = p.step == p.steps;
-    if (quiet) return;
-    if (!p.note.empty()) std::fprintf(stderr, "%s%s\n", terminal ? "\r\033[K" : "", p.note.c_str());
-    if (place == last) return;
-    if (!terminal && !finished && p.step % 10 != 0) return;
-    last = place;
-    std::string line = place;
-    char number[64];
-    if (p.kept_variance > 0) {
-      std::snprintf(number, sizeof number, "  kept variance %.4f", p.kept_variance);
-      line += number;
-    }
-    if (p.tokens_per_second > 0) {
-      std::snprintf(number, sizeof number, "  %.0f tokens/s", p.tokens_per_second);
-      line += number;
-    }
-    if (p.eta > 0) line += "  " + duration(p.eta) + " left";
-    std::fprintf(stderr, terminal ? "\r\033[K%s%s" : "%s%s", line.c_str(),
-                 terminal && !finished ? "" : "\n");
-    std::fflush(stderr);
-  };
 }
 
 void add_window_options(CLI::App& app, slice::WindowOptions& options,

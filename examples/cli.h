@@ -14,6 +14,7 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/device/process_group.h"
 #include "libslice/text/calibration.h"
+#include "run_progress.h"
 
 namespace cli {
 
@@ -36,9 +37,13 @@ void check_interrupted();
 /// One line on stderr, "NAME: warning: …"; of a group of processes only the first one speaks.
 void warn(const std::string& text);
 
-/// A progress callback that checks for signals and, unless quiet, reports on stderr: one line that
-/// is overwritten on a terminal, plain lines otherwise.
-slice::OnProgress progress(bool quiet);
+/// A progress callback that checks for signals and, unless quiet, reports on stderr: a bar for all
+/// phases together on a terminal, otherwise a line every ten seconds.
+/// @param phases  of the run; empty: each phase has a bar of its own
+slice::OnProgress progress(bool quiet, std::vector<Phase> phases = {});
+
+/// Leaves a bar of progress as it is: what comes next on the terminal begins a line.
+void end_bar();
 
 /// What the options that name a text take.
 inline constexpr char kTextHelp[] =

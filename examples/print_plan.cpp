@@ -6,14 +6,13 @@
 
 #include "cli.h"
 #include "libslice/checkpoint/stock.h"
+#include "run_cost.h"
 #include "slice_plan.h"
 
 namespace cli {
 namespace {
 
 using nlohmann::ordered_json;
-
-constexpr int64_t kTrialWindows = 32;  // of a candidate in a search
 
 /// What a plan is counted for.
 struct Calibration {
@@ -50,26 +49,15 @@ ordered_json form_json(const slice::ModelConfig& config) {
           {"gguf", form.gguf.empty() ? ordered_json() : ordered_json(form.gguf)}};
 }
 
-Expected expected_cost(const Arguments& a, const Plan& plan, const Calibration& calibration) {
-  const slice::Training training{.epochs = plan.options.recover,
-                                 .window_tokens = calibration.context};
-  const auto cost = [&](const slice::ModelConfig& sliced, int64_t tokens,
-                        const slice::Training& trained) {
-    return slice::expected_cost(plan.dense(), sliced, plan.options.method, tokens,
-                                slice::kHostChunkTokens, written_bytes(a, plan), trained);
-  };
-  Expected expected{.cost = cost(plan.sliced.front(), calibration.tokens(), training)};
-  if (plan.sliced.size() > 1) {
-    for (const slice::ModelConfig& candidate : plan.sliced)
-      expected.cost.flop +=
-          cost(candidate, std::min(kTrialWindows, calibration.windows) * calibration.context, {})
-              .flop;
-  }
+Expected expected_run(const Arguments& a, const Plan& plan, const Calibration& calibration) {
+  Expected expected{.cost = expected_cost(a, plan, plan.sliced.front(), calibration.windows,
+                                          calibration.context)};
+  expected.cost.flop = expected_flop(a, plan, calibration.windows, calibration.context).total();
   if (a.layerwise) {
     const slice::LayerwiseOptions where = layerwise_options(a);
     expected.layerwise = slice::expected_layerwise_cost(
         *plan.checkpoint, plan.sliced.front(), plan.options.method, calibration.tokens(),
-        calibration.context, where, slice::free_memory(where.device), training.epochs);
+        calibration.context, where, slice::free_memory(where.device), plan.options.recover);
     expected.cost.host_bytes = expected.layerwise->host_bytes;
     expected.cost.disk_bytes = expected.layerwise->disk_bytes;
     expected.cost.training_bytes = expected.layerwise->training_bytes;
@@ -256,7 +244,7 @@ void print_price(const slice::SliceReport& report) {
 void print_plan(const Arguments& a, const Plan& plan) {
   if (!a.quiet) print_notes(a, plan);
   const Calibration calibration = calibration_of(a, plan);
-  const Expected expected = expected_cost(a, plan, calibration);
+  const Expected expected = expected_run(a, plan, calibration);
   if (a.json) {
     ordered_json json = plan_json(a, plan);
     json["calibration"] = {{"windows", calibration.windows}, {"context", calibration.context}};

@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "last_words.h"
 #include "libslice/slice.h"
+#include "run_cost.h"
 #include "slice_options.h"
 #include "slice_plan.h"
 
@@ -20,6 +21,7 @@ namespace {
 using cli::Arguments;
 
 void print_summary(const Arguments& a, const slice::SliceReport& r) {
+  cli::end_bar();
   if (a.json) {
     std::printf("%s\n", slice::report_json(r).c_str());
     return;
@@ -94,7 +96,8 @@ void slice_resumably(const Arguments& a, const cli::Plan& plan) {
   const auto kept = [&] { return under_way && output.resumable(); };
   try {
     slice_layer_by_layer(a, plan, windows, output,
-                         [&, tell = cli::progress(a.quiet)](const slice::Progress& p) {
+                         [&, tell = cli::progress(a.quiet, cli::run_phases(a, plan, windows, 0))](
+                             const slice::Progress& p) {
                            under_way = true;
                            if (!said && output.resumable()) {
                              cli::set_last_words(kResume);
@@ -149,10 +152,11 @@ slice::CalibrationWindows with_self(const Arguments& a, const cli::Plan& plan,
 void slice_and_save(Arguments a, const cli::Plan& plan) {
   const slice::ProcessGroup group = cli::join_group(a.device);
   const bool writes = group.rank() == 0;
-  const auto on_progress = cli::progress(a.quiet);
   const slice::CalibrationWindows counted = cli::calibration_windows(a, plan);  // (N, T)
   if (cli::self_number(a)) cli::self_begin(*plan.tokenizer);  // refuses before the model is loaded
   const at::Tensor test = writes ? test_windows(a, plan) : at::Tensor();
+  const auto on_progress =
+      cli::progress(a.quiet, cli::run_phases(a, plan, counted, test.defined() ? test.numel() : 0));
   cli::check_interrupted();
   // On the CPU the weights are held in float32 whatever they are stored in.
   const at::Device device = slice::choose_device(a.device);

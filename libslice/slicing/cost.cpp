@@ -47,21 +47,29 @@ int64_t gamma_bytes(const ModelConfig& dense) {
   return dense.sites() * dense.hidden_size * dense.hidden_size * kDouble;
 }
 
+/// Weights that a token is multiplied by.
+int64_t active(const ModelConfig& config) {
+  const ParameterCount count = count_parameters(config);
+  return count.blocks - count.idle;
+}
+
+/// Two forward and one backward pass for half of the tokens.
+double expected_gradient_flop(const ModelConfig& dense, Method method, int64_t tokens) {
+  if (method != Method::kRefit) return 0;
+  return 2.0 * static_cast<double>(tokens) * static_cast<double>(3 * active(dense));
+}
+
 double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method method,
                      int64_t tokens, int64_t recover) {
   constexpr double kEigenFlop = 9.0;  // of a D×D symmetric eigensolve with vectors, in units of D³
   const auto D = static_cast<double>(dense.hidden_size), sites = static_cast<double>(dense.sites()),
              n = static_cast<double>(tokens);
-  const auto active = [](const ModelConfig& c) {
-    const ParameterCount count = count_parameters(c);
-    return count.blocks - count.idle;
-  };
   const int64_t before = active(dense), after = active(sliced);
   double flop = 2.0 * n * static_cast<double>(after) +
                 2.0 * sites * (n * D * D + kEigenFlop * D * D * D);  // covariances, eigensolves
   if (method != Method::kRefit) return flop;
-  // Moments of [h | x | z] in float64; the dense forward pass, another sliced one, and for half of
-  // the tokens two forward and one backward pass; factorisations of the moments.
+  // Moments of [h | x | z] in float64; the dense forward pass, another sliced one, and the
+  // gradients; factorisations of the moments.
   double moments = 0;  // of a site in every layer
   for (const int64_t channels : dense.ffn_widths()) {
     const auto F = static_cast<double>(dense.routed() ? refitted_width(dense) : channels),
@@ -69,7 +77,8 @@ double expected_flop(const ModelConfig& dense, const ModelConfig& sliced, Method
     moments += n * width * width + 20 * F * F * F;
   }
   moments *= sites / static_cast<double>(dense.layers);
-  flop += 2.0 * n * static_cast<double>(4 * before + after) + moments;
+  flop += 2.0 * n * static_cast<double>(before + after) + moments +
+          expected_gradient_flop(dense, method, tokens);
   if (recover > 0)  // then the writers are solved for once more
     flop += 2.0 * n * static_cast<double>(detail::recovery_passes(recover) * after) + moments;
   return flop;
@@ -118,6 +127,7 @@ ExpectedCost expected_cost(const ModelConfig& dense, const ModelConfig& sliced, 
   cost.host_bytes += cost.training_bytes;
   cost.disk_bytes = count_parameters(written_config(sliced)).total * stored_bytes;
   cost.flop = expected_flop(dense, sliced, method, tokens, training.epochs);
+  cost.gradient_flop = expected_gradient_flop(dense, method, tokens);
   return cost;
 }
 

@@ -20,6 +20,7 @@ struct ExpectedCost {
   int64_t disk_bytes = 0;      ///< of the sliced model
   int64_t training_bytes = 0;  ///< of host_bytes, what training takes
   double flop = 0;  ///< forward pass, covariances, eigensolves (float64 ones counted twice)
+  double gradient_flop = 0;  ///< of these, gradients of kRefit, which a search takes once
 };
 
 /// Training that is asked for (SliceOptions::recover).

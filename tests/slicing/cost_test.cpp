@@ -37,9 +37,12 @@ TEST_CASE("expected costs cover the weights and grow with the calibration") {
   CHECK(many.disk_bytes == few.disk_bytes);
   CHECK(many.host_bytes - few.host_bytes == 4 * 127 * 2048 * dense.hidden_size);  // the signal
   CHECK(many.flop > few.flop);
+  CHECK(few.gradient_flop == 0);
   const ExpectedCost refit = expected_cost(dense, sliced, Method::kRefit, 2048, 2048, 2);
   CHECK(refit.host_bytes > few.host_bytes);  // a second signal, moments
   CHECK(refit.flop > few.flop);
+  CHECK(refit.gradient_flop > 0);
+  CHECK(refit.gradient_flop < refit.flop);
   CHECK(refit.disk_bytes == few.disk_bytes);
 }
 
