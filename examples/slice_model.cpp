@@ -5,8 +5,6 @@
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
-#include <cmath>
-#include <cstdio>
 #include <new>
 
 #include "cli.h"
@@ -15,42 +13,11 @@
 #include "run_cost.h"
 #include "slice_options.h"
 #include "slice_plan.h"
+#include "summary.h"
 
 namespace {
 
 using cli::Arguments;
-
-void print_summary(const Arguments& a, const slice::SliceReport& r) {
-  cli::end_bar();
-  if (a.json) {
-    std::printf("%s\n", slice::report_json(r).c_str());
-    return;
-  }
-  std::printf("parameters  %s -> %s as stored, %s -> %s in blocks\n",
-              cli::grouped(r.before.total).c_str(), cli::grouped(r.after.total).c_str(),
-              cli::grouped(r.before.blocks).c_str(), cli::grouped(r.after.blocks).c_str());
-  cli::print_sizes(r.before, r.after, r.weight_bytes);
-  std::printf("runs in     %s\n", slice::describe(r.form).c_str());
-  cli::print_price(r);
-  if (r.perplexity_before)
-    std::printf("perplexity  %.3f -> %.3f\n", *r.perplexity_before, *r.perplexity_after);
-  std::printf("calibrated  on %s tokens, %s\n", cli::grouped(r.calibration_tokens).c_str(),
-              r.device.c_str());
-  for (const slice::TextReport& text : r.texts) {
-    if (!text.held_out_before) continue;
-    const double before = std::exp(*text.held_out_before), after = std::exp(*text.held_out_after);
-    std::printf("held out    %s: perplexity %.3f -> %.3f on %ld of %ld windows\n",
-                text.name.c_str(), before, after, text.held_out, text.windows);
-  }
-  if (r.recover_epochs > 0)
-    std::printf("trained     every sublayer, %ld epochs at most, in %.1f s (--recover)\n",
-                r.recover_epochs, r.recover_seconds);
-  if (r.tf32) std::printf("products    float32 in TF32 (--tf32 off: exact)\n");
-  std::printf("peak memory %.2f GiB", r.peak_host_bytes / 0x1p30);
-  if (r.peak_device_bytes > 0)
-    std::printf(", %.2f GiB of the device", r.peak_device_bytes / 0x1p30);
-  std::printf("\nseconds     %.1f\nwritten     %s\n", r.total_seconds, a.out.c_str());
-}
 
 constexpr char kResume[] = " (the same command with --resume resumes it)";
 
@@ -69,6 +36,13 @@ void save_others(const Arguments& a, const slice::SliceReport& report, const sli
   }
 }
 
+/// The report beside the model, and the page of it.
+void save_reports(const Arguments& a, const slice::SliceReport& report,
+                  const std::filesystem::path& directory) {
+  slice::save_report(report, directory / "slice_report.json");
+  if (!a.no_report_html) slice::save_report_html(report, directory / "slice_report.html");
+}
+
 /// Layer by layer: neither the device nor the host's memory has to hold the model.
 void slice_layer_by_layer(const Arguments& a, const cli::Plan& plan,
                           const slice::CalibrationWindows& windows, slice::PartialDirectory& output,
@@ -78,12 +52,13 @@ void slice_layer_by_layer(const Arguments& a, const cli::Plan& plan,
   slice::SliceReport report =
       slice::slice_checkpoint(*plan.checkpoint, windows, plan.options, output.path(), layerwise,
                               plan.tokenizer.get(), on_progress);
+  report.model = cli::model_name(a);
   report.total_seconds = cli::seconds();
-  slice::save_report(report, output.path() / "slice_report.json");
+  save_reports(a, report, output.path());
   cli::check_interrupted();
   output.commit();
   save_others(a, report, nullptr);
-  print_summary(a, report);
+  cli::print_summary(a, report);
 }
 
 /// The same; where a run that fails can be resumed, the message says so.
@@ -162,6 +137,11 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   const at::Device device = slice::choose_device(a.device);
   slice::Model model = cli::load(a.model, a.device, device.is_cpu() ? "fp32" : a.dtype);
   const double load_seconds = cli::seconds();
+  std::vector<slice::PeakReport> peaks;
+  const auto note_peak = [&](const char* phase) {
+    peaks.push_back({phase, slice::peak_host_bytes(), slice::peak_device_bytes(device)});
+  };
+  note_peak("load");
   std::optional<slice::AtomicDirectory> output;
   cli::unwind_when_interrupted();
   if (writes) output.emplace(a.out, a.force);
@@ -171,7 +151,9 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   if (test.defined()) before = score();
   slice::SliceReport report = slice::slice_model(model, windows, plan.options, on_progress, group);
   if (!writes) return;
+  report.model = cli::model_name(a);
   report.load_seconds = load_seconds;
+  peaks.insert(peaks.end(), report.peaks.begin(), report.peaks.end());
   if (const auto dtype = cli::dtype_option(a.dtype))
     report.weight_bytes = static_cast<int64_t>(c10::elementSize(*dtype));
   if (before) {
@@ -184,11 +166,13 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   report.total_seconds = cli::seconds();
   report.peak_host_bytes = slice::peak_host_bytes();
   report.peak_device_bytes = slice::peak_device_bytes(device);
-  slice::save_report(report, output->path() / "slice_report.json");
+  note_peak("save");
+  report.peaks = peaks;
+  save_reports(a, report, output->path());
   cli::check_interrupted();
   output->commit();
   save_others(a, report, &model);
-  print_summary(a, report);
+  cli::print_summary(a, report);
 }
 
 /// Options that layer by layer excludes, or that need it.
@@ -259,6 +243,8 @@ int main(int argc, char** argv) {
       ->needs(perplexity)
       ->capture_default_str();
   app.add_option("--report", a.report, "also write the report there");
+  app.add_flag("--no-report-html", a.no_report_html,
+               "no slice_report.html beside slice_report.json");
   app.add_flag(
       "--layerwise", a.layerwise,
       "read, slice and write layer by layer: for models larger than the device's memory or "

@@ -178,6 +178,11 @@ int64_t self_begin(const slice::Tokenizer& tokenizer) {
   return ends.front();
 }
 
+std::string model_name(const Arguments& a) {
+  const fs::path path = fs::absolute(a.model).lexically_normal();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
 slice::LayerwiseOptions layerwise_options(const Arguments& a) {
   slice::LayerwiseOptions layerwise{.device = slice::choose_device(a.device),
                                     .written = dtype_option(a.dtype),

@@ -25,7 +25,7 @@ struct Arguments {
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
   bool force = false, dry_run = false, json = false, quiet = false, layerwise = false;
-  bool resume = false;
+  bool resume = false, no_report_html = false;
   int64_t save_every = 0;
 };
 
@@ -47,6 +47,9 @@ Plan make_plan(const CLI::App& app, Arguments& arguments, bool writes);
 /// What is worth knowing before the work, on stderr: custom code, a quantised source, a result that
 /// is larger than the model.
 void print_notes(const Arguments& arguments, const Plan& plan);
+
+/// The last part of the model's path: what a report calls it.
+std::string model_name(const Arguments& arguments);
 
 /// Which of the texts the model writes itself, if one.
 std::optional<int64_t> self_number(const Arguments& arguments);

@@ -26,7 +26,7 @@ RECIPE = {"per_device_train_batch_size": 3, "warmup_steps": 400, "lr_scheduler_t
 
 def save(model: torch.nn.Module, source: pathlib.Path, folder: pathlib.Path) -> None:
     """`source`, its code too, with the weights of `model` by the same names in the same types; without its report."""
-    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("model*.safetensors", "slice_report.json"))
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("model*.safetensors", "slice_report.*"))
     weights = model.state_dict()
     for path in source.glob("model*.safetensors"):
         with safe_open(path, "pt") as old:

@@ -95,6 +95,7 @@ class Fork {
 Files weights_in(const fs::path& directory) {
   Files files = contents(directory);
   files.erase("slice_report.json");
+  files.erase("slice_report.html");
   return files;
 }
 

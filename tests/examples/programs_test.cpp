@@ -250,8 +250,8 @@ TEST_CASE("slice_model makes a model that evaluate, generate and inspect read") 
   CHECK(report["calibration"]["tokens"] == 8 * 64);
   CHECK(report["perplexity"]["before"].get<double>() > 1);
   CHECK(report == nlohmann::json::parse(detail::read_text_file(shop.path("report.json"))));
-  for (const char* name :
-       {"config.json", "model.safetensors", "tokenizer.json", "slice_report.json"}) {
+  for (const char* name : {"config.json", "model.safetensors", "tokenizer.json",
+                           "slice_report.json", "slice_report.html"}) {
     CHECK(fs::exists(fs::path(shop.path("sliced")) / name));
   }
 
