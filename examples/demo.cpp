@@ -1,10 +1,9 @@
 // demo MODEL TEXT DIR: slices a model on one part of a text and compares it with the dense one on
-// the rest: parameters, perplexity, speed and generated text. Writes DIR/sliced and
-// DIR/report.html.
+// the rest: parameters, perplexity, speed and generated text. Writes DIR/sliced, with the report of
+// it as a page.
 
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 
 #include "cli.h"
 #include "libslice/slice.h"
@@ -16,12 +15,15 @@ constexpr int64_t kContext = 1024, kCalibrationWindows = 12, kGradientWindows = 
 // A fixed plan that deletes FFN channels only, as many in every layer, so that a tied head stays
 // tied and the result is a stock checkpoint.
 constexpr double kKeptChannels = 1096.0 / 1536.0;
-const std::string kPrompt = "The Debian project is an association of individuals who";
+const std::vector<std::string> kPrompts = {
+    "The Debian project is an association of individuals who", "Water boils when",
+    "The capital of France is"};
 
 struct Measured {
   slice::ParameterCount parameters;
-  double perplexity = 0, prefill_speed = 0, decode_speed = 0;  // speeds in tokens/s
-  std::string sample;
+  double perplexity = 0;
+  slice::SpeedReport speed;
+  std::vector<std::string> texts;  // after kPrompts
 };
 
 Measured measure(const slice::Model& model, const at::Tensor& test,
@@ -30,31 +32,22 @@ Measured measure(const slice::Model& model, const at::Tensor& test,
   measured.parameters = slice::count_parameters(model.config());
   const slice::PerplexityResult score = slice::score_windows(model, test, on_progress);
   measured.perplexity = score.perplexity;
-  measured.prefill_speed = static_cast<double>(test.numel()) / score.seconds;
+  measured.speed.prefill = static_cast<double>(test.numel()) / score.seconds;
   const slice::Tokenizer& tokenizer = model.tokenizer();
   const double begin = cli::seconds();
-  const std::vector<int64_t> ids = slice::generate(
-      model, tokenizer.encode(kPrompt),
-      {.max_tokens = kSampleTokens, .stop_tokens = tokenizer.eos_tokens()}, [](int64_t) {
-        cli::check_interrupted();
-        return true;
-      });
-  measured.decode_speed = static_cast<double>(ids.size()) / (cli::seconds() - begin);
-  measured.sample = kPrompt + tokenizer.decode(ids);
-  return measured;
-}
-
-std::string escaped(const std::string& text) {
-  std::string html;
-  for (const char c : text) {
-    if (c == '<')
-      html += "&lt;";
-    else if (c == '&')
-      html += "&amp;";
-    else
-      html += c;
+  double written = 0;
+  for (const std::string& prompt : kPrompts) {
+    const std::vector<int64_t> ids = slice::generate(
+        model, tokenizer.encode(prompt),
+        {.max_tokens = kSampleTokens, .stop_tokens = tokenizer.eos_tokens()}, [](int64_t) {
+          cli::check_interrupted();
+          return true;
+        });
+    written += static_cast<double>(ids.size());
+    measured.texts.push_back(tokenizer.decode(ids));
   }
-  return html;
+  measured.speed.decode = written / (cli::seconds() - begin);
+  return measured;
 }
 
 struct Row {
@@ -74,35 +67,33 @@ std::vector<Row> table(const Measured& before, const Measured& after) {
            cli::grouped(after.parameters.blocks)},
           {"perplexity, text not calibrated on", fixed(before.perplexity, 2),
            fixed(after.perplexity, 2)},
-          {"prefill, tokens/s", fixed(before.prefill_speed, 0), fixed(after.prefill_speed, 0)},
-          {"decode, tokens/s", fixed(before.decode_speed, 1), fixed(after.decode_speed, 1)}};
+          {"prefill, tokens/s", fixed(before.speed.prefill, 0), fixed(after.speed.prefill, 0)},
+          {"decode, tokens/s", fixed(before.speed.decode, 1), fixed(after.speed.decode, 1)}};
 }
 
-void write_page(const std::filesystem::path& path, const std::vector<Row>& rows,
-                const Measured& before, const Measured& after, const slice::SliceReport& report) {
-  std::ofstream page(path);
-  page << "<!doctype html><meta charset=utf-8><title>libslice demo</title>\n"
-          "<style>body{font:16px/1.5 sans-serif;max-width:50em;margin:2em auto}td,th{padding:.2em "
-          "1em;text-align:right}"
-          "td:first-child{text-align:left}pre{white-space:pre-wrap;background:#f4f4f4;padding:1em}<"
-          "/style>\n"
-          "<h1>Before and after "
-          "slicing</h1>\n<table><tr><th></th><th>before</th><th>after</th></tr>\n";
-  for (const Row& row : rows) {
-    page << "<tr><td>" << row.name << "</td><td>" << row.before << "</td><td>" << row.after
-         << "</td></tr>\n";
-  }
-  page << "</table>\n<h2>Generated text: before</h2><pre>" << escaped(before.sample)
-       << "</pre>\n<h2>After</h2><pre>" << escaped(after.sample) << "</pre>\n<h2>Report</h2><pre>"
-       << escaped(slice::report_json(report)) << "</pre>\n";
-  page.close();
-  if (!page) throw slice::Error(path.string() + ": cannot write it");
+/// What slice_model does not know.
+void add_measured(slice::SliceReport& report, const Measured& before, const Measured& after) {
+  report.perplexity_before = before.perplexity;
+  report.perplexity_after = after.perplexity;
+  report.speed_before = before.speed;
+  report.speed_after = after.speed;
+  for (size_t i = 0; i < kPrompts.size(); ++i)
+    report.samples.push_back({kPrompts[i], before.texts[i], after.texts[i]});
+}
+
+/// The run's parts, in passes of a window through the model. @param tested  windows
+std::vector<cli::Phase> phases(const slice::ModelConfig& dense, double tested) {
+  constexpr double kGradients = 6.0 * kGradientWindows, kSlicing = 8.0 * kCalibrationWindows;
+  return {{.name = "score", .flop = tested},
+          {.name = "gradients", .flop = kGradients},
+          {.name = "slice", .flop = kSlicing, .parts = dense.layers, .part = "layer"},
+          {.name = "score", .flop = tested},
+          {.name = "save", .flop = 1}};
 }
 
 void demo(const std::string& path, const std::string& text, const std::filesystem::path& out) {
   std::filesystem::create_directories(out);
   slice::AtomicDirectory(out / "sliced", /*replace=*/true);  // refused now, not after the work
-  const slice::OnProgress on_progress = cli::progress(/*quiet=*/false);
   slice::Model model =
       slice::load_model(path, {.device = slice::choose_device(), .dtype = at::kFloat});
   // The last windows of the text are not calibrated on.
@@ -111,6 +102,8 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
   const at::Tensor test = windows.slice(0, windows.size(0) - held_out);  // (n, T)
   const at::Tensor calibration = slice::select_windows(
       windows.slice(0, 0, windows.size(0) - held_out), {.samples = kCalibrationWindows});
+  const slice::OnProgress on_progress = cli::progress(
+      /*quiet=*/false, phases(model.config(), static_cast<double>(test.size(0))));
   cli::unwind_when_interrupted();
   slice::AtomicDirectory output(out / "sliced", /*replace=*/true);
   const Measured before = measure(model, test, on_progress);
@@ -122,24 +115,26 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
       model, calibration, {.slice = 0.0, .ffn_sizes = widths, .gradient_samples = kGradientWindows},
       on_progress);
   const Measured after = measure(model, test, on_progress);
-  report.perplexity_before = before.perplexity;
-  report.perplexity_after = after.perplexity;
+  report.model = std::filesystem::path(path).filename().string();
+  add_measured(report, before, after);
   slice::write_model(model, output.path(), {}, on_progress);
   report.total_seconds = cli::seconds();
+  report.peak_host_bytes = slice::peak_host_bytes();
   slice::save_report(report, output.path() / "slice_report.json");
+  slice::save_report_html(report, output.path() / "slice_report.html");
   cli::check_interrupted();
   output.commit();
 
   const std::vector<Row> rows = table(before, after);
-  write_page(out / "report.html", rows, before, after, report);
+  cli::end_bar();
   std::printf("\n%-36s %14s %14s\n", "", "before", "after");
   for (const Row& row : rows)
     std::printf("%-36s %14s %14s\n", row.name.c_str(), row.before.c_str(), row.after.c_str());
-  std::printf(
-      "\nbefore: %s\n\nafter:  %s\n\nThe sliced model is in %s, this report in %s; %.0f s in "
-      "all.\n",
-      before.sample.c_str(), after.sample.c_str(), (out / "sliced").c_str(),
-      (out / "report.html").c_str(), cli::seconds());
+  std::printf("\n%s\n  before: %s\n  after:  %s\n", kPrompts[0].c_str(), before.texts[0].c_str(),
+              after.texts[0].c_str());
+  std::printf("\nThe sliced model is in %s, its report is %s; %.0f s in all.\n",
+              (out / "sliced").c_str(), (out / "sliced" / "slice_report.html").c_str(),
+              cli::seconds());
 }
 
 }  // namespace
@@ -149,6 +144,6 @@ int main(int argc, char** argv) {
   CLI::App app("Slices a model and shows it before and after.", "demo");
   app.add_option("MODEL", model, "model file or directory")->required();
   app.add_option("TEXT", text, "UTF-8 text")->required();
-  app.add_option("DIR", out, "where the sliced model and report.html go")->required();
+  app.add_option("DIR", out, "where the sliced model and its report go")->required();
   return cli::run(app, argc, argv, [&] { demo(model, text, out); });
 }
