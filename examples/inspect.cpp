@@ -1,4 +1,5 @@
-// inspect MODEL: sizes, parameters, and what slicing would remove. Reads headers only.
+// inspect MODEL: sizes, parameters, and what slicing would remove. inspect --compare A B: two
+// models, or reports of them, beside each other. Reads headers only.
 
 #include <algorithm>
 #include <cstdio>
@@ -6,6 +7,7 @@
 #include <optional>
 
 #include "cli.h"
+#include "compare.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/decode/generator.h"
 #include "libslice/slice.h"
@@ -152,13 +154,20 @@ void print_model(const std::string& path, const slice::ModelConfig& c,
 
 int main(int argc, char** argv) {
   std::string path;
+  std::vector<std::string> compared;
   bool json = false;
   CLI::App app("Shows the sizes and parameters of a model.", "inspect");
-  app.add_option("MODEL", path,
-                 "Hugging Face directory or its config.json alone, .gguf, or llama2.c .bin")
-      ->required();
+  auto* model = app.add_option(
+      "MODEL", path, "Hugging Face directory or its config.json alone, .gguf, or llama2.c .bin");
+  app.add_option("--compare", compared,
+                 "two models, or slice_report.json files of them, beside each other")
+      ->expected(2)
+      ->type_name("A B")
+      ->excludes(model);
   app.add_flag("--json", json, "print results as one JSON object");
   return cli::run(app, argc, argv, [&] {
+    if (!compared.empty()) return cli::compare(compared[0], compared[1], json);
+    if (path.empty()) throw CLI::RequiredError("MODEL");
     const slice::ModelConfig c = slice::read_config(path);
     const slice::ParameterCount now = slice::count_parameters(c);
     ordered_json object = described(c, now);

@@ -91,6 +91,40 @@ TEST_CASE("slice_model writes a page beside the report unless it is told not to"
   }
 }
 
+TEST_CASE("inspect compares models and reports, and refuses what is neither") {
+  const TemporaryDirectory directory;
+  REQUIRE(slice_tiny(directory, "out", {"--slice", "0.25", "--head", "slice"}).code == 0);
+  const std::string model = directory.path() / "tiny <b>model</b>", out = directory.path() / "out",
+                    report = out + "/slice_report.json";
+  const auto inspect = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"inspect"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Child(directory.path(), arguments).wait();
+  };
+  const Outcome table = inspect({"--compare", model, out});
+  CHECK(table.code == 0);
+  CHECK_THAT(table.out, ContainsSubstring("parameters as stored"));
+  CHECK_THAT(table.out, ContainsSubstring("B against A"));
+  const Outcome numbers = inspect({"--compare", out, report, "--json"});
+  INFO(numbers.err);
+  REQUIRE(numbers.code == 0);
+  const auto json = nlohmann::json::parse(numbers.out);
+  for (const auto& [key, value] : json[0]["numbers"].items()) {
+    CAPTURE(key);
+    CHECK(json[1]["numbers"][key] == value);  // the report is of this model
+  }
+  CHECK(json[0]["numbers"].contains("held_out_loss"));
+  directory.write("list.json", "[1]");
+  directory.write("torn.json", "{\"plan\": ");
+  for (const char* wrong : {"list.json", "torn.json", "missing.json", "text.txt"}) {
+    const Outcome refused = inspect({"--compare", model, directory.path() / wrong});
+    CHECK(refused.code == 1);
+    CHECK_THAT(refused.err, ContainsSubstring(wrong));
+  }
+  CHECK(inspect({}).code == 2);
+  CHECK(inspect({model, "--compare", model, out}).code == 2);
+}
+
 TEST_CASE("slice_model that is no terminal's says nothing for ten seconds") {
   const TemporaryDirectory directory;
   const Outcome sliced = slice_tiny(directory, "out", {"--slice", "0.25", "--head", "slice"});
