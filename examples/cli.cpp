@@ -54,11 +54,6 @@ const char* program_name = "";
 
 }  // namespace
 
-std::string first_line(const char* message) {
-  const std::string text = message;
-  return text.substr(0, text.find('\n'));
-}
-
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body) {
   prepare_last_words(app.get_name().c_str());
   app.set_version_flag("--version", "libslice " + slice::version());

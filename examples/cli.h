@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "examples/first_line.h"
 #include "libslice/base/progress.h"
 #include "libslice/checkpoint/gguf_write.h"
 #include "libslice/checkpoint/model.h"
@@ -21,9 +22,6 @@ namespace cli {
 /// Parses the command line and runs `body`. @return  the exit code: 0 done; 1 failed, a one-line
 /// reason on stderr; 2 bad usage; 130 interrupted by SIGINT or SIGTERM.
 int run(CLI::App& app, int argc, char** argv, const std::function<void()>& body);
-
-/// The first line of a message: some of LibTorch's are pages long.
-std::string first_line(const char* message);
 
 /// From now on SIGINT and SIGTERM are heard where check_interrupted is called, so that what is on
 /// the disk can be cleared up. Before that they end the program at once, in whatever reader it is,

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "examples/cli.h"
+#include "examples/first_line.h"
 #include "libslice/base/error.h"
 #include "libslice/decode/request.h"
 

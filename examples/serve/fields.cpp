@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "examples/cli.h"
+#include "examples/first_line.h"
 
 namespace serve {
 namespace {

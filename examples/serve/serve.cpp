@@ -83,7 +83,7 @@ std::shared_ptr<const serve::ServedModel> load(const serve::ServeOptions& option
                 static_cast<double>(bytes.weights) / kMiB, static_cast<double>(bytes.cache) / kMiB,
                 static_cast<long>(options.slots), static_cast<long>(served->capacity));
   say(options, text);
-  served->engine = std::make_unique<slice::Engine>(std::move(engine));
+  served->engine = std::make_shared<slice::Engine>(std::move(engine));
   served->engine->warm_up();
   return served;
 }

@@ -4,9 +4,12 @@
 #include <memory>
 #include <string>
 
-#include "libslice/decode/engine.h"
 #include "libslice/text/token_bytes.h"
 #include "libslice/text/tokenizer.h"
+
+namespace slice {
+class Engine;
+}
 
 namespace serve {
 
@@ -18,7 +21,7 @@ struct ServedModel {
   int64_t capacity = 0;      ///< tokens of a text, prompt included
   int64_t most_prompts = 0;  ///< of one request: more than may wait would never be taken
   int64_t created = 0;       ///< seconds since 1970
-  std::unique_ptr<slice::Engine> engine;
+  std::shared_ptr<slice::Engine> engine;
 };
 
 /// A token as OpenAI's log-probabilities show it: its text, or `bytes:\xe2\x82` where that is no
