@@ -14,10 +14,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kFarewell(1000);
+constexpr milliseconds kFarewell(1000), kLook(100);
 
 /// @return  what poll() says of one event
-int wait_for(int socket, short event, milliseconds time) {
+int poll_one(int socket, short event, milliseconds time) {
   pollfd watched = {socket, event, 0};
   int ready = 0;
   do {
@@ -46,13 +46,17 @@ void read_address(int socket, const Read& read, std::string& ip, int& port) {
 
 }  // namespace
 
-ssize_t Connection::fill(Clock::time_point until) {
-  const auto left = std::chrono::duration_cast<milliseconds>(until - Clock::now());
-  const int ready = wait_for(socket_, POLLIN, left);
-  if (ready <= 0) {
-    too_slow_ = ready == 0;
-    return -1;
+/// @return  as poll(): 0 where the time was up, or the server stops
+int Connection::wait(short event, Clock::time_point until) const {
+  while (true) {
+    const auto left = std::chrono::duration_cast<milliseconds>(until - Clock::now());
+    const int ready = poll_one(socket_, event, std::min(left, kLook));
+    if (ready != 0 || left < kLook || stopping_) return ready;
   }
+}
+
+/// Reads what has come.
+ssize_t Connection::fill() {
   ssize_t count = 0;
   do {
     count = recv(socket_, buffer_.data(), buffer_.size(), 0);
@@ -62,15 +66,12 @@ ssize_t Connection::fill(Clock::time_point until) {
   return count;
 }
 
-bool Connection::wait_for_request(const std::atomic<bool>& stopping) {
+bool Connection::wait_for_request() {
   in_body_ = whole_ = too_large_ = too_slow_ = false;
   left_ = limits_.header_bytes;
-  const auto give_up = Clock::now() + std::chrono::seconds(limits_.idle_seconds);
-  while (begin_ == end_) {
-    if (stopping || Clock::now() > give_up) return false;
-    const int ready = wait_for(socket_, POLLIN, milliseconds(100));
-    if (ready < 0) return false;
-    if (ready > 0 && fill(give_up) <= 0) return false;
+  if (begin_ == end_) {
+    const auto give_up = Clock::now() + std::chrono::seconds(limits_.idle_seconds);
+    if (wait(POLLIN, give_up) <= 0 || fill() <= 0) return false;
   }
   until_ = Clock::now() + std::chrono::seconds(limits_.receive_seconds);
   return true;
@@ -78,7 +79,12 @@ bool Connection::wait_for_request(const std::atomic<bool>& stopping) {
 
 ssize_t Connection::read(char* data, size_t size) {
   if (begin_ == end_) {
-    const ssize_t count = fill(until_);
+    const int ready = wait(POLLIN, until_);
+    if (ready <= 0) {
+      too_slow_ = ready == 0 && !stopping_;
+      return -1;
+    }
+    const ssize_t count = fill();
     if (count <= 0) return count;
   }
   size = std::min(size, end_ - begin_);
@@ -93,7 +99,7 @@ ssize_t Connection::read(char* data, size_t size) {
 }
 
 bool Connection::is_writable() const {
-  return wait_for(socket_, POLLOUT, std::chrono::seconds(limits_.send_seconds)) > 0;
+  return wait(POLLOUT, Clock::now() + std::chrono::seconds(limits_.send_seconds)) > 0;
 }
 
 ssize_t Connection::write(const char* data, size_t size) {
@@ -114,7 +120,10 @@ bool Connection::is_gone() const {
 void Connection::close() {
   ::shutdown(socket_, SHUT_WR);
   const auto until = Clock::now() + kFarewell;
-  while (Clock::now() < until && fill(until) > 0) continue;
+  while (true) {
+    const auto left = std::chrono::duration_cast<milliseconds>(until - Clock::now());
+    if (poll_one(socket_, POLLIN, left) <= 0 || fill() <= 0) break;
+  }
   ::close(socket_);
 }
 

@@ -13,10 +13,12 @@ namespace serve {
 /// One client's socket, with limits in bytes and in time. Used by the thread that serves it.
 class Connection final : public httplib::Stream {
  public:
-  Connection(int socket, const HttpLimits& limits) : socket_(socket), limits_(limits) {}
+  /// @param stopping  once true, nothing waits for the client any more
+  Connection(int socket, const HttpLimits& limits, const std::atomic<bool>& stopping)
+      : socket_(socket), limits_(limits), stopping_(stopping) {}
 
-  /// Waits for the first byte of a request. @return  false: none came, or `stopping` became true
-  bool wait_for_request(const std::atomic<bool>& stopping);
+  /// Waits for the first byte of a request. @return  false: none came
+  bool wait_for_request();
   /// The headers are there; from now on the limit of the body counts.
   void begin_body() {
     in_body_ = true;
@@ -29,6 +31,7 @@ class Connection final : public httplib::Stream {
   /// Why reading failed: more than the limits allow in bytes, or in time.
   bool is_too_large() const { return too_large_; }
   bool is_too_slow() const { return too_slow_; }
+  bool is_cut() const { return stopping_; }
   /// Whether the client has closed its side, or is not there any more.
   bool is_gone() const;
   /// Sends what is left and closes. What the client still sends is read for a moment, so that it
@@ -48,10 +51,12 @@ class Connection final : public httplib::Stream {
   /// What chunks need beside their bytes.
   static constexpr int64_t kFraming = 4096;
 
-  ssize_t fill(Clock::time_point until);
+  int wait(short event, Clock::time_point until) const;
+  ssize_t fill();
 
   int socket_;
   const HttpLimits& limits_;
+  const std::atomic<bool>& stopping_;
   Clock::time_point until_ = {};
   int64_t left_ = 0;
   bool in_body_ = false, whole_ = false, too_large_ = false, too_slow_ = false;

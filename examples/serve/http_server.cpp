@@ -5,6 +5,7 @@
 
 #include <exception>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "examples/serve/api_error.h"
@@ -116,6 +117,8 @@ void HttpServer::answer_error(httplib::Response& response) {
                                              : ApiError(431, "the headers are too large"));
   } else if (connection.is_too_slow()) {
     set_error(response, ApiError(408, "the request took too long to arrive"));
+  } else if (connection.is_cut()) {
+    set_error(response, ApiError(503, "the server is stopping", "", "stopping"));
   } else {
     set_error(response, ApiError(response.status, "the request is not valid HTTP"));
   }
@@ -124,9 +127,10 @@ void HttpServer::answer_error(httplib::Response& response) {
 
 void HttpServer::on(const std::string& method, const std::string& path, Respond respond) {
   methods_[path].insert(method);
-  const auto handler = [respond = std::move(respond)](const httplib::Request& request,
-                                                      httplib::Response& response) {
+  const auto handler = [this, respond = std::move(respond)](const httplib::Request& request,
+                                                            httplib::Response& response) {
     current_connection()->set_whole();
+    ++answering_;
     try {
       respond(request, response);
     } catch (const std::exception& error) {
@@ -156,6 +160,15 @@ int HttpServer::bind(const std::string& host, int port) {
 
 void HttpServer::run() { listen_after_bind(); }
 
+bool HttpServer::wait_for_answers(std::chrono::milliseconds timeout) {
+  const auto until = std::chrono::steady_clock::now() + timeout;
+  while (answering_ > 0) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  return true;
+}
+
 void HttpServer::stop() {
   stopping_ = true;
   httplib::Server::stop();
@@ -166,13 +179,14 @@ bool HttpServer::process_and_close_socket(socket_t socket) {
     refuse_connection(socket);
     return false;
   }
-  Connection connection(socket, limits_);
+  Connection connection(socket, limits_, stopping_);
   current_connection() = &connection;
   bool goes_on = true;
-  for (int count = 1; goes_on && connection.wait_for_request(stopping_); ++count) {
+  for (int count = 1; goes_on && connection.wait_for_request(); ++count) {
     bool closed = false;
     const bool last = count >= limits_.requests || stopping_;
     const bool written = process_request(connection, last, closed, nullptr);
+    if (connection.whole()) --answering_;
     goes_on = written && !closed && !last && connection.whole();
   }
   current_connection() = nullptr;

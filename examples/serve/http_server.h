@@ -3,6 +3,8 @@
 #include <httplib.h>
 
 #include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <set>
@@ -31,7 +33,9 @@ class HttpServer final : public httplib::Server {
   int bind(const std::string& host, int port);
   /// Serves until stop().
   void run();
-  /// No connection is taken any more, idle ones close, and run() returns when all have.
+  /// Waits until the answers to requests that have begun are sent. @return  false: the time was up
+  bool wait_for_answers(std::chrono::milliseconds timeout);
+  /// No connection is taken any more, all that wait for their client close, and run() returns.
   void stop();
 
  private:
@@ -43,6 +47,7 @@ class HttpServer final : public httplib::Server {
   Admit admit_;
   std::map<std::string, std::set<std::string>> methods_;  // of each path
   std::atomic<bool> stopping_{false};
+  std::atomic<int64_t> answering_{0};  // requests that were read whole
 };
 
 }  // namespace serve

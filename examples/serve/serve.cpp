@@ -109,8 +109,8 @@ void serve_until_stopped(const serve::ServeOptions& options) {
     listener.join();
     throw;
   }
-  server.set_model(model);
   stop_on_signals();
+  server.set_model(model);
   std::printf("serving %s at http://%s:%d\n", model->name.c_str(), options.host.c_str(), port);
   std::fflush(stdout);
   while (!asked_to_stop) std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -120,6 +120,8 @@ void serve_until_stopped(const serve::ServeOptions& options) {
     say(options, "some texts did not end in time");
     model->engine->stop();
   }
+  if (!server.http().wait_for_answers(seconds(options.http.send_seconds)))
+    say(options, "some clients did not take their answers in time");
   server.http().stop();
   listener.join();
 }

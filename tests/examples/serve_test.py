@@ -6,14 +6,12 @@
 import json
 import os
 import pathlib
-import subprocess
 import sys
-import threading
 import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent / "serve"))
-from server import MODEL, Server, generate, parse, read_all, wait_until  # noqa: E402
+from server import Server, generate, parse, read_all, wait_until  # noqa: E402
 
 BINARIES = sys.argv.pop(1) if len(sys.argv) > 1 else "build/cpu/bin"
 PROMPT = "The history of the"
@@ -386,57 +384,6 @@ class Limits(WithServer):
         for connection in held:
             connection.close()
         self.assertTrue(wait_until(lambda: self.server.get("/health")[0] == 200))
-
-
-class Starts(unittest.TestCase):
-    def test_it_answers_503_until_the_model_is_there(self):
-        with Server(BINARIES, wait=False) as server:
-            seen = []
-
-            def is_healthy():
-                try:
-                    seen.append(server.get("/health"))
-                except ConnectionRefusedError:
-                    return False  # not even listening yet
-                return seen[-1][0] == 200
-
-            self.assertTrue(wait_until(is_healthy, 60))
-            for status, headers, answer in seen[:-1]:
-                self.assertEqual((status, answer["error"]["code"]), (503, "loading"))
-                self.assertIn("retry-after", headers)
-            self.assertEqual(server.stop(), 0)
-
-
-class Stops(unittest.TestCase):
-    def test_running_texts_end_and_new_ones_are_refused(self):
-        with Server(BINARIES, "--slots", "2") as server:
-            body = {"prompt": PROMPT, "max_tokens": 200, "temperature": 1, "ignore_eos": True, "seed": 3, "n": 8}
-            answers = []
-            worker = threading.Thread(target=lambda: answers.append(server.post("/v1/completions", body)))
-            worker.start()
-            time.sleep(0.3)
-            server.process.terminate()
-            time.sleep(0.1)
-            try:
-                status, headers, answer = server.post("/v1/completions", body)
-                self.assertEqual((status, answer["error"]["code"]), (503, "stopping"))
-                self.assertIn("retry-after", headers)
-            except (ConnectionRefusedError, ConnectionResetError):
-                pass  # it had ended already
-            worker.join()
-            self.assertEqual(server.process.wait(60), 0)
-            status, _, answer = answers[0]
-            self.assertEqual(status, 200)
-            self.assertEqual([choice["finish_reason"] for choice in answer["choices"]], ["length"] * 8)
-
-    def test_bad_usage(self):
-        for arguments in (["--port", "70000"], ["--api-key-file", "/no/such/file"], ["--slots", "0"]):
-            run = subprocess.run([os.path.join(BINARIES, "serve"), str(MODEL), *arguments], capture_output=True)
-            self.assertEqual(run.returncode, 2, arguments)
-        missing = subprocess.run([os.path.join(BINARIES, "serve"), "/no/model", "--port", "0"], capture_output=True,
-                                 timeout=60)
-        self.assertEqual(missing.returncode, 1)
-        self.assertIn(b"/no/model", missing.stderr)
 
 
 if __name__ == "__main__":

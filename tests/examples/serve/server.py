@@ -21,12 +21,12 @@ def free_port():
 class Server:
     """`serve` on a port of its own; stopped at the end of a `with`."""
 
-    def __init__(self, binaries, *arguments, model=MODEL, wait=True):
+    def __init__(self, binaries, *arguments, model=MODEL, wait=True, stderr=subprocess.DEVNULL):
         self.port = free_port()
         self.log = []
         self.process = subprocess.Popen(
             [os.path.join(binaries, "serve"), str(model), "--port", str(self.port), "--device", "cpu", "--threads", "1",
-             *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+             *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True)
         if wait:
             line = self.process.stdout.readline()
             if not line.startswith("serving "):
