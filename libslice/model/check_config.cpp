@@ -78,10 +78,13 @@ void check_layers(const ModelConfig& c, const std::string& origin) {
 }
 
 void check_experts(const ModelConfig& c, const std::string& origin) {
-  constexpr int64_t kMost = 4096;
+  constexpr int64_t kMost = 4096, kMostOfAllLayers = int64_t{1} << 15;  // each is modules
   const ExpertSizes& e = c.experts;
   SLICE_FORMAT_CHECK(e.count <= kMost, "{}: number of experts: want 1 … {}, got {}", origin, kMost,
                      e.count);
+  SLICE_FORMAT_CHECK(e.count * c.layers <= kMostOfAllLayers,
+                     "{}: {} experts in each of {} layers: want at most {} together", origin,
+                     e.count, c.layers, kMostOfAllLayers);
   SLICE_FORMAT_CHECK(e.per_token >= 1 && e.per_token <= e.count,
                      "{}: num_experts_per_tok: want 1 … {}, got {}", origin, e.count, e.per_token);
   SLICE_FORMAT_CHECK(
