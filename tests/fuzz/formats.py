@@ -62,6 +62,30 @@ def gguf_model(architecture, vocabulary=8, D=8, F=8, kind=0, bias=False):
     return pairs, tensors
 
 
+def gguf_mixture(architecture, experts=2, D=8, F=8, kind=0):
+    """A stack of experts for each matrix of the feed-forward network, and a router."""
+    pairs, tensors = gguf_model(architecture, D=D, F=F, kind=kind)
+    key = architecture + "."
+    pairs |= {key + "expert_count": (U32, experts), key + "expert_used_count": (U32, 1),
+              key + "expert_feed_forward_length": (U32, F), key + "rope.dimension_count": (U32, D // 2)}
+    for name in ("gate", "up", "down"):
+        _, shape = tensors.pop(f"blk.0.ffn_{name}.weight")
+        tensors[f"blk.0.ffn_{name}_exps.weight"] = (kind, [experts, *shape])
+    tensors["blk.0.ffn_gate_inp.weight"] = (0, [experts, D])
+    if architecture != "llama":
+        widths = (D, D // 2) if architecture == "olmoe" else (D // 2, D // 2)
+        tensors |= {f"blk.0.attn_{head}_norm.weight": (0, [width]) for head, width in zip("qk", widths)}
+    return pairs, tensors
+
+
+def gguf_apertus(layers=1):
+    """xIELU's constants in lists."""
+    pairs, tensors = gguf_model("apertus")
+    del tensors["blk.0.ffn_gate.weight"]
+    tensors |= {f"blk.0.attn_{head}_norm.weight": (0, [4]) for head in "qk"}
+    return pairs | {f"xielu.{name}": (F32, [0.5] * layers) for name in ("alpha_n", "alpha_p", "beta", "eps")}, tensors
+
+
 def gguf_phi2(D=8, F=8, vocabulary=4):
     """Parallel blocks with one matrix for q, k and v, and biases everywhere."""
     pairs, _ = gguf_model("phi2", D=D, F=F)

@@ -78,6 +78,10 @@ for kind, (values, _) in BLOCKS.items():
 seed("gguf", "llama", gguf(*gguf_model("llama")))
 seed("gguf", "qwen2", gguf(*gguf_model("qwen2", bias=True)))
 seed("gguf", "phi2", gguf(*gguf_phi2()))
+for architecture in ("llama", "qwen3moe", "olmoe"):
+    seed("gguf", f"experts-{architecture}", gguf(*gguf_mixture(architecture)))
+seed("gguf", "experts-quantised", gguf(*gguf_mixture("llama", D=32, F=32, kind=8)))
+seed("gguf", "apertus", gguf(*gguf_apertus()))
 for name, vocabulary, pairs in gguf_tokenizers():
     model, tensors = gguf_model("llama", vocabulary=vocabulary, D=32, F=32, kind=8)
     seed("gguf", f"tokenizer-{name}", gguf(model | pairs, tensors))
@@ -187,7 +191,7 @@ for name, text in {"jsonl": '{"text": "one"}\r\n\n{"id": 2, "text": "t\\nwo"}\n'
 
 TEXT = ["text/sources/*.cpp", "text/detail/*.cpp"]
 for target, patterns in {"calibration": ["text/text_file.cpp", "text/detail/text_record.cpp"], "config": ["model/config.cpp", "model/families/*.cpp"],
-                         "gguf": ["model/families/gguf_keys.cpp", "model/families/llama.cpp",
+                         "gguf": ["model/families/gguf_*.cpp", "model/families/llama.cpp",
                                   "text/sources/tokenizer_gguf.cpp"],
                          "jinja": ["text/jinja/*.cpp"], "json_schema": ["text/detail/json_schema.cpp"], "safetensors": ["format/safetensors.cpp"],
                          "tokenizer_json": TEXT, "vocab_merges": TEXT}.items():
