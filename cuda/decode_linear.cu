@@ -229,31 +229,7 @@ cudaError_t decode_linear(const DecodeLinear& l, cudaStream_t stream) {
   if (!pointers_are_good(l) || !overlaps_are_good(l)) return cudaErrorInvalidValue;
   return detail::dispatch(l.type, [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    const auto in = [](const void* pointer) { return static_cast<const T*>(pointer); };
-    const DecodeLinearOperands<T> operands{static_cast<T*>(l.Y),
-                                           in(l.X),
-                                           in(l.W),
-                                           in(l.Z),
-                                           in(l.V),
-                                           in(l.bias),
-                                           in(l.R),
-                                           in(l.diagonal),
-                                           in(l.norm_weight),
-                                           static_cast<detail::Accumulator<T>>(l.norm_hidden),
-                                           static_cast<detail::Accumulator<T>>(l.eps),
-                                           static_cast<detail::Accumulator<T>>(l.scale),
-                                           l.epilogue,
-                                           is_gated(l.epilogue),
-                                           static_cast<int>(l.M),
-                                           l.N,
-                                           l.K,
-                                           l.K2,
-                                           l.residual_columns,
-                                           l.x_row_stride,
-                                           l.y_row_stride,
-                                           l.z_row_stride,
-                                           l.r_row_stride};
-    return launch(operands, takes_vectors(l), l.prefetch, stream);
+    return launch(detail::operands_of<T>(l), takes_vectors(l), l.prefetch, stream);
   });
 }
 

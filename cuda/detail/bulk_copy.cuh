@@ -64,6 +64,13 @@ __device__ __forceinline__ void copy_box(uint32_t shared, const CUtensorMap* map
       : "memory");
 }
 
+/// Asks the L2 for neighbouring bytes, a multiple of 16 from a multiple of 16 on.
+__device__ __forceinline__ void prefetch_bytes(const void* source, unsigned bytes) {
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(__cvta_generic_to_global(source)),
+               "r"(bytes)
+               : "memory");
+}
+
 /// Copies neighbouring bytes, a multiple of 16 from a multiple of 16 on.
 __device__ __forceinline__ void copy_bytes(uint32_t shared, const void* source, unsigned bytes,
                                            uint64_t* barrier) {
@@ -71,6 +78,18 @@ __device__ __forceinline__ void copy_bytes(uint32_t shared, const void* source, 
       "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::
           "r"(shared),
       "l"(__cvta_generic_to_global(source)), "r"(bytes), "r"(shared_address(barrier))
+      : "memory");
+}
+
+/// The same for bytes that are read once: the L2 keeps others before them.
+__device__ __forceinline__ void copy_once(uint32_t shared, const void* source, unsigned bytes,
+                                          uint64_t* barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.L2::cache_hint [%0], "
+      "[%1], "
+      "%2, [%3], %4;" ::"r"(shared),
+      "l"(__cvta_generic_to_global(source)), "r"(bytes), "r"(shared_address(barrier)),
+      "l"(static_cast<uint64_t>(Keep::kShort))
       : "memory");
 }
 

@@ -13,9 +13,9 @@ constexpr int kPrefetchBytes = 1 << 16;
 constexpr int kMinSplitRows = 256;  // fewer are not worth a second block and its combination
 
 template <typename T>
-__device__ __forceinline__ AttentionRange range_of(const AttentionArguments<T>& a, int batch,
+__device__ __forceinline__ AttentionRange range_of(const AttentionArguments<T>& a, int position,
                                                    int split) {
-  const int position = a.positions[batch], all = position + 1;
+  const int all = position + 1;
   const int window = a.window > 0 && a.window < all ? static_cast<int>(a.window) : all;
   const int rows = max(kMinSplitRows, (window + a.splits - 1) / a.splits);
   const int begin = all - window + split * rows;
@@ -118,7 +118,7 @@ __device__ __forceinline__ void attend(const AttentionArguments<T>& a, int block
   const T *keys = a.keys + cache_offset, *values = a.values + cache_offset;
 
   // What the previous kernel does not write is on its way while that one still runs.
-  const AttentionRange range = range_of(a, batch, split);
+  const AttentionRange range = range_of(a, a.positions[batch], split);
   const bool is_idle = range.begin >= range.end;
   AttentionRows<T, kWidth, kPacks, kTeam, kRows> rows;
   if (!is_idle) {

@@ -67,7 +67,7 @@ class AttentionRing {
   __device__ __forceinline__ AttentionItem item_of(int index) const {
     const int chunk = index % chunks_, sequence_head = index / chunks_;
     const int batch = sequence_head / a.kv_heads;
-    return {range_of(a, batch, 0), batch, sequence_head % a.kv_heads, chunk};
+    return {range_of(a, a.positions[batch], 0), batch, sequence_head % a.kv_heads, chunk};
   }
   __device__ __forceinline__ int64_t cache_offset(const AttentionItem& item) const {
     return (int64_t{item.batch} * a.kv_heads + item.kv_head) * a.capacity * a.head_size;

@@ -41,6 +41,35 @@ struct DecodeLinearOperands {
   __host__ __device__ int rows_per_column() const { return gated ? 2 : 1; }
 };
 
+template <typename T>
+DecodeLinearOperands<T> operands_of(const DecodeLinear& l) {
+  const auto in = [](const void* pointer) { return static_cast<const T*>(pointer); };
+  using A = Accumulator<T>;
+  return {static_cast<T*>(l.Y),
+          in(l.X),
+          in(l.W),
+          in(l.Z),
+          in(l.V),
+          in(l.bias),
+          in(l.R),
+          in(l.diagonal),
+          in(l.norm_weight),
+          static_cast<A>(l.norm_hidden),
+          static_cast<A>(l.eps),
+          static_cast<A>(l.scale),
+          l.epilogue,
+          is_gated(l.epilogue),
+          static_cast<int>(l.M),
+          l.N,
+          l.K,
+          l.K2,
+          l.residual_columns,
+          l.x_row_stride,
+          l.y_row_stride,
+          l.z_row_stride,
+          l.r_row_stride};
+}
+
 template <typename A>
 __device__ __forceinline__ A activated(A x, Epilogue epilogue) {
   switch (epilogue) {

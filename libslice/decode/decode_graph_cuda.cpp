@@ -21,6 +21,7 @@
 #include "libslice/decode/detail/many_rows_layer.h"
 #include "libslice/decode/detail/prefill.h"
 #include "libslice/decode/detail/sample.h"
+#include "libslice/decode/detail/step_kernels.h"
 #include "libslice/decode/generator.h"
 #include "libslice/device/detail/cuda_arguments.h"
 #include "libslice/device/detail/cuda_status.h"
@@ -41,8 +42,12 @@ enum class Choice { kGiven, kGreedy, kSampled };
 
 class CudaDecodeGraph final : public Decoding, public RowDecoding {
  public:
-  CudaDecodeGraph(const DecoderImpl& decoder, KvCache& cache)
-      : cache_(cache), model_(decoder, cache.capacity()), attention_(model_, cache_, positions_) {
+  /// @param together  whether a step is one kernel where that runs it; a row has other bits then
+  CudaDecodeGraph(const DecoderImpl& decoder, KvCache& cache, bool together)
+      : cache_(cache),
+        model_(decoder, cache.capacity()),
+        together_(together),
+        attention_(model_, cache_, positions_) {
     const auto options = model_.embedding.options();
     const auto bytes = options.dtype(at::kByte);
     const int64_t B = cache.batch();
@@ -225,16 +230,19 @@ class CudaDecodeGraph final : public Decoding, public RowDecoding {
     const at::NoGradGuard no_grad;
     next_token(choice, rows);
     const bool few = rows <= few_rows_;
+    StepKernels kernels =
+        together_ ? StepKernels(workspaces_[static_cast<size_t>(choice)]) : StepKernels();
     Tensor x = x_.narrow(0, 0, rows);            // (rows, k_0)
     Tensor logits = logits_.narrow(0, 0, rows);  // (rows, V)
     int64_t layer = 0;
-    const auto attend = [&](const Tensor& qkv) { return attention_(qkv, layer); };
+    const auto attend = [&](const Tensor& qkv) { return attention_(kernels, qkv, layer); };
     for (const DecodeSublayer& s : model_.sublayers) {
-      x = few ? few_rows_sublayer(model_, s, x, attend) : many_rows_sublayer(model_, s, x, attend);
+      x = few ? few_rows_sublayer(kernels, model_, s, x, attend)
+              : many_rows_sublayer(model_, s, x, attend);
       layer += s.branches[0].attention ? 1 : 0;
     }
     if (few) {
-      few_rows_logits(model_, x, logits);
+      few_rows_logits(kernels, model_, x, logits);
     } else {
       many_rows_logits(model_, x, logits);
     }
@@ -267,6 +275,8 @@ class CudaDecodeGraph final : public Decoding, public RowDecoding {
 
   KvCache& cache_;
   const DecodeModel model_;
+  const bool together_;
+  std::array<Tensor, 3> workspaces_;  // of steps in one kernel, one a Choice
   int64_t next_ = -1;  // position of the next token, as the device has it; −1: unknown
   int64_t few_rows_ = 0;
   bool lost_ = false;  // the logits, to an error of the device
@@ -275,24 +285,25 @@ class CudaDecodeGraph final : public Decoding, public RowDecoding {
   std::map<int64_t, Rows> rows_;
 };
 
-std::unique_ptr<CudaDecodeGraph> make_graph(const DecoderImpl& decoder, KvCache& cache) {
+std::unique_ptr<CudaDecodeGraph> make_graph(const DecoderImpl& decoder, KvCache& cache,
+                                            bool together) {
   if (!decoder.device().is_cuda() || decoder.dtype() == at::kDouble ||
       !decodes_captured(decoder.config())) {
     return nullptr;
   }
   const c10::cuda::CUDAGuard guard(decoder.device());
   const at::NoGradGuard no_grad;
-  return std::make_unique<CudaDecodeGraph>(decoder, cache);
+  return std::make_unique<CudaDecodeGraph>(decoder, cache, together);
 }
 
 }  // namespace
 
 std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache) {
-  return make_graph(decoder, cache);
+  return make_graph(decoder, cache, /*together=*/cache.batch() == 1);
 }
 
 std::unique_ptr<RowDecoding> make_row_graph(const DecoderImpl& decoder, KvCache& cache) {
-  return make_graph(decoder, cache);
+  return make_graph(decoder, cache, /*together=*/false);  // a row's bits are those of any batch
 }
 
 }  // namespace slice::detail

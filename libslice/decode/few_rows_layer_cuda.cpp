@@ -9,16 +9,14 @@
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/few_rows_layer.h"
 #include "libslice/decode/detail/row_norms.h"
+#include "libslice/decode/detail/step_kernels.h"
 #include "libslice/device/detail/cuda_arguments.h"
-#include "libslice/device/detail/cuda_status.h"
 
 namespace slice::detail {
 
 using at::Tensor;
 using kernels::DecodeLinear;
 using kernels::Epilogue;
-using ops::on_device::check;
-using ops::on_device::current_stream;
 using ops::on_device::data_type;
 using ops::on_device::pointer;
 
@@ -59,25 +57,26 @@ DecodeLinear linear_of(const Tensor& X, const Tensor& W, const Tensor& bias) {
 }
 
 /// @param Y  (n, N), of pairs (n, N/2); written
-void launch(DecodeLinear linear, Tensor& Y) {
+void launch(StepKernels& kernels, DecodeLinear linear, Tensor& Y) {
   linear.Y = Y.mutable_data_ptr();
   linear.y_row_stride = Y.stride(0);
-  check(kernels::decode_linear(linear, current_stream()), "decode_linear");
+  kernels.run(linear);
 }
 
 /// @return  Y, in memory like that of `like`
-Tensor launch(const DecodeLinear& linear, const Tensor& like) {
-  const int64_t columns = kernels::is_gated(linear.epilogue) ? linear.N / 2 : linear.N;
+Tensor launch(StepKernels& kernels, const DecodeLinear& linear, const Tensor& like) {
+  const int64_t columns = is_gated(linear.epilogue) ? linear.N / 2 : linear.N;
   Tensor Y = at::empty({linear.M, columns}, like.options());
-  launch(linear, Y);
+  launch(kernels, linear, Y);
   return Y;
 }
 
 /// The norm before a product: part of it where it is a root mean square, else by itself.
 /// @return  what the product reads, to be kept until it is launched
-Tensor read_normed(DecodeLinear& linear, const Tensor& x, const Norm& norm) {
+Tensor read_normed(StepKernels& kernels, DecodeLinear& linear, const Tensor& x, const Norm& norm) {
   if (norm->kind() == NormKind::kNone) return x;
   if (norm->centres()) {
+    kernels.flush();
     const Tensor n = norm->forward(x);  // (n, k)
     linear.X = pointer(n);
     linear.x_row_stride = n.stride(0);
@@ -91,7 +90,7 @@ Tensor read_normed(DecodeLinear& linear, const Tensor& x, const Norm& norm) {
 
 /// Adds Z·Vᵀ to what a product writes: in the same sum, or before it where the product has a scale.
 /// @return  memory that the product reads, to be kept until it is launched
-Tensor add_product(DecodeLinear& linear, const Tensor& Z, const Tensor& V) {
+Tensor add_product(StepKernels& kernels, DecodeLinear& linear, const Tensor& Z, const Tensor& V) {
   if (linear.scale == 1) {
     linear.Z = pointer(Z);
     linear.V = pointer(V);
@@ -104,7 +103,7 @@ Tensor add_product(DecodeLinear& linear, const Tensor& Z, const Tensor& V) {
   before.diagonal = linear.diagonal;
   before.residual_columns = linear.residual_columns;
   before.r_row_stride = linear.r_row_stride;
-  const Tensor sum = launch(before, Z);  // (n, N)
+  const Tensor sum = launch(kernels, before, Z);  // (n, N)
   linear.R = pointer(sum);
   linear.diagonal = nullptr;
   linear.residual_columns = sum.size(1);
@@ -114,62 +113,68 @@ Tensor add_product(DecodeLinear& linear, const Tensor& Z, const Tensor& V) {
 
 /// Adds the shortcut's share to a writer of x (n, k_a).
 /// @return  memory that the product reads, to be kept until it is launched
-Tensor add_shortcut(DecodeLinear& linear, const Tensor& x, const Shortcut& shortcut) {
+Tensor add_shortcut(StepKernels& kernels, DecodeLinear& linear, const Tensor& x,
+                    const Shortcut& shortcut) {
   if (shortcut->weight.defined() && shortcut->weight.dim() == 2)
-    return add_product(linear, x, shortcut->weight);
+    return add_product(kernels, linear, x, shortcut->weight);
   linear.R = pointer(x);
   linear.r_row_stride = x.stride(0);
   linear.diagonal = pointer(shortcut->weight);
   linear.residual_columns =
       shortcut->weight.defined() ? shortcut->weight.size(0) : std::min(x.size(1), linear.N);
   if (!shortcut->up.defined()) return x;
-  return add_product(linear, launch(linear_of(x, shortcut->down, {}), x), shortcut->up);
+  const Tensor low = launch(kernels, linear_of(x, shortcut->down, {}), x);
+  return add_product(kernels, linear, low, shortcut->up);
 }
 
 }  // namespace
 
-Tensor few_rows_sublayer(const DecodeModel& model, const DecodeSublayer& s, const Tensor& x,
-                         const std::function<Tensor(const Tensor&)>& attend) {
+Tensor few_rows_sublayer(StepKernels& kernels, const DecodeModel& model, const DecodeSublayer& s,
+                         const Tensor& x, const std::function<Tensor(const Tensor&)>& attend) {
   Tensor y;
   for (const DecodeBranch& branch : s.branches) {
     DecodeLinear readers = linear_of(x, branch.readers, branch.readers_bias);
-    const Tensor read = read_normed(readers, x, branch.norm);
+    const Tensor read = read_normed(kernels, readers, x, branch.norm);
     const auto epilogue =
         branch.attention ? std::nullopt : epilogue_of(model.config.activation, branch.gated);
     readers.epilogue = epilogue.value_or(Epilogue::kNone);
-    Tensor hidden = launch(readers, x);
+    Tensor hidden = launch(kernels, readers, x);
     if (branch.attention) {
       hidden = attend(hidden);
     } else if (!epilogue) {
+      kernels.flush();
       hidden = model.activated(hidden, branch.gated);
     }
     DecodeLinear writer = linear_of(hidden, branch.writer, branch.writer_bias);
     writer.scale = s.scale;
     if (!s.out_norm.is_empty()) {
-      y = added_normed(x, launch(writer, x), s.out_norm);
+      kernels.flush();
+      y = added_normed(x, launch(kernels, writer, x), s.out_norm);
     } else if (
         y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
       writer.R = pointer(y);
       writer.r_row_stride = y.stride(0);
       writer.residual_columns = y.size(1);
-      launch(writer, y);
+      launch(kernels, writer, y);
     } else {
-      const Tensor shortcut = add_shortcut(writer, x, s.shortcut);
-      y = launch(writer, x);
+      const Tensor shortcut = add_shortcut(kernels, writer, x, s.shortcut);
+      y = launch(kernels, writer, x);
     }
   }
   return y;
 }
 
-void few_rows_logits(const DecodeModel& model, const Tensor& x, Tensor& logits) {
+void few_rows_logits(StepKernels& kernels, const DecodeModel& model, const Tensor& x,
+                     Tensor& logits) {
   const bool mapped = model.head_map.weight.defined();
   const LinearRef& first = mapped ? model.head_map : model.head;
   DecodeLinear reader = linear_of(x, first.weight, first.bias);
-  const Tensor read = read_normed(reader, x, model.final_norm);
-  const Tensor signal = mapped ? launch(reader, x) : read;  // (n, k_0)
+  const Tensor read = read_normed(kernels, reader, x, model.final_norm);
+  const Tensor signal = mapped ? launch(kernels, reader, x) : read;  // (n, k_0)
   DecodeLinear head = mapped ? linear_of(signal, model.head.weight, model.head.bias) : reader;
   head.scale = model.logit_form.scale;
-  launch(head, logits);
+  launch(kernels, head, logits);
+  kernels.finish();
   const double cap = model.logit_form.softcap;
   if (cap > 0) logits.div_(cap).tanh_().mul_(cap);
 }

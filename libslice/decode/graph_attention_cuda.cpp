@@ -6,6 +6,7 @@
 #include "cuda/decode_attention.h"
 #include "libslice/decode/detail/decode_graph.h"
 #include "libslice/decode/detail/graph_attention.h"
+#include "libslice/decode/detail/step_kernels.h"
 #include "libslice/decode/detail/turn_heads.h"
 #include "libslice/device/detail/cuda_arguments.h"
 #include "libslice/device/detail/cuda_status.h"
@@ -41,7 +42,7 @@ void GraphAttention::prepare(int64_t rows) {
   workspaces_[rows] = at::zeros({bytes}, model_.embedding.options().dtype(at::kByte));
 }
 
-Tensor GraphAttention::operator()(const Tensor& qkv, int64_t layer) const {
+Tensor GraphAttention::operator()(StepKernels& kernels, const Tensor& qkv, int64_t layer) const {
   const ModelConfig& c = model_.config;
   const int64_t rows = qkv.size(0);
   Tensor out = at::empty({rows, c.heads * c.head_size}, qkv.options());
@@ -73,10 +74,11 @@ Tensor GraphAttention::operator()(const Tensor& qkv, int64_t layer) const {
     launch.q_norm = pointer(q_norm->weight);
     launch.k_norm = pointer(k_norm->weight);
     launch.norm_eps = q_norm->eps();
-  } else {
+  } else if (c.head_norm != HeadNorm::kNone) {
+    kernels.flush();
     norm_heads(model_, layer, qkv);
   }
-  check(kernels::decode_attention(launch, current_stream()), "decode_attention");
+  kernels.run(launch);
   return out;
 }
 

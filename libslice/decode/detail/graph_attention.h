@@ -9,6 +9,8 @@
 
 namespace slice::detail {
 
+class StepKernels;
+
 /// Attention of a decoding step on a CUDA device, by cuda/decode_attention.h.
 class GraphAttention {
  public:
@@ -18,7 +20,7 @@ class GraphAttention {
   /// Makes the memory that `rows` rows need, which launches of as many use from then on.
   void prepare(int64_t rows);
   /// qkv (rows, (h + 2·kv)·d), which it may write to → (rows, h·d); the new rows go to the cache
-  at::Tensor operator()(const at::Tensor& qkv, int64_t layer) const;
+  at::Tensor operator()(StepKernels& kernels, const at::Tensor& qkv, int64_t layer) const;
 
  private:
   int64_t splits(int64_t rows) const;
