@@ -4,6 +4,8 @@
 #include <c10/util/accumulate.h>
 
 #include <algorithm>
+#include <map>
+#include <set>
 #include <utility>
 
 #include "libslice/base/detail/check.h"
@@ -21,6 +23,7 @@
 #include "libslice/model/families/gguf_architectures.h"
 #include "libslice/model/families/gguf_names.h"
 #include "libslice/model/families/gguf_rope.h"
+#include "libslice/model/families/gguf_xielu.h"
 #include "libslice/text/bpe.h"
 #include "libslice/text/sources/tokenizer_gguf_write.h"
 
@@ -103,25 +106,73 @@ struct Stored {
   }
 };
 
-/// A tensor's type in a file of `matrices`.
-GgufType stored_type(const std::vector<int64_t>& shape, GgufType matrices) {
-  if (shape.size() == 1) return GgufType::kFloat32;
+/// A tensor's type in a file of `matrices`. A router is small and chooses: llama.cpp keeps it whole.
+GgufType stored_type(const std::string& name, const std::vector<int64_t>& shape,
+                     GgufType matrices) {
+  if (shape.size() == 1 || name.ends_with(".ffn_gate_inp.weight")) return GgufType::kFloat32;
   if (matrices == GgufType::kQ8_0 && shape.back() % detail::kQ8Block != 0)
     return GgufType::kFloat16;
   return matrices;
 }
 
-void write_data(const Stored& stored, const Tensor& tensor, const std::string& where,
-                detail::OutputFile& out) {
-  SLICE_CHECK(tensor.sizes() == at::IntArrayRef(stored.shape), "{}: want {}, got {}", where,
-              detail::describe(stored.shape), detail::describe(tensor));
-  if (stored.type == GgufType::kQ8_0) {
-    detail::write_q8(out, tensor, where);
-  } else {
-    detail::write_tensor(out, tensor, numbers_of(stored.type).dtype, where);
+/// Writes the data of the tensors of a file, which come in the order of the file; of a stack one
+/// slice (1, …) after the other.
+class DataWriter {
+ public:
+  DataWriter(const std::vector<Stored>& tensors, detail::OutputFile& out)
+      : next_(tensors.begin()), out_(out) {}
+
+  void write(const Tensor& tensor, const std::string& where) {
+    std::vector<int64_t> want = next_->shape;
+    const bool slice = tensor.dim() == 3;
+    if (slice) want[0] = 1;
+    SLICE_CHECK(tensor.sizes() == at::IntArrayRef(want), "{}: want {}, got {}", where,
+                detail::describe(want), detail::describe(tensor));
+    if (next_->type == GgufType::kQ8_0) {
+      detail::write_q8(out_, tensor, where);
+    } else {
+      detail::write_tensor(out_, tensor, numbers_of(next_->type).dtype, where);
+    }
+    if (slice && ++slices_ < next_->shape[0]) return;
+    const std::string zeros(detail::GgufHeader::padding(next_->bytes()), '\0');
+    out_.write(zeros.data(), zeros.size());
+    ++next_;
+    slices_ = 0;
   }
-  const std::string zeros(detail::GgufHeader::padding(stored.bytes()), '\0');
-  out.write(zeros.data(), zeros.size());
+
+ private:
+  std::vector<Stored>::const_iterator next_;
+  int64_t slices_ = 0;  // written of a stack
+  detail::OutputFile& out_;
+};
+
+using Weights = std::vector<WrittenWeights::Entry>;
+
+/// Constants that files keep in lists, float32: these become metadata, and the others are left.
+Weights write_lists(const ModelConfig& form, const WrittenWeights& weights,
+                    detail::GgufHeader& header) {
+  std::set<std::string> listed;
+  for (const models::GgufList& list : models::gguf_lists(form)) {
+    std::vector<float> values;
+    for (const std::string& parameter : list.parameters) {
+      values.push_back(weights.read(parameter).to(at::kFloat).item<float>());
+      listed.insert(parameter);
+    }
+    header.reals(list.key, values);
+  }
+  Weights left = weights.entries();
+  std::erase_if(left, [&](const auto& entry) { return listed.contains(entry.name); });
+  return left;
+}
+
+/// Parts of one tensor after each other, so that of a layer's experts one is held at a time.
+Weights by_tensor(Weights weights, const StoredTensors::FormOf& form_of) {
+  std::map<std::string, size_t> first;  // of a tensor's parts
+  std::map<std::string, size_t> place;
+  for (size_t i = 0; i < weights.size(); ++i)
+    place[weights[i].name] = first.emplace(form_of(weights[i].name).tensor, i).first->second;
+  std::ranges::stable_sort(weights, {}, [&](const auto& entry) { return place.at(entry.name); });
+  return weights;
 }
 
 }  // namespace
@@ -175,32 +226,38 @@ void save_gguf(const Model& model, const std::filesystem::path& path, const Gguf
   write_tokenizer(model, form, header);
 
   const WrittenWeights weights(model.decoder(), form);
+  const auto form_of = [&](const std::string& parameter) {
+    return models::gguf_form(architecture, form, parameter);
+  };
+  const Weights written = by_tensor(write_lists(form, weights, header), form_of);
+  StoredTensors tensors(written, form_of);
   std::vector<Stored> stored;
   const auto add = [&](const std::string& name, const std::vector<int64_t>& shape) {
-    const Stored& last = stored.emplace_back(name, shape, stored_type(shape, matrices));
-    header.tensor(name, shape, numbers_of(last.type).tensor_type, last.bytes());
+    if (!stored.empty() && stored.back().name == name) {
+      ++stored.back().shape[0];  // the next slice of a stack
+    } else {
+      stored.emplace_back(name, shape, stored_type(name, shape, matrices));
+    }
   };
-  StoredTensors tensors(weights.entries(), [&](const std::string& parameter) {
-    return models::gguf_form(architecture, form, parameter);
-  });
   for (const auto& [name, shape] : tensors.slots()) add(name, shape);
   const auto factors = models::gguf_rope_tensors(form);
   for (const auto& [name, values] : factors) add(name, values.sizes().vec());
+  for (const Stored& tensor : stored)
+    header.tensor(tensor.name, tensor.shape, numbers_of(tensor.type).tensor_type, tensor.bytes());
 
   detail::AtomicFile file(path, options.replace);
   const std::string begin = header.bytes();
   file.out().write(begin.data(), begin.size());
-  const auto count = std::ssize(weights.entries());
-  auto next = stored.begin();
+  const auto count = std::ssize(written);
+  DataWriter data(stored, file.out());
   for (int64_t i = 0; i < count; ++i) {
-    const std::string& name = weights.entries()[i].name;
+    const std::string& name = written[i].name;
     if (const auto complete = tensors.add(name, weights.read(name)))
-      write_data(*next++, complete->second, detail::formatted("{}: {}", path.string(), name),
-                 file.out());
+      data.write(complete->second, detail::formatted("{}: {}", path.string(), name));
     if (on_progress)
       on_progress({.phase = "save", .step = i + 1, .steps = count, .seconds = clock.seconds()});
   }
-  for (const auto& [name, values] : factors) write_data(*next++, values, name, file.out());
+  for (const auto& [name, values] : factors) data.write(values, name);
   file.commit();
 }
 

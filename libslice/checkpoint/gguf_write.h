@@ -15,8 +15,8 @@ namespace slice {
 enum class GgufType { kFloat32, kFloat16, kBFloat16, kQ8_0 };
 
 struct GgufOptions {
-  /// Of the matrices; that of Model::stored_dtype() when absent. Vectors (norms, biases) are always
-  /// float32, as llama.cpp wants them.
+  /// Of the matrices; that of Model::stored_dtype() when absent. Vectors (norms, biases) and the
+  /// routers of experts are always float32, as in llama.cpp's own conversion.
   std::optional<GgufType> type = std::nullopt;
   bool replace = false;   ///< whether an existing file is replaced or an error
   std::string name = "";  ///< general.name; the file's name without suffix when empty
@@ -25,9 +25,9 @@ struct GgufOptions {
 /// Why a model of this configuration cannot be written for llama.cpp; nothing where it can: where
 /// dense_config() (stock.h) has a form for it and that form is one of llama.cpp's architectures,
 /// its family's own or a more general one          (model/families/gguf_architectures.cpp)
-///   llama     LLaMA; Mistral, whose window llama.cpp ignores; any other network that is a LLaMA's,
-///             where its own architecture has no place for its heads or its biases
-///   mistral3  Mistral whose YaRN has its own constants
+///   llama     LLaMA; Mistral and Mixtral, whose window llama.cpp ignores; any other network that
+///             is a LLaMA's, where its own architecture has no place for its heads or its biases
+///   mistral3  Mistral whose YaRN has its own constants; Ministral 3
 ///   deci      what llama takes, with FFN widths that differ between layers: the others read only
 ///             the first width
 std::optional<std::string> gguf_obstacle(const ModelConfig& config);

@@ -84,7 +84,9 @@ StoredTensors::StoredTensors(const std::vector<WrittenForm::Entry>& parameters,
       missing.erase(form.tensor);
       stored[0] = form.groups * form.group_rows;
     }
-    slots_.push_back({form.tensor, turned_shape(stored, form)});
+    stored = turned_shape(stored, form);
+    if (form.stacked) stored.insert(stored.begin(), 1);
+    slots_.push_back({form.tensor, stored});
   }
   SLICE_ARGUMENT_CHECK(missing.empty(), "writing: {}: parts are missing",
                        missing.empty() ? "" : missing.begin()->first);
@@ -102,6 +104,7 @@ std::optional<std::pair<std::string, Tensor>> StoredTensors::add(const std::stri
   Tensor stored = value.detach();
   if (form.offset != 0) stored = stored.to(at::kCPU, at::kDouble).sub(form.offset);
   if (form.turning > 0) stored = detail::interleave_halves(stored, form.heads, form.turning);
+  if (form.stacked) return std::pair(form.tensor, turned(stored, form).unsqueeze(0));
   if (!form.fused()) return std::pair(form.tensor, turned(stored, form));
   waiting_[form.tensor][form.begin] = grouped(stored, form.groups);
   if (!last) return std::nullopt;

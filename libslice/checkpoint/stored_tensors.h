@@ -40,7 +40,7 @@ class StoredTensors {
   /// Of a Hugging Face directory.
   StoredTensors(const std::vector<WrittenForm::Entry>& parameters, const ModelConfig& config);
 
-  /// In the order in which `add` completes them.
+  /// In the order in which `add` completes them. A slice of a stack is one by itself, (1, …).
   const std::vector<ShardWriter::Slot>& slots() const { return slots_; }
   /// Whether a tensor is complete with this parameter, its last part.
   bool completes(const std::string& parameter) const { return parts_.at(parameter).last; }

@@ -391,7 +391,7 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
     std::function<void(TinyGguf&)> make;
   };
   const std::vector<Row> rows = {
-      {"'gptj' is not supported: libslice reads arcee, ",
+      {"'gptj' is not supported: libslice reads apertus, ",
        [](TinyGguf& g) { g.metadata = W(), g.metadata.text("general.architecture", "gptj"); }},
       {"general.architecture is missing", [](TinyGguf& g) { g.metadata = W(); }},
       {"llama.embedding_length is missing",
@@ -424,7 +424,8 @@ TEST_CASE("a GGUF that cannot be run is refused, naming the key or the tensor") 
        [](TinyGguf& g) { g.tensors["rope_freqs.weight"] = at::full({5}, 8.0f); }},
       {"rope_freqs.weight: divisor 0 is 8, not Llama 3's 1",
        [](TinyGguf& g) { g.tensors["rope_freqs.weight"] = at::full({4}, 8.0f); }},
-      {"llama.expert_count", [](TinyGguf& g) { g.metadata.number("llama.expert_count", 8); }},
+      {"want no biases in a mixtral",
+       [](TinyGguf& g) { g.metadata.number("llama.expert_count", 8); }},
       {"llama.attention.value_length: want the head size 8, got 16",
        [](TinyGguf& g) { g.metadata.number("llama.attention.value_length", 16); }},
       {"llama.rope.dimension_count: want the head size 16, got 8",

@@ -23,6 +23,8 @@ def longrope(original):
                 original_max_position_embeddings=original, max_position_embeddings=2 * original, sliding_window=None)
 
 
+MINISTRAL = rope("yarn", factor=4.0, original_max_position_embeddings=8, beta_fast=32.0, beta_slow=1.0, mscale=1.0,
+                 mscale_all_dim=1.0, llama_4_scaling_beta=0.4)
 YARN = rope("yarn", factor=4.0, original_max_position_embeddings=32)
 # name: class of Transformers, options, greatest relative difference of logits. llama.cpp computes both GELUs from a
 # table, in float16, of the tanh approximation.
@@ -86,14 +88,35 @@ CASES = {
     "gpt_neox": ("GPTNeoX", dict(SMALL, **OWN, rotary_pct=0.5), GELU),
     "gpt_neox sequential": ("GPTNeoX", dict(SMALL, **OWN, use_parallel_residual=False), GELU),
     "falcon": ("Falcon", dict(SMALL, multi_query=True, bias=False, alibi=False), GELU),
+    "mixtral": ("Mixtral", dict(WIDE, **OWN, num_local_experts=4, num_experts_per_tok=2), EXACT),
+    "mixtral tied": ("Mixtral", dict(SMALL, **TIED, num_local_experts=3, num_experts_per_tok=1, **LLAMA3), EXACT),
+    "qwen3_moe": ("Qwen3Moe", dict(WIDE, **OWN, moe_intermediate_size=96, num_experts=5, num_experts_per_tok=3,
+                                   norm_topk_prob=True), EXACT),
+    "qwen3_moe tied": ("Qwen3Moe", dict(WIDE, **TIED, moe_intermediate_size=64, num_experts=4, num_experts_per_tok=2,
+                                        norm_topk_prob=True, **YARN), EXACT),
+    "olmoe": ("Olmoe", dict(SMALL, **OWN, num_key_value_heads=4, num_experts=6, num_experts_per_tok=2,
+                            rms_norm_eps=1e-5), EXACT),
+    "olmoe all": ("Olmoe", dict(SMALL, **OWN, num_key_value_heads=4, num_experts=4, num_experts_per_tok=4,
+                                rms_norm_eps=1e-5), EXACT),
+    "ministral3": ("Ministral3", dict(WIDE, **OWN, **MINISTRAL), EXACT),
+    "ministral3 mscale": ("Ministral3", dict(WIDE, **TIED, **rope(
+        "yarn", factor=8.0, original_max_position_embeddings=16, mscale=1.0, mscale_all_dim=0.5, beta_fast=16.0,
+        llama_4_scaling_beta=0.3)), EXACT),
+    "hunyuan_dense": ("HunYuanDenseV1", dict(WIDE, **TIED), EXACT),
+    "hunyuan_dense alpha": ("HunYuanDenseV1", dict(WIDE, **OWN, **rope("dynamic", factor=1.0, alpha=50.0),
+                                                   max_position_embeddings=32768), EXACT),
+    "apertus": ("Apertus", dict(SMALL, **OWN, **LLAMA3), EXACT),
+    "apertus biased": ("Apertus", dict(SMALL, **OWN, attention_bias=True, **rope()), EXACT),
     "falcon grouped": ("Falcon", dict(SMALL, num_kv_heads=2, new_decoder_architecture=True, bias=False, alibi=False),
                        GELU),
 }
 # What the conversion does not know, or takes for something else.
 UNCONVERTED = ["helium", "phi grouped", "gemma3 pattern"]
+QUANTISED = ["mixtral", "qwen3_moe", "olmoe"]
 SLICED = {"ffn": ["llama", "qwen2", "qwen3", "phi3", "granite", "smollm3", "gemma2", "gemma3", "olmo2", "glm4",
-                  "exaone4", "starcoder2", "stablelm", "falcon", "gpt2", "cohere2"],
+                  "exaone4", "starcoder2", "stablelm", "falcon", "gpt2", "cohere2", "mixtral", "qwen3_moe", "olmoe",
+                  "ministral3", "hunyuan_dense", "apertus"],
           "k": ["llama", "mistral", "qwen2 yarn", "qwen3", "phi3", "granite", "smollm3 own", "seed_oss", "ernie4_5",
-                "arcee"]}
+                "arcee", "mixtral", "qwen3_moe", "ministral3", "hunyuan_dense alpha", "apertus", "apertus biased"]}
 
 SLICING = {"ffn": ["--ffn", 64], "k": ["--slice", 0.25, "--round", 8, "--shortcut", "none", "--head", "slice"]}

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 
-from llama_cpp_cases import CASES, CONTEXT, EXACT, SLICED, SLICING, UNCONVERTED
+from llama_cpp_cases import CASES, CONTEXT, EXACT, QUANTISED, SLICED, SLICING, UNCONVERTED
 
 SKIPPED = 77
 TOKENS, GREEDY = 40, 32
@@ -123,7 +123,7 @@ def write_model(name, folder):
             if value.dim() > 1:
                 embedding = "embed" in key or "wte" in key or "wpe" in key
                 spread = 0.5 if not model.config.tie_word_embeddings else 0.05  # else every token follows itself
-                value.normal_(0, spread if embedding else value.shape[1 if "c_" not in key else 0] ** -0.5)
+                value.normal_(0, spread if embedding else value.shape[-1 if "c_" not in key else 0] ** -0.5)
             else:
                 value.add_(torch.randn_like(value) * 0.2)
     model.save_pretrained(folder)
@@ -157,7 +157,7 @@ def keys(path):
     import gguf
     reader = gguf.GGUFReader(path)
     architecture = reader.fields["general.architecture"].contents()
-    left = {"vocab_size"} | ({"context_length"} if architecture == "falcon" else set())
+    left = {"vocab_size"} | ({"context_length"} if architecture in ("falcon", "hunyuan-dense") else set())
     return {key.partition(".")[2]: field.contents() for key, field in reader.fields.items()
             if key.startswith(architecture + ".") and key.partition(".")[2] not in left}
 
@@ -173,7 +173,7 @@ def copied_vocabulary(model):
     model.gguf_writer.add_token_merges([" ".join(pair) for pair in words["merges"]])
 
 
-def converted(checkout, folder, path):
+def converted(checkout, folder, path, matrices="ALL_F32"):
     """By llama.cpp's own conversion."""
     sys.path[:0] = [checkout + "/gguf-py", checkout]
     import conversion
@@ -184,9 +184,11 @@ def converted(checkout, folder, path):
     if config.get("multi_query") and not config["new_decoder_architecture"]:
         config["num_kv_heads"] = 1
     kind = conversion.get_model_class(config["architectures"][0])
-    kind.set_vocab = copied_vocabulary
+    getattr(kind, "Ministral3Model", kind).set_vocab = copied_vocabulary
+    for constants in ("_alpha_n", "_alpha_p", "_beta", "_eps"):  # of an Apertus, kept from one model to the next
+        getattr(kind, constants, {}).clear()
     logging.disable()
-    kind(folder, gguf.LlamaFileType.ALL_F32, path, eager=True, hparams=config).write()
+    kind(folder, getattr(gguf.LlamaFileType, matrices), path, eager=True, hparams=config).write()
 
 
 def compare_conversion(checkout, binaries, folder, ours, scratch):
@@ -211,6 +213,21 @@ def compare_conversion(checkout, binaries, folder, ours, scratch):
     assert not different, f"keys, ours and written from the conversion's file: {different}"
     for name in back:
         assert back[name].data.tobytes() == other[name].data.tobytes() or name == "rope_freqs.weight", name
+
+
+def compare_quantised(checkout, binaries, folder, scratch):
+    """Q8_0, of stacks too: the conversion's bytes, and its numbers as they are read."""
+    ours, theirs, plain = (scratch / f"{name}-q8.gguf" for name in ("ours", "theirs", "plain"))
+    run(binaries / "write_gguf", folder, ours, "--gguf-type", "q8_0", "--quiet")
+    converted(checkout, folder, theirs, "MOSTLY_Q8_0")
+    run(binaries / "write_gguf", theirs, plain, "--gguf-type", "f32", "--quiet")
+    import gguf
+    mine, other, read = tensors(ours), tensors(theirs), tensors(plain)
+    assert set(mine) == set(other) == set(read)
+    for name, want in other.items():
+        assert mine[name].tensor_type == want.tensor_type and mine[name].data.tobytes() == want.data.tobytes(), name
+        numbers = gguf.quants.dequantize(want.data, want.tensor_type)
+        assert read[name].data.tobytes() == numbers.astype("float32").tobytes(), name
 
 
 def check(name, path, folder, llama_cpp, tolerance):
@@ -257,6 +274,9 @@ def main():
                 if checkout and name not in UNCONVERTED:
                     compare_conversion(checkout, binaries, folder, file, scratch)
                     said += "; the conversion's tensors, and the same from its file"
+                    if name in QUANTISED:
+                        compare_quantised(checkout, binaries, folder, scratch)
+                        said += "; and in Q8_0"
                 return said
 
             attempt(name, dense)

@@ -10,6 +10,7 @@
 #include "libslice/model/families/family.h"
 #include "libslice/model/families/gguf_keys.h"
 #include "libslice/model/families/gguf_names.h"
+#include "libslice/model/families/gguf_xielu.h"
 
 namespace slice::detail {
 
@@ -44,21 +45,25 @@ GgufCheckpoint::GgufCheckpoint(const std::filesystem::path& path) : file_(path) 
   models::keep_usable_tokens(config_, origin);
   check_config(config_, origin);
   for (const auto& [name, entry] : file_.tensors()) add_tensor(name, entry);
+  constants_ = models::parse_gguf_lists(file_, config_);
+  for (const auto& [name, value] : constants_)
+    SLICE_FORMAT_CHECK(entries_.emplace(name, Entry{value.sizes().vec(), at::kFloat}).second,
+                       "{}: {} is a tensor and in the metadata", origin, name);
   tie_head();
   check_unused(*this);
 }
 
 void GgufCheckpoint::add_tensor(const std::string& name, const GgufFile::Entry& entry) {
-  for (const auto& [key, begin, end] :
-       models::gguf_places(*architecture_, config_, name, entry.shape[0])) {
-    SLICE_FORMAT_CHECK(stored_.emplace(key, Rows{name, begin, end}).second,
+  for (const auto& [key, begin, end, expert] :
+       models::gguf_places(*architecture_, config_, name, entry.shape, path_.string())) {
+    SLICE_FORMAT_CHECK(stored_.emplace(key, Rows{name, begin, end, expert}).second,
                        "{}: {} and {} are the same tensor", path_.string(), name,
                        stored_.at(key).tensor);
     const int64_t heads = turned_form(key).heads;
     SLICE_FORMAT_CHECK(heads == 0 || end - begin == heads * config_.head_size,
                        "{}: {}: want {} rows, got {}", path_.string(), name,
                        heads * config_.head_size, describe(entry.shape));
-    std::vector<int64_t> shape = entry.shape;
+    std::vector<int64_t> shape(entry.shape.begin() + (expert < 0 ? 0 : 1), entry.shape.end());
     shape[0] = end - begin;
     entries_[key] = {.shape = shape,
                      .dtype = GgufFile::read_dtype(entry.type),
@@ -67,9 +72,12 @@ void GgufCheckpoint::add_tensor(const std::string& name, const GgufFile::Entry& 
 }
 
 Tensor GgufCheckpoint::read(const std::string& name) const {
+  if (const auto constant = constants_.find(name); constant != constants_.end())
+    return constant->second.clone();
   const auto found = stored_.find(name);
   SLICE_FORMAT_CHECK(found != stored_.end(), "{}: no tensor is called {}", path_.string(), name);
   const Rows& rows = found->second;
+  if (rows.expert >= 0) return file_.read(rows.tensor, rows.expert, rows.expert + 1).squeeze(0);
   Tensor tensor = file_.read(rows.tensor);
   if (rows.end - rows.begin < tensor.size(0))
     tensor = tensor.slice(0, rows.begin, rows.end).clone();

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <map>
@@ -23,6 +25,7 @@ class GgufCheckpoint : public Checkpoint {
   struct Rows {
     std::string tensor;
     int64_t begin, end;
+    int64_t expert = -1;  // of a stack: which slice
   };
 
   /// The order of the coordinates of the heads of q and k in the file; of others as it is.
@@ -35,7 +38,8 @@ class GgufCheckpoint : public Checkpoint {
 
   GgufFile file_;
   const models::GgufArchitecture* architecture_ = nullptr;
-  std::map<std::string, Rows> stored_;  // Hugging Face name → where it is in the file
+  std::map<std::string, Rows> stored_;           // Hugging Face name → where it is in the file
+  std::map<std::string, at::Tensor> constants_;  // parameters that are in the metadata
 };
 
 }  // namespace slice::detail

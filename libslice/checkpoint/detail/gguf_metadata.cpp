@@ -53,6 +53,11 @@ void write_sizes(const ModelConfig& c, Keys& keys) {
   keys.number("attention.key_length", c.head_size);
   keys.number("attention.value_length", c.head_size);
   keys.number("vocab_size", c.vocabulary_size);
+  if (c.routed()) {
+    keys.number("expert_count", c.experts.count);
+    keys.number("expert_used_count", c.experts.per_token);
+  }
+  if (c.family == "qwen3_moe") keys.number("expert_feed_forward_length", c.ffn_size);
   const bool rms = c.norm == NormKind::kRms;
   keys.real(rms ? "attention.layer_norm_rms_epsilon" : "attention.layer_norm_epsilon", c.norm_eps);
 }
@@ -66,6 +71,7 @@ void write_scales(const std::string& architecture, const ModelConfig& c, Keys& k
     keys.real("residual_scale", c.residual_scale);
     if (c.attention_scale) keys.real("attention.scale", *c.attention_scale);
   }
+  if (c.query_growth) keys.real("attention.temperature_scale", c.query_growth->beta);
   if (c.attention_softcap > 0) keys.real("attn_logit_softcapping", c.attention_softcap);
   if (c.logit_softcap > 0) keys.real("final_logit_softcapping", c.logit_softcap);
 }
@@ -84,9 +90,13 @@ void write_rope(const ModelConfig& c, Keys& keys) {
   using Kind = RopeScaling::Kind;
   keys.number("rope.dimension_count", c.rotary_size.value_or(c.head_size));
   keys.real("rope.freq_base", c.rope_theta);
-  if (!c.rope_scaling || c.rope_scaling->kind == Kind::kLlama3) return;
+  // Of Llama 3's scaling, as of none, there is no key: its divisors are a tensor.
+  const Kind kind = c.rope_scaling ? c.rope_scaling->kind : Kind::kLlama3;
+  const bool yarn = kind == Kind::kYarn, long_rope = kind == Kind::kLongRope;
+  if (c.query_growth && !yarn)
+    keys.number("rope.scaling.original_context_length", c.query_growth->period);
+  if (kind == Kind::kLlama3) return;
   const RopeScaling& s = *c.rope_scaling;
-  const bool yarn = s.kind == Kind::kYarn, long_rope = s.kind == Kind::kLongRope;
   keys.text("rope.scaling.type", yarn ? "yarn" : long_rope ? "longrope" : "linear");
   if (!long_rope) keys.real("rope.scaling.factor", s.factor);
   if (!yarn && !long_rope) return;

@@ -6,6 +6,8 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -61,6 +63,18 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "apertus");
+  SLICE_FORMAT_CHECK(c.qkv_bias == c.output_bias && !c.mlp_bias && !c.head_bias,
+                     "{}: want biases on q, k, v and attention's output or none in an Apertus",
+                     file.path().string());
+  c.activation = Activation::kXielu;
+  c.gated_mlp = false;
+  c.head_norm = HeadNorm::kEach;
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& apertus() {
@@ -76,12 +90,12 @@ const Family& apertus() {
   static const Family description = {.name = "apertus",
                                      .model_type = "apertus",
                                      .architecture = "ApertusForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "apertus",
                                      .names = names,
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

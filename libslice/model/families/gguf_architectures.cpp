@@ -10,6 +10,7 @@ namespace {
 using Head = GgufArchitecture::Head;
 using Biases = GgufArchitecture::Biases;
 using Pairs = GgufArchitecture::Pairs;
+using Shares = GgufArchitecture::Shares;
 using Kind = RopeScaling::Kind;
 
 constexpr auto kNo = Biases::kNone, kMay = Biases::kOptional, kMust = Biases::kRequired;
@@ -18,6 +19,7 @@ constexpr auto kNo = Biases::kNone, kMay = Biases::kOptional, kMust = Biases::kR
 GgufArchitecture uneven(const char* name, GgufArchitecture architecture) {
   architecture.name = name;
   architecture.uneven = true;
+  architecture.shares = Shares::kNone;
   return architecture;
 }
 
@@ -31,14 +33,23 @@ const std::vector<GgufArchitecture>& table() {
   static const GgufArchitecture llama = {
       .name = "llama",
       .families = {"llama", "mistral", "ministral", "qwen2", "phi3", "seed_oss", "ernie4_5",
-                   "helium", "smollm3"},
+                   "helium", "smollm3", "mixtral"},
       .free_heads = true,
       .qkv = kMay,
       .output = kMay,
       .mlp = kMay,
       .scalings = kAll,
-      .pairs = Pairs::kReordered};
+      .pairs = Pairs::kReordered,
+      .shares = Shares::kNormalised};
   static const std::vector<GgufArchitecture> all = {
+      {.name = "apertus",
+       .families = {"apertus"},
+       .free_heads = true,
+       .head = Head::kOwn,
+       .qkv = kMay,
+       .output = kMay,
+       .activation = Activation::kXielu,
+       .scalings = kAll},
       {.name = "arcee",
        .families = {"arcee"},
        .free_heads = true,
@@ -112,6 +123,10 @@ const std::vector<GgufArchitecture>& table() {
        .mlp = kMay,
        .scalings = kAll,
        .pairs = Pairs::kReordered},
+      {.name = "hunyuan-dense",
+       .families = {"hunyuan_dense"},
+       .free_heads = true,
+       .scalings = kLlama3},
       {.name = "nemotron",
        .families = {"nemotron"},
        .turns_in_part = true,
@@ -122,6 +137,7 @@ const std::vector<GgufArchitecture>& table() {
        .activation = Activation::kRelu2},
       {.name = "olmo", .families = {"olmo"}, .pairs = Pairs::kReordered},
       {.name = "olmo2", .families = {"olmo2", "olmo3"}, .head = Head::kOwn, .windows = true},
+      {.name = "olmoe", .families = {"olmoe"}, .head = Head::kOwn, .shares = Shares::kPlain},
       {.name = "phi2",
        .families = {"phi"},
        .turns_in_part = true,
@@ -138,6 +154,10 @@ const std::vector<GgufArchitecture>& table() {
        .fused_gate_up = true},
       {.name = "qwen2", .families = {"qwen2"}, .qkv = kMust},
       {.name = "qwen3", .families = {"qwen3"}, .free_heads = true, .qkv = kMay},
+      {.name = "qwen3moe",
+       .families = {"qwen3_moe"},
+       .free_heads = true,
+       .shares = Shares::kNormalised},
       {.name = "seed_oss", .families = {"seed_oss"}, .free_heads = true, .qkv = kMay},
       {.name = "smollm3",
        .families = {"smollm3"},
@@ -157,7 +177,7 @@ const std::vector<GgufArchitecture>& table() {
        .activation = Activation::kGeluTanh},
       llama,
       {.name = "mistral3",
-       .families = {"llama", "mistral"},
+       .families = {"llama", "mistral", "ministral3"},
        .free_heads = true,
        .pairs = Pairs::kReordered},
       uneven("deci", llama)};

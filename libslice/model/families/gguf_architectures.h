@@ -13,6 +13,12 @@ namespace slice::models {
 struct GgufArchitecture {
   enum class Head { kEither, kTied, kOwn };
   enum class Biases { kNone, kOptional, kRequired };
+  /// What it does with the shares of the experts that a token goes through.
+  enum class Shares {
+    kNone,        ///< it has no experts
+    kPlain,       ///< they stay what the softmax gives
+    kNormalised,  ///< they are divided by their sum
+  };
   /// Which coordinates of a head turn together in a file.
   enum class Pairs {
     kHalves,      ///< i and i + r/2, as in our network
@@ -32,6 +38,7 @@ struct GgufArchitecture {
   std::vector<RopeScaling::Kind> scalings = {RopeScaling::Kind::kLinear, RopeScaling::Kind::kYarn};
   Pairs pairs = Pairs::kHalves;
   bool fused_qkv = false, fused_gate_up = false;  ///< in one tensor each, in this order
+  Shares shares = Shares::kNone;                  ///< of a mixture of experts
 };
 
 /// Those that run models of a family, the family's own before more general ones.

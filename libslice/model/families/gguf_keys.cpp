@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_experts.h"
 
 namespace slice::models {
 namespace {
@@ -24,9 +26,11 @@ int64_t parse_head_size(const GgufFile& file, const ModelConfig& c, const std::s
   return size;
 }
 
-/// One FFN width, or a list with one per layer.
+/// One FFN width, or a list with one per layer. Of experts that of their own where it is a key.
 void parse_ffn_sizes(const GgufFile& file, ModelConfig& c) {
-  const std::string key = gguf_key(file, "feed_forward_length");
+  const std::string own = gguf_key(file, "expert_feed_forward_length");
+  const bool experts = !family(c.family).names.router.empty() && file.metadata().contains(own);
+  const std::string key = experts ? own : gguf_key(file, "feed_forward_length");
   const auto found = file.metadata().find(key);
   if (found == file.metadata().end() ||
       !std::holds_alternative<std::vector<int64_t>>(found->second)) {
@@ -90,9 +94,9 @@ ModelConfig parse_gguf_sizes(const GgufFile& file, const std::string& family) {
   const auto size = [&](const char* key) { return gguf_uniform_size(file, key); };
   const auto has = [&](const std::string& name) { return file.tensors().contains(name); };
   const auto any = [&](const std::string& name) { return has("blk.0." + name); };
-  SLICE_FORMAT_CHECK(gguf_uniform_size(file, "expert_count", 0) == 0,
-                     "{}: {}: mixtures of experts are not supported", origin,
-                     gguf_key(file, "expert_count"));
+  SLICE_FORMAT_CHECK(!gguf_routed(file) || !models::family(family).names.router.empty(),
+                     "{}: {}: experts are not supported in a {}", origin,
+                     gguf_key(file, "expert_count"), family);
   SLICE_FORMAT_CHECK(has(kEmbedding), "{}: tensor {} is missing", origin, kEmbedding);
 
   ModelConfig c;

@@ -9,6 +9,7 @@ namespace {
 
 using Head = GgufArchitecture::Head;
 using Biases = GgufArchitecture::Biases;
+using Shares = GgufArchitecture::Shares;
 using Kind = RopeScaling::Kind;
 using Refusal = std::optional<std::string>;
 
@@ -46,7 +47,8 @@ bool turns(const GgufArchitecture& a, const ModelConfig& c, int64_t layer) {
 
 Refusal refuse_layers(const GgufArchitecture& a, const ModelConfig& c) {
   const std::string family = with_article(c.family);
-  const bool unheeded = c.window_layers.empty() && (c.family == "mistral" || c.family == "phi3");
+  const bool unheeded = c.window_layers.empty() &&
+                        (c.family == "mistral" || c.family == "mixtral" || c.family == "phi3");
   const bool hybrid = a.name == "exaone4" && c.layers == kExaone4HybridLayers;
   if (c.sliding_window && (a.name == "exaone4" ? !hybrid : !a.windows && !unheeded))
     return detail::formatted("llama.cpp has no sliding window in {}", family);
@@ -77,6 +79,9 @@ Refusal refuse_rope(const GgufArchitecture& a, const ModelConfig& c) {
         "llama.cpp has no rope scaling by YaRN with beta_slow {}, beta_fast {} and truncate {} in "
         "{}",
         s.low_frequency_factor, s.high_frequency_factor, s.whole_dimensions, family);
+  if (c.query_growth && s.kind == Kind::kYarn && c.query_growth->period != s.original_context)
+    return detail::formatted("llama.cpp lets queries of {} grow by YaRN's original context",
+                             family);
   return std::nullopt;
 }
 
@@ -116,14 +121,28 @@ Refusal refuse_sizes(const GgufArchitecture& a, const ModelConfig& c) {
   return std::nullopt;
 }
 
+Refusal refuse_experts(const GgufArchitecture& a, const ModelConfig& c) {
+  if (!c.routed()) return std::nullopt;
+  const std::string family = with_article(c.family);
+  if (a.shares == Shares::kNone) return detail::formatted("llama.cpp has no experts in {}", family);
+  const bool divides = a.shares == Shares::kNormalised;
+  if (c.experts.normalised != divides)
+    return detail::formatted("llama.cpp {} the shares of experts by their sum in {}",
+                             divides ? "divides" : "does not divide", family);
+  if (a.name == "olmoe" && c.kv_heads != c.heads)
+    return detail::formatted("llama.cpp wants as many key heads as query heads in {}: got {} of {}",
+                             family, c.kv_heads, c.heads);
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::optional<std::string> gguf_refusal(const GgufArchitecture& a, const ModelConfig& c) {
   if (auto why = refuse_biases(a.qkv, c.qkv_bias, "q, k and v", c.family)) return why;
   if (auto why = refuse_biases(a.output, c.output_bias, "attention's output", c.family)) return why;
   if (auto why = refuse_biases(a.mlp, c.mlp_bias, "the feed-forward network", c.family)) return why;
-  for (const auto refuse :
-       {refuse_head, refuse_layers, refuse_rope, refuse_scales, refuse_activation, refuse_sizes})
+  for (const auto refuse : {refuse_head, refuse_layers, refuse_rope, refuse_scales,
+                            refuse_activation, refuse_sizes, refuse_experts})
     if (auto why = refuse(a, c)) return why;
   return std::nullopt;
 }

@@ -51,18 +51,15 @@ double real_or(const GgufFile& file, const std::string& key, double otherwise) {
   return static_cast<float>(value) == static_cast<float>(otherwise) ? otherwise : value;
 }
 
-int64_t original_context(const GgufFile& file, const ModelConfig& c) {
-  return file.get<int64_t>(gguf_key(file, "rope.scaling.original_context_length"),
-                           c.context_length);
-}
-
 RopeScaling parse_yarn(const GgufFile& file, const ModelConfig& c) {
   RopeScaling s{.kind = Kind::kYarn,
                 .factor = file.get<double>(gguf_key(file, "rope.scaling.factor")),
                 .low_frequency_factor = real_or(file, "rope.scaling.yarn_beta_slow", 1),
                 .high_frequency_factor = real_or(file, "rope.scaling.yarn_beta_fast", 32),
-                .original_context = original_context(file, c)};
-  const double usual = usual_yarn_magnitude(s.factor);
+                .original_context = gguf_original_context(file, c)};
+  // Of an architecture that heeds it: the magnitude is divided by that of a share of the logarithm.
+  const double share = file.get<double>("mistral3.rope.scaling.yarn_log_multiplier", 0.0);
+  const double usual = usual_yarn_magnitude(s.factor) / usual_yarn_magnitude(s.factor, share);
   s.attention_factor = real_or(file, "rope.scaling.yarn_attn_factor",
                                usual * real_or(file, "rope.scaling.attn_factor", 1));
   return s;
@@ -80,7 +77,7 @@ std::vector<double> divisors_of(const GgufFile& file, const char* name, const Mo
 }
 
 RopeScaling parse_longrope(const GgufFile& file, const ModelConfig& c) {
-  RopeScaling s{.kind = Kind::kLongRope, .original_context = original_context(file, c)};
+  RopeScaling s{.kind = Kind::kLongRope, .original_context = gguf_original_context(file, c)};
   const auto original = static_cast<double>(s.original_context);
   s.factor = std::max(1.0, static_cast<double>(c.context_length) / original);
   const double usual = usual_longrope_magnitude(s.factor, original);
@@ -118,6 +115,11 @@ std::optional<RopeScaling> parse_scaling(const GgufFile& file, const ModelConfig
 }
 
 }  // namespace
+
+int64_t gguf_original_context(const GgufFile& file, const ModelConfig& c) {
+  return file.get<int64_t>(gguf_key(file, "rope.scaling.original_context_length"),
+                           c.context_length);
+}
 
 void parse_gguf_rope(const GgufFile& file, ModelConfig& c) {
   c.rope_theta = file.get<double>(gguf_key(file, "rope.freq_base"), 10000.0);

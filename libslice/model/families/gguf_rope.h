@@ -18,6 +18,9 @@ void parse_gguf_rope(const GgufFile& file, ModelConfig& config);
 /// The same where whole heads turn. @throws FormatError  also for a part of each head
 void parse_gguf_whole_rope(const GgufFile& file, ModelConfig& config);
 
+/// The context that a scaling stretches: that of the model where the file has no other.
+int64_t gguf_original_context(const GgufFile& file, const ModelConfig& config);
+
 /// Whether a tensor is a divisor of rotary frequencies, which is metadata.
 bool is_gguf_rope_tensor(const std::string& name);
 /// Those of a configuration, (r/2) float32.

@@ -6,6 +6,8 @@
 
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -61,6 +63,16 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// The base in the file has α in it.
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "hunyuan_dense");
+  refuse_gguf_biases(file, c);
+  c.head_norm = HeadNorm::kEach;
+  c.norms_turned_heads = true;
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& hunyuan_dense() {
@@ -73,12 +85,12 @@ const Family& hunyuan_dense() {
   static const Family description = {.name = "hunyuan_dense",
                                      .model_type = "hunyuan_v1_dense",
                                      .architecture = "HunYuanDenseV1ForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "hunyuan-dense",
                                      .names = names,
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

@@ -8,6 +8,7 @@
 #include "libslice/base/detail/warn.h"
 #include "libslice/model/families/config_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_experts.h"
 #include "libslice/model/families/gguf_keys.h"
 #include "libslice/model/families/gguf_rope.h"
 
@@ -57,9 +58,23 @@ json write(const ModelConfig& c) {
   return object;
 }
 
-/// Mistral is a `llama` in llama.cpp too, but has a sliding window. A `llama` with biases on q, k
-/// and v only is a Qwen2 with a head size other than D / h (gguf_write.h).
+/// A `llama` with experts.
+ModelConfig parse_mixtral(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "mixtral");
+  refuse_gguf_biases(file, c);
+  c.experts = parse_gguf_experts(file, /*normalised=*/true);
+  parse_gguf_whole_rope(file, c);
+  const auto window = file.get<int64_t>(gguf_key(file, "attention.sliding_window"), 0);
+  if (window > 0) c.sliding_window = window;
+  return c;
+}
+
+/// Mixtral and Mistral are a `llama` in llama.cpp too; the first has experts, the second a sliding
+/// window. A `llama` with biases on q, k and v only is a Qwen2 with a head size other than D / h
+/// (gguf_write.h).
 ModelConfig parse_gguf(const GgufFile& file) {
+  const bool even = file.get<std::string>("general.architecture") == "llama";
+  if (even && gguf_routed(file)) return parse_mixtral(file);
   ModelConfig c = parse_gguf_rms(file, "llama");
   if (file.tensors().contains("blk.0.attn_v.bias") && !c.output_bias && !c.mlp_bias)
     c.family = "qwen2";

@@ -50,15 +50,14 @@ json write(const ModelConfig& c) {
   return object;
 }
 
-/// A file of this architecture is a Mistral Small 3 or later; other Mistrals are a `llama` there.
+/// A file of this architecture is a Mistral Small 3 or later, or a Ministral 3, whose queries grow;
+/// other Mistrals are a `llama` there.
 ModelConfig parse_gguf(const GgufFile& file) {
-  const auto temperature = file.get<double>("mistral3.attention.temperature_scale", 0.0);
-  SLICE_FORMAT_CHECK(temperature == 0,
-                     "{}: mistral3.attention.temperature_scale {} is not supported",
-                     file.path().string(), temperature);
-  ModelConfig c = parse_gguf_rms(file, "mistral");
+  const auto growth = file.get<double>("mistral3.attention.temperature_scale", 0.0);
+  ModelConfig c = parse_gguf_rms(file, growth == 0 ? "mistral" : "ministral3");
   refuse_gguf_biases(file, c);
   parse_gguf_whole_rope(file, c);
+  if (growth != 0) c.query_growth = QueryGrowth{growth, gguf_original_context(file, c)};
   return c;
 }
 

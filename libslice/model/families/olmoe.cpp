@@ -6,6 +6,9 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/model/families/expert_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_experts.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -51,18 +54,34 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// llama.cpp leaves the shares as the softmax gives them.
+ModelConfig parse_gguf(const GgufFile& file) {
+  const std::string origin = file.path().string();
+  ModelConfig c = parse_gguf_rms(file, "olmoe");
+  refuse_gguf_biases(file, c);
+  const auto clip = file.get<double>("olmoe.attention.clamp_kqv", 0.0);
+  SLICE_FORMAT_CHECK(clip <= 0, "{}: olmoe.attention.clamp_kqv {} is not supported", origin, clip);
+  SLICE_FORMAT_CHECK(c.heads * c.head_size == c.hidden_size,
+                     "{}: olmoe.attention.key_length: want {} / {} heads, got {}", origin,
+                     c.hidden_size, c.heads, c.head_size);
+  c.experts = parse_gguf_experts(file, /*normalised=*/false);
+  c.head_norm = HeadNorm::kAll;
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& olmoe() {
   static const Family description = {.name = "olmoe",
                                      .model_type = "olmoe",
                                      .architecture = "OlmoeForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "olmoe",
                                      .names = expert_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr,
+                                     .parse_gguf = parse_gguf,
                                      .free_head_size = false};  // its norms are as wide as D
   return description;
 }

@@ -6,6 +6,9 @@
 #include "libslice/base/detail/json.h"
 #include "libslice/model/families/expert_keys.h"
 #include "libslice/model/families/family.h"
+#include "libslice/model/families/gguf_experts.h"
+#include "libslice/model/families/gguf_keys.h"
+#include "libslice/model/families/gguf_rope.h"
 #include "libslice/model/families/llama_keys.h"
 
 namespace slice::models {
@@ -63,18 +66,28 @@ json write(const ModelConfig& c) {
   return object;
 }
 
+/// llama.cpp divides the shares by their sum, and knows no window.
+ModelConfig parse_gguf(const GgufFile& file) {
+  ModelConfig c = parse_gguf_rms(file, "qwen3_moe");
+  refuse_gguf_biases(file, c);
+  c.experts = parse_gguf_experts(file, /*normalised=*/true);
+  c.head_norm = HeadNorm::kEach;
+  parse_gguf_whole_rope(file, c);
+  return c;
+}
+
 }  // namespace
 
 const Family& qwen3_moe() {
   static const Family description = {.name = "qwen3_moe",
                                      .model_type = "qwen3_moe",
                                      .architecture = "Qwen3MoeForCausalLM",
-                                     .gguf_architecture = "",
+                                     .gguf_architecture = "qwen3moe",
                                      .names = expert_names(),
                                      .ignored_suffixes = {"rotary_emb.inv_freq"},
                                      .parse = parse,
                                      .write = write,
-                                     .parse_gguf = nullptr};
+                                     .parse_gguf = parse_gguf};
   return description;
 }
 

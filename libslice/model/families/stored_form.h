@@ -15,6 +15,9 @@ struct StoredForm {
   /// The rows of the tensor come in `groups` of `group_rows`, and the parameter is rows begin …
   /// end − 1 of every group, in their order. group_rows 0: the parameter is the whole tensor.
   int64_t groups = 1, group_rows = 0, begin = 0, end = 0;
+  /// The parameter is one slice of a tensor (E, …), whose slices are the parameters of that name in
+  /// their order.
+  bool stacked = false;
   bool transposed = false;  ///< a matrix is (in, out) in the file; rows are those of (out, in)
   /// The first `turning` coordinates of each of these heads lie as pairs that turn together, (2i,
   /// 2i + 1); in the network these are (i, i + turning/2). 0: as in the network.
