@@ -1,6 +1,8 @@
 #include "libslice/text/detail/grammar_code.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "libslice/base/detail/check.h"
 
@@ -13,37 +15,63 @@ constexpr size_t kMostInstructions = 400'000;
 constexpr int64_t kMostAlternatives = 4096;
 constexpr int32_t kEndless = INT32_MAX;
 
-// Calls that each place needs at once at least. Least fixed point, from the end where code mostly
-// leads to.
-std::vector<int32_t> heights(const std::vector<Instruction>& code) {
-  std::vector<int32_t> height(code.size(), kEndless);
-  const auto of = [&](int32_t place) { return height[static_cast<size_t>(place)]; };
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (size_t i = code.size(); i-- > 0;) {
-      const Instruction& at = code[i];
-      const auto next = static_cast<int32_t>(i) + 1;
-      int32_t best = kEndless;
-      if (at.op == Op::kReturn) {
-        best = 0;
-      } else if (at.op == Op::kJump) {
-        best = of(at.target);
-      } else if (at.op == Op::kFork) {
-        best = std::min(of(at.target), of(at.other));
-      } else if (at.op == Op::kCall) {
-        const int32_t inner = of(at.target);
-        best = std::max(inner == kEndless ? kEndless : inner + 1, of(next));
-      } else {
-        best = of(next);
-      }
-      if (best < height[i]) {
-        height[i] = best;
-        changed = true;
+/// The places that come next, of a call both what it calls and what is after it; -1: none.
+std::array<int32_t, 2> ways_from(const std::vector<Instruction>& code, int32_t place) {
+  const Instruction& at = code[static_cast<size_t>(place)];
+  if (at.op == Op::kReturn) return {-1, -1};
+  if (at.op == Op::kJump) return {at.target, -1};
+  if (at.op == Op::kFork) return {at.target, at.other};
+  return {place + 1, at.op == Op::kCall ? at.target : -1};
+}
+
+/// Calls that each place needs at once at least, to its return. Each is settled once, the lowest
+/// first: a sweep over all until nothing changes would take a sweep a member of an object.
+class Heights {
+ public:
+  explicit Heights(const std::vector<Instruction>& code)
+      : code_(code), height_(code.size(), kEndless), sources_(code.size()) {
+    for (int32_t place = 0; std::cmp_less(place, code.size()); ++place) {
+      for (const int32_t next : ways_from(code, place)) {
+        if (next >= 0) sources_[static_cast<size_t>(next)].push_back(place);
       }
     }
   }
-  return height;
-}
+
+  std::vector<int32_t> settle() {
+    std::vector<int32_t> now, higher;  // places of this height and of the next
+    for (int32_t place = 0; std::cmp_less(place, code_.size()); ++place) {
+      if (code_[static_cast<size_t>(place)].op == Op::kReturn) now.push_back(place);
+    }
+    for (int32_t height = 0; !now.empty(); ++height, now.swap(higher), higher.clear()) {
+      while (!now.empty()) {
+        const int32_t place = now.back();
+        now.pop_back();
+        if (of(place) != kEndless) continue;
+        height_[static_cast<size_t>(place)] = height;
+        for (const int32_t source : sources_[static_cast<size_t>(place)]) {
+          const int32_t least = from_next(source);
+          if (least == height) now.push_back(source);
+          if (least == height + 1) higher.push_back(source);
+        }
+      }
+    }
+    return std::move(height_);
+  }
+
+ private:
+  int32_t of(int32_t place) const { return height_[static_cast<size_t>(place)]; }
+
+  int32_t from_next(int32_t place) const {
+    const auto [first, second] = ways_from(code_, place);
+    if (second < 0) return of(first);
+    if (code_[static_cast<size_t>(place)].op == Op::kFork) return std::min(of(first), of(second));
+    return of(second) == kEndless ? kEndless : std::max(of(first), of(second) + 1);
+  }
+
+  const std::vector<Instruction>& code_;
+  std::vector<int32_t> height_;
+  std::vector<std::vector<int32_t>> sources_;  // of each place: those that lead to it
+};
 
 // Counts the ways to the first byte, depth first: a place that is met again on its own way begins
 // with itself.
@@ -245,7 +273,7 @@ GrammarProgram GrammarCode::finish() {
       instruction.target = rules_[static_cast<size_t>(instruction.target)];
   }
   FirstBytes(program_.code).check();
-  program_.height = heights(program_.code);
+  program_.height = Heights(program_.code).settle();
   SLICE_FORMAT_CHECK(program_.height[0] <= kMostGrammarDepth,
                      "schema: no value of it is nested at most {} deep", kMostGrammarDepth + 1);
   return std::move(program_);
