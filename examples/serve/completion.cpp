@@ -18,12 +18,17 @@ struct Prompt {
 };
 
 Prompt read_one(const Json& value, const ServedModel& model, const std::string& field) {
-  if (value.is_string())
-    return {slice::encode_prompt(*model.tokenizer, value.get_ref<const std::string&>()), value};
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    Prompt prompt{slice::encode_prompt(*model.tokenizer, text), text};
+    check_prompt(prompt.ids, model, "prompt");
+    return prompt;
+  }
   Prompt prompt{as_integers(value, field), ""};
   for (const int64_t id : prompt.ids) {
     if (id < 0) refuse(field, "want token ids, got " + std::to_string(id));
   }
+  check_prompt(prompt.ids, model, "prompt");  // before the text of millions is made
   prompt.text = model.tokenizer->decode(prompt.ids, /*special=*/true);
   return prompt;
 }
@@ -48,7 +53,6 @@ std::vector<Prompt> read_prompts(const Json& body, const ServedModel& model) {
       refuse(field, "want a string or an array of token ids");
     prompts.push_back(read_one((*value)[i], model, field));
   }
-  for (const Prompt& prompt : prompts) check_prompt(prompt.ids, model, "prompt");
   return prompts;
 }
 
