@@ -14,6 +14,8 @@ Prints one JSON object. Exit code 1 where a text was wrong, an answer unexpected
 import argparse
 import asyncio
 import collections
+import concurrent.futures
+import functools
 import json
 import os
 import random
@@ -140,7 +142,9 @@ class Load:
     def __init__(self, options):
         self.options, self.chance = options, random.Random(options.seed)
         self.bodies = distinct_requests(options, self.chance)
-        self.texts = [reference(options, body) if options.generate else None for body in self.bodies]
+        with concurrent.futures.ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
+            write = functools.partial(reference, options) if options.generate else lambda _: None
+            self.texts = list(pool.map(write, self.bodies))
         self.counts, self.statuses = collections.Counter(), collections.Counter()
         self.first, self.gaps, self.wrong = [], [], []
         self.tokens = self.left = self.done = 0
