@@ -6,30 +6,10 @@
 #include <nlohmann/json.hpp>
 
 #include "libslice/text/json_grammar.h"
+#include "tests/fuzz/byte_tokenizer.h"
 #include "tests/fuzz/input.h"
 
 namespace {
-
-/// A token a byte.
-class ByteTokenizer final : public slice::Tokenizer {
- public:
-  std::vector<int64_t> encode(std::string_view text, bool) const override {
-    std::vector<int64_t> ids;
-    for (const char c : text) ids.push_back(static_cast<uint8_t>(c));
-    return ids;
-  }
-  std::string decode(std::span<const int64_t> ids, bool) const override {
-    std::string text;
-    for (const int64_t id : ids) text += static_cast<char>(id);
-    return text;
-  }
-  int64_t vocabulary_size() const override { return 256; }
-  std::optional<int64_t> bos_token() const override { return std::nullopt; }
-  std::vector<int64_t> eos_tokens() const override { return {}; }
-  bool adds_bos() const override { return false; }
-  std::string chat_template() const override { return ""; }
-  std::vector<File> files() const override { return {}; }
-};
 
 /// Follows the bytes that fit and, where one does not, the first that does.
 void write(slice::JsonText& json, std::string_view bytes) {
@@ -53,7 +33,8 @@ void write(slice::JsonText& json, std::string_view bytes) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const auto tokens = std::make_shared<const slice::TokenBytes>(ByteTokenizer());
+  static const auto tokens =
+      std::make_shared<const slice::TokenBytes>(slice::fuzz::ByteTokenizer());
   std::string_view rest = slice::fuzz::as_text(data, size);
   const std::string_view schema = slice::fuzz::next_text(rest);
   slice::fuzz::refusable([&] {

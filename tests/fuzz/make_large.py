@@ -148,6 +148,17 @@ for name, schema in {
             str(i): {"anyOf": [{"$ref": f"#/$defs/{i + 1}"}] * 2} for i in range(N)}}}.items():
     large("json_schema", name, json.dumps(schema) + "\0" + '{["a' * 100)
 
+for name, body in {
+        "stops": {"prompt": "a", "stop": ["a" * N] * 16}, "ids": {"prompt": [97] * 20 * N}, "texts": {"prompt": ["a"] * N},
+        "bias": {"prompt": "a", "logit_bias": {str(i): 1 for i in range(4000)}}, "name": {"model": "m" * 20 * N},
+        "float": {"prompt": "a", "seed": 1e308}, "properties": {"prompt": "a", "response_format": {
+            "type": "json_schema", "json_schema": {"schema": {"properties": {name: {} for name in names[:4000]}}}}},
+        "members": {name: 1 for name in names}}.items():
+    large("request", name, b"\0" + json.dumps(body).encode())
+large("request", "messages", b"\1" + json.dumps({"messages": [{"role": "user", "content": "a"}] * N}).encode())
+large("request", "tokens", b"\3" + json.dumps({"tokens": [97] * 20 * N}).encode())
+large("request", "nested", b"\0" + b"[" * 20 * N)
+
 large("calibration", "lines", '{"text": "a"}\n' * 5 * N)
 large("calibration", "empty-lines", "\n" * 100 * N)
 large("calibration", "records", json.dumps([{"instruction": "a", "input": "b", "output": "c"}] * N))

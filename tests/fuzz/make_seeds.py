@@ -179,6 +179,26 @@ for name, schema in {
     for text in ('{"a": "\u00e9\\n", "b": 1}', '[1.5e3, {"k":[1]}]', "null", '{"next": {"next": {}}}'):
         seed("json_schema", name + text[:4].strip('{["'), json.dumps(schema) + "\0" + text)
 
+COMPLETION = {"model": "m", "prompt": "a", "max_tokens": 3, "temperature": 0.5, "top_p": 0.9, "top_k": 2, "min_p": 0.1,
+              "seed": 1, "n": 2, "stop": ["b", "\u00e9"], "stop_token_ids": [256], "ignore_eos": False, "echo": True,
+              "logit_bias": {"97": -1.5}, "presence_penalty": 1, "frequency_penalty": 1, "repetition_penalty": 1.5,
+              "priority": 1, "logprobs": 2, "stream": True, "stream_options": {"include_usage": True}}
+FORM = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"properties": {"a": {"type": "string"}}}}}
+CHAT = {"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "t"}]},
+                     {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{}"}}]}],
+        "tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto", "logprobs": True,
+        "top_logprobs": 2, "max_completion_tokens": 4, "chat_template_kwargs": {"x": 1}, "add_generation_prompt": True}
+for name, path, body in (("all", 0, COMPLETION), ("whole", 0, COMPLETION | {"stream": False, "stream_options": None}),
+                         ("ids", 0, {"prompt": [[97, 256], "b"]}), ("scores", 0, {"prompt": [97, 98], "max_tokens": 0,
+                                                                                  "echo": True, "logprobs": 0}),
+                         ("json", 0, {"prompt": "a", "response_format": {"type": "json_object"}}),
+                         ("schema", 0, {"prompt": "a", "response_format": FORM}), ("chat", 1, CHAT),
+                         ("chat-json", 1, CHAT | {"response_format": FORM, "stream": True}),
+                         ("text", 2, {"prompt": "a", "return_token_strs": True, "add_special_tokens": False}),
+                         ("content", 2, {"content": "a", "add_special": True}), ("messages", 2, CHAT),
+                         ("tokens", 3, {"tokens": [97, 256]})):
+    seed("request", name, bytes([path]) + json.dumps(body).encode())
+
 for name, text in {"jsonl": '{"text": "one"}\r\n\n{"id": 2, "text": "t\\nwo"}\n', "text": "One line.\n\nTwo \u00e9.\n",
                    "alpaca": json.dumps([{"instruction": "Add.", "input": "1, 2", "output": "3"},
                                          {"instruction": "Say.", "output": "\u00e9"}])}.items():
@@ -193,7 +213,8 @@ TEXT = ["text/sources/*.cpp", "text/detail/*.cpp"]
 for target, patterns in {"calibration": ["text/text_file.cpp", "text/detail/text_record.cpp"], "config": ["model/config.cpp", "model/families/*.cpp"],
                          "gguf": ["model/families/gguf_*.cpp", "model/families/llama.cpp",
                                   "text/sources/tokenizer_gguf.cpp"],
-                         "jinja": ["text/jinja/*.cpp"], "json_schema": ["text/detail/json_schema.cpp"], "safetensors": ["format/safetensors.cpp"],
+                         "jinja": ["text/jinja/*.cpp"], "json_schema": ["text/detail/json_schema.cpp"],
+                         "request": ["../examples/serve/*.cpp", "text/detail/json_schema.cpp"], "safetensors": ["format/safetensors.cpp"],
                          "tokenizer_json": TEXT, "vocab_merges": TEXT}.items():
     words = {word for pattern in patterns for path in sorted((ROOT / "libslice").glob(pattern))
              for word in re.findall(r'"([A-Za-z0-9_.%{}<>|#=+*/-]{2,40})"', path.read_text()) if "/" not in word}
