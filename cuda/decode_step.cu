@@ -70,13 +70,15 @@ bool vectors(const void* pointer, int64_t columns) {
          columns % 8 == 0;
 }
 
-bool linear_runs(const std::vector<DecodeOperation>& operations, int o) {
+bool linear_runs(const std::vector<DecodeOperation>& operations, int o, int multiprocessors) {
   const auto& l = std::get<DecodeLinear>(operations[o]);
+  const int64_t unit = is_gated(l.epilogue) ? 4 : 2;  // rows of W that make two columns
   const auto known = [&](const void* pointer, int64_t columns) {
     return columns == 0 || source_of(operations, o, pointer, columns).has_value();
   };
-  return l.M == 1 && l.N > 0 && l.N < (1 << 30) && l.N % (is_gated(l.epilogue) ? 4 : 2) == 0 &&
-         l.K > 0 && vectors(l.X, l.K) && vectors(l.W, l.K) && l.Y != nullptr &&
+  return l.M == 1 && l.N > 0 && l.N < (1 << 30) && l.N % unit == 0 &&
+         l.N / unit >= multiprocessors && l.K > 0 && vectors(l.X, l.K) && vectors(l.W, l.K) &&
+         l.Y != nullptr &&
          (l.K2 == 0 || (vectors(l.Z, l.K2) && vectors(l.V, l.K2) && l.norm_hidden == 0)) &&
          detail::is_aligned(l.norm_weight, detail::kVectorBytes) && l.norm_hidden >= 0 &&
          (l.norm_weight == nullptr || l.norm_hidden > 0) && l.residual_columns >= 0 &&
@@ -239,7 +241,7 @@ bool decode_step_runs(const std::vector<DecodeOperation>& operations) {
           a->head_size != first->head_size) {
         return false;
       }
-    } else if (!linear_runs(operations, o)) {
+    } else if (!linear_runs(operations, o, device.multiprocessors)) {
       return false;
     }
   }

@@ -15,8 +15,8 @@ namespace slice::kernels {
 using DecodeOperation = std::variant<DecodeLinear, DecodeAttention>;
 
 /// Whether decode_step() runs these on the current device: compute capability 9.0; one row (M = 1,
-/// batch 1) of one half type; products of whole 16-byte vectors with an even number of columns, the
-/// last of which comes at the end; attention with heads of 64 or 128, all of it at one position and
+/// batch 1) of one half type; products of whole 16-byte vectors, with an even number of columns and
+/// at least two a multiprocessor; attention with heads of 64 or 128, all of it at one position and
 /// of the product right before it. Every operand is what an earlier operation of the list made, all of
 /// it, or nothing that the list writes. Other lists: one call each.
 bool decode_step_runs(const std::vector<DecodeOperation>& operations);

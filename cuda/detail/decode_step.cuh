@@ -18,6 +18,7 @@ struct StepShared {
   uint64_t slot_full[kStepSlots], slot_empty[kStepSlots];
   uint64_t full[kStepMostStages], empty[kStepMostStages];
   uint64_t ready;  // an operation may look for its words
+  uint64_t taken;  // the multipliers have seen that
   uint64_t summed[2], free[2];
   float sums[2][kStepMultipliers][kStepRows];
   float squares[2][kStepMultipliers];
@@ -64,6 +65,7 @@ class StepBlock {
       barrier_init(shared_.free + i, 1);
     }
     barrier_init(&shared_.ready, 1);
+    barrier_init(&shared_.taken, kStepMultipliers);
     barriers_are_ready();
   }
 
@@ -151,6 +153,8 @@ class StepBlock {
     for (int o = 0; o < step_.count; ++o) {
       const StepOperation<T>& operation = begin(o);
       if (lane_ == 0) {
+        // Never two operations ahead: a barrier tells apart the phase that ended last, no more.
+        if (o > 0) barrier_wait(&shared_.taken, (o - 1) % 2);
         const bool many = operation.items == 0 && operation.linear.K > kStepFewColumns;
         if (o > 0 && many) wait_for_count(step_.finished + o - 1, (steps_ + 1) * before);
         barrier_arrive(&shared_.ready);
@@ -214,6 +218,8 @@ class StepBlock {
     for (int o = 0; o < step_.count; ++o) {
       const StepOperation<T>& operation = begin(o);
       barrier_wait(&shared_.ready, o % 2);
+      __syncwarp();
+      if (lane_ == 0) barrier_arrive(&shared_.taken);
       for (int item = static_cast<int>(blockIdx.x); item < operation.items; item += gridDim.x) {
         attend_item<T, kHead>(operation, item, position_, stamp(operation.x.operation), stamp(o),
                               shared_.attention, [&](auto&& read) {

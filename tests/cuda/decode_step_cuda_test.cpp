@@ -21,7 +21,8 @@ enum class Skip { kIdentity, kDiagonal, kDense, kLowRank };
 
 struct Network {
   DataType type = DataType::kFloat16;
-  int64_t hidden = 64, heads = 2, kv_heads = 1, head_size = 64, ffn = 192, vocabulary = 130;
+  // Two columns a multiprocessor or more.
+  int64_t hidden = 272, heads = 3, kv_heads = 1, head_size = 64, ffn = 272, vocabulary = 274;
   int64_t layers = 2, position = 5, capacity = 40, window = 0, splits = 1;
   Skip skip = Skip::kIdentity;
   Epilogue epilogue = Epilogue::kGatedSilu;
@@ -148,8 +149,9 @@ class Step {
     }
     const DeviceBuffer *R = nullptr, *Z = nullptr;
     if (stream != nullptr && n_.skip == Skip::kLowRank) {
-      Z = add(16, *stream, k, nullptr, 0, Epilogue::kNone, false);
-      p.K2 = p.z_stride = 16;
+      constexpr int64_t kRank = 272;
+      Z = add(kRank, *stream, k, nullptr, 0, Epilogue::kNone, false);
+      p.K2 = p.z_stride = kRank;
     } else if (stream != nullptr && n_.skip == Skip::kDense) {
       Z = stream;
       p.K2 = p.z_stride = k;
