@@ -4,6 +4,7 @@
 #include <cstring>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -29,7 +30,8 @@ Engines load(int64_t slots = 2) {
   return {slice_engine_load(&options), slice_engine_free};
 }
 
-slice_request_options wanted(const std::string& text) {
+/// The text must outlive the options, which point to it.
+slice_request_options wanted(std::string_view text) {
   slice_request_options options;
   slice_request_options_init(&options);
   options.text = text.data();
