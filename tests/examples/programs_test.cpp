@@ -707,7 +707,8 @@ TEST_CASE("an interrupted slicing exits with 130 and leaves nothing") {
   const Child child(shop.scratch().path(),
                     shop.slicing("out", {"--context", "8", "--samples", "1000", "--perplexity",
                                          shop.path("text.txt"), "--windows", "100000"}));
-  while (detail::read_text_file(child.err()).find("score") == std::string::npos) {  // it is at work
+  while (detail::read_text_file(child.err()).find("using those") == std::string::npos) {
+    // What it says of its text comes right before its work.
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   child.interrupt();
@@ -758,7 +759,7 @@ TEST_CASE("a process whose other one is killed says so and leaves nothing") {
       shop.slicing("out", {"--context", "8", "--samples", "1000", "--device", "cpu"});
   const Child second(others.path(), arguments, 0, of_two(1, port)),
       first(shop.scratch().path(), arguments, 0, of_two(0, port));
-  while (detail::read_text_file(first.err()).find("gradients") == std::string::npos) {
+  while (detail::read_text_file(first.err()).find("using those") == std::string::npos) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   second.kill_at_once();
