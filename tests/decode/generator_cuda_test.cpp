@@ -134,6 +134,43 @@ TEST_CASE("on a GPU captured logits in half precision differ by roundings", "[cu
   }
 }
 
+/// Models whose steps one kernel takes on Hopper (cuda/decode_step.h).
+std::vector<std::pair<std::string, ModelConfig>> layouts_of_one_kernel() {
+  ModelConfig config = tiny_config();
+  config.hidden_size = 576;
+  config.head_size = 64;
+  config.heads = 4;
+  config.kv_heads = 2;
+  config.ffn_size = 640;
+  config.vocabulary_size = 600;
+  ModelConfig normed = config;
+  normed.family = "qwen3";
+  normed.head_norm = HeadNorm::kEach;
+  return {{"dense", config},
+          {"normed heads", normed},
+          {"sliced", sliced_config(config, std::vector<int64_t>(config.sites(), 432))}};
+}
+
+TEST_CASE("on a GPU a text by itself differs from exact ones by roundings", "[cuda]") {
+  require_gpu();
+  for (const auto& [name, config] : layouts_of_one_kernel()) {
+    for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
+      INFO(name << " " << c10::toString(dtype));
+      const Model model = on_gpu(config, dtype), exact = on_gpu(config, dtype, at::kDouble);
+      const Tensor prompt = random_tokens(config, 1, 5).to(at::kCUDA);
+      Generator generator(model, 60), again(model, 60);
+      generator.feed(prompt);
+      const Tensor ids = generator.continue_greedy(40), text = at::cat({prompt, ids}, 1);
+      const Tensor want = last_logits(exact, text);
+      CHECK(relative_difference(generator.logits().to(at::kDouble).cpu(), want) <
+            3 * relative_difference(last_logits(model, text), want) + 4 * roundoff(dtype));
+      again.feed(prompt);
+      CHECK(at::equal(again.continue_greedy(40), ids));
+      CHECK(at::equal(again.logits(), generator.logits()));
+    }
+  }
+}
+
 TEST_CASE("on a GPU a prompt's logits differ from exact ones by roundings, in every layout",
           "[cuda]") {
   require_gpu();
