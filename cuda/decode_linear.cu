@@ -164,10 +164,6 @@ cudaError_t launch(const DecodeLinearOperands<T>& p, bool vectors, bool prefetch
   }
 }
 
-int64_t columns_of(const DecodeLinear& layer) {
-  return is_gated(layer.epilogue) ? layer.N / 2 : layer.N;
-}
-
 bool sizes_are_good(const DecodeLinear& l) {
   const bool gated = is_gated(l.epilogue);
   return l.M >= 0 && l.M <= kDecodeLinearRows && l.N >= 0 && l.N <= INT_MAX && l.K >= 0 &&

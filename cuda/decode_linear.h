@@ -72,6 +72,11 @@ struct DecodeLinear {
   bool prefetch = true;
 };
 
+/// Columns of Y.
+constexpr int64_t columns_of(const DecodeLinear& layer) {
+  return is_gated(layer.epilogue) ? layer.N / 2 : layer.N;
+}
+
 /// @return   cudaErrorInvalidValue for a bad size, stride, alignment or overlap; else the launch's.
 ///
 /// Half types are multiplied on the tensor cores; sums in float32 (float64 for float64; float32

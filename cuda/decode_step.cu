@@ -33,8 +33,6 @@ constexpr int kMostBack = 8;  // operations that an operand may be old: its word
 constexpr int kStaticBytes = 12 << 10;  // of shared memory, at most
 constexpr int kFewestStages = 6;
 
-int64_t output_columns(const DecodeLinear& l) { return is_gated(l.epilogue) ? l.N / 2 : l.N; }
-
 /// What an operation writes.
 struct Output {
   const void* begin = nullptr;
@@ -42,7 +40,7 @@ struct Output {
 };
 
 Output output_of(const DecodeOperation& operation) {
-  if (const auto* l = std::get_if<DecodeLinear>(&operation)) return {l->Y, output_columns(*l)};
+  if (const auto* l = std::get_if<DecodeLinear>(&operation)) return {l->Y, columns_of(*l)};
   const auto& a = std::get<DecodeAttention>(operation);
   return {a.out, a.heads * a.head_size};
 }
@@ -82,7 +80,7 @@ bool linear_runs(const std::vector<DecodeOperation>& operations, int o, int mult
          (l.K2 == 0 || (vectors(l.Z, l.K2) && vectors(l.V, l.K2) && l.norm_hidden == 0)) &&
          detail::is_aligned(l.norm_weight, detail::kVectorBytes) && l.norm_hidden >= 0 &&
          (l.norm_weight == nullptr || l.norm_hidden > 0) && l.residual_columns >= 0 &&
-         l.residual_columns <= output_columns(l) && (l.residual_columns == 0 || l.R != nullptr) &&
+         l.residual_columns <= columns_of(l) && (l.residual_columns == 0 || l.R != nullptr) &&
          known(l.X, l.K) && known(l.Z, l.K2) && known(l.R, l.residual_columns);
 }
 

@@ -65,8 +65,7 @@ void launch(StepKernels& kernels, DecodeLinear linear, Tensor& Y) {
 
 /// @return  Y, in memory like that of `like`
 Tensor launch(StepKernels& kernels, const DecodeLinear& linear, const Tensor& like) {
-  const int64_t columns = is_gated(linear.epilogue) ? linear.N / 2 : linear.N;
-  Tensor Y = at::empty({linear.M, columns}, like.options());
+  Tensor Y = at::empty({linear.M, columns_of(linear)}, like.options());
   launch(kernels, linear, Y);
   return Y;
 }
