@@ -257,20 +257,20 @@ __global__ void __launch_bounds__(Shape::kThreads)
   const WarpgroupBlock<T, Shape> block(p, maps, grid, shared, barriers);
   if (threadIdx.x == 0) block.prepare();
   __syncthreads();
-  if (threadIdx.x >= Shape::kMultipliers) {
-    if (threadIdx.x == Shape::kMultipliers) block.copy();
-    __syncwarp();
-    cluster_barrier();
-  } else {
+  const bool multiplies = threadIdx.x < Shape::kMultipliers;
+  if (multiplies) {
     float sums[Shape::kSignals / 2] = {};
     float squares[Shape::kPieces] = {};
     wait_for_previous_kernel();  // for R, and for who still reads Y
     block.multiply(sums, squares);
     block.share(sums, squares);
-    cluster_barrier();
-    block.write();
-    __syncwarp();
+  } else if (threadIdx.x == Shape::kMultipliers) {
+    block.copy();
   }
+  __syncwarp();
+  cluster_barrier();  // of all warps at one place: without a cluster it is the block's
+  if (multiplies) block.write();
+  __syncwarp();
   cluster_barrier();  // what others read stays until they have
 #endif
 }
