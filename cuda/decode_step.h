@@ -11,14 +11,30 @@
 
 namespace slice::kernels {
 
-/// A product or an attention of a decoding step.
-using DecodeOperation = std::variant<DecodeLinear, DecodeAttention>;
+/// The LayerNorm before products, of one row: y = (x − mean(x)) / √(var(x) + eps) · α + β. The
+/// products of the list that read Y do it to what they read of X; Y itself is not written.
+struct DecodeNorm {
+  void* Y = nullptr;             ///< (columns): stands for what is read
+  const void* X = nullptr;       ///< (columns)
+  const void* weight = nullptr;  ///< α (columns), optional: ones
+  const void* bias = nullptr;    ///< β (columns), optional: zeros
+  DataType type = DataType::kFloat16;
+  int64_t columns = 0;
+  double eps = 0;
+};
+
+/// A product, an attention or a norm of a decoding step.
+using DecodeOperation = std::variant<DecodeLinear, DecodeAttention, DecodeNorm>;
+
+inline constexpr int64_t kDecodeStepHeadSize = 128;
 
 /// Whether decode_step() runs these on the current device: compute capability 9.0; one row (M = 1,
-/// batch 1) of one half type; products of whole 16-byte vectors, with an even number of columns and
-/// at least two a multiprocessor; attention with heads of 64 or 128, all of it at one position and
-/// of the product right before it. Every operand is what an earlier operation of the list made, all of
-/// it, or nothing that the list writes. Other lists: one call each.
+/// batch 1) of one half type; products of whole 16-byte vectors, with an even number of columns;
+/// attention with heads of whole vectors, of kDecodeStepHeadSize at most, all of it at one position
+/// and of the product right before it, in splits of its own; LayerNorms. Every operand is what an
+/// earlier operation of the list made, all of it, or nothing that the list writes; X is so for the
+/// first eight alone. A product with fewer than two columns a multiprocessor is not read by another
+/// such one, nor by attention. Other lists: one call each.
 bool decode_step_runs(const std::vector<DecodeOperation>& operations);
 
 /// Device memory of a list that runs.

@@ -4,6 +4,7 @@
 #include "cuda/detail/decode_step_operation.cuh"
 
 // decode_step: attention of one query head over the positions of one split, by a block's multipliers.
+// Heads have d ≤ kHead coordinates; those beyond are zeros in shared memory.
 
 namespace slice::kernels::detail {
 
@@ -19,17 +20,10 @@ struct StepAttentionShared {
   float norm_factors[2];  // of the query, of the key
   float maxima[kStepMultipliers], totals[kStepMultipliers];
   float values[kStepMultipliers][kHead];
-  bool is_last;
 };
 
 __device__ __forceinline__ void multipliers_barrier() {
   asm volatile("bar.sync 1, %0;" ::"n"(kAttentionThreads) : "memory");
-}
-
-/// Of the threads that write a head.
-template <int kHead>
-__device__ __forceinline__ void writers_barrier() {
-  asm volatile("bar.sync 2, %0;" ::"n"(kHead) : "memory");
 }
 
 /// Projected rows, once they are there, and the position's angles.
@@ -46,15 +40,16 @@ __device__ __forceinline__ void take_rows(const StepOperation<T>& operation, int
   constexpr int kPairs = kHead / 2;
   static_assert(3 * kPairs <= kAttentionThreads);
   if (thread < 3 * kPairs) {
-    const int part = thread / kPairs, pair = thread % kPairs;
+    const int part = thread / kPairs, pair = thread % kPairs, pairs = a.head_size / 2;
     const int row = part == 0 ? head : a.heads + (part - 1) * a.kv_heads + key_head;
-    const uint32_t values = wait_for_word(operation.x.words + row * kPairs + pair, stamp);
+    uint32_t values = 0;
+    if (pair < pairs) values = wait_for_word(operation.x.words + row * pairs + pair, stamp);
     memcpy(&shared.rows[part][2 * pair], &values, sizeof values);
   }
   multipliers_barrier();
   if (a.q_norm == nullptr) return;
   if (warp_of_thread() < 2) {
-    const float factor = norm_factor(shared.rows[warp_of_thread()], kHead, a.norm_eps);
+    const float factor = norm_factor(shared.rows[warp_of_thread()], a.head_size, a.norm_eps);
     if (lane_of_thread() == 0) shared.norm_factors[warp_of_thread()] = factor;
   }
   multipliers_barrier();
@@ -65,16 +60,16 @@ template <typename T, int kHead>
 __device__ __forceinline__ void turn_rows(const AttentionArguments<T>& a, int key_head,
                                           const AttentionRange& range,
                                           StepAttentionShared<T, kHead>& shared) {
-  const int thread = static_cast<int>(threadIdx.x), i = thread % kHead;
+  const int thread = static_cast<int>(threadIdx.x), i = thread % kHead, d = a.head_size;
   if (thread < kHead) {
     const HeadRow<T> query{shared.rows[0], a.q_norm, shared.norm_factors[0]};
-    shared.query[i] = a.scale * turned(query, i, a.rotary_size, shared.angles);
+    shared.query[i] = i < d ? a.scale * turned(query, i, a.rotary_size, shared.angles) : 0.0f;
   } else if (thread < 2 * kHead) {
     const HeadRow<T> key{shared.rows[1], a.k_norm, shared.norm_factors[1]};
-    shared.new_key[i] = narrow<T>(turned(key, i, a.rotary_size, shared.angles));
+    shared.new_key[i] = narrow<T>(i < d ? turned(key, i, a.rotary_size, shared.angles) : 0.0f);
     shared.new_value[i] = shared.rows[2][i];
-    if (range.end == range.position + 1) {
-      const int64_t target = (int64_t{key_head} * a.capacity + range.position) * kHead + i;
+    if (i < d && range.end == range.position + 1) {
+      const int64_t target = (int64_t{key_head} * a.capacity + range.position) * d + i;
       a.keys[target] = shared.new_key[i];
       a.values[target] = shared.new_value[i];
     }
@@ -82,46 +77,85 @@ __device__ __forceinline__ void turn_rows(const AttentionArguments<T>& a, int ke
   multipliers_barrier();
 }
 
-/// The head's output from the warps' sums; of several splits, the last one to come adds them.
+/// A split's softmax of a head: of coordinate i of its values.
+struct StepPartial {
+  float maximum, total, value;
+};
+
+__device__ __forceinline__ void join(StepPartial& own, const StepPartial& other) {
+  const float maximum = fmaxf(own.maximum, other.maximum);
+  const float weight = weight_of(own.maximum, maximum);
+  const float other_weight = weight_of(other.maximum, maximum);
+  own = {maximum, weight * own.total + other_weight * other.total,
+         weight * own.value + other_weight * other.value};
+}
+
+/// To the block of the head's first split. Of a split: maximum and total, then d values, a word each.
+__device__ __forceinline__ void send_partial(uint2* words, int i, int d, const StepPartial& own,
+                                             unsigned stamp) {
+  if (i == 0) {
+    store_word(words, __float_as_uint(own.maximum), stamp);
+    store_word(words + 1, __float_as_uint(own.total), stamp);
+  }
+  if (i < d) store_word(words + kPartialHeader + i, __float_as_uint(own.value), stamp);
+}
+
+/// Adds the other splits' `count` partials, in their order, once they are there.
+__device__ __forceinline__ void take_partials(const uint2* words, int count, int i, int d,
+                                              StepPartial& own, unsigned stamp) {
+  constexpr int kDeep = 4;  // whose words are under way at one time
+  const int of_value = kPartialHeader + min(i, d - 1), stride = kPartialHeader + d;
+  for (int first = 0; first < count; first += kDeep) {
+    uint2 seen[kDeep][3];
+#pragma unroll
+    for (int s = 0; s < kDeep; ++s) {
+      const uint2* partial = words + min(first + s, count - 1) * stride;
+      seen[s][0] = load_word(partial);
+      seen[s][1] = load_word(partial + 1);
+      seen[s][2] = load_word(partial + of_value);
+    }
+#pragma unroll
+    for (int s = 0; s < kDeep; ++s) {
+      if (first + s >= count) break;
+      const uint2* partial = words + (first + s) * stride;
+      const int places[3] = {0, 1, of_value};
+#pragma unroll
+      for (int w = 0; w < 3; ++w) {
+        while (seen[s][w].y != stamp) seen[s][w] = load_word(partial + places[w]);
+      }
+      join(own, {__uint_as_float(seen[s][0].x), __uint_as_float(seen[s][1].x),
+                 __uint_as_float(seen[s][2].x)});
+    }
+  }
+}
+
+/// The head's output from the warps' sums; of several splits, the first one's block adds all of them.
 template <typename T, int kHead>
 __device__ __forceinline__ void write_head(const StepOperation<T>& operation, int head, int split,
                                            const AttentionRange& range, unsigned stamp,
                                            StepAttentionShared<T, kHead>& shared) {
   const AttentionArguments<T>& a = operation.attention;
-  const int i = static_cast<int>(threadIdx.x), column = head * kHead + i;
-  float maximum = -INFINITY, total = 0, value = 0;
+  const int i = static_cast<int>(threadIdx.x), d = a.head_size, column = head * d + i;
+  StepPartial own = {-INFINITY, 0, 0};
 #pragma unroll
-  for (const float own : shared.maxima) maximum = fmaxf(maximum, own);
+  for (const float maximum : shared.maxima) own.maximum = fmaxf(own.maximum, maximum);
 #pragma unroll
   for (int w = 0; w < kStepMultipliers; ++w) {
-    const float weight = weight_of(shared.maxima[w], maximum);
-    total += weight * shared.totals[w];
-    value += weight * shared.values[w][i];
+    const float weight = weight_of(shared.maxima[w], own.maximum);
+    own.total += weight * shared.totals[w];
+    own.value += weight * shared.values[w][i];
   }
-  T out = narrow<T>(value / total);
   if (range.active > 1) {
-    constexpr int kPartial = kPartialHeader + kHead;
-    float* partials = a.partials + int64_t{head} * a.splits * kPartial;
-    float* own = partials + split * kPartial;
-    if (i == 0) {
-      own[0] = maximum;
-      own[1] = total;
+    uint2* words = operation.partials + (head * a.splits + split) * (kPartialHeader + d);
+    if (split > 0) {
+      send_partial(words, i, d, own, stamp);
+      return;
     }
-    own[kPartialHeader + i] = value;
-    __threadfence();
-    writers_barrier<kHead>();
-    if (i == 0) {
-      unsigned* ticket = a.tickets + head;
-      shared.is_last = atomicAdd(ticket, 1u) + 1 == static_cast<unsigned>(range.active);
-      if (shared.is_last) *ticket = 0;
-    }
-    writers_barrier<kHead>();
-    if (!shared.is_last) return;
-    __threadfence();
-    out = narrow<T>(combined(partials, kPartial, range.active, i));
+    take_partials(words + kPartialHeader + d, range.active - 1, i, d, own, stamp);
   }
-  a.out[column] = out;
-  store_pair(operation.words, column, out, true, stamp);
+  const T out = narrow<T>(own.value / own.total);
+  if (i < d) a.out[column] = out;
+  store_pair(operation.words, column, out, i < d, stamp);
 }
 
 /// @param with_stage  called with what reads a stage of keys and values, once it is there
@@ -131,17 +165,18 @@ __device__ __forceinline__ void attend_item(const StepOperation<T>& operation, i
                                             StepAttentionShared<T, kHead>& shared,
                                             WithStage&& with_stage) {
   constexpr int kWidth = 8, kTeam = kHead / kWidth, kTeams = kAttentionThreads / kTeam;
-  constexpr int kStageRows = kStepCacheBytes / (kHead * static_cast<int>(sizeof(T)));
+  constexpr int kStageRows = kStepCacheRows<T, kHead>;
   constexpr int kRows = kStageRows / kTeams;  // of a stage, a team
   static_assert(kRows * kTeams == kStageRows);
   const AttentionArguments<T>& a = operation.attention;
   const int split = item % a.splits, head = item / a.splits, key_head = key_head_of(a, item);
-  const AttentionRange range = range_of(a, position, split);
+  const AttentionRange range = step_range_of<kStageRows>(a, position, split);
   if (range.begin >= range.end) return;
   take_rows(operation, head, key_head, position, qkv_stamp, shared);
   turn_rows(a, key_head, range, shared);
 
   const int thread = static_cast<int>(threadIdx.x), team = thread / kTeam, lane = thread % kTeam;
+  const int packs = a.head_size / kWidth;
   float query[1][kWidth];
   AttentionSums<1, kWidth> sums;
   sums.maximum[0] = -INFINITY;
@@ -158,10 +193,11 @@ __device__ __forceinline__ void attend_item(const StepOperation<T>& operation, i
       for (int r = 0; r < kRows; ++r) {
         const int row = team + r * kTeams;
         using P = Pack<T, kWidth>;
-        const auto* keys = reinterpret_cast<const P*>(stage) + row * kTeam + lane;
+        const auto* keys = reinterpret_cast<const P*>(stage) + row * packs + lane;
         const auto* values =
-            reinterpret_cast<const P*>(stage + kStepCacheBytes) + row * kTeam + lane;
-        const bool valid = first + row < range.end;  // else what an earlier stage left
+            reinterpret_cast<const P*>(stage + kStepCacheBytes) + row * packs + lane;
+        // Else what an earlier stage left.
+        const bool valid = first + row < range.end && lane < packs;
         rows.k[r][0] = valid ? *keys : P{};
         rows.v[r][0] = valid ? *values : P{};
       }

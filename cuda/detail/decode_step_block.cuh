@@ -19,6 +19,7 @@ struct StepShared {
   uint64_t summed[2], free[2];
   float sums[2][kStepMultipliers][kStepRows];
   float squares[2][kStepMultipliers];
+  float2 moments[2][kStepMultipliers];  // sums and squares about their own means, of a LayerNorm
   StepAttentionShared<T, kHead> attention;
 };
 

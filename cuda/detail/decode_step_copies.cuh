@@ -25,10 +25,11 @@ class StepCopies : StepBlock<T, kHead> {
       copy_bytes(shared_address(shared_.slots + slot), step_.operations + o,
                  sizeof(StepOperation<T>), shared_.slot_full + slot);
       const StepOperation<T>& operation = begin(o);
-      if (operation.items == 0 && operation.linear.norm_weight != nullptr) {
-        prefetch_bytes(operation.linear.norm_weight,
-                       static_cast<unsigned>(operation.linear.K * sizeof(T)));
-      }
+      if (operation.items > 0) continue;
+      const auto bytes = static_cast<unsigned>(operation.linear.K * sizeof(T));
+      if (operation.linear.norm_weight != nullptr)
+        prefetch_bytes(operation.linear.norm_weight, bytes);
+      if (operation.norm_bias != nullptr) prefetch_bytes(operation.norm_bias, bytes);
     }
   }
 
@@ -52,13 +53,14 @@ class StepCopies : StepBlock<T, kHead> {
       const int items = operation.items;
       for (int item = static_cast<int>(blockIdx.x); item < items; item += gridDim.x) {
         const AttentionArguments<T>& a = operation.attention;
-        const AttentionRange range = range_of(a, position_, item % a.splits);
+        constexpr int kCacheRows = kStepCacheRows<T, kHead>;
+        const AttentionRange range = step_range_of<kCacheRows>(a, position_, item % a.splits);
         const int64_t first_row = int64_t{key_head_of(a, item)} * a.capacity;
-        constexpr int kCacheRows = kStepCacheBytes / (kHead * static_cast<int>(sizeof(T)));
+        const int d = a.head_size;
         for (int first = range.begin; first < range.end; first += kCacheRows, next()) {
           if (!mine() || lane_ != 0) continue;
-          const unsigned bytes = min(kCacheRows, range.end - first) * kHead * sizeof(T);
-          const int64_t offset = (first_row + first) * kHead;
+          const unsigned bytes = min(kCacheRows, range.end - first) * d * sizeof(T);
+          const int64_t offset = (first_row + first) * d;
           uint64_t* full = shared_.full + place.stage;
           barrier_expect(full, 2 * bytes);
           copy_bytes(shared_address(stage(place)), a.keys + offset, bytes, full);

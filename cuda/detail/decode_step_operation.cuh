@@ -38,7 +38,10 @@ struct alignas(16) StepOperation {
   AttentionArguments<T> attention;
   StepSource x, z, r;  // x: of qkv
   uint2* words;        // of what it makes, or nullptr: nothing in the step reads it
+  uint2* partials;     // of splits that are not the first of their head: kPartialHeader + d words
   int items;
+  bool is_centred;     // a LayerNorm is before it: of linear.norm_weight and linear.eps,
+  const T* norm_bias;  // and this, or nullptr
 };
 
 template <typename T>
@@ -84,7 +87,23 @@ __device__ __forceinline__ int columns_of_chunk(const DecodeLinearOperands<T>& p
   return static_cast<int>(min(left, int64_t{kStepChunk}));
 }
 
-/// The key head of an item's query head, and the positions of its split.
+/// Positions whose keys and values a stage holds, of heads of kHead.
+template <typename T, int kHead>
+constexpr int kStepCacheRows = kStepCacheBytes / (kHead * static_cast<int>(sizeof(T)));
+
+/// The positions of a split, in whole stages of kStageRows.
+template <int kStageRows, typename T>
+__device__ __forceinline__ AttentionRange step_range_of(const AttentionArguments<T>& a,
+                                                        int position, int split) {
+  const int all = position + 1;
+  const int seen = a.window > 0 && a.window < all ? static_cast<int>(a.window) : all;
+  const int stages = (seen + kStageRows - 1) / kStageRows;
+  const int rows = (stages + a.splits - 1) / a.splits * kStageRows;
+  const int begin = all - seen + split * rows;
+  return {begin, min(begin + rows, all), (seen + rows - 1) / rows, position};
+}
+
+/// The key head of an item's query head.
 template <typename T>
 __device__ __forceinline__ int key_head_of(const AttentionArguments<T>& a, int item) {
   return item / a.splits / (a.heads / a.kv_heads);
@@ -130,6 +149,17 @@ __device__ __forceinline__ uint32_t wait_for_word(const uint2* word, unsigned st
   return value.x;
 }
 
+__device__ __forceinline__ void store_word(uint2* word, uint32_t value, unsigned stamp) {
+  asm volatile(
+      "{\n"
+      ".reg .b64 both;\n"
+      "mov.b64 both, {%1, %2};\n"
+      "st.relaxed.gpu.global.b64 [%0], both;\n"
+      "}\n" ::"l"(__cvta_generic_to_global(word)),
+      "r"(value), "r"(stamp)
+      : "memory");
+}
+
 /// By neighbouring lanes of a whole warp: the even one stores its value and the next lane's.
 template <typename T>
 __device__ __forceinline__ void store_pair(uint2* words, int column, T value, bool valid,
@@ -137,15 +167,8 @@ __device__ __forceinline__ void store_pair(uint2* words, int column, T value, bo
   uint16_t bits;
   memcpy(&bits, &value, sizeof bits);
   const uint32_t next = __shfl_down_sync(kAllLanes, static_cast<uint32_t>(bits), 1);
-  if (!valid || words == nullptr || column % 2 != 0) return;
-  asm volatile(
-      "{\n"
-      ".reg .b64 both;\n"
-      "mov.b64 both, {%1, %2};\n"
-      "st.relaxed.gpu.global.b64 [%0], both;\n"
-      "}\n" ::"l"(__cvta_generic_to_global(words + column / 2)),
-      "r"(bits | next << 16), "r"(stamp)
-      : "memory");
+  if (valid && words != nullptr && column % 2 == 0)
+    store_word(words + column / 2, bits | next << 16, stamp);
 }
 
 /// Counts an operation's block or item. A hint of when to look for its words, ordered with nothing.

@@ -36,7 +36,7 @@ class StepProducts : StepBlock<T, kHead> {
                               });
         if (threadIdx.x == 0) count_finished(step_.finished + o);
       }
-      if (operation.items == 0) multiply_rows(operation, place, tile);
+      if (operation.items == 0) multiply_rows(operation, o, place, tile);
       end(o);
     }
   }
@@ -97,13 +97,78 @@ class StepProducts : StepBlock<T, kHead> {
     return squares;
   }
 
-  __device__ __forceinline__ void multiply_rows(const StepOperation<T>& operation, StepPlace& place,
-                                                int& tile) const {
+  // Columns of X that warp w has.
+  static __device__ __forceinline__ int own_columns(int columns, int w) {
+    const int rest = columns % kStepChunk - 128 * w;
+    return columns / kStepChunk * 128 + min(max(rest, 0), 128);
+  }
+
+  // The LayerNorm of X, which is in shared memory: (x − mean) / √(var + eps) · α + β. By all warps,
+  // each its own columns: their squares are about the warp's mean, and the warps' are put together.
+  __device__ __forceinline__ void centre(const StepOperation<T>& operation, int o) const {
+    using P = Pack<T, 4>;
+    const DecodeLinearOperands<T>& p = operation.linear;
+    const int first = warp_ * 128 + lane_ * 4, columns = static_cast<int>(p.K);
+    const auto each = [&](auto&& visit) {
+#pragma unroll 4
+      for (int column = first; column < columns; column += kStepChunk)
+        visit(reinterpret_cast<P*>(signals_)[column / 4], column);
+    };
+    float total = 0;
+    each([&](const P& pack, int) {
+#pragma unroll
+      for (const T value : pack.values) total += widen(value);
+    });
+    total = warp_sum(total);
+    const float own_mean = total / static_cast<float>(max(own_columns(columns, warp_), 1));
+    float squares = 0;
+    each([&](const P& pack, int) {
+#pragma unroll
+      for (const T value : pack.values)
+        squares += (widen(value) - own_mean) * (widen(value) - own_mean);
+    });
+    squares = warp_sum(squares);
+    float2* moments = shared_.moments[o % 2];
+    if (lane_ == 0) moments[warp_] = {total, squares};
+    multipliers_barrier();
+    float mean = 0, variance = 0;
+#pragma unroll
+    for (int w = 0; w < kStepMultipliers; ++w) mean += moments[w].x;
+    mean /= static_cast<float>(columns);
+#pragma unroll
+    for (int w = 0; w < kStepMultipliers; ++w) {
+      const auto count = static_cast<float>(own_columns(columns, w));
+      const float apart = moments[w].x / fmaxf(count, 1.0f) - mean;
+      variance += moments[w].y + count * apart * apart;
+    }
+    const float scale = 1.0f / sqrtf(variance / static_cast<float>(columns) + p.eps);
+    const bool weighs = p.norm_weight != nullptr, adds = operation.norm_bias != nullptr;
+    each([&](P& pack, int column) {
+      uint2 weights{}, biases{};
+      if (weighs) weights = __ldg(reinterpret_cast<const uint2*>(p.norm_weight + column));
+      if (adds) biases = __ldg(reinterpret_cast<const uint2*>(operation.norm_bias + column));
+      P alpha, beta;
+      memcpy(&alpha, &weights, sizeof alpha);
+      memcpy(&beta, &biases, sizeof beta);
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        float value = (widen(pack.values[e]) - mean) * scale;
+        if (weighs) value *= widen(alpha.values[e]);
+        pack.values[e] = narrow<T>(value + widen(beta.values[e]));
+      }
+    });
+  }
+
+  __device__ __forceinline__ void multiply_rows(const StepOperation<T>& operation, int o,
+                                                StepPlace& place, int& tile) const {
     const DecodeLinearOperands<T>& p = operation.linear;
     const StepRowRange rows = rows_of_block(p);
+    if (rows.count == 0) return;
     const int chunks = chunks_of(p);
     __syncwarp();  // the warp's columns of the product before are read no more
-    const float square = warp_sum(take_signal(operation.x, p.X, p.K, p.norm_weight, signals_));
+    const T* alpha = operation.is_centred ? nullptr : p.norm_weight;
+    const float square = warp_sum(take_signal(operation.x, p.X, p.K, alpha, signals_));
+    if (operation.is_centred) centre(operation, o);
     if (p.K2 > 0) {
       take_signal(operation.z, p.Z, p.K2, nullptr,
                   signals_ + chunks_of_first(p) * kStepChunk * sizeof(T));

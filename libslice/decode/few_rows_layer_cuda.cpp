@@ -75,8 +75,7 @@ Tensor launch(StepKernels& kernels, const DecodeLinear& linear, const Tensor& li
 Tensor read_normed(StepKernels& kernels, DecodeLinear& linear, const Tensor& x, const Norm& norm) {
   if (norm->kind() == NormKind::kNone) return x;
   if (norm->centres()) {
-    kernels.flush();
-    const Tensor n = norm->forward(x);  // (n, k)
+    const Tensor n = kernels.normed(x, norm);  // (n, k)
     linear.X = pointer(n);
     linear.x_row_stride = n.stride(0);
     return n;

@@ -14,6 +14,8 @@ namespace slice::detail {
 using at::Tensor;
 using ops::on_device::check;
 using ops::on_device::current_stream;
+using ops::on_device::data_type;
+using ops::on_device::pointer;
 
 namespace {
 
@@ -28,12 +30,19 @@ void launch(const kernels::DecodeAttention& attention) {
 }  // namespace
 
 struct StepKernels::List {
+  struct Normed {
+    Tensor y, x;
+    Norm norm;
+  };
+
   Tensor& workspace;
   std::vector<kernels::DecodeOperation> operations;
+  std::vector<Normed> norms;  // of which an operation is one, in their order
 };
 
 StepKernels::StepKernels() = default;
-StepKernels::StepKernels(Tensor& workspace) : list_(std::make_unique<List>(List{workspace, {}})) {}
+StepKernels::StepKernels(Tensor& workspace)
+    : list_(std::make_unique<List>(List{workspace, {}, {}})) {}
 StepKernels::~StepKernels() = default;
 
 void StepKernels::run(const kernels::DecodeLinear& linear) {
@@ -52,10 +61,35 @@ void StepKernels::run(const kernels::DecodeAttention& attention) {
   }
 }
 
+Tensor StepKernels::normed(const Tensor& x, const Norm& norm) {
+  if (!list_) return norm->forward(x);
+  const Tensor y = at::empty(x.sizes(), x.options());
+  kernels::DecodeNorm operation;
+  operation.Y = y.mutable_data_ptr();
+  operation.X = pointer(x);
+  operation.weight = pointer(norm->weight);
+  operation.bias = pointer(norm->bias);
+  operation.type = data_type(x.scalar_type());
+  operation.columns = x.size(1);
+  operation.eps = norm->eps();
+  list_->operations.emplace_back(operation);
+  list_->norms.push_back({y, x, norm});
+  return y;
+}
+
 void StepKernels::flush() {
   if (!list_) return;
-  for (const auto& operation : list_->operations)
-    std::visit([](const auto& any) { launch(any); }, operation);
+  auto norm = list_->norms.begin();
+  for (const auto& operation : list_->operations) {
+    if (const auto* linear = std::get_if<kernels::DecodeLinear>(&operation)) {
+      launch(*linear);
+    } else if (const auto* attention = std::get_if<kernels::DecodeAttention>(&operation)) {
+      launch(*attention);
+    } else {
+      norm->y.copy_(norm->norm->forward(norm->x));
+      ++norm;
+    }
+  }
   list_.reset();
 }
 

@@ -22,6 +22,7 @@ struct DecodeLinearProblem {
   int64_t x_stride = 0, z_stride = 0, r_stride = 0, y_gap = 0;
   int64_t norm_hidden = 0;
   double eps = 0, scale = 1;
+  double x_error = 0;  // X is rounded by the kernel, and so far off before
   Epilogue epilogue = Epilogue::kNone;
   std::vector<double> X, W, Z, V, bias, R, diagonal, norm_weight;
 
@@ -55,9 +56,9 @@ inline DecodeLinearEntry decode_linear_sum(const DecodeLinearProblem& p, int64_t
   // No partial sum has more than a 32nd of the terms and 32 more; the norm's factor errs as much.
   const double additions = static_cast<double>(p.K + p.K2) / 32 + 32;
   double bound = 2 * additions * accumulator_epsilon(p.type) * size;
-  if (!p.norm_weight.empty()) {
-    bound += scale * (epsilon(p.type) * first_size +
-                      static_cast<double>(p.K) * largest(p.W) * smallest_step(p.type));
+  if (!p.norm_weight.empty() || p.x_error > 0) {
+    bound += scale * (epsilon(p.type) * first_size + static_cast<double>(p.K) * largest(p.W) *
+                                                         (smallest_step(p.type) + p.x_error));
   }
   return {scale * first + second + bias, bound};
 }

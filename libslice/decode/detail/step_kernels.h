@@ -4,6 +4,8 @@
 
 #include <memory>
 
+#include "libslice/model/norm.h"
+
 namespace slice::kernels {
 struct DecodeAttention;
 struct DecodeLinear;
@@ -11,7 +13,7 @@ struct DecodeLinear;
 
 namespace slice::detail {
 
-/// Where the products and the attention of a decoding step go: on the current stream at once, or into
+/// Where the products, the attention and the LayerNorms of a decoding step go: on the current stream at once, or into
 /// a list that cuda/decode_step.h runs as one kernel.
 class StepKernels {
  public:
@@ -26,6 +28,9 @@ class StepKernels {
 
   void run(const kernels::DecodeLinear& linear);
   void run(const kernels::DecodeAttention& attention);
+  /// A norm that takes the mean out, of x (n, k), which products read.
+  /// @return  (n, k), to be kept until the last of them is launched
+  at::Tensor normed(const at::Tensor& x, const Norm& norm);
   /// Before any other kernel of the step: launches what is in the list, one after the other, and then
   /// all that comes.
   void flush();
