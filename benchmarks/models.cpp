@@ -145,16 +145,6 @@ int64_t layer_of(const std::string& key) {
   return at == std::string::npos ? -1 : std::stol(key.substr(at + kLayers.size()));
 }
 
-Tensor random_weight(const std::string& name, at::IntArrayRef shape, at::Device device) {
-  at::manual_seed(std::hash<std::string>()(name));
-  Tensor value = at::empty(shape, at::TensorOptions(device).dtype(at::kHalf));
-  if (shape.size() == 1) return value.fill_(name.ends_with("bias") ? 0 : 1);
-  double deviation = is_embedding(name) ? 1 : 1 / std::sqrt(static_cast<double>(shape.back()));
-  // A low-rank shortcut is added to the identity, and would double the stream at every sublayer.
-  if (name.ends_with("shortcut.up")) deviation /= 10;
-  return value.normal_(0, deviation);
-}
-
 class RandomCheckpoint : public Checkpoint {
  public:
   RandomCheckpoint(const ModelConfig& config, at::Device device) : device_(device) {
@@ -172,6 +162,17 @@ class RandomCheckpoint : public Checkpoint {
 };
 
 }  // namespace
+
+Tensor random_weight(const std::string& name, at::IntArrayRef shape, at::Device device) {
+  at::Generator generator = at::globalContext().defaultGenerator(device);  // threads have their own
+  generator.set_current_seed(std::hash<std::string>()(name));
+  Tensor value = at::empty(shape, at::TensorOptions(device).dtype(at::kHalf));
+  if (shape.size() == 1) return value.fill_(name.ends_with("bias") ? 0 : 1);
+  double deviation = is_embedding(name) ? 1 : 1 / std::sqrt(static_cast<double>(shape.back()));
+  // A low-rank shortcut is added to the identity, and would double the stream at every sublayer.
+  if (name.ends_with("shortcut.up")) deviation /= 10;
+  return value.normal_(0, deviation, generator);
+}
 
 ModelConfig published_config(const std::string& name) {
   if (name == "llama2-7b") return llama(4096, 32, 32, 11008, 32, 32000);

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <c10/core/Device.h>
+#include <ATen/core/Tensor.h>
 
 #include <memory>
 #include <string>
@@ -31,6 +31,8 @@ ModelConfig config_of_form(const ModelConfig& dense, const std::string& form);
 /// Random weights that keep the stream near unit size, so that nothing overflows; float16. The same
 /// names and shapes give the same numbers on devices of one kind.
 Model random_model(const ModelConfig& config, at::Device device);
+/// One of these weights: of a name and a shape, made on the device.
+at::Tensor random_weight(const std::string& name, at::IntArrayRef shape, at::Device device);
 /// The same weights as a checkpoint that is on no disk: a tensor is made when it is read.
 std::unique_ptr<Checkpoint> random_checkpoint(const ModelConfig& config, at::Device device);
 

@@ -18,7 +18,7 @@ enum class PeerLoss : int32_t {
 };
 
 /// What the kernels of a rank need to write to the others and to hear from them. All ranks launch
-/// the same kernels with the same sizes in the same order.
+/// the same kernels in the same order, with the same sizes, strides and alignments.
 ///
 /// Numbers travel with the count of the call beside them, four bytes and four bytes in one store,
 /// so that nothing is waited for but the numbers themselves: no flag after them and no fence (the

@@ -17,7 +17,6 @@
 #include "last_words.h"
 #include "libslice/base/error.h"
 #include "libslice/base/warning.h"
-#include "libslice/device/device.h"
 #include "libslice/slicing/report.h"
 
 namespace cli {
@@ -158,51 +157,10 @@ CLI::Validator at_least(double least) {
           ""};
 }
 
-void add_device_option(CLI::App& app, std::optional<at::Device>& device) {
-  const auto parse = [&device](const std::string& name) {
-    try {
-      device = slice::parse_device(name);
-    } catch (const slice::DeviceError& error) {
-      throw CLI::ValidationError("--device", error.what());
-    }
-  };
-  app.add_option_function<std::string>("--device", parse,
-                                       "auto (a GPU where there is one), cpu, cuda, cuda:1 …")
-      ->default_str("auto");
-}
-
-void add_dtype_option(CLI::App& app, std::string& dtype, const std::string& help) {
-  app.add_option("--dtype", dtype, help)
-      ->check(CLI::IsMember({"keep", "bf16", "fp16", "fp32"}))
-      ->capture_default_str();
-}
-
-slice::Model load(const std::string& path, std::optional<at::Device> device,
-                  const std::string& dtype) {
-  return slice::load_model(path,
-                           {.device = slice::choose_device(device), .dtype = dtype_option(dtype)});
-}
-
-slice::ProcessGroup join_group(std::optional<at::Device>& device) {
-  const auto meeting = slice::rendezvous_from_environment();
-  if (!meeting || meeting->size == 1) return {};
-  if (slice::choose_device(device).is_cuda() && !(device && device->has_index()))
-    device = at::Device(at::kCUDA, static_cast<at::DeviceIndex>(meeting->local_rank));
-  return slice::ProcessGroup(*meeting, slice::choose_device(device));
-}
-
 void add_threads_option(CLI::App& app) {
   app.add_option_function<int>(
          "--threads", [](int threads) { at::set_num_threads(threads); }, "CPU threads")
       ->check(CLI::PositiveNumber);
-}
-
-std::optional<at::ScalarType> dtype_option(const std::string& text) {
-  static const std::map<std::string, at::ScalarType> kTypes = {
-      {"fp32", at::kFloat}, {"fp16", at::kHalf}, {"bf16", at::kBFloat16}};
-  const auto found = kTypes.find(text);
-  if (found == kTypes.end()) return std::nullopt;
-  return found->second;
 }
 
 void add_gguf_type_option(CLI::App& app, std::string& type) {

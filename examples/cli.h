@@ -13,6 +13,7 @@
 #include "libslice/base/progress.h"
 #include "libslice/checkpoint/gguf_write.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/decode/divided_model.h"
 #include "libslice/device/process_group.h"
 #include "libslice/text/calibration.h"
 #include "run_progress.h"
@@ -85,6 +86,15 @@ CLI::Option* add_choice(CLI::App& app, const std::string& flag, T& variable,
 
 /// --device, for slice::choose_device; nothing for "auto".
 void add_device_option(CLI::App& app, std::optional<at::Device>& device);
+
+/// --devices: GPUs of this host that a model is divided among, none unless given; excludes --device.
+void add_devices_option(CLI::App& app, std::vector<at::Device>& devices);
+
+/// A model divided among these GPUs, nothing without any. dtype "keep": the type that the weights
+/// are stored in.
+std::optional<slice::DividedModel> load_divided(const std::string& path,
+                                                const std::vector<at::Device>& devices,
+                                                const std::string& dtype);
 
 /// The processes that torchrun, or another launcher with its variables, started together with this
 /// one. A GPU without an index becomes the one of this process, as does "auto" where there are

@@ -34,6 +34,7 @@ void report_length(const slice::Model& model, int64_t length, bool early) {
 int main(int argc, char** argv) {
   std::string path, prompt, dtype = "keep";
   std::optional<at::Device> device;
+  std::vector<at::Device> devices;
   slice::GenerateOptions options;
   std::optional<std::string> system;
   bool quiet = false, chat = false;
@@ -54,6 +55,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--seed", options.seed)->capture_default_str();
   cli::add_device_option(app, device);
+  cli::add_devices_option(app, devices);
   cli::add_dtype_option(app, dtype, "type of the weights in memory; keep is float32 on the CPU");
   app.add_flag("--quiet", quiet, "no statistics on stderr");
   cli::add_threads_option(app);
@@ -61,7 +63,8 @@ int main(int argc, char** argv) {
     if (!(options.sampling.top_p > 0 && options.sampling.top_p <= 1))
       throw CLI::ValidationError("--top-p", "want a probability in (0, 1]");
     if (prompt == "-") prompt = slice::read_text("-");
-    const slice::Model model = cli::load(path, device, dtype);
+    const auto divided = cli::load_divided(path, devices, dtype);
+    const slice::Model model = divided ? divided->whole().share() : cli::load(path, device, dtype);
     const slice::Tokenizer& tokenizer = model.tokenizer();
     if (chat && tokenizer.chat_template().empty()) {
       throw slice::FormatError(path + ": the model has no chat template");
@@ -78,8 +81,9 @@ int main(int argc, char** argv) {
     };
     slice::IncrementalDecoder decoder(tokenizer, ids);
     const double begin = cli::seconds();
-    const auto written =
-        slice::generate(model, ids, options, [&](int64_t id) { return print(decoder.push(id)); });
+    const auto show = [&](int64_t id) { return print(decoder.push(id)); };
+    const auto written = divided ? slice::generate(*divided, ids, options, show)
+                                 : slice::generate(model, ids, options, show);
     print(decoder.finish() + "\n");
     report_length(model, std::ssize(ids) + std::ssize(written),
                   std::ssize(written) < options.max_tokens);

@@ -13,6 +13,7 @@
 #include "libslice/checkpoint/output_form.h"
 #include "libslice/checkpoint/shard_writer.h"
 #include "libslice/decode/batch.h"
+#include "libslice/decode/divided_model.h"
 #include "libslice/decode/engine.h"
 #include "libslice/decode/generator.h"
 #include "libslice/decode/logit_rules.h"

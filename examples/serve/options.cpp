@@ -22,6 +22,7 @@ void add_model_options(CLI::App& app, ServeOptions& o) {
   app.add_option("--name", o.name, "what clients call the model")
       ->default_str("the name of its file or directory");
   cli::add_device_option(app, o.device);
+  cli::add_devices_option(app, o.devices);
   cli::add_dtype_option(app, o.dtype, "type of the weights in memory; keep is float32 on the CPU");
   cli::add_threads_option(app);
   app.add_option("--slots", o.slots, "texts that are written at the same time")

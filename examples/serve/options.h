@@ -24,6 +24,7 @@ struct HttpLimits {
 struct ServeOptions {
   std::string model, name, dtype = "keep";
   std::optional<at::Device> device;
+  std::vector<at::Device> devices;  ///< that the model is divided among; empty: `device`
   std::string host = "127.0.0.1";
   int port = 8080;
   std::vector<std::string> api_keys;

@@ -55,19 +55,26 @@ int64_t capacity_of(const serve::ServeOptions& options, const slice::ModelConfig
 }
 
 std::shared_ptr<const serve::ServedModel> load(const serve::ServeOptions& options) {
-  const auto model =
-      std::make_shared<const slice::Model>(cli::load(options.model, options.device, options.dtype));
+  std::shared_ptr<const slice::Model> model;
+  std::shared_ptr<const slice::DividedModel> divided;
+  if (options.devices.empty()) {
+    model = std::make_shared<slice::Model>(cli::load(options.model, options.device, options.dtype));
+  } else {
+    divided = std::make_shared<slice::DividedModel>(
+        *cli::load_divided(options.model, options.devices, options.dtype));
+  }
   auto served = std::make_shared<serve::ServedModel>();
   served->name = name_of(options);
   served->tokenizer = slice::load_tokenizer(options.model);
   served->bytes = std::make_shared<const slice::TokenBytes>(*served->tokenizer);
-  served->capacity = capacity_of(options, model->config());
+  served->capacity = capacity_of(options, model ? model->config() : divided->config());
   served->most_prompts = options.queue;
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   served->created = std::chrono::duration_cast<seconds>(now).count();
   slice::EngineOptions engine = {
       .models = {{.name = served->name,
                   .model = model,
+                  .divided = divided,
                   .tokenizer = served->tokenizer,
                   .slots = options.slots,
                   .capacity = served->capacity}},
@@ -79,9 +86,10 @@ std::shared_ptr<const serve::ServedModel> load(const serve::ServeOptions& option
   const slice::EngineBytes bytes = slice::engine_bytes(engine);
   char text[160];
   std::snprintf(text, sizeof text,
-                "%.0f MiB of weights, %.0f MiB of keys and values for %ld texts of %ld tokens",
+                "%.0f MiB of weights, %.0f MiB of keys and values for %ld texts of %ld tokens%s",
                 static_cast<double>(bytes.weights) / kMiB, static_cast<double>(bytes.cache) / kMiB,
-                static_cast<long>(options.slots), static_cast<long>(served->capacity));
+                static_cast<long>(options.slots), static_cast<long>(served->capacity),
+                divided ? ", on the first GPU" : "");
   say(options, text);
   served->engine = std::make_shared<slice::Engine>(std::move(engine));
   served->engine->warm_up();

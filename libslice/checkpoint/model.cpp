@@ -126,13 +126,8 @@ void warn_of_tokens_without_row(const Tokenizer& tokenizer, int64_t rows, const 
                file, tokenizer.vocabulary_size(), rows, detail::shortened(names));
 }
 
-Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
-  const at::Device device = choose_device(options.device);
-  const auto checkpoint = open_checkpoint(path);
-  const std::optional<at::ScalarType> stored = stored_dtype(*checkpoint);
-  const at::ScalarType dtype =
-      options.dtype.value_or(options.device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
-
+Model model_without_weights(const Checkpoint& checkpoint) {
+  const std::filesystem::path& path = checkpoint.path();
   std::shared_ptr<const Tokenizer> tokenizer;
   std::string problem;
   try {
@@ -140,16 +135,27 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
   } catch (const FormatError& error) {  // a model without a tokenizer still works on token ids
     problem = error.what();
   }
-  ModelConfig config = checkpoint->config();
+  ModelConfig config = checkpoint.config();
   if (tokenizer) {
     warn_of_tokens_without_row(*tokenizer, config.vocabulary_size, path.string());
     config = with_end_tokens(std::move(config), tokenizer->eos_tokens());
   }
+  Model model(std::make_shared<DecoderImpl>(config), std::move(tokenizer),
+              stored_dtype(checkpoint));
+  if (!problem.empty()) model.tokenizer_problem = problem;
+  return model;
+}
 
-  auto decoder = std::make_shared<DecoderImpl>(config);
+Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
+  const at::Device device = choose_device(options.device);
+  const auto checkpoint = open_checkpoint(path);
+  const std::optional<at::ScalarType> stored = stored_dtype(*checkpoint);
+  const at::ScalarType dtype =
+      options.dtype.value_or(options.device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
+  Model model = model_without_weights(*checkpoint);
   const auto load = [&](at::ScalarType held) {
     detail::name_memory(path.string(), device,
-                        [&] { load_parameters(*decoder, *checkpoint, device, held); });
+                        [&] { load_parameters(model.decoder(), *checkpoint, device, held); });
   };
   try {
     load(dtype);
@@ -157,8 +163,6 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
     if (options.dtype || stored) throw;
     load(at::kBFloat16);  // a quantised file's values may be wider than float16
   }
-  Model model(std::move(decoder), std::move(tokenizer), stored);
-  if (!problem.empty()) model.tokenizer_problem = problem;
   return model;
 }
 

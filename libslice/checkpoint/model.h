@@ -77,6 +77,9 @@ class Model {
 /// @throws DeviceError   no such device
 Model load_model(const std::filesystem::path& path, const LoadOptions& options = {});
 
+/// The model of a checkpoint without memory for its weights: its sizes and its tokenizer.
+Model model_without_weights(const Checkpoint& checkpoint);
+
 /// Fills a module from a checkpoint by walking named_parameters(): the one place where weights are
 /// loaded.
 /// @throws FormatError, NumericError  as load_model

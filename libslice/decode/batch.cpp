@@ -8,10 +8,12 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/batch_text.h"
+#include "libslice/decode/detail/divided_decoding.h"
 #include "libslice/decode/detail/prefix_store.h"
 #include "libslice/decode/detail/rotary_tables.h"
 #include "libslice/decode/detail/row_decoding.h"
 #include "libslice/decode/detail/stop_token.h"
+#include "libslice/decode/divided_model.h"
 #include "libslice/decode/user_decoder.h"
 #include "libslice/device/detail/last_stream.h"
 #include "libslice/model/decoder.h"
@@ -43,6 +45,15 @@ Batch::Batch(const Model& model, int64_t slots, int64_t capacity, const BatchOpt
   prefixes_ = std::make_unique<detail::PrefixStore>(model.config().layers,
                                                     whole_prompts_ ? 0 : options.prefix_bytes);
 }
+
+Batch::Batch(const DividedModel& model, int64_t slots, int64_t capacity)
+    : model_(std::make_shared<const DividedModel>(model)),
+      capacity_(capacity),
+      whole_prompts_(detail::RotaryTables::depend_on_length(model.config())),
+      decoding_(detail::make_divided_rows(*model.parts(), slots, capacity)),
+      texts_(static_cast<size_t>(slots)),
+      prefixes_(std::make_unique<detail::PrefixStore>(/*layers=*/0, /*bytes=*/0)),
+      stream_(std::make_unique<detail::LastStream>(model.devices()[0])) {}
 
 Batch::Batch(const UserDecoder& decoder, int64_t slots, int64_t capacity)
     : capacity_(capacity),

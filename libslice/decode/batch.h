@@ -12,6 +12,7 @@
 
 namespace slice {
 
+class DividedModel;
 struct UserDecoder;
 namespace detail {
 class PrefixStore;
@@ -67,6 +68,9 @@ class Batch {
   /// @param capacity  positions of a slot, prompt included
   /// @throws ArgumentError  slots or capacity < 1, prefix_bytes < 0
   Batch(const Model& model, int64_t slots, int64_t capacity, const BatchOptions& options = {});
+  /// The same over several GPUs, which keep no prefixes and copy no prompts.
+  /// @throws ArgumentError  slots or capacity < 1
+  Batch(const DividedModel& model, int64_t slots, int64_t capacity);
   /// The same of a user-defined decoder, which runs by its modules, without a cache.
   /// @throws ArgumentError  slots, capacity or positions of the decoder < 1
   Batch(const UserDecoder& decoder, int64_t slots, int64_t capacity);
@@ -135,10 +139,10 @@ class Batch {
   bool advance(int64_t n, std::vector<std::optional<BatchOutput>>& outputs);
   bool take(Text& text, const std::vector<int64_t>& ids, BatchOutput& output) const;
 
-  std::shared_ptr<const void> model_;  // a Model or a UserDecoder
+  std::shared_ptr<const void> model_;  // a Model, a DividedModel or a UserDecoder
   int64_t capacity_;
   bool whole_prompts_;                             // in one piece each
-  std::unique_ptr<KvCache> cache_;                 // none of a UserDecoder
+  std::unique_ptr<KvCache> cache_;                 // of a Model alone
   std::unique_ptr<detail::RowDecoding> decoding_;  // of the cache
   std::vector<std::unique_ptr<Text>> texts_;       // a slot each, nullptr where it is free
   std::unique_ptr<detail::PrefixStore> prefixes_;

@@ -43,16 +43,16 @@ enum class Choice { kGiven, kGreedy, kSampled };
 class CudaDecodeGraph final : public Decoding, public RowDecoding {
  public:
   /// @param together  whether a step is one kernel where that runs it; a row has other bits then
-  CudaDecodeGraph(const DecoderImpl& decoder, KvCache& cache, bool together)
+  CudaDecodeGraph(const DecoderImpl& decoder, KvCache& cache, const RankLink* link, bool together)
       : cache_(cache),
-        model_(decoder, cache.capacity()),
+        model_(decoder, cache.capacity(), link),
         together_(together),
         attention_(model_, cache_, positions_) {
     const auto options = model_.embedding.options();
     const auto bytes = options.dtype(at::kByte);
     const int64_t B = cache.batch();
     x_ = at::empty({B, model_.embedding.size(1)}, options);
-    logits_ = at::zeros({B, model_.head.weight.size(0)}, options);
+    logits_ = at::zeros({B, model_.vocabulary}, options);
     history_ = at::zeros({B, cache.capacity()}, options.dtype(at::kLong));
     positions_ = at::zeros({B}, options.dtype(at::kInt));
     choice_ = at::zeros({static_cast<int64_t>(kernels::next_token_workspace_bytes(B))}, bytes);
@@ -286,24 +286,28 @@ class CudaDecodeGraph final : public Decoding, public RowDecoding {
 };
 
 std::unique_ptr<CudaDecodeGraph> make_graph(const DecoderImpl& decoder, KvCache& cache,
-                                            bool together) {
+                                            const RankLink* link, bool together) {
   if (!decoder.device().is_cuda() || decoder.dtype() == at::kDouble ||
       !decodes_captured(decoder.config())) {
     return nullptr;
   }
   const c10::cuda::CUDAGuard guard(decoder.device());
   const at::NoGradGuard no_grad;
-  return std::make_unique<CudaDecodeGraph>(decoder, cache, together);
+  return std::make_unique<CudaDecodeGraph>(decoder, cache, link, together);
 }
 
 }  // namespace
 
-std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache) {
-  return make_graph(decoder, cache, /*together=*/cache.batch() == 1);
+std::unique_ptr<Decoding> make_decode_graph(const DecoderImpl& decoder, KvCache& cache,
+                                            const RankLink* link) {
+  // A rank's step is interrupted by other kernels twice a layer.
+  return make_graph(decoder, cache, link, /*together=*/cache.batch() == 1 && link == nullptr);
 }
 
-std::unique_ptr<RowDecoding> make_row_graph(const DecoderImpl& decoder, KvCache& cache) {
-  return make_graph(decoder, cache, /*together=*/false);  // a row's bits are those of any batch
+std::unique_ptr<RowDecoding> make_row_graph(const DecoderImpl& decoder, KvCache& cache,
+                                            const RankLink* link) {
+  // A row's bits are those of any batch.
+  return make_graph(decoder, cache, link, /*together=*/false);
 }
 
 }  // namespace slice::detail

@@ -28,8 +28,10 @@ void check_options(const EngineOptions& options) {
   for (const EngineModel& model : options.models) {
     SLICE_ARGUMENT_CHECK(names.insert(model.name).second, "engine: two models named {}",
                          model.name);
-    SLICE_ARGUMENT_CHECK((model.model != nullptr) != (model.decoder != nullptr),
-                         "engine: {}: want a model or a decoder of your own", model.name);
+    const int given =
+        (model.model != nullptr) + (model.divided != nullptr) + (model.decoder != nullptr);
+    SLICE_ARGUMENT_CHECK(given == 1, "engine: {}: want a model or a decoder of your own",
+                         model.name);
     SLICE_ARGUMENT_CHECK(model.slots > 0 && model.capacity > 0,
                          "engine: {}: want slots and capacity of at least 1, got {} and {}",
                          model.name, model.slots, model.capacity);

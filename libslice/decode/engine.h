@@ -14,11 +14,14 @@
 
 namespace slice {
 
+class DividedModel;
 struct UserDecoder;
 
 struct EngineModel {
   std::string name;
   std::shared_ptr<const Model> model = {};
+  /// In place of a model: one divided among GPUs, which keeps no prefixes.
+  std::shared_ptr<const DividedModel> divided = {};
   /// In place of a model: a user-defined one.
   std::shared_ptr<const UserDecoder> decoder = {};
   /// Absent: the model's own, or none where it has none: pieces then have ids and no text.
@@ -49,7 +52,8 @@ struct EngineOptions {
 
 /// Device bytes that an engine takes, before it is made.
 struct EngineBytes {
-  int64_t weights = 0;   ///< of the models, which are there already; of users' what adapters name
+  int64_t weights = 0;   ///< of the models, which are there already; of users' what adapters name;
+                         ///< of divided ones, here as below, the first GPU's
   int64_t cache = 0;     ///< keys and values of all slots
   int64_t prefixes = 0;  ///< EngineOptions::prefix_bytes of all models
   /// Activations of one piece of a prompt, but for users' modules; logits; on a GPU CUDA's own.

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <set>
 
+#include "libslice/decode/detail/divided_devices.h"
 #include "libslice/decode/detail/row_decoding.h"
+#include "libslice/decode/divided_model.h"
 #include "libslice/decode/engine.h"
 #include "libslice/decode/memory.h"
 #include "libslice/decode/user_decoder.h"
@@ -14,10 +16,10 @@ namespace slice {
 
 namespace {
 
-/// What a model's Batch works in.
-int64_t work_bytes(const EngineModel& m, int64_t prompt_chunk) {
-  const ModelConfig& c = m.model->config();
-  const int64_t element = at::elementSize(m.model->decoder().dtype()), V = c.vocabulary_size;
+/// What a model's Batch works in. @param decoder  the model's, or the first GPU's part of it
+int64_t work_bytes(const EngineModel& m, const DecoderImpl& decoder, int64_t prompt_chunk) {
+  const ModelConfig& c = decoder.config();
+  const int64_t element = at::elementSize(decoder.dtype()), V = c.vocabulary_size;
   const int64_t logits = 2 * m.slots * V * element;  // and the copy that errors go back to
   const int64_t seen = 3 * detail::kSeenTokens * V * int64_t{sizeof(float)};  // log-probabilities
   const int64_t history = m.slots * m.capacity * int64_t{sizeof(int64_t)};
@@ -52,7 +54,7 @@ EngineBytes engine_bytes(const EngineOptions& options) {
     on_gpu = on_gpu || (weight.defined() && weight.is_cuda());
   };
   for (const EngineModel& m : options.models) {
-    if (!m.model) {
+    if (m.decoder) {
       for (const LinearRef& linear : linears(m.decoder->adapter)) {
         count(linear.weight);
         count(linear.bias);
@@ -61,12 +63,12 @@ EngineBytes engine_bytes(const EngineOptions& options) {
                     static_cast<int64_t>(m.decoder->adapter.head.weight.element_size());
       continue;
     }
-    const DecoderImpl& decoder = m.model->decoder();
+    const DecoderImpl& decoder = m.divided ? m.divided->parts()->decoder(0) : m.model->decoder();
     for (const at::Tensor& weight : decoder.parameters()) count(weight);
     bytes.cache +=
-        cache_bytes(m.model->config(), at::elementSize(decoder.dtype()), m.capacity, m.slots);
-    bytes.prefixes += options.prefix_bytes;
-    bytes.work += work_bytes(m, options.prompt_chunk);
+        cache_bytes(decoder.config(), at::elementSize(decoder.dtype()), m.capacity, m.slots);
+    bytes.prefixes += m.divided ? 0 : options.prefix_bytes;
+    bytes.work += work_bytes(m, decoder, options.prompt_chunk);
   }
   if (on_gpu) bytes.work += kCudaContextBytes;
   return bytes;

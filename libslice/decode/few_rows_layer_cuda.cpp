@@ -8,6 +8,7 @@
 #include "cuda/decode_linear.h"
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/few_rows_layer.h"
+#include "libslice/decode/detail/rank_link.h"
 #include "libslice/decode/detail/row_norms.h"
 #include "libslice/decode/detail/step_kernels.h"
 #include "libslice/device/detail/cuda_arguments.h"
@@ -125,6 +126,17 @@ Tensor add_shortcut(StepKernels& kernels, DecodeLinear& linear, const Tensor& x,
   return add_product(kernels, linear, low, shortcut->up);
 }
 
+/// Adds a rank's part of the shortcut's products; the rest of the shortcut comes with the sum.
+/// @return  memory that the product reads, to be kept until it is launched
+Tensor add_shortcut_part(StepKernels& kernels, DecodeLinear& linear, const Tensor& x,
+                         const Shortcut& shortcut, const RankLink& link) {
+  if (shortcut->weight.defined() && shortcut->weight.dim() == 2)
+    return add_product(kernels, linear, link.own_columns(x), shortcut->weight);
+  if (!shortcut->up.defined() || !link.adds_once()) return {};
+  const Tensor low = launch(kernels, linear_of(x, shortcut->down, {}), x);
+  return add_product(kernels, linear, low, shortcut->up);
+}
+
 }  // namespace
 
 Tensor few_rows_sublayer(StepKernels& kernels, const DecodeModel& model, const DecodeSublayer& s,
@@ -147,7 +159,8 @@ Tensor few_rows_sublayer(StepKernels& kernels, const DecodeModel& model, const D
     writer.scale = s.scale;
     if (!s.out_norm.is_empty()) {
       kernels.flush();
-      y = added_normed(x, launch(kernels, writer, x), s.out_norm);
+      const Tensor o = launch(kernels, writer, x);
+      y = added_normed(x, model.link != nullptr ? model.link->sum(o) : o, s.out_norm);
     } else if (
         y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
       writer.R = pointer(y);
@@ -155,10 +168,13 @@ Tensor few_rows_sublayer(StepKernels& kernels, const DecodeModel& model, const D
       writer.residual_columns = y.size(1);
       launch(kernels, writer, y);
     } else {
-      const Tensor shortcut = add_shortcut(kernels, writer, x, s.shortcut);
+      const Tensor shortcut = model.link != nullptr
+                                  ? add_shortcut_part(kernels, writer, x, s.shortcut, *model.link)
+                                  : add_shortcut(kernels, writer, x, s.shortcut);
       y = launch(kernels, writer, x);
     }
   }
+  if (model.link != nullptr && s.out_norm.is_empty()) return model.link->sum(y, x, s.shortcut);
   return y;
 }
 
@@ -171,7 +187,11 @@ void few_rows_logits(StepKernels& kernels, const DecodeModel& model, const Tenso
   const Tensor signal = mapped ? launch(kernels, reader, x) : read;  // (n, k_0)
   DecodeLinear head = mapped ? linear_of(signal, model.head.weight, model.head.bias) : reader;
   head.scale = model.logit_form.scale;
-  launch(kernels, head, logits);
+  if (model.link != nullptr) {
+    model.link->gather_words(launch(kernels, head, x), logits);
+  } else {
+    launch(kernels, head, logits);
+  }
   kernels.finish();
   const double cap = model.logit_form.softcap;
   if (cap > 0) logits.div_(cap).tanh_().mul_(cap);

@@ -9,8 +9,11 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/decode_graph.h"
 #include "libslice/decode/detail/decoding.h"
+#include "libslice/decode/detail/divided_decoding.h"
+#include "libslice/decode/detail/divided_devices.h"
 #include "libslice/decode/detail/kernel_network.h"
 #include "libslice/decode/detail/stop_token.h"
+#include "libslice/decode/divided_model.h"
 #include "libslice/device/detail/last_stream.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/kv_cache.h"
@@ -30,11 +33,25 @@ Generator::Generator(const Model& model, int64_t capacity, int64_t batch)
           at::TensorOptions().device(model.decoder().device()).dtype(model.decoder().dtype()))),
       stream_(std::make_unique<detail::LastStream>(model.decoder().device())) {}
 
+Generator::Generator(const DividedModel& model, int64_t capacity, int64_t batch)
+    : model_(std::make_shared<Model>(model.whole().share())),
+      parts_(model.parts()),
+      stream_(std::make_unique<detail::LastStream>(model.devices()[0])) {
+  parts_->run([&](int64_t rank) {
+    if (rank > 0) return;
+    const DecoderImpl& first = parts_->decoder(0);
+    cache_ = std::make_unique<KvCache>(first.config(), batch, capacity,
+                                       at::TensorOptions(first.device()).dtype(first.dtype()));
+  });
+}
+
 Generator::~Generator() = default;
 Generator::Generator(Generator&&) noexcept = default;
 
 detail::Decoding& Generator::decoding() {
-  if (!decoding_) decoding_ = detail::make_decoding(model_->decoder(), *cache_);
+  if (!decoding_)
+    decoding_ = parts_ ? detail::make_divided_decoding(*parts_, *cache_)
+                       : detail::make_decoding(model_->decoder(), *cache_);
   return *decoding_;
 }
 
@@ -90,19 +107,19 @@ std::vector<int64_t> to_vector(const Tensor& ids) {
   return {first, first + host.numel()};
 }
 
-}  // namespace
-
-std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& prompt,
-                              const GenerateOptions& options,
-                              const std::function<bool(int64_t)>& on_token) {
+/// @param decoder  of the model, which knows its positions
+template <typename AnyModel>
+std::vector<int64_t> generated(const AnyModel& model, const DecoderImpl& decoder,
+                               const std::vector<int64_t>& prompt, const GenerateOptions& options,
+                               const std::function<bool(int64_t)>& on_token) {
   SLICE_ARGUMENT_CHECK(!prompt.empty(), "generate: the prompt is empty");
   SLICE_ARGUMENT_CHECK(options.max_tokens >= 0, "generate: want max_tokens of at least 0, got {}",
                        options.max_tokens);
   check_sampling(options.sampling);
   std::vector<int64_t> written;
   const auto length = static_cast<int64_t>(prompt.size());
-  model.decoder().check_positions(length);
-  const int64_t room = std::min(options.max_tokens, model.decoder().positions() - length);
+  decoder.check_positions(length);
+  const int64_t room = std::min(options.max_tokens, decoder.positions() - length);
   if (room == 0) return written;
   Generator generator(model, length + room);
   /// Writes an id down; false when the text ends.
@@ -127,6 +144,20 @@ std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& pr
       generator.feed(at::tensor({id}, at::kLong).unsqueeze(0));
     }
   }
+}
+
+}  // namespace
+
+std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& prompt,
+                              const GenerateOptions& options,
+                              const std::function<bool(int64_t)>& on_token) {
+  return generated(model, model.decoder(), prompt, options, on_token);
+}
+
+std::vector<int64_t> generate(const DividedModel& model, const std::vector<int64_t>& prompt,
+                              const GenerateOptions& options,
+                              const std::function<bool(int64_t)>& on_token) {
+  return generated(model, model.whole().decoder(), prompt, options, on_token);
 }
 
 }  // namespace slice

@@ -11,11 +11,13 @@
 
 namespace slice {
 
+class DividedModel;
 class Model;
 class KvCache;
 struct ModelConfig;
 namespace detail {
 class Decoding;
+class DividedDevices;
 class LastStream;
 }  // namespace detail
 
@@ -34,6 +36,9 @@ class Generator {
   /// @param capacity  positions in all, prompt included
   /// @throws ArgumentError  capacity or batch < 1
   Generator(const Model& model, int64_t capacity, int64_t batch = 1);
+  /// The same over several GPUs; what it returns is on the first one. An error of one GPU ends what
+  /// the others do, and the generator is where it was before.
+  Generator(const DividedModel& model, int64_t capacity, int64_t batch = 1);
   ~Generator();
   Generator(Generator&&) noexcept;
 
@@ -69,6 +74,7 @@ class Generator {
   void check_room(int64_t T) const;
 
   std::shared_ptr<const Model> model_;
+  std::shared_ptr<detail::DividedDevices> parts_;  // where the model is divided
   std::unique_ptr<KvCache> cache_;
   std::unique_ptr<detail::Decoding> decoding_;  // of the cache; made when first needed
   at::Tensor logits_;
@@ -90,6 +96,9 @@ struct GenerateOptions {
 /// @return  the new ids    @throws ArgumentError  an empty prompt, or one with more tokens than
 /// positions; max_tokens < 0, an id outside the vocabulary, bad sampling options
 std::vector<int64_t> generate(const Model& model, const std::vector<int64_t>& prompt,
+                              const GenerateOptions& options = {},
+                              const std::function<bool(int64_t)>& on_token = {});
+std::vector<int64_t> generate(const DividedModel& model, const std::vector<int64_t>& prompt,
                               const GenerateOptions& options = {},
                               const std::function<bool(int64_t)>& on_token = {});
 

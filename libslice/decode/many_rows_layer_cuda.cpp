@@ -5,6 +5,7 @@
 #include "cuda/gated_activation.h"
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/many_rows_layer.h"
+#include "libslice/decode/detail/rank_link.h"
 #include "libslice/decode/detail/row_norms.h"
 #include "libslice/device/detail/cuda_arguments.h"
 #include "libslice/device/detail/cuda_status.h"
@@ -34,6 +35,29 @@ Tensor shortcut_and_biases(const DecodeSublayer& s, Tensor x) {
   if (low.defined()) y.addmm_(low, up.t());
   for (const DecodeBranch& branch : s.branches)
     if (branch.writer_bias.defined()) y.add_(branch.writer_bias, s.scale);
+  return y;
+}
+
+/// What a rank's writers give of their inputs, with its part of the shortcut's products: (n, k_b).
+Tensor part_of_rank(const DecodeSublayer& s, const Tensor& x, const std::vector<Tensor>& hidden,
+                    const RankLink& link) {
+  const Tensor &weight = s.shortcut->weight, &up = s.shortcut->up;
+  Tensor y;
+  if (weight.defined() && weight.dim() == 2) {
+    y = at::linear(link.own_columns(x), weight);
+  } else if (up.defined() && link.adds_once()) {
+    y = at::linear(at::linear(x, s.shortcut->down), up);
+  }
+  for (size_t i = 0; i < hidden.size(); ++i) {
+    const DecodeBranch& branch = s.branches[i];
+    if (!y.defined()) {
+      y = at::linear(hidden[i], branch.writer);
+      if (s.scale != 1) y.mul_(s.scale);
+    } else {
+      y.addmm_(hidden[i], branch.writer.t(), /*beta=*/1, /*alpha=*/s.scale);
+    }
+    if (branch.writer_bias.defined()) y.add_(branch.writer_bias, s.scale);
+  }
   return y;
 }
 
@@ -68,8 +92,11 @@ Tensor many_rows_sublayer(const DecodeModel& model, const DecodeSublayer& s, con
     const DecodeBranch& branch = s.branches[0];
     Tensor o = at::linear(hidden[0], branch.writer, branch.writer_bias);
     if (s.scale != 1) o.mul_(s.scale);
+    if (model.link != nullptr) o = model.link->sum(o);
     return added_normed(x, o, s.out_norm);
   }
+  if (model.link != nullptr)
+    return model.link->sum(part_of_rank(s, x, hidden, *model.link), x, s.shortcut);
   Tensor y = shortcut_and_biases(s, x);  // (n, k_b)
   for (size_t i = 0; i < hidden.size(); ++i)
     y.addmm_(hidden[i], s.branches[i].writer.t(), /*beta=*/1, /*alpha=*/s.scale);
@@ -80,7 +107,13 @@ void many_rows_logits(const DecodeModel& model, const Tensor& x, Tensor& logits)
   Tensor signal = normed(model.final_norm, x);
   if (model.head_map.weight.defined())
     signal = at::linear(signal, model.head_map.weight, model.head_map.bias);
-  logits.copy_(model.logit_form(at::linear(signal, model.head.weight, model.head.bias)));
+  const Tensor own =
+      model.logit_form(at::linear(signal, model.head.weight, model.head.bias));  // (n, own words)
+  if (model.link != nullptr) {
+    model.link->gather_words(own.contiguous(), logits);
+  } else {
+    logits.copy_(own);
+  }
 }
 
 }  // namespace slice::detail

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "libslice/decode/detail/rank_link.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/mlp.h"
 
@@ -9,9 +10,10 @@ namespace slice::detail {
 
 using at::Tensor;
 
-DecodeModel::DecodeModel(const DecoderImpl& laid_out, int64_t positions)
+DecodeModel::DecodeModel(const DecoderImpl& laid_out, int64_t positions, const RankLink* ranks)
     : decoder(laid_out),
       config(laid_out.config()),
+      link(ranks),
       rotary(laid_out.config(), positions, laid_out.device()) {
   const ModelAdapter adapter = decoder.adapter();
   sublayers = lay_out_for_decoding(adapter);
@@ -20,6 +22,11 @@ DecodeModel::DecodeModel(const DecoderImpl& laid_out, int64_t positions)
   head = adapter.head;
   embedding = adapter.embeddings[0].weight;
   logit_form = adapter.logit_form;
+  vocabulary = head.weight.size(0);
+  if (link == nullptr) return;
+  const auto [first, last] = link->own_words(vocabulary);
+  head.weight = head.weight.slice(0, first, last);
+  if (head.bias.defined()) head.bias = head.bias.slice(0, first, last);
 }
 
 Tensor DecodeModel::words(const Tensor& ids) const {

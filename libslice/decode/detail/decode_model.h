@@ -13,11 +13,15 @@ class DecoderImpl;
 
 namespace slice::detail {
 
+class RankLink;
+
 /// A decoder laid out for decoding (decode_weights.h), which must outlive this, and the tables that
 /// its heads turn by.
 struct DecodeModel {
   /// @param positions  rows of the tables, on the decoder's device
-  DecodeModel(const DecoderImpl& laid_out, int64_t positions);
+  /// @param ranks      of which the decoder is one's share of the layers, with embedding and head
+  ///                   whole; nullptr: it is the whole model
+  DecodeModel(const DecoderImpl& laid_out, int64_t positions, const RankLink* ranks = nullptr);
 
   /// Token embeddings at the stream's scale: ids, any shape, on the decoder's device → (…, k_0), new
   /// memory
@@ -32,7 +36,10 @@ struct DecodeModel {
   at::Tensor embedding;  ///< (V, k_0)
   std::vector<DecodeSublayer> sublayers;
   Norm final_norm{nullptr};
-  LinearRef head_map, head;  ///< the first where a sliced model kept its tie
+  LinearRef head_map;    ///< where a sliced model kept its tie
+  LinearRef head;        ///< of a rank, its own words
+  int64_t vocabulary;    ///< words of all ranks
+  const RankLink* link;  ///< nullptr: alone
   LogitForm logit_form;
   RotaryTables rotary;
 };

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/decode/divided_model.h"
 #include "libslice/decode/user_decoder.h"
 #include "libslice/model/decoder.h"
 #include "libslice/text/stop_strings.h"
@@ -14,24 +15,33 @@ namespace slice::detail {
 
 namespace {
 
+/// libslice's model, of a divided one without its weights; nullptr of a user's.
+const Model* model_of(const EngineModel& model) {
+  return model.divided ? &model.divided->whole() : model.model.get();
+}
+
 at::Device device_of(const EngineModel& model) {
+  if (model.divided) return model.divided->devices()[0];
   return model.model ? model.model->decoder().device() : model.decoder->device();
 }
 
 int64_t vocabulary_of(const EngineModel& model) {
-  return model.model ? model.model->config().vocabulary_size : model.decoder->vocabulary_size();
+  const Model* own = model_of(model);
+  return own != nullptr ? own->config().vocabulary_size : model.decoder->vocabulary_size();
 }
 
 }  // namespace
 
 const Tokenizer* tokenizer_of(const EngineModel& model) {
   if (model.tokenizer) return model.tokenizer.get();
-  return model.model && model.model->has_tokenizer() ? &model.model->tokenizer() : nullptr;
+  const Model* own = model_of(model);
+  return own != nullptr && own->has_tokenizer() ? &own->tokenizer() : nullptr;
 }
 
 int64_t positions_of(const EngineModel& model) {
+  const Model* own = model_of(model);
   return std::min(model.capacity,
-                  model.model ? model.model->decoder().positions() : model.decoder->positions);
+                  own != nullptr ? own->decoder().positions() : model.decoder->positions);
 }
 
 int64_t step_tokens_of(const EngineModel& model, const EngineOptions& options) {
@@ -40,6 +50,7 @@ int64_t step_tokens_of(const EngineModel& model, const EngineOptions& options) {
 }
 
 Batch batch_of(const EngineModel& model, const EngineOptions& options) {
+  if (model.divided) return Batch(*model.divided, model.slots, model.capacity);
   if (!model.model) return Batch(*model.decoder, model.slots, model.capacity);
   return Batch(*model.model, model.slots, model.capacity, {.prefix_bytes = options.prefix_bytes});
 }

@@ -1,0 +1,176 @@
+#include "libslice/decode/detail/divided_decoding.h"
+
+#include <ATen/ATen.h>
+
+#include <functional>
+#include <set>
+#include <vector>
+
+#include "libslice/base/detail/check.h"
+#include "libslice/decode/detail/decode_graph.h"
+#include "libslice/decode/detail/divided_devices.h"
+#include "libslice/decode/request.h"
+#include "libslice/decode/sampling.h"
+#include "libslice/model/decoder.h"
+#include "libslice/model/kv_cache.h"
+
+namespace slice::detail {
+
+using at::Tensor;
+
+namespace {
+
+std::unique_ptr<KvCache> cache_of(const DecoderImpl& decoder, int64_t batch, int64_t capacity) {
+  return std::make_unique<KvCache>(decoder.config(), batch, capacity,
+                                   at::TensorOptions(decoder.device()).dtype(decoder.dtype()));
+}
+
+/// What each rank has of a decoding, made and freed by its thread.
+template <typename Graph>
+struct RankGraph {
+  std::unique_ptr<KvCache> cache;  // absent where the caller has it
+  std::unique_ptr<Graph> graph;
+  Tensor logits;  // (B, V), of the token that follows
+};
+
+template <typename Graph>
+void free_by_threads(DividedDevices& devices, std::vector<RankGraph<Graph>>& ranks) {
+  try {
+    devices.run([&](int64_t rank) { ranks[rank] = {}; });
+  } catch (const std::exception&) {  // of a device that has failed
+  }
+}
+
+class DividedDecoding final : public Decoding {
+ public:
+  DividedDecoding(DividedDevices& devices, KvCache& cache)
+      : devices_(devices), cache_(cache), ranks_(static_cast<size_t>(devices.parts())) {
+    devices_.run([&](int64_t rank) {
+      const DecoderImpl& decoder = devices_.decoder(rank);
+      auto& own = ranks_[rank];
+      if (rank > 0) own.cache = cache_of(decoder, cache_.batch(), cache_.capacity());
+      own.graph = make_decode_graph(decoder, rank > 0 ? *own.cache : cache_, &devices_.link(rank));
+    });
+  }
+  ~DividedDecoding() override { free_by_threads(devices_, ranks_); }
+
+  bool is_captured() const override { return true; }
+
+  Tensor feed(const Tensor& tokens) override {
+    const Tensor ids = tokens.cpu();  // (B, T)
+    run([&](RankGraph<Decoding>& own) { own.logits = own.graph->feed(ids); });
+    return ranks_[0].logits;
+  }
+
+  Tensor continue_inplace(Tensor& logits, int64_t n, const SamplingOptions& sampling, uint64_t seed,
+                          uint64_t sequence) override {
+    Tensor ids;  // (B, n)
+    ranks_[0].logits = logits;
+    run([&](RankGraph<Decoding>& own) {
+      const Tensor sampled = own.graph->continue_inplace(own.logits, n, sampling, seed, sequence);
+      if (&own == &ranks_[0]) ids = sampled;
+    });
+    logits = ranks_[0].logits;
+    return ids;
+  }
+
+ private:
+  void run(const std::function<void(RankGraph<Decoding>&)>& task) {
+    const int64_t length = cache_.length();
+    try {
+      devices_.run([&](int64_t rank) {
+        auto& own = ranks_[rank];
+        if (own.cache) {
+          own.cache->truncate(0);
+          own.cache->advance(length);
+        }
+        task(own);
+        // The logits of the first rank are read by the caller, on another stream perhaps.
+        if (rank == 0) own.logits.slice(0, 0, 1).slice(1, 0, 1).cpu();
+      });
+    } catch (...) {
+      cache_.truncate(length);  // whatever the first rank did
+      throw;
+    }
+  }
+
+  DividedDevices& devices_;
+  KvCache& cache_;  // the first rank's
+  std::vector<RankGraph<Decoding>> ranks_;
+};
+
+class DividedRows final : public RowDecoding {
+ public:
+  DividedRows(DividedDevices& devices, int64_t rows, int64_t capacity)
+      : devices_(devices), ranks_(static_cast<size_t>(devices.parts())) {
+    devices_.run([&](int64_t rank) {
+      const DecoderImpl& decoder = devices_.decoder(rank);
+      auto& own = ranks_[rank];
+      own.cache = cache_of(decoder, rows, capacity);
+      own.graph = make_row_graph(decoder, *own.cache, &devices_.link(rank));
+    });
+  }
+  ~DividedRows() override { free_by_threads(devices_, ranks_); }
+
+  int64_t positions() const override { return ranks_[0].graph->positions(); }
+
+  void enter(int64_t row, const std::vector<int64_t>& prompt,
+             const GenerateOptions& options) override {
+    shown_.erase(row);
+    devices_.run([&](int64_t rank) { ranks_[rank].graph->enter(row, prompt, options); });
+  }
+
+  void feed_row(int64_t row, int64_t position, std::span<const int64_t> tokens,
+                const SeeLogits& see) override {
+    devices_.run([&](int64_t rank) {
+      ranks_[rank].graph->feed_row(row, position, tokens, rank == 0 ? see : SeeLogits());
+    });
+  }
+
+  void take_prompt(int64_t row, int64_t length, const Tensor& logits) override {
+    const Tensor host = logits.cpu();  // (V)
+    devices_.run([&](int64_t rank) { ranks_[rank].graph->take_prompt(row, length, host); });
+  }
+
+  Tensor logits(int64_t row) override {
+    shown_.insert(row);
+    return ranks_[0].graph->logits(row);
+  }
+
+  std::vector<std::vector<int64_t>> continue_rows(const std::vector<DecodingRow>& rows,
+                                                  const std::vector<DecodingRow>& waiting,
+                                                  int64_t n) override {
+    std::vector<std::pair<int64_t, Tensor>> changed;  // rows whose logits the caller may have
+    for (const DecodingRow& row : rows)
+      if (shown_.contains(row.row))
+        changed.emplace_back(row.row, ranks_[0].graph->logits(row.row).cpu());  // (V)
+    std::vector<std::vector<int64_t>> ids;
+    devices_.run([&](int64_t rank) {
+      RowDecoding& own = *ranks_[rank].graph;
+      if (rank > 0)
+        for (const auto& [row, logits] : changed) own.take_prompt(row, 0, logits);
+      auto sampled = own.continue_rows(rows, waiting, n);
+      if (rank == 0) ids = std::move(sampled);
+    });
+    shown_.clear();
+    return ids;
+  }
+
+ private:
+  DividedDevices& devices_;
+  std::vector<RankGraph<RowDecoding>> ranks_;
+  std::set<int64_t> shown_;  // rows whose logits were given away since the last step
+};
+
+}  // namespace
+
+std::unique_ptr<Decoding> make_divided_decoding(DividedDevices& devices, KvCache& cache) {
+  return std::make_unique<DividedDecoding>(devices, cache);
+}
+
+std::unique_ptr<RowDecoding> make_divided_rows(DividedDevices& devices, int64_t rows,
+                                               int64_t capacity) {
+  return std::make_unique<DividedRows>(devices, rows, capacity);
+}
+
+}  // namespace slice::detail
