@@ -107,6 +107,10 @@ std::vector<StepOperation<T>> described(const std::vector<StepItem>& items, char
     StepOperation<T> operation = {};
     if (item.is_read) operation.words = words_of(o);
     operation.x = source(item.x);
+    if (item.x >= 0) {
+      const int made = result[item.x].items;
+      operation.makers = static_cast<unsigned>(made > 0 ? made : multiprocessors);
+    }
     operation.z = source(item.z);
     operation.r = source(item.r);
     if (const DecodeLinear* l = detail::linear_of(item)) {

@@ -30,11 +30,11 @@ inline constexpr int64_t kDecodeStepHeadSize = 128;
 
 /// Whether decode_step() runs these on the current device: compute capability 9.0; one row (M = 1,
 /// batch 1) of one half type; products of whole 16-byte vectors, with an even number of columns;
-/// attention with heads of whole vectors, of kDecodeStepHeadSize at most, all of it at one position
-/// and of the product right before it, in splits of its own; LayerNorms. Every operand is what an
-/// earlier operation of the list made, all of it, or nothing that the list writes; X is so for the
-/// first eight alone. A product with fewer than two columns a multiprocessor is not read by another
-/// such one, nor by attention. Other lists: one call each.
+/// attention with heads of whole vectors, of kDecodeStepHeadSize at most, all of it at one position,
+/// in splits of its own; LayerNorms. Every operand is what one of the eight operations before it
+/// made, all of it, or nothing that the list writes; X is so for the first eight alone, and qkv for
+/// none. What has fewer than two columns a multiprocessor is a product that neither another such
+/// one nor attention reads, nor reads it attention. Other lists: one call each.
 bool decode_step_runs(const std::vector<DecodeOperation>& operations);
 
 /// Device memory of a list that runs.

@@ -87,8 +87,7 @@ class Finder {
 
   bool find_qkv(StepItem& item, int o) {
     const DecodeAttention& a = *attention_of(item);
-    return find(o, a.qkv, (a.heads + 2 * a.kv_heads) * a.head_size, item.x) && !items_.empty() &&
-           item.x == static_cast<int>(items_.size()) - 1;
+    return find(o, a.qkv, (a.heads + 2 * a.kv_heads) * a.head_size, item.x) && item.x >= 0;
   }
 
   const std::vector<DecodeOperation>& operations_;
@@ -138,7 +137,7 @@ std::optional<std::vector<StepItem>> step_items(const std::vector<DecodeOperatio
 int64_t columns_of(const StepItem& item) { return output_of(*item.operation).columns; }
 
 // No block may be so far ahead that it writes over words that another still looks for: who writes an
-// item has all of its X, made by all blocks where that is wide; where it is not, its own X was. Who
+// item has all of its X, made by all blocks where that is wide; where it is not, its own was. Who
 // waits for nothing, among the first items, is ahead of none that the words are used again for.
 bool step_items_run(const std::vector<StepItem>& items, int multiprocessors) {
   return std::all_of(items.begin(), items.end(), [&](const StepItem& item) {
@@ -147,8 +146,7 @@ bool step_items_run(const std::vector<StepItem>& items, int multiprocessors) {
       return attention_runs(*attention_of(item)) && is_wide(items[item.x], multiprocessors);
     const StepItem* x = item.x < 0 ? nullptr : &items[item.x];
     return linear_runs(*l) && (item.norm == nullptr || norm_runs(*item.norm, *l)) &&
-           (is_wide(item, multiprocessors) || x == nullptr || linear_of(*x) == nullptr ||
-            is_wide(*x, multiprocessors));
+           (is_wide(item, multiprocessors) || x == nullptr || is_wide(*x, multiprocessors));
   });
 }
 

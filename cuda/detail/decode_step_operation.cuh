@@ -37,6 +37,7 @@ struct alignas(16) StepOperation {
   DecodeLinearOperands<T> linear;
   AttentionArguments<T> attention;
   StepSource x, z, r;  // x: of qkv
+  unsigned makers;     // blocks or items that made x
   uint2* words;        // of what it makes, or nullptr: nothing in the step reads it
   uint2* partials;     // of splits that are not the first of their head: kPartialHeader + d words
   int items;

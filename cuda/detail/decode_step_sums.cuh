@@ -19,18 +19,18 @@ class StepSums : StepBlock<T, kHead> {
   // to the other blocks.
   __device__ __forceinline__ void add_up() const {
     int tile = 0;
-    unsigned before = 0;  // blocks or items of the operation before
     for (int o = 0; o < step_.count; ++o) {
       const StepOperation<T>& operation = begin(o);
       if (lane_ == 0) {
         // Never two operations ahead: a barrier tells apart the phase that ended last, no more.
         if (o > 0) barrier_wait(&shared_.taken, (o - 1) % 2);
         const bool many = operation.items == 0 && operation.linear.K > kStepFewColumns;
-        if (o > 0 && many) wait_for_count(step_.finished + o - 1, (steps_ + 1) * before);
+        if (many && operation.x.words != nullptr) {
+          wait_for_count(step_.finished + operation.x.operation, (steps_ + 1) * operation.makers);
+        }
         barrier_arrive(&shared_.ready);
       }
       __syncwarp();
-      before = operation.items > 0 ? operation.items : gridDim.x;
       if (operation.items == 0) {
         DecodeLinearOperands<T> p = operation.linear;
         const StepSource r_source = operation.r;

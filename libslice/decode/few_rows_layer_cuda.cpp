@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <vector>
 
 #include "cuda/decode_linear.h"
 #include "libslice/decode/detail/decode_model.h"
@@ -139,30 +140,34 @@ Tensor add_shortcut_part(StepKernels& kernels, DecodeLinear& linear, const Tenso
 
 }  // namespace
 
+// Of a parallel block all readers come first and attention's writer last: what reads attention is
+// then not what comes next, nor what attention reads what came last.
 Tensor few_rows_sublayer(StepKernels& kernels, const DecodeModel& model, const DecodeSublayer& s,
                          const Tensor& x, const std::function<Tensor(const Tensor&)>& attend) {
-  Tensor y;
+  std::vector<Tensor> hidden;
   for (const DecodeBranch& branch : s.branches) {
     DecodeLinear readers = linear_of(x, branch.readers, branch.readers_bias);
     const Tensor read = read_normed(kernels, readers, x, branch.norm);
     const auto epilogue =
         branch.attention ? std::nullopt : epilogue_of(model.config.activation, branch.gated);
     readers.epilogue = epilogue.value_or(Epilogue::kNone);
-    Tensor hidden = launch(kernels, readers, x);
-    if (branch.attention) {
-      hidden = attend(hidden);
-    } else if (!epilogue) {
-      kernels.flush();
-      hidden = model.activated(hidden, branch.gated);
-    }
-    DecodeLinear writer = linear_of(hidden, branch.writer, branch.writer_bias);
+    hidden.push_back(launch(kernels, readers, x));
+    if (branch.attention || epilogue) continue;
+    kernels.flush();
+    hidden.back() = model.activated(hidden.back(), branch.gated);
+  }
+  Tensor y;
+  for (size_t i = 0; i < hidden.size(); ++i)
+    if (s.branches[i].attention) hidden[i] = attend(hidden[i]);
+  for (size_t i = hidden.size(); i-- > 0;) {
+    const DecodeBranch& branch = s.branches[i];
+    DecodeLinear writer = linear_of(hidden[i], branch.writer, branch.writer_bias);
     writer.scale = s.scale;
     if (!s.out_norm.is_empty()) {
       kernels.flush();
       const Tensor o = launch(kernels, writer, x);
       y = added_normed(x, model.link != nullptr ? model.link->sum(o) : o, s.out_norm);
-    } else if (
-        y.defined()) {  // of a parallel block: the second writer adds to what the first wrote
+    } else if (y.defined()) {  // the second writer adds to what the first wrote
       writer.R = pointer(y);
       writer.r_row_stride = y.stride(0);
       writer.residual_columns = y.size(1);

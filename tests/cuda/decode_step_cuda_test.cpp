@@ -81,6 +81,8 @@ TEST_CASE("decode_step takes the mean out before products", "[cuda][decode_step]
         n.bias = true;
         n.epilogue = Epilogue::kGeluTanh;
         check_network(n, stream);
+        n.parallel = true;
+        check_network(n, stream);
       }
     }
   }

@@ -39,6 +39,7 @@ struct DecodeStepShape {
   Epilogue epilogue = Epilogue::kGatedSilu;
   NormForm norm = NormForm::kRms;
   bool bias = false, normed_heads = false;
+  bool parallel = false;  // both readers first, and attention's writer last
   double softcap = 0;
 };
 
@@ -69,11 +70,19 @@ class DecodeStepNetwork {
     int64_t width = n_.hidden;
     for (int64_t layer = 0; layer < n_.layers; ++layer) {
       const int64_t row = shape_.row(), wide = width + 8;  // streams of several widths
-      const DeviceBuffer* qkv = add(row, *x, width, nullptr, 0, Epilogue::kNone, true);
-      const DeviceBuffer* heads = attend(*qkv);
-      const DeviceBuffer* y =
-          add(wide, *heads, n_.heads * n_.head_size, x, width, Epilogue::kNone, false);
       const int64_t rows = kernels::is_gated(n_.epilogue) ? 2 * n_.ffn : n_.ffn;
+      const int64_t attended = n_.heads * n_.head_size;
+      const DeviceBuffer* qkv = add(row, *x, width, nullptr, 0, Epilogue::kNone, true);
+      if (n_.parallel) {
+        const DeviceBuffer* h = add(rows, *x, width, nullptr, 0, n_.epilogue, true);
+        const DeviceBuffer* heads = attend(*qkv);
+        const DeviceBuffer* y = add(wide, *h, n_.ffn, x, width, Epilogue::kNone, false);
+        x = add(wide, *heads, attended, y, wide, Epilogue::kNone, false);
+        width = wide;
+        continue;
+      }
+      const DeviceBuffer* heads = attend(*qkv);
+      const DeviceBuffer* y = add(wide, *heads, attended, x, width, Epilogue::kNone, false);
       const DeviceBuffer* h = add(rows, *y, wide, nullptr, 0, n_.epilogue, true);
       x = add(width, *h, n_.ffn, y, wide, Epilogue::kNone, false);
     }
