@@ -18,6 +18,7 @@ TITLES = {
     "quality": "Quality, and whole programs",
     "fit": "What --fit predicts",
     "ranks": "Several GPUs",
+    "serving": "The server",
 }
 FIGURES = {
     "decode.svg": "Milliseconds of a decoding step against the batch",
