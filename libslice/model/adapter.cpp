@@ -11,6 +11,10 @@ namespace slice {
 
 using at::Tensor;
 
+Tensor ExpertTokens::shared() const {
+  return (hidden * shares.unsqueeze(1)).to(hidden.scalar_type());
+}
+
 std::vector<LinearRef> Branch::writers() const {
   if (!mixes()) return {writer};
   std::vector<LinearRef> all;

@@ -25,8 +25,16 @@ struct ExpertRef {
   LinearRef writer;
 };
 
-/// Sees what an expert's writer reads of its tokens, times their shares: (m, F), m ≥ 0.
-using SeeExpert = std::function<void(int64_t expert, const at::Tensor& hidden)>;
+/// The tokens that go through an expert, m ≥ 0 of them.
+struct ExpertTokens {
+  at::Tensor normed;  ///< (m, k), what its readers read
+  at::Tensor hidden;  ///< (m, F), what its writer reads
+  at::Tensor shares;  ///< (m), what the mixture multiplies its output by
+
+  /// hidden times the shares, (m, F), in its dtype.
+  at::Tensor shared() const;
+};
+using SeeExpert = std::function<void(int64_t expert, const ExpertTokens& tokens)>;
 
 /// The path from a norm to the addition: readers, a function, a writer.
 struct Branch {
@@ -43,7 +51,7 @@ struct Branch {
   /// the normed stream, (B, T, k) → (B, T, k_b). `readers` holds the router and all of theirs.
   std::function<at::Tensor(const at::Tensor& normed)> mixture = {};
   std::vector<ExpertRef> experts = {};
-  /// Shows what the writers of experts first … last − 1 read of the normed stream.
+  /// Shows what experts first … last − 1 make of their tokens of the normed stream.
   std::function<void(const at::Tensor& normed, int64_t first, int64_t last, const SeeExpert& see)>
       expert_hidden = {};
 

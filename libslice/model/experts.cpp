@@ -40,15 +40,13 @@ Tensor Experts::forward(const Tensor& normed) const {
   return y.view(shape);
 }
 
-void Experts::show(const Tensor& normed, int64_t first, int64_t last,
-                   const std::function<void(int64_t, const Tensor&)>& see) const {
+void Experts::show(const Tensor& normed, int64_t first, int64_t last, const SeeExpert& see) const {
   const Tensor n = normed.flatten(0, -2);  // (N, k)
   const Routes pairs = routes(n);
   for (int64_t e = first; e < last; ++e) {
     const int64_t begin = pairs.beginning[e], end = pairs.beginning[e + 1];
-    const Tensor hidden =
-        experts_[e].network.hidden(n.index_select(0, pairs.tokens.slice(0, begin, end)));  // (m, F)
-    see(e, (hidden * pairs.shares.slice(0, begin, end).unsqueeze(1)).to(hidden.scalar_type()));
+    const Tensor own = n.index_select(0, pairs.tokens.slice(0, begin, end));  // (m, k)
+    see(e, {own, experts_[e].network.hidden(own), pairs.shares.slice(0, begin, end)});
   }
 }
 

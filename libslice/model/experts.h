@@ -1,8 +1,8 @@
 #pragma once
 
-#include <functional>
 #include <vector>
 
+#include "libslice/model/adapter.h"
 #include "libslice/model/config.h"
 #include "libslice/model/linear.h"
 #include "libslice/model/mlp.h"
@@ -30,9 +30,8 @@ class Experts {
   /// without tokens do not run. Shares in float32 at least.
   /// Cost: of every token the router and `per_token` networks; waits for the device once.
   at::Tensor forward(const at::Tensor& normed) const;
-  /// Shows of experts first … last − 1 what `down` reads, times the shares: (m, F) each.
-  void show(const at::Tensor& normed, int64_t first, int64_t last,
-            const std::function<void(int64_t expert, const at::Tensor& hidden)>& see) const;
+  /// Shows what experts first … last − 1 make of their tokens.
+  void show(const at::Tensor& normed, int64_t first, int64_t last, const SeeExpert& see) const;
 
  private:
   /// Pairs of a token and an expert that it goes through, in the order of the experts.

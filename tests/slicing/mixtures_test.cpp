@@ -156,7 +156,8 @@ TEST_CASE("experts of fewer channels are least squares of what they wrote for th
     const Sublayer& s = before.sublayers[1];
     const Tensor x = before.sublayers[0].forward(before.embed(tokens));
     s.branches[0].expert_hidden(
-        s.norm->forward(x), 0, config.experts.count, [&](int64_t e, const Tensor& h) {
+        s.norm->forward(x), 0, config.experts.count, [&](int64_t e, const ExpertTokens& mine) {
+          const Tensor h = mine.shared();  // (m, F)
           const ExpertRef& old = s.branches[0].experts[e];
           const ExpertRef& narrow = after.sublayers[1].branches[0].experts[e];
           std::vector<int64_t> kept;  // rows of the gate that are still there

@@ -81,9 +81,9 @@ std::vector<Tensor> Refitter::expert_moments(int64_t site, int64_t first, int64_
   const Sublayer& s = model_.sublayers[site - 1];
   const Branch& branch = s.branches[0];
   std::vector<Covariance> sums(static_cast<size_t>(last - first), Covariance(branch.width()));
-  const auto see = [&](int64_t expert, const Tensor& h) {  // (m, F)
+  const auto see = [&](int64_t expert, const ExpertTokens& tokens) {
     const Tf32Scope exact(false);
-    sums[expert - first].accumulate(h);
+    sums[expert - first].accumulate(tokens.shared());  // (m, F)
   };
   for (const auto* parts : {&parts_.fit, &parts_.choose}) {
     for (const WindowPart& part : *parts) {
