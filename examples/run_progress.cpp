@@ -16,6 +16,7 @@ std::string words(const std::string& phase) {
   static const std::map<std::string, std::string> kWords = {{"writing", "writing its own text"},
                                                             {"score", "measuring"},
                                                             {"gradients", "gradients"},
+                                                            {"inputs", "reading"},
                                                             {"channels", "ranking channels"},
                                                             {"search", "searching a plan"},
                                                             {"slice", "slicing"},

@@ -9,6 +9,7 @@
 #include "libslice/base/warning.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/gguf_write.h"
+#include "libslice/checkpoint/imatrix.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/checkpoint/output_form.h"
 #include "libslice/checkpoint/shard_writer.h"
