@@ -1,21 +1,32 @@
 #include "slice_options.h"
 
+#include <algorithm>
+#include <cctype>
+#include <utility>
+
 #include "cli.h"
 
 namespace cli {
 namespace {
 
-/// "24GiB", "22000MiB" or a number of bytes.
+/// "24GiB", "22000mib", "24GB", or a number of bytes; at least a MiB, since a small number without a
+/// unit is meant otherwise.
 int64_t bytes_of(const std::string& text) {
+  constexpr std::pair<const char*, double> kUnits[] = {
+      {"kib", 0x1p10}, {"mib", 0x1p20}, {"gib", 0x1p30}, {"tib", 0x1p40}, {"kb", 1e3},
+      {"mb", 1e6},     {"gb", 1e9},     {"tb", 1e12},    {"", 1}};
+  constexpr double kLeast = 0x1p20, kMost = 0x1p50;
   size_t digits = 0;
   double number = -1;
   try {
     number = std::stod(text, &digits);
   } catch (const std::exception&) {  // reported below
   }
-  const std::string unit = number > 0 ? text.substr(digits) : "?";
-  for (const auto& [name, bytes] : {std::pair{"GiB", 0x1p30}, {"MiB", 0x1p20}, {"", 1.0}}) {
-    if (unit == name && number * bytes < 0x1p50) return static_cast<int64_t>(number * bytes);
+  std::string unit = number > 0 ? text.substr(digits) : "?";
+  std::ranges::transform(unit, unit.begin(), [](unsigned char c) { return std::tolower(c); });
+  for (const auto& [name, bytes] : kUnits) {
+    const double asked = number * bytes;
+    if (unit == name && asked >= kLeast && asked < kMost) return static_cast<int64_t>(asked);
   }
   throw CLI::ValidationError("--fit", "want a size, e.g. 24GiB or 22000MiB, got " + text);
 }

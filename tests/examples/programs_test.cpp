@@ -567,6 +567,8 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {slice({"--slice", "0.1", "--remove", "0.1"}), 2, "--remove"},
       {slice({"--remove", "0.1", "--fit", "1GiB"}), 2, "--fit"},
       {slice({"--fit", "plenty"}), 2, "--fit"},
+      {slice({"--fit", "24"}), 2, "want a size, e.g. 24GiB or 22000MiB, got 24"},
+      {slice({"--fit", "1024kib"}), 1, "no plan"},
       {slice({"--fit", "1MiB"}), 1, "no plan"},
       {slice({"--calibration-weights", "1,2"}), 2, "--calibration-weights: want one a text"},
       {slice({"--calibration-weights", "0"}), 2, "--calibration-weights"},
