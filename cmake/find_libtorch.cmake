@@ -12,7 +12,11 @@ find_path(
   PATHS "${LIBSLICE_DEPS}/libtorch/include")
 mark_as_advanced(LIBSLICE_TORCH_INCLUDE_DIR)
 if(NOT LIBSLICE_TORCH_INCLUDE_DIR)
-  message(FATAL_ERROR "libslice: no LibTorch found. Run cmake/bootstrap.sh, or set Torch_DIR or CMAKE_PREFIX_PATH.")
+  set(_slice_remedy "Put LibTorch's folder into CMAKE_PREFIX_PATH, or set Torch_DIR.")
+  if(NOT DEFINED CMAKE_FIND_PACKAGE_NAME) # in libslice's own repository
+    string(PREPEND _slice_remedy "Run cmake/bootstrap.sh. Or: ")
+  endif()
+  message(FATAL_ERROR "libslice: no LibTorch found. ${_slice_remedy}")
 endif()
 get_filename_component(_slice_torch "${LIBSLICE_TORCH_INCLUDE_DIR}" DIRECTORY)
 if(EXISTS "${_slice_torch}/lib/libtorch_cuda.so")
