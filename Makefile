@@ -3,7 +3,7 @@ PRESET ?= $(if $(shell command -v nvcc),cuda,cpu)
 DEPS := $(or $(LIBSLICE_DEPS),.deps)
 BUILD := cmake --preset $(PRESET) && cmake --build --preset $(PRESET)
 
-.PHONY: demo test bench results format clean
+.PHONY: demo test bench results docs format clean
 
 demo:
 	cmake/bootstrap.sh --demo && $(BUILD) --target demo
@@ -22,6 +22,10 @@ results:
 	python3 benchmarks/plot.py || [ $$? = 4 ]
 	python3 benchmarks/quality/table.py || [ $$? = 4 ]
 	python3 benchmarks/summary.py
+
+docs:
+	cmake/bootstrap.sh --docs && $(BUILD) --target docs
+	@echo build/$(PRESET)/reference/html/index.html
 
 format:
 	cmake/bootstrap.sh && git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(DEPS)/bin/clang-format -i

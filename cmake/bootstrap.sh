@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sets up what libslice is built with on a bare Debian 12 or Ubuntu 24.04, as root or with sudo:
 #
-#   cmake/bootstrap.sh [--demo] [--plots]      --demo: the demo's model and text too
-#                                              --plots: matplotlib too, for the figures of `make bench`
+#   cmake/bootstrap.sh [--demo] [--plots] [--docs]      --demo: the demo's model and text too
+#                                                       --plots: matplotlib too, for the figures of `make bench`
+#                                                       --docs: Doxygen too, for the reference of `make docs`
 #
 # System packages come from apt, LibTorch from its PyPI wheel, unpacked into .deps/ (or $LIBSLICE_DEPS) and
 # installed nowhere else. A LibTorch that is there already wins: Torch_DIR, CMAKE_PREFIX_PATH, or a Python with a
@@ -22,12 +23,13 @@ flock 9 # a second bootstrap waits for the first
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-demo=no plots=no
+demo=no plots=no docs=no
 for argument; do
   case $argument in
     --demo) demo=yes ;;
     --plots) plots=yes ;;
-    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo] [--plots]"; exit 2 ;;
+    --docs) docs=yes ;;
+    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo] [--plots] [--docs]"; exit 2 ;;
   esac
 done
 
@@ -73,6 +75,7 @@ install_packages() {
   # Tools count wherever they come from.
   local tool tools=(g++:g++ cmake:cmake ninja:ninja-build make:make python3:python3 ccache:ccache git:git
     pkg-config:pkg-config)
+  if [ $docs = yes ]; then tools+=(doxygen:doxygen); fi
   for tool in "${tools[@]}"; do command -v "${tool%%:*}" >/dev/null || wanted+=("${tool##*:}"); done
   if [ ${#wanted[@]} -gt 0 ]; then
     say "installing ${wanted[*]}"

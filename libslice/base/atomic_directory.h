@@ -9,10 +9,10 @@ namespace detail {
 class FileLock;
 }
 
-/// A directory that appears whole or not at all: written as `.<name>.<random>.tmp` next to `target`
+/// A directory that appears whole or not at all: written as `.NAME.RANDOM.tmp` next to `target`
 /// and renamed by `commit`. Destroying it before that removes every trace. What a killed process
 /// left is cleared up by the next AtomicDirectory for the same target: what it had written is
-/// removed; an old target that it had moved aside (`.<name>.<random>.old`) is put back where there
+/// removed; an old target that it had moved aside (`.NAME.RANDOM.old`) is put back where there
 /// is no target, and removed where there is one.
 class AtomicDirectory {
  public:
