@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "compare.h"
+#include "layouts.h"
 #include "libslice/checkpoint/stock.h"
 #include "libslice/decode/generator.h"
 #include "libslice/slice.h"
@@ -172,7 +173,11 @@ int main(int argc, char** argv) {
     const slice::ParameterCount now = slice::count_parameters(c);
     ordered_json object = described(c, now);
     if (!json) print_model(path, c, now);
-    if (!c.sliced()) add_slices(c, object, !json);
+    if (!c.sliced()) {
+      add_slices(c, object, !json);
+      object["layouts"] = cli::layouts_json(c);
+      if (!json) cli::print_layouts(c);
+    }
     if (json) std::printf("%s\n", object.dump(2).c_str());
   });
 }
