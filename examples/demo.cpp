@@ -91,6 +91,19 @@ std::vector<cli::Phase> phases(const slice::ModelConfig& dense, double tested) {
           {.name = "save", .flop = 1}};
 }
 
+/// The same with the other programs, and what to do with the result.
+void print_next(const std::string& path, const std::string& text, const std::string& sliced,
+                int64_t width) {
+  std::printf(
+      "\nNext, once the other programs are built (cmake --build --preset cpu or cuda):\n"
+      "  the same  slice_model %s --calibration %s --context %ld --samples %ld --samples-gradient "
+      "%ld --ffn %ld --out DIR\n"
+      "  a chat    generate %s --chat --prompt 'What is a prime number?'\n"
+      "  a GGUF    write_gguf %s %s.gguf --gguf-type q8_0\n",
+      path.c_str(), text.c_str(), kContext, kCalibrationWindows, kGradientWindows, width,
+      sliced.c_str(), sliced.c_str(), sliced.c_str());
+}
+
 void demo(const std::string& path, const std::string& text, const std::filesystem::path& out) {
   std::filesystem::create_directories(out);
   slice::AtomicDirectory(out / "sliced", /*replace=*/true);  // refused now, not after the work
@@ -135,6 +148,7 @@ void demo(const std::string& path, const std::string& text, const std::filesyste
   std::printf("\nThe sliced model is in %s, its report is %s; %.0f s in all.\n",
               (out / "sliced").c_str(), (out / "sliced" / "slice_report.html").c_str(),
               cli::seconds());
+  print_next(path, text, out / "sliced", widths.front());
 }
 
 }  // namespace
