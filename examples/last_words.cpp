@@ -15,8 +15,8 @@ namespace {
 
 // Everything lies here before it is needed.
 char words[256];
-size_t name_length = 0, fixed = 0, length = 0;  // of the name, of what does not change, of all
-alignas(16) char stack[1 << 16];                // for a signal that says that the stack cannot grow
+size_t fixed = 0, length = 0;     // of what does not change, of all
+alignas(16) char stack[1 << 16];  // for a signal that says that the stack cannot grow
 constexpr int kSignals[] = {SIGABRT, SIGBUS, SIGSEGV};
 struct sigaction before[3];
 std::terminate_handler terminate_before = nullptr;
@@ -58,19 +58,8 @@ bool is_bad_alloc(const std::exception_ptr& error) {
   std::abort();
 }
 
-/// What is mapped is read by touching memory: there is no call that could fail.
-[[noreturn]] void end_without_file() {
-  constexpr char kReason[] =
-      ": a file became shorter while it was read, or its disk cannot be read\n";
-  ssize_t ignored = ::write(STDERR_FILENO, words, name_length);
-  ignored = ::write(STDERR_FILENO, kReason, sizeof kReason - 1);
-  static_cast<void>(ignored);
-  _exit(1);
-}
-
-void on_signal(int signal, siginfo_t* about, void*) {
+void on_signal(int signal) {
   if (starved()) end_starved();
-  if (signal == SIGBUS && about->si_code == BUS_ADRERR) end_without_file();
   for (size_t i = 0; i < std::size(kSignals); ++i)  // comes again, or abort goes on
     if (kSignals[i] == signal) sigaction(signal, &before[i], nullptr);
 }
@@ -80,7 +69,6 @@ void on_signal(int signal, siginfo_t* about, void*) {
 void prepare_last_words(const char* name) {
   length = 0;
   append(name);
-  name_length = length;
   append(": out of memory");
   fixed = length;
   set_last_words("");
@@ -93,8 +81,8 @@ void prepare_last_words(const char* name) {
     sigaltstack(&aside, nullptr);
   }
   struct sigaction action {};
-  action.sa_sigaction = on_signal;
-  action.sa_flags = SA_ONSTACK | SA_SIGINFO;
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_ONSTACK;
   for (size_t i = 0; i < std::size(kSignals); ++i) sigaction(kSignals[i], &action, &before[i]);
 }
 

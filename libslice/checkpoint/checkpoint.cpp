@@ -1,11 +1,10 @@
 #include "libslice/checkpoint/checkpoint.h"
 
-#include <cstring>
 #include <utility>
 
 #include "libslice/base/detail/check.h"
-#include "libslice/base/detail/file.h"
 #include "libslice/base/detail/file_kind.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/checkpoint/detail/directory_checkpoint.h"
 #include "libslice/checkpoint/detail/foreign_model.h"
 #include "libslice/checkpoint/detail/gguf_checkpoint.h"
@@ -33,8 +32,8 @@ class Llama2cCheckpoint : public Checkpoint {
 };
 
 /// Refuses what is neither a GGUF file nor a llama2.c one.
-void check_llama2c(const detail::MappedFile& file) {
-  const std::string kind = detail::file_kind(file.bytes());
+void check_llama2c(const detail::InputFile& file) {
+  const std::string kind = detail::file_kind(file);
   SLICE_FORMAT_CHECK(kind.empty() && file.path().extension() == ".bin",
                      "{}: want a Hugging Face directory, a GGUF file or a llama2.c .bin{}{}",
                      file.path().string(), kind.empty() ? "" : "; this is ", kind);
@@ -47,10 +46,8 @@ std::unique_ptr<Checkpoint> open_checkpoint(const fs::path& path) {
   const auto status = fs::status(path, error);
   if (!fs::exists(status)) detail::refuse_missing(path, error);
   if (fs::is_directory(status)) return std::make_unique<detail::DirectoryCheckpoint>(path);
-  const detail::MappedFile file(path);
-  const auto bytes = file.bytes();
-  if (bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0)
-    return std::make_unique<detail::GgufCheckpoint>(path);
+  const detail::InputFile file(path);
+  if (file.head().starts_with("GGUF")) return std::make_unique<detail::GgufCheckpoint>(path);
   check_llama2c(file);
   return std::make_unique<Llama2cCheckpoint>(path);
 }

@@ -1,11 +1,10 @@
 #include "libslice/checkpoint/fingerprint.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
-#include "libslice/base/detail/file.h"
 #include "libslice/base/detail/formatted.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/base/detail/sha256.h"
 #include "libslice/format/gguf.h"
 
@@ -15,24 +14,23 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr size_t kWhole = size_t{64} << 20, kHead = size_t{1} << 20, kPage = 4096, kPages = 512;
+constexpr uint64_t kWhole = uint64_t{64} << 20, kHead = uint64_t{1} << 20, kPage = 4096,
+                   kPages = 512;
 
 void add_file(Sha256& digest, const fs::path& path, const std::string& name) {
-  const MappedFile file(path);
-  const auto bytes = file.bytes();
-  const std::string head = detail::formatted("{} {}\n", name, bytes.size());
+  const InputFile file(path);
+  const uint64_t size = file.size();
+  const std::string head = detail::formatted("{} {}\n", name, size);
   digest.add(head.data(), head.size());
-  if (bytes.size() <= kWhole) return digest.add(bytes.data(), bytes.size());
-  digest.add(bytes.data(), kHead);
-  const size_t stride = (bytes.size() - kPage) / (kPages - 1);  // the last page ends the file
-  for (size_t i = 0; i < kPages; ++i) digest.add(bytes.data() + i * stride, kPage);
+  if (size <= kWhole) return digest.add(file, 0, size);
+  digest.add(file, 0, kHead);
+  const uint64_t stride = (size - kPage) / (kPages - 1);  // the last page ends the file
+  for (uint64_t i = 0; i < kPages; ++i) digest.add(file, i * stride, i * stride + kPage);
 }
 
 /// The other files of a split GGUF file.
 std::vector<fs::path> other_parts(const fs::path& file) {
-  const MappedFile mapped(file);
-  const auto bytes = mapped.bytes();
-  if (bytes.size() < 4 || std::memcmp(bytes.data(), "GGUF", 4) != 0) return {};
+  if (!InputFile(file).head().starts_with("GGUF")) return {};
   std::vector<fs::path> parts = GgufFile(file).files();
   std::erase(parts, file);
   return parts;

@@ -53,11 +53,10 @@ ModelConfig parse_header(const Header& header, const std::string& origin) {
 
 Llama2cFile::Llama2cFile(const std::filesystem::path& path) : file_(path) {
   const std::string origin = path.string();
-  const auto bytes = file_.bytes();
   Header header;
-  SLICE_FORMAT_CHECK(bytes.size() >= sizeof header, "{}: {} bytes, too short for a llama2.c file",
-                     origin, bytes.size());
-  std::memcpy(header.data(), bytes.data(), sizeof header);
+  SLICE_FORMAT_CHECK(file_.size() >= sizeof header, "{}: {} bytes, too short for a llama2.c file",
+                     origin, file_.size());
+  file_.read(header.data(), 0, sizeof header);
   config_ = parse_header(header, origin);
 
   const ModelConfig& c = config_;
@@ -88,7 +87,7 @@ Llama2cFile::Llama2cFile(const std::filesystem::path& path) : file_(path) {
   // Cosines and sines, (context, d/2) each.
   at += static_cast<uint64_t>(c.context_length * c.head_size) * sizeof(float);
   if (!c.tied_head) place("lm_head.weight", {c.vocabulary_size, D});
-  SLICE_FORMAT_CHECK(bytes.size() == at, "{}: {} bytes, its header says {}", origin, bytes.size(),
+  SLICE_FORMAT_CHECK(file_.size() == at, "{}: {} bytes, its header says {}", origin, file_.size(),
                      at);
 }
 
@@ -98,8 +97,7 @@ at::Tensor Llama2cFile::read(const std::string& name) const {
                      name);
   at::Tensor tensor = at::empty(found->second, at::kFloat);
   const uint64_t begin = offsets_.at(name);
-  std::memcpy(tensor.mutable_data_ptr(), file_.bytes().data() + begin, tensor.nbytes());
-  file_.forget(begin, begin + tensor.nbytes());
+  file_.read(tensor.mutable_data_ptr(), begin, begin + tensor.nbytes());
   if (name.ends_with(kQuery)) return detail::split_halves(tensor, config_.heads);
   if (name.ends_with(kKey)) return detail::split_halves(tensor, config_.kv_heads);
   return tensor;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/model/config.h"
 
 namespace slice {
@@ -32,7 +32,7 @@ class Llama2cFile {
   at::Tensor read(const std::string& name) const;
 
  private:
-  detail::MappedFile file_;
+  detail::InputFile file_;
   ModelConfig config_;
   std::map<std::string, std::vector<int64_t>> shapes_;
   std::map<std::string, uint64_t> offsets_;

@@ -10,6 +10,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/base/detail/sha256.h"
 #include "libslice/format/safetensors.h"
 
@@ -112,10 +113,9 @@ std::string ShardWriter::sha256(int64_t first, int64_t last) const {
         const int64_t before = std::clamp<int64_t>(tensor - begin, 0, count);
         return SafetensorsWriter::bytes(shard.slots, static_cast<size_t>(before));
       };
-      const detail::MappedFile file(state_->directory / shard.file);
-      SLICE_CHECK_AS(Error, place(last) <= file.bytes().size(),
-                     "{}: want at least {} bytes, got {}", file.path().string(), place(last),
-                     file.bytes().size());
+      const detail::InputFile file(state_->directory / shard.file);
+      SLICE_CHECK_AS(Error, place(last) <= file.size(), "{}: want at least {} bytes, got {}",
+                     file.path().string(), place(last), file.size());
       hash.add(file, place(first), place(last));
     }
     begin = end;

@@ -2,18 +2,22 @@
 
 #include <ATen/ops/empty.h>
 
-#include <cstring>
+#include <algorithm>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
 #include "libslice/base/detail/check.h"
-#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/format/detail/dequantise.h"
 #include "libslice/format/detail/gguf_part.h"
 
 namespace slice {
+
+namespace {
+constexpr uint64_t kPieceBytes = uint64_t{16} << 20;  // of a quantised tensor, read at a time
+}
 
 GgufFile::GgufFile(const std::filesystem::path& path) {
   std::vector<detail::GgufPart> parts;
@@ -48,17 +52,23 @@ const GgufFile::Entry& GgufFile::entry(const std::string& name) const {
 at::Tensor GgufFile::copied(const std::string& name, uint64_t first, uint64_t last,
                             at::IntArrayRef shape) const {
   const Entry& from = entry(name);
-  const detail::MappedFile& file = *files_[from.part];
+  const detail::InputFile& file = *files_[from.part];
   const detail::GgmlType& type = detail::ggml_type(from.type, name);
   at::Tensor tensor = at::empty(shape, type.dtype);
-  const std::byte* bytes = file.bytes().data() + first;
   if (type.dequantise == nullptr) {
-    std::memcpy(tensor.mutable_data_ptr(), bytes, last - first);
-  } else {
-    detail::dequantise(type, bytes, tensor.mutable_data_ptr<float>(),
-                       tensor.numel() / type.block_size);
+    file.read(tensor.mutable_data_ptr(), first, last);
+    return tensor;
   }
-  file.forget(first, last);
+  const auto block = static_cast<uint64_t>(type.block_bytes);
+  const uint64_t piece = std::max<uint64_t>(kPieceBytes / block, 1) * block;
+  std::vector<std::byte> bytes(std::min(piece, last - first));
+  for (float* to = tensor.mutable_data_ptr<float>(); first < last; first += bytes.size()) {
+    bytes.resize(std::min(piece, last - first));
+    file.read(bytes.data(), first, first + bytes.size());
+    const auto blocks = static_cast<int64_t>(bytes.size() / block);
+    detail::dequantise(type, bytes.data(), to, blocks);
+    to += blocks * type.block_size;
+  }
   return tensor;
 }
 

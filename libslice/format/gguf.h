@@ -14,11 +14,11 @@
 namespace slice {
 
 namespace detail {
-class MappedFile;
+class InputFile;
 }
 
 /// A GGUF v2 or v3 file (little-endian), or all files of a model that gguf-split cut up, given by
-/// any of them: memory-mapped. All of the metadata and of the tensor table
+/// any of them. All of the metadata and of the tensor table
 /// is checked on opening; a tensor is dequantised only when asked for. Types: F32 F16 BF16 Q4_0
 /// Q4_1 Q5_0 Q5_1 Q8_0 Q2_K … Q6_K.        (source: the GGUF specification in the ggml repository)
 class GgufFile {
@@ -61,7 +61,7 @@ class GgufFile {
 
   /// One tensor, dequantised. Cost: one pass over its bytes.
   /// @return  CPU, contiguous: float32 for quantised types, else the stored dtype
-  /// @throws FormatError  no such tensor
+  /// @throws FormatError  no such tensor; the file was changed since it was opened
   at::Tensor read(const std::string& name) const;
   /// The same for rows begin … end − 1 of a matrix.
   at::Tensor read(const std::string& name, int64_t begin, int64_t end) const;
@@ -80,7 +80,7 @@ class GgufFile {
                     at::IntArrayRef shape) const;
 
   std::filesystem::path path_;
-  std::vector<std::shared_ptr<const detail::MappedFile>> files_;  // copies share them
+  std::vector<std::shared_ptr<const detail::InputFile>> files_;  // copies share them
   std::map<std::string, Value> metadata_;
   std::map<std::string, Entry> entries_;
 };

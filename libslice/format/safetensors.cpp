@@ -15,6 +15,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/file_kind.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/base/detail/json.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/format/detail/safetensors_dtype.h"
@@ -106,19 +107,19 @@ json parse_header(const std::string& text, const std::string& path) {
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
-    : file_(std::make_shared<detail::MappedFile>(path)) {
+    : file_(std::make_shared<detail::InputFile>(path)) {
   const std::string where = path.string();
-  const auto bytes = file_->bytes();
+  const uint64_t size = file_->size();
   uint64_t header = 0;
-  SLICE_FORMAT_CHECK(bytes.size() >= sizeof header,
-                     "{}: {} bytes, too short for a safetensors file", where, bytes.size());
-  std::memcpy(&header, bytes.data(), sizeof header);
-  const bool fits = header <= kLargestHeader && header <= bytes.size() - sizeof header;
-  const std::string kind = fits ? "" : detail::file_kind(bytes);
+  SLICE_FORMAT_CHECK(size >= sizeof header, "{}: {} bytes, too short for a safetensors file", where,
+                     size);
+  file_->read(&header, 0, sizeof header);
+  const bool fits = header <= kLargestHeader && header <= size - sizeof header;
+  const std::string kind = fits ? "" : detail::file_kind(*file_);
   SLICE_FORMAT_CHECK(kind.empty(), "{}: want a safetensors file, this is {}", where, kind);
   SLICE_FORMAT_CHECK(fits, "{}: a header of {} bytes: want at most {}, in a file of {}", where,
-                     header, kLargestHeader, bytes.size());
-  const std::string text(reinterpret_cast<const char*>(bytes.data()) + sizeof header, header);
+                     header, kLargestHeader, size);
+  const std::string text = file_->text(sizeof header, sizeof header + header);
   const json object = parse_header(text, where);
   SLICE_FORMAT_CHECK(object.is_object(), "{}: the header is not a JSON object", where);
   const uint64_t base = sizeof header + header;
@@ -131,9 +132,9 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
       }
       continue;
     }
-    entries_[name] = parse_entry(value, base, bytes.size(), where + ": " + name);
+    entries_[name] = parse_entry(value, base, size, where + ": " + name);
   }
-  check_cover(entries_, base, bytes.size(), where);
+  check_cover(entries_, base, size, where);
 }
 
 at::Tensor SafetensorsFile::read(const std::string& name) const {
@@ -163,13 +164,13 @@ at::Tensor SafetensorsFile::copied(const std::string& name, const Entry& entry, 
                                    uint64_t last, at::IntArrayRef shape) const {
   at::Tensor tensor = at::empty(shape, entry.dtype);
   if (last > first) {
-    const std::byte* from = file_->bytes().data() + first;
-    const std::byte* end = file_->bytes().data() + last;
-    SLICE_FORMAT_CHECK(entry.dtype != at::kBool ||
-                           std::all_of(from, end, [](std::byte b) { return b <= std::byte{1}; }),
-                       "{}: {}: a BOOL is neither 0 nor 1", file_->path().string(), name);
-    std::memcpy(tensor.mutable_data_ptr(), from, last - first);
-    file_->forget(first, last);
+    void* to = tensor.mutable_data_ptr();
+    file_->read(to, first, last);
+    const auto* bytes = static_cast<const std::byte*>(to);
+    SLICE_FORMAT_CHECK(
+        entry.dtype != at::kBool || std::all_of(bytes, bytes + (last - first),
+                                                [](std::byte b) { return b <= std::byte{1}; }),
+        "{}: {}: a BOOL is neither 0 nor 1", file_->path().string(), name);
   }
   return tensor;
 }
@@ -215,11 +216,9 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path, std::vec
     : path_(path), slots_(std::move(slots)), next_(written) {
   const std::string text = header_text(slots_);
   {
-    const detail::MappedFile file(path);
-    const auto held = file.bytes();
-    SLICE_CHECK_AS(Error,
-                   held.size() >= sizeof(uint64_t) + text.size() &&
-                       std::memcmp(held.data() + sizeof(uint64_t), text.data(), text.size()) == 0,
+    const detail::InputFile file(path);
+    const uint64_t end = sizeof(uint64_t) + text.size();
+    SLICE_CHECK_AS(Error, file.size() >= end && file.text(sizeof(uint64_t), end) == text,
                    "{}: its header is not that of the file to resume", path.string());
   }
   out_ = std::make_unique<detail::OutputFile>(

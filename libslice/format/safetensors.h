@@ -13,11 +13,11 @@
 namespace slice {
 
 namespace detail {
-class MappedFile;
+class InputFile;
 class OutputFile;
 }  // namespace detail
 
-/// A safetensors file, memory-mapped. All of the header is checked on opening; a tensor is copied
+/// A safetensors file. All of the header is checked on opening; a tensor is copied
 /// out only when asked for.
 class SafetensorsFile {
  public:
@@ -36,8 +36,8 @@ class SafetensorsFile {
   const std::map<std::string, Entry>& tensors() const { return entries_; }
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
 
-  /// Copies one tensor out of the mapping. @return  CPU, contiguous, stored dtype, its own memory
-  /// @throws FormatError  no such tensor
+  /// Copies one tensor out of the file. @return  CPU, contiguous, stored dtype, its own memory
+  /// @throws FormatError  no such tensor; the file was changed since it was opened
   at::Tensor read(const std::string& name) const;
   /// The same for rows begin … end − 1 of a tensor's first dimension.
   at::Tensor read(const std::string& name, int64_t begin, int64_t end) const;
@@ -47,7 +47,7 @@ class SafetensorsFile {
   at::Tensor copied(const std::string& name, const Entry& entry, uint64_t first, uint64_t last,
                     at::IntArrayRef shape) const;
 
-  std::shared_ptr<const detail::MappedFile> file_;  // copies share it
+  std::shared_ptr<const detail::InputFile> file_;  // copies share it
   std::map<std::string, Entry> entries_;
   std::map<std::string, std::string> metadata_;
 };

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/format/gguf.h"
 #include "libslice/text/bpe.h"
 #include "libslice/text/sources/tokenizer_json.h"
@@ -95,10 +95,9 @@ std::shared_ptr<const Tokenizer> load_beside_llama2c(const fs::path& model, int6
 
 // llama2.c's header: hidden size, FFN, layers, heads, KV heads, vocabulary (negative: head not
 // tied), context.
-int64_t llama2c_vocabulary(const detail::MappedFile& file) {
-  const auto bytes = file.bytes();
+int64_t llama2c_vocabulary(const detail::InputFile& file) {
   int32_t header[7] = {};
-  if (bytes.size() >= sizeof(header)) std::memcpy(header, bytes.data(), sizeof(header));
+  if (file.size() >= sizeof(header)) file.read(header, 0, sizeof(header));
   header[5] = header[5] == INT32_MIN ? 0 : std::abs(header[5]);
   const bool sane = std::ranges::all_of(header, [](int32_t value) { return value > 0; });
   SLICE_FORMAT_CHECK(sane, "{}: neither a GGUF file nor a llama2.c model", file.path().string());
@@ -110,9 +109,8 @@ int64_t llama2c_vocabulary(const detail::MappedFile& file) {
 std::shared_ptr<const Tokenizer> load_tokenizer(const fs::path& model) {
   std::error_code error;  // a path that cannot be examined is reported when it is opened
   if (fs::is_directory(model, error)) return load_from_directory(model);
-  const detail::MappedFile file(model);
-  const auto bytes = file.bytes();
-  if (bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0) {
+  const detail::InputFile file(model);
+  if (file.head().starts_with("GGUF")) {
     return make_bpe_tokenizer(detail::read_gguf_tokenizer(GgufFile(model)));
   }
   return load_beside_llama2c(model, llama2c_vocabulary(file));

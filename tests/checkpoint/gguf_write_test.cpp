@@ -233,8 +233,7 @@ TEST_CASE("a GGUF whose chat template is not UTF-8 did not load, even as a model
                     at::kHalf);
   const TemporaryDirectory directory;
   save_gguf(model, directory.path() / "good.gguf");
-  const detail::MappedFile file(directory.path() / "good.gguf");
-  std::string bytes(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  std::string bytes = detail::read_text_file(directory.path() / "good.gguf");
   const size_t place = bytes.find(definition.chat_template);
   REQUIRE(place != std::string::npos);
   bytes[place + 3] = '\xFF';

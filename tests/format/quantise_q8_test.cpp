@@ -21,8 +21,7 @@ std::string written(const Tensor& tensor) {
   detail::OutputFile out(directory.path() / "q8");
   detail::write_q8(out, tensor, "w");
   out.sync();
-  const detail::MappedFile file(directory.path() / "q8");
-  return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
+  return detail::read_text_file(directory.path() / "q8");
 }
 
 std::string hexadecimal(const std::string& bytes) {

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/base/detail/leftovers.h"
 #include "libslice/base/detail/rename.h"
 
@@ -33,59 +33,7 @@ class Descriptor {
   int value_;
 };
 
-/// What a Git LFS clone without its files has in their place: three short lines.
-bool is_lfs_pointer(std::span<const std::byte> bytes) {
-  constexpr std::string_view kFirst = "version https://git-lfs.github.com/spec/";
-  constexpr size_t kLongest = 1024;
-  if (bytes.size() > kLongest || bytes.size() < kFirst.size()) return false;
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  return text.starts_with(kFirst) && text.find("\noid ") != std::string_view::npos;
-}
-
 }  // namespace
-
-MappedFile::MappedFile(const std::filesystem::path& path) : path_(path) {
-  // O_NONBLOCK: opening a FIFO must not wait for its writer.
-  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-  SLICE_FORMAT_CHECK(file.get() >= 0, "{}: {}", path.string(), std::strerror(errno));
-  struct stat status {};
-  SLICE_FORMAT_CHECK(::fstat(file.get(), &status) == 0 && S_ISREG(status.st_mode),
-                     "{}: not a regular file", path.string());
-  size_ = static_cast<size_t>(status.st_size);
-  if (size_ == 0) return;
-  void* data = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.get(), 0);
-  SLICE_FORMAT_CHECK(data != MAP_FAILED, "{}: cannot map it: {}", path.string(),
-                     std::strerror(errno));
-  data_ = static_cast<const std::byte*>(data);
-  if (!is_lfs_pointer(bytes())) return;
-  ::munmap(data, size_);
-  throw FormatError(formatted(
-      "{}: a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'", path.string()));
-}
-
-MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
-
-MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
-  std::swap(path_, other.path_);
-  std::swap(data_, other.data_);
-  std::swap(size_, other.size_);
-  return *this;
-}
-
-MappedFile::~MappedFile() {
-  if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
-}
-
-void MappedFile::forget(size_t begin, size_t end) const {
-  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-  begin = begin / page * page;
-  if (end > size_) end = size_;
-  if (data_ == nullptr || begin >= end) return;
-  ::madvise(const_cast<std::byte*>(data_) + begin, end - begin, MADV_DONTNEED);
-}
 
 OutputFile::OutputFile(const std::filesystem::path& path)
     : path_(path),
@@ -235,11 +183,10 @@ void sync_directory(const std::filesystem::path& path) {
 }
 
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {
-  const MappedFile file(path);
-  const auto bytes = file.bytes();
-  SLICE_FORMAT_CHECK(bytes.size() <= limit, "{}: {} bytes, want at most {}", path.string(),
-                     bytes.size(), limit);
-  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  const InputFile file(path);
+  SLICE_FORMAT_CHECK(file.size() <= limit, "{}: {} bytes, want at most {}", path.string(),
+                     file.size(), limit);
+  return file.text(0, file.size());
 }
 
 void write_file(const std::filesystem::path& path, std::string_view bytes) {

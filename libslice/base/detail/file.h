@@ -3,33 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <span>
 #include <string>
 #include <string_view>
 
 namespace slice::detail {
-
-/// A whole file mapped read-only. Move-only.
-class MappedFile {
- public:
-  MappedFile() = default;
-  /// @throws FormatError  missing, a directory, unreadable (names the path and the reason).
-  explicit MappedFile(const std::filesystem::path& path);
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&& other) noexcept;
-  ~MappedFile();
-
-  std::span<const std::byte> bytes() const { return {data_, size_}; }
-  const std::filesystem::path& path() const { return path_; }
-  /// Tells the kernel that [begin, end) will not be read again soon, so that it no longer counts as
-  /// this process's memory.
-  void forget(size_t begin, size_t end) const;
-
- private:
-  std::filesystem::path path_;
-  const std::byte* data_ = nullptr;
-  size_t size_ = 0;
-};
 
 /// A file being written. Move-only; closed without fsync when destroyed early.
 class OutputFile {

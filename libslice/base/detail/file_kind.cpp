@@ -49,20 +49,21 @@ constexpr Magic kMagics[] = {
     {"<html", kPage},
 };
 
-/// Whether the bytes begin as safetensors do: the header's length, then a JSON object.
-bool is_safetensors(std::string_view bytes) {
+/// Whether a file of `size` bytes begins as safetensors do: the header's length, then a JSON object.
+bool is_safetensors(std::string_view bytes, uint64_t size) {
   uint64_t header = 0;
   if (bytes.size() <= sizeof header || bytes[sizeof header] != '{') return false;
   std::memcpy(&header, bytes.data(), sizeof header);
-  return header >= 2 && header <= bytes.size() - sizeof header;
+  return header >= 2 && header <= size - sizeof header;
 }
 
 }  // namespace
 
-std::string file_kind(std::span<const std::byte> bytes) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+std::string file_kind(const InputFile& file) {
+  const std::string head = file.head();
+  const std::string_view text = head;
   if (text.empty()) return "an empty file: the download went wrong";
-  if (is_safetensors(text))
+  if (is_safetensors(text, file.size()))
     return "a safetensors file: want the directory that holds it and its config.json";
   for (const Magic& magic : kMagics) {
     if (text.size() >= magic.at && text.substr(magic.at).starts_with(magic.bytes))

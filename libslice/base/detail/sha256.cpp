@@ -8,7 +8,7 @@
 #include <bit>
 
 #include "libslice/base/detail/check.h"
-#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/base/detail/tensor_text.h"
 
 namespace slice::detail {
@@ -26,12 +26,12 @@ void Sha256::add(const void* data, size_t size) {
                  "sha256: OpenSSL failed");
 }
 
-void Sha256::add(const MappedFile& file, size_t begin, size_t end) {
-  constexpr size_t kPiece = size_t{64} << 20;
-  for (; begin < end; begin += kPiece) {
-    const size_t size = std::min(kPiece, end - begin);
-    add(file.bytes().data() + begin, size);
-    file.forget(begin, begin + size);
+void Sha256::add(const InputFile& file, uint64_t begin, uint64_t end) {
+  constexpr uint64_t kPiece = uint64_t{1} << 20;
+  std::string piece;
+  for (; begin < end; begin += piece.size()) {
+    piece = file.text(begin, std::min(begin + kPiece, end));
+    add(piece.data(), piece.size());
   }
 }
 

@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -10,15 +11,15 @@ struct evp_md_ctx_st;  // OpenSSL's
 
 namespace slice::detail {
 
-class MappedFile;
+class InputFile;
 
 /// SHA-256 of bytes that come in pieces.
 class Sha256 {
  public:
   Sha256();
   void add(const void* data, size_t size);
-  /// Bytes [begin, end) of a file, whose pages are let go again.
-  void add(const MappedFile& file, size_t begin, size_t end);
+  /// Bytes [begin, end) of a file. @throws FormatError  they cannot be read
+  void add(const InputFile& file, uint64_t begin, uint64_t end);
   /// The hash in hexadecimal; nothing may be added after this.
   std::string text();
 

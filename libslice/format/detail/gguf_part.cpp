@@ -106,8 +106,8 @@ std::optional<int64_t> GgufPart::number(const std::string& key) const {
 }
 
 GgufPart read_gguf_part(const std::filesystem::path& path) {
-  GgufPart part{.file = std::make_shared<MappedFile>(path), .metadata = {}, .entries = {}};
-  GgufReader in(part.file->bytes(), path.string());
+  GgufPart part{.file = std::make_shared<InputFile>(path), .metadata = {}, .entries = {}};
+  GgufReader in(*part.file);
   check_version(in);
   const auto tensors = in.number<uint64_t>("tensor count");
   const auto pairs = in.number<uint64_t>("metadata count");
@@ -127,8 +127,8 @@ GgufPart read_gguf_part(const std::filesystem::path& path) {
                      "{}: general.alignment: want a power of two of at least 8, got {}", in.path(),
                      alignment);
   const auto unit = static_cast<uint64_t>(alignment);
-  place_tensors(part.entries, (in.position() + unit - 1) / unit * unit, unit,
-                part.file->bytes().size(), in.path());
+  place_tensors(part.entries, (in.position() + unit - 1) / unit * unit, unit, part.file->size(),
+                in.path());
   return part;
 }
 

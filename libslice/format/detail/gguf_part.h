@@ -8,14 +8,14 @@
 #include <string>
 #include <vector>
 
-#include "libslice/base/detail/file.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/format/gguf.h"
 
 namespace slice::detail {
 
 /// One file of GGUF: a whole model, or one of those that llama.cpp's gguf-split made of it.
 struct GgufPart {
-  std::shared_ptr<const MappedFile> file;
+  std::shared_ptr<const InputFile> file;
   std::map<std::string, GgufFile::Value> metadata;
   std::map<std::string, GgufFile::Entry> entries;
 
@@ -24,7 +24,7 @@ struct GgufPart {
   std::optional<int64_t> number(const std::string& key) const;
 };
 
-/// Maps a file and checks its header. @throws FormatError  as GgufFile
+/// Opens a file and checks its header. @throws FormatError  as GgufFile
 GgufPart read_gguf_part(const std::filesystem::path& path);
 
 /// The parts of the split that `given` is one of, in order: NAME-00001-of-0000N.gguf and so on.

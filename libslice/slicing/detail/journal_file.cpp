@@ -7,6 +7,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
+#include "libslice/base/detail/input_file.h"
 #include "libslice/base/detail/sha256.h"
 #include "libslice/base/detail/tensor_text.h"
 
@@ -20,9 +21,9 @@ namespace {
 constexpr char kSeal[] = "sha256";
 constexpr size_t kHashBytes = 64;
 
-std::string hash_of(const MappedFile& file) {
+std::string hash_of(const InputFile& file) {
   Sha256 hash;
-  hash.add(file, 0, file.bytes().size() - kHashBytes);
+  hash.add(file, 0, file.size() - kHashBytes);
   return hash.text();
 }
 
@@ -33,18 +34,18 @@ SafetensorsWriter::Slot seal_slot() { return {kSeal, at::kByte, {kHashBytes}}; }
 Tensor unsealed() { return at::zeros({kHashBytes}, at::kByte); }
 
 void seal(const fs::path& path) {
-  const MappedFile file(path);
+  const InputFile file(path);
   const std::string hash = hash_of(file);
-  OutputFile out = OutputFile::reopen(path, file.bytes().size() - kHashBytes);
+  OutputFile out = OutputFile::reopen(path, file.size() - kHashBytes);
   out.write(hash.data(), hash.size());
   out.finish();
 }
 
 SafetensorsFile open_sealed(const fs::path& path) {
   SafetensorsFile held(path);
-  const MappedFile file(path);
+  const InputFile file(path);
   const auto entry = held.tensors().find(kSeal);
-  SLICE_FORMAT_CHECK(entry != held.tensors().end() && entry->second.end == file.bytes().size() &&
+  SLICE_FORMAT_CHECK(entry != held.tensors().end() && entry->second.end == file.size() &&
                          hash_text(held, kSeal) == hash_of(file),
                      "{}: damaged: its SHA-256 is not the one it was written with; remove it, and "
                      "the run resumes from what comes before it",

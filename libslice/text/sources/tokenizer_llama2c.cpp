@@ -12,6 +12,7 @@ namespace {
 
 constexpr int64_t kUnknown = 0, kBos = 1, kEos = 2, kFirstByte = 3;
 constexpr int32_t kLongestToken = 1 << 20;
+constexpr size_t kMostBytes = size_t{256} << 20;  // other *.bin files are tried too
 
 // Reads little-endian values from a file and refuses to read past its end.
 class Cursor {
@@ -56,10 +57,10 @@ bool has_byte_tokens(const std::vector<std::string>& tokens) {
 }  // namespace
 
 BpeDefinition read_llama2c_tokenizer(const std::filesystem::path& path, int64_t vocabulary_size) {
-  const MappedFile file(path);
+  const std::string bytes = read_text_file(path, kMostBytes);
   BpeDefinition definition;
   definition.source = path.string();
-  Cursor cursor(file.bytes(), definition.source);
+  Cursor cursor(std::as_bytes(std::span(bytes)), definition.source);
   const auto longest = cursor.read<int32_t>();
   SLICE_FORMAT_CHECK(longest > 0 && longest <= kLongestToken,
                      "{}: longest token has {} bytes, want 1 to {}", definition.source, longest,
