@@ -24,9 +24,18 @@ struct PcaBasis {
 ///           Not modified.
 /// @return   values and vectors, float64, on C's device
 /// @throws ShapeError    C is not square     @throws DtypeError  C is not float64
-/// @throws NumericError  C holds a NaN or Inf, or the solver did not converge
+/// @throws NumericError  C holds a NaN or Inf, or the solver did not converge, or what it gave is no
+///                       such basis (check_basis)
 /// Cost: one symmetric eigensolve, O(D³), 2·D² doubles of workspace; on a GPU waits for the CUDA
 /// stream once.
 PcaBasis pca_basis(const at::Tensor& C);
+
+/// Checks a decomposition on one vector v, whose entries are fixed and all different:
+///
+///   ‖Q Qᵀv − v‖ ≤ ε ‖v‖,   ‖C v − Q diag(λ) Qᵀv‖ ≤ ε λ₀ ‖v‖,   ε = 1000·D·2⁻⁵³
+///
+/// which a wrong direction or value does not pass but where v happens to be orthogonal to it.
+/// @throws NumericError  it is not C's        Cost: three products of a matrix and a vector, O(D²).
+void check_basis(const at::Tensor& C, const PcaBasis& basis);
 
 }  // namespace slice

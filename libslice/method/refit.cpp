@@ -25,10 +25,15 @@ constexpr int64_t kAlignment = 8;
 constexpr double kRidges[] = {1e-4, 1e-3, 1e-2, 1e-1};
 constexpr double kRidgeUntested = 1e-2;
 
-/// The factor of A + ρ·mean(diag A)·I; of I where A is zero, as the moments of what writes nothing.
-Tensor factor_inplace(Tensor& A, double ridge) {
+/// ρ·mean(diag A); 1 where A is zero, as the moments of what writes nothing.
+double shift_of(const Tensor& A, double ridge) {
   const double mean = A.diagonal().mean().item<double>();
-  A.diagonal().add_(mean == 0 ? 1.0 : ridge * mean);
+  return mean == 0 ? 1.0 : ridge * mean;
+}
+
+/// The factor of A + shift·I.
+Tensor factor_inplace(Tensor& A, double ridge) {
+  A.diagonal().add_(shift_of(A, ridge));
   const auto [L, info] = at::linalg_cholesky_ex(A, /*upper=*/false, /*check_errors=*/false);
   SLICE_CHECK_AS(NumericError, info.item<int>() == 0,
                  "least squares {}: not positive definite at row {}", detail::describe(A),
@@ -68,7 +73,10 @@ Problem problem_of(const Moments& m, const Tensor& P, const Tensor& S, bool with
 
 /// argmin over B (n, k') of tr(Bᵀ A B) − 2 tr(Bᵀ R), pulled towards B₀.
 Tensor solve(const Problem& p, const Tensor& start, double ridge) {
-  return start + ridge_solve(p.A.clone(), p.R - p.A.mm(start), ridge);
+  const Tensor wanted = p.R - p.A.mm(start);
+  const Tensor step = ridge_solve(p.A.clone(), wanted, ridge);
+  check_solution(p.A, wanted, step, shift_of(p.A, ridge));
+  return start + step;
 }
 
 /// B₀ᵀ = [W₀ b₀]ᵀ (n, k').
@@ -221,6 +229,19 @@ Refit refit_writer(const SplitMoments& moments, const Writer& start, const Tenso
   }
   result.writer = solve_writer(moments.all(), start, P, S, result.ridge);
   return result;
+}
+
+void check_solution(const Tensor& A, const Tensor& B, const Tensor& X, double shift) {
+  if (B.numel() == 0) return;
+  const double bound = 1000 * static_cast<double>(A.size(0)) * 0x1p-53;
+  const Tensor v = at::cos(at::arange(B.size(1), B.options()).square() + 1);  // (m)
+  const Tensor x = X.mv(v), b = B.mv(v);                                      // (n)
+  const auto size = [](const Tensor& t) { return at::norm(t).item<double>(); };
+  const double missed = size(A.mv(x) + shift * x - b);
+  const double scale = ((size(A) + shift) * size(X) + size(B)) * size(v);
+  SLICE_CHECK_AS(NumericError, missed <= bound * scale,
+                 "least squares {}: the solution misses by {}, want at most {}",
+                 detail::describe(A), missed, bound * scale);
 }
 
 Tensor ridge_solve(Tensor A, const Tensor& B, double ridge) {

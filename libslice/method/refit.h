@@ -99,6 +99,14 @@ Refit refit_writer(const SplitMoments& moments, const Writer& start, const at::T
 Writer solve_writer(const Moments& m, const Writer& start, const at::Tensor& P, const at::Tensor& S,
                     double ridge);
 
+/// Checks X = (A + shift·I)⁻¹ B on one combination of its columns, with coefficients v that are fixed
+/// and all different:
+///
+///   ‖(A + shift·I) X v − B v‖ ≤ ε ((‖A‖ + shift) ‖X‖ + ‖B‖) ‖v‖,   ε = 1000·n·2⁻⁵³
+///
+/// @throws NumericError  it is none        Cost: O(n² + n·m) for A (n, n) and B (n, m).
+void check_solution(const at::Tensor& A, const at::Tensor& B, const at::Tensor& X, double shift);
+
 /// (A + ridge·mean diag(A)·I)⁻¹ B for a symmetric positive A (n, n), float64; A is overwritten.
 at::Tensor ridge_solve(at::Tensor A, const at::Tensor& B, double ridge);
 /// (A + ridge·mean diag(A)·I)⁻¹; A is overwritten.

@@ -49,6 +49,26 @@ TEST_CASE("kept variance is the share of the largest eigenvalues") {
   CHECK(pca_basis(at::zeros({3, 3}, at::kDouble)).kept_variance(1) == 1.0);
 }
 
+TEST_CASE("a basis that is not orthonormal, or not C's, is noticed") {
+  const Tensor z = gaussian({80, 40}, 1), C = z.t().mm(z);
+  const PcaBasis right = pca_basis(C);
+  for (const int64_t column : {0, 17, 39}) {
+    CAPTURE(column);
+    PcaBasis longer = {right.values, right.vectors.clone()};
+    longer.vectors.select(1, column).mul_(1 + 1e-9);
+    CHECK_THROWS_NAMING(check_basis(C, longer), NumericError, "not orthonormal");
+    PcaBasis wrong = {right.values.clone(), right.vectors};
+    wrong.values[column] += 1e-9 * right.values[0].item<double>();
+    CHECK_THROWS_NAMING(check_basis(C, wrong), NumericError, "is not C");
+  }
+  PcaBasis other = {right.values, right.vectors.flip(1)};
+  CHECK_THROWS_NAMING(check_basis(C, other), NumericError, "is not C");
+  other.vectors = at::full_like(right.vectors, std::numeric_limits<double>::quiet_NaN());
+  CHECK_THROWS_AS(check_basis(C, other), NumericError);
+  CHECK_NOTHROW(
+      check_basis(at::zeros({40, 40}, at::kDouble), pca_basis(at::zeros({40, 40}, at::kDouble))));
+}
+
 TEST_CASE("bases refuse sizes outside 1 … D") {
   const PcaBasis basis = pca_basis(at::eye(3, at::kDouble));
   CHECK_THROWS_NAMING(basis.leading(0), ArgumentError, "0 < k");

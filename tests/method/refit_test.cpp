@@ -334,6 +334,19 @@ TEST_CASE("least squares over what writes nothing leave things as they were") {
   }
 }
 
+TEST_CASE("a solution that does not solve is noticed") {
+  const Tensor h = gaussian({60, 20}, 1), A = h.t().mm(h), B = gaussian({20, 7}, 2);
+  const double ridge = 1e-2, shift = ridge * A.diagonal().mean().item<double>();
+  const Tensor X = ridge_solve(A.clone(), B, ridge);
+  CHECK_NOTHROW(check_solution(A, B, X, shift));
+  CHECK_THROWS_NAMING(check_solution(A, B, X, 1.001 * shift), NumericError, "the solution misses");
+  Tensor wrong = X.clone();
+  wrong[3][5] += 1e-6;
+  CHECK_THROWS_NAMING(check_solution(A, B, wrong, shift), NumericError, "the solution misses");
+  wrong[3][5] = std::numeric_limits<double>::quiet_NaN();
+  CHECK_THROWS_AS(check_solution(A, B, wrong, shift), NumericError);
+}
+
 TEST_CASE("least squares refuse moments that are not positive") {
   const Tensor negative = -at::eye(3, at::kDouble), B = at::ones({3, 1}, at::kDouble);
   CHECK_THROWS_NAMING(ridge_solve(negative.clone(), B, 1e-3), NumericError,
