@@ -5,8 +5,11 @@
 #include <c10/core/ScalarType.h>
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 
+#include "check_arguments.h"
+#include "check_model.h"
 #include "cli.h"
 #include "last_words.h"
 #include "libslice/slice.h"
@@ -14,6 +17,7 @@
 #include "slice_options.h"
 #include "slice_plan.h"
 #include "summary.h"
+#include "verify.h"
 
 namespace {
 
@@ -36,11 +40,12 @@ void save_others(const Arguments& a, const slice::SliceReport& report, const sli
   }
 }
 
-/// The report beside the model, and the page of it.
-void save_reports(const Arguments& a, const slice::SliceReport& report,
+/// The page beside the model, and last the report, which has the hashes of all other files.
+void save_reports(const Arguments& a, slice::SliceReport& report,
                   const std::filesystem::path& directory) {
-  slice::save_report(report, directory / "slice_report.json");
   if (!a.no_report_html) slice::save_report_html(report, directory / "slice_report.html");
+  report.files = slice::file_hashes(directory);
+  slice::save_report(report, directory / "slice_report.json");
 }
 
 /// Layer by layer: neither the device nor the host's memory has to hold the model.
@@ -53,6 +58,7 @@ void slice_layer_by_layer(const Arguments& a, const cli::Plan& plan,
       slice::slice_checkpoint(*plan.checkpoint, windows, plan.options, output.path(), layerwise,
                               plan.tokenizer.get(), on_progress);
   report.model = cli::model_name(a);
+  report.model_sha256 = slice::model_fingerprint(a.model);
   report.total_seconds = cli::seconds();
   save_reports(a, report, output.path());
   cli::check_interrupted();
@@ -146,23 +152,31 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   cli::unwind_when_interrupted();
   if (writes) output.emplace(a.out, a.force);
   const slice::CalibrationWindows windows = with_self(a, plan, counted, model, group, on_progress);
-  const auto score = [&] { return slice::score_windows(model, test, on_progress).perplexity; };
+  const auto score = [&](const at::Tensor& some) {
+    return slice::score_windows(model, some, on_progress).perplexity;
+  };
   std::optional<double> before;
-  if (test.defined()) before = score();
+  if (test.defined()) before = score(test);
+  const at::Tensor verified = a.verify && writes ? cli::verified_windows(windows) : at::Tensor();
+  const double dense_loss = verified.defined() ? std::log(score(verified)) : 0;
   slice::SliceReport report = slice::slice_model(model, windows, plan.options, on_progress, group);
   if (!writes) return;
   report.model = cli::model_name(a);
+  report.model_sha256 = slice::model_fingerprint(a.model);
   report.load_seconds = load_seconds;
   peaks.insert(peaks.end(), report.peaks.begin(), report.peaks.end());
   if (const auto dtype = cli::dtype_option(a.dtype))
     report.weight_bytes = static_cast<int64_t>(c10::elementSize(*dtype));
   if (before) {
     report.perplexity_before = before;
-    report.perplexity_after = score();
+    report.perplexity_after = score(test);
   }
   const double save_begin = cli::seconds();
   slice::write_model(model, output->path(), {.dtype = cli::dtype_option(a.dtype)}, on_progress);
   report.save_seconds = cli::seconds() - save_begin;
+  if (a.verify)
+    report.verified = cli::verify(model, output->path(), cli::dtype_option(a.dtype), verified,
+                                  dense_loss, on_progress);
   report.total_seconds = cli::seconds();
   report.peak_host_bytes = slice::peak_host_bytes();
   report.peak_device_bytes = slice::peak_device_bytes(device);
@@ -175,38 +189,6 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   cli::print_summary(a, report);
 }
 
-/// Options that layer by layer excludes, or that need it.
-void check_layerwise(const Arguments& a) {
-  if (!a.layerwise && (a.resume || a.save_every > 0))
-    throw CLI::ValidationError("--resume, --save-every", "want --layerwise");
-  if (!a.layerwise) return;
-  if (!a.gguf.empty() || !a.perplexity_text.empty())
-    throw CLI::ValidationError("--layerwise", "excludes --gguf and --perplexity");
-  if (cli::self_number(a))
-    throw CLI::ValidationError("--layerwise",
-                               "excludes --calibration self: a text is written by the whole model");
-  const auto meeting = slice::rendezvous_from_environment();
-  if (meeting && meeting->size > 1)
-    throw CLI::ValidationError(
-        "--layerwise", "runs in one process, WORLD_SIZE is " + std::to_string(meeting->size));
-}
-
-/// Twice the same text, its windows would be held out of one and fitted of the other.
-void check_self(const Arguments& a) {
-  if (std::ranges::count(a.calibration, cli::kSelf) > 1)
-    throw CLI::ValidationError("--calibration", "self is given more than once");
-}
-
-void check_weights(const Arguments& a) {
-  if (a.calibration_weights.empty()) return;
-  if (a.slice.options.method != slice::Method::kRefit)
-    throw CLI::ValidationError("--calibration-weights", "--method slicegpt has none");
-  if (a.calibration_weights.size() != a.calibration.size())
-    throw CLI::ValidationError("--calibration-weights",
-                               "want one a text: " + std::to_string(a.calibration.size()) +
-                                   ", got " + std::to_string(a.calibration_weights.size()));
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -215,7 +197,7 @@ int main(int argc, char** argv) {
       "Makes a trained language model smaller, without training it unless --recover is given "
       "(SliceGPT, arXiv 2401.15024).",
       "slice_model");
-  app.add_option("MODEL", a.model, "Hugging Face directory, .gguf, or llama2.c .bin")->required();
+  app.add_option("MODEL", a.model, "Hugging Face directory, .gguf, or llama2.c .bin");
   app.add_option("--calibration", a.calibration,
                  std::string("text to calibrate on; given several times, each gives its share of "
                              "the windows; self: what the model writes itself, which is what it "
@@ -257,6 +239,12 @@ int main(int argc, char** argv) {
          "with --layerwise: layers between two saves of the signal for --resume; by default "
          "as many as keep their cost below 5 %")
       ->check(CLI::PositiveNumber);
+  app.add_option("--check", a.check,
+                 "nothing but this: compare the files of a directory that was written with the "
+                 "hashes in its slice_report.json, and with MODEL where one is given");
+  app.add_flag("--verify", a.verify,
+               "load what was written again, compare it bit by bit, and report the loss on windows "
+               "that are held out, dense and sliced");
   app.add_flag("--force", a.force,
                "replace an existing directory, and, without --resume, an unfinished one");
   app.add_flag("--dry-run", a.dry_run,
@@ -265,10 +253,10 @@ int main(int argc, char** argv) {
   app.add_flag("--quiet", a.quiet, "no progress");
   cli::add_threads_option(app);
   return cli::run(app, argc, argv, [&] {
+    if (!a.check.empty()) return cli::check_model(a.check, a.model, a.json);
+    if (a.model.empty()) throw CLI::RequiredError("MODEL");
     cli::check_slice_options(a.slice);
-    check_layerwise(a);
-    check_weights(a);
-    check_self(a);
+    cli::check_arguments(a);
     if (a.calibration.empty() && !a.dry_run) {
       if (a.layerwise) throw CLI::RequiredError("--calibration");
       a.calibration = {cli::kSelf};

@@ -17,7 +17,7 @@ inline constexpr const char* kSelf = "self";
 
 /// slice_model's command line.
 struct Arguments {
-  std::string model, out, gguf, report, perplexity_text, dtype = "keep", gguf_type = "keep";
+  std::string model, out, check, gguf, report, perplexity_text, dtype = "keep", gguf_type = "keep";
   std::optional<at::Device> device;
   std::vector<std::string> calibration;
   std::vector<double> calibration_weights;  ///< one a text; empty: every window counts the same
@@ -25,7 +25,7 @@ struct Arguments {
   slice::WindowOptions windows{.samples = 128};
   int64_t perplexity_windows = 16;
   bool force = false, dry_run = false, json = false, quiet = false, layerwise = false;
-  bool resume = false, no_report_html = false;
+  bool resume = false, no_report_html = false, verify = false;
   int64_t save_every = 0;
 };
 

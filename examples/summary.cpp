@@ -78,6 +78,10 @@ void print_summary(const Arguments& a, const slice::SliceReport& r) {
     std::printf("held out    %s: perplexity %.3f -> %.3f on %ld of %ld windows\n",
                 text.name.c_str(), before, after, text.held_out, text.windows);
   }
+  if (r.verified)
+    std::printf(
+        "verified    files and model are equal; held-out loss %.4f -> %.4f on %ld windows\n",
+        r.verified->loss_before, r.verified->loss_after, r.verified->windows);
   if (r.recover_epochs > 0)
     std::printf("trained     every sublayer, %ld epochs at most, in %.1f s (--recover)\n",
                 r.recover_epochs, r.recover_seconds);

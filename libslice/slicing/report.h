@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,6 +49,13 @@ struct SampleReport {
   std::string prompt, before, after;
 };
 
+/// What `slice_model --verify` found: losses in nats a token on windows that are held out, of the
+/// dense model and of the sliced one as it was loaded again.
+struct VerifyReport {
+  int64_t windows = 0;
+  double loss_before = 0, loss_after = 0;
+};
+
 /// Tokens a second of reading a text and of writing one.
 struct SpeedReport {
   double prefill = 0, decode = 0;
@@ -78,7 +86,8 @@ struct SliceReport {
   bool tf32 = false;           ///< its passes multiplied in TF32: refit of a float32 model on a GPU
   int64_t recover_epochs = 0;  ///< of training that were asked for; 0: nothing was trained
   std::string model;           ///< a name of it that the caller gives; may be empty
-  SliceOptions asked;          ///< what the caller asked for
+  std::string model_sha256;  ///< model_fingerprint() of the dense model, where the caller gives it
+  SliceOptions asked;        ///< what the caller asked for
   int64_t hidden_size = 0, layers = 0;
   std::vector<int64_t> dense_ffn_sizes;                       ///< a layer
   std::vector<int64_t> stream_sizes, ffn_sizes, head_counts;  ///< k a site; F and heads a layer
@@ -102,6 +111,8 @@ struct SliceReport {
   int64_t peak_host_bytes = 0, peak_device_bytes = 0;
   std::vector<PeakReport> peaks;  ///< in the order of the phases
   std::optional<ResumeReport> resume;
+  std::optional<VerifyReport> verified;
+  std::map<std::string, std::string> files;  ///< file_hashes() of the directory, from the caller
 };
 
 /// The JSON text of a report, as in slice_report.json: versions of libslice, LibTorch and CUDA too.

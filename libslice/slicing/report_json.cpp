@@ -168,6 +168,7 @@ std::string report_json(const SliceReport& r) {
         {"blocks_removed", r.before.blocks - r.after.blocks},
         {"parts", both(parts_json(r.before), parts_json(r.after))}}},
   };
+  if (!r.model_sha256.empty()) json["model"]["sha256"] = r.model_sha256;
   if (r.weight_bytes > 0) json["inference"] = inference_json(r);
   if (!r.form.model_type.empty()) {
     json["form"] = {{"stock", r.form.stock},
@@ -196,6 +197,10 @@ std::string report_json(const SliceReport& r) {
                       {"seconds", r.resume->seconds},
                       {"disk_bytes", r.resume->disk_bytes}};
   }
+  if (r.verified)
+    json["verified"] = {{"windows", r.verified->windows},
+                        {"loss", both(r.verified->loss_before, r.verified->loss_after)}};
+  if (!r.files.empty()) json["files"] = r.files;
   json["seconds"] = {{"load", r.load_seconds},          {"search", r.search_seconds},
                      {"gradients", r.gradient_seconds}, {"calibrate", r.calibrate_seconds},
                      {"eigen", r.eigen_seconds},        {"rewrite", r.rewrite_seconds},
