@@ -206,6 +206,53 @@ for name, text in {"jsonl": '{"text": "one"}\r\n\n{"id": 2, "text": "t\\nwo"}\n'
     for packed in (gzip.compress(text.encode(), mtime=0), lzma.compress(text.encode())):
         seed("calibration", name + packed[:2].hex(), packed)
 
+MESSAGES = json.dumps(CHAT["messages"])
+for name, parts in {"all": (MESSAGES, json.dumps(CHAT["tools"]), '{"enable_thinking": true, "custom": [1, {"a": null}]}'),
+                    "messages": (MESSAGES,), "template": (MESSAGES, "", "", "{{ messages[0].content }}{{ tools }}")}.items():
+    seed("template_arguments", name, "\0".join(parts))
+
+TASKS = ("piqa", "winogrande", "hellaswag", "arc_easy", "arc_challenge", "lambada_openai", "boolq", "openbookqa", "copa")
+RECORDS = {
+    "piqa": {"goal": "g", "sol1": "a", "sol2": "b", "label": 0}, "winogrande": {
+        "sentence": "a _ b", "option1": "x", "option2": "y", "answer": "1"},
+    "hellaswag": {"activity_label": "A", "ctx_a": "a", "ctx_b": "b", "endings": ["1", "2", "3", "4"], "label": "2"},
+    "arc_easy": {"question": {"stem": "q", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}, "answerKey": "A"},
+    "arc_challenge": {"question": "q", "choices": {"text": ["a", "b"], "label": ["1", "2"]}, "answerKey": "2"},
+    "lambada_openai": {"text": "a b c"}, "boolq": {"passage": "p", "question": "q", "answer": True}, "openbookqa": {
+        "question_stem": "q", "choices": {"text": ["a", "b", "c", "d"], "label": ["A", "B", "C", "D"]}, "answerKey": "D"},
+    "copa": {"premise": "p.", "choice1": "a", "choice2": "b", "question": "cause", "label": 1}}
+for number, name in enumerate(TASKS):
+    seed("tasks", name, bytes([number]) + (json.dumps(RECORDS[name]) + "\n").encode() * 2)
+seed("tasks", "hellaswag-lines", bytes([128 + next(n for n in range(128) if (128 + n) % 9 == 2)]) + b"c\n1\na\nb\nc\nd\n")
+
+
+def floats(*values):
+    return struct.pack(f"<{len(values)}d", *values)
+
+
+def journal(kind, tensors):
+    """A file of a journal; its last tensor is the place of the hash."""
+    header, data = {}, b""
+    for name, dtype, shape, bytes_ in [*tensors, ("sha256", "U8", [64], bytes(64))]:
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(bytes_)]}
+        data += bytes_
+    return bytes([kind]) + safetensors(header, data)
+
+
+SITE = [("site.0.numbers", "F64", [4], floats(0.5, 0.1, 8, float("nan"))), ("site.0.basis", "F64", [3, 2], floats(*range(6))),
+        ("layer.0.sha256", "U8", [64], b"0" * 64)]
+seed("resume_journal", "run", b"\0" + b'{"plan": "small"}')
+seed("resume_journal", "gradients", journal(1, [(f"site.{site}.gamma", "F64", [3, 3], floats(*range(9))) for site in range(2)]))
+seed("resume_journal", "plan", journal(2, [("candidates", "I64", [1, 13], struct.pack("<13q", *range(13))),
+                                           ("losses", "F64", [1], floats(2.5))]))
+seed("resume_journal", "layer", journal(3, SITE))
+seed("resume_journal", "signal", journal(5, [("signal", "F32", [2, 4, 3], bytes(96)), ("signal.chunk_tokens", "I64", [1], struct.pack(
+    "<q", 8)), ("numbers", "F64", [2], floats(1, 2)), *SITE]))
+
+seed("slice_report", "files", json.dumps({"model": {"sha256": "00"}, "files": {"a": "e3b0c44298fc1c149afbf4c8996fb924"
+                                                                              "27ae41e4649b934ca495991b7852b855"}}))
+seed("slice_report", "outside", json.dumps({"files": {"../a": "00", "config.json": "00"}}))
+
 
 # --- dictionaries ------------------------------------------------------------------------------------------------
 
@@ -215,6 +262,8 @@ for target, patterns in {"calibration": ["text/text_file.cpp", "text/detail/text
                                   "text/sources/tokenizer_gguf.cpp"],
                          "jinja": ["text/jinja/*.cpp"], "json_schema": ["text/detail/json_schema.cpp"],
                          "request": ["../examples/serve/*.cpp", "text/detail/json_schema.cpp"], "safetensors": ["format/safetensors.cpp"],
+                         "tasks": ["evaluate/detail/task_records.cpp"], "template_arguments": ["text/jinja/*.cpp", "text/chat.cpp"],
+                         "slice_report": ["slicing/written_files.cpp"],
                          "tokenizer_json": TEXT, "vocab_merges": TEXT}.items():
     words = {word for pattern in patterns for path in sorted((ROOT / "libslice").glob(pattern))
              for word in re.findall(r'"([A-Za-z0-9_.%{}<>|#=+*/-]{2,40})"', path.read_text()) if "/" not in word}
