@@ -3,7 +3,7 @@ PRESET ?= $(if $(shell command -v nvcc),cuda,cpu)
 DEPS := $(or $(LIBSLICE_DEPS),.deps)
 BUILD := cmake --preset $(PRESET) && cmake --build --preset $(PRESET)
 
-.PHONY: demo test bench results docs format clean
+.PHONY: demo test bench results docs format fuzz sbom clean
 
 demo:
 	cmake/bootstrap.sh --demo && $(BUILD) --target demo
@@ -29,6 +29,16 @@ docs:
 
 format:
 	cmake/bootstrap.sh && git ls-files -co --exclude-standard -- '*.h' '*.cpp' '*.cu' '*.cuh' | xargs $(DEPS)/bin/clang-format -i
+
+# Minutes a target: `make fuzz MINUTES=10`.
+fuzz:
+	cmake/bootstrap.sh --fuzz && cmake --preset fuzz && cmake --build --preset fuzz
+	tests/fuzz/run.sh $(or $(MINUTES),1)
+
+sbom:
+	cmake/bootstrap.sh && $(BUILD)
+	python3 cmake/sbom.py build/$(PRESET)/bin $(DEPS) >build/$(PRESET)/libslice.spdx.json
+	@echo build/$(PRESET)/libslice.spdx.json
 
 clean:
 	rm -rf build demo

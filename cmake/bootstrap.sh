@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Sets up what libslice is built with on a bare Debian 12 or Ubuntu 24.04, as root or with sudo:
 #
-#   cmake/bootstrap.sh [--demo] [--plots] [--docs]      --demo: the demo's model and text too
-#                                                       --plots: matplotlib too, for the figures of `make bench`
-#                                                       --docs: Doxygen too, for the reference of `make docs`
+#   cmake/bootstrap.sh [--demo] [--plots] [--docs] [--fuzz]   --demo: the demo's model and text too
+#                                                             --plots: matplotlib too, for the figures of `make bench`
+#                                                             --docs: Doxygen too, for the reference of `make docs`
+#                                                             --fuzz: clang with libFuzzer too, for `make fuzz`
 #
 # System packages come from apt, LibTorch from its PyPI wheel, unpacked into .deps/ (or $LIBSLICE_DEPS) and
 # installed nowhere else. A LibTorch that is there already wins: Torch_DIR, CMAKE_PREFIX_PATH, or a Python with a
@@ -23,13 +24,14 @@ flock 9 # a second bootstrap waits for the first
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-demo=no plots=no docs=no
+demo=no plots=no docs=no fuzz=no
 for argument; do
   case $argument in
     --demo) demo=yes ;;
     --plots) plots=yes ;;
     --docs) docs=yes ;;
-    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo] [--plots] [--docs]"; exit 2 ;;
+    --fuzz) fuzz=yes ;;
+    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo] [--plots] [--docs] [--fuzz]"; exit 2 ;;
   esac
 done
 
@@ -76,6 +78,9 @@ install_packages() {
   local tool tools=(g++:g++ cmake:cmake ninja:ninja-build make:make python3:python3 ccache:ccache git:git
     pkg-config:pkg-config)
   if [ $docs = yes ]; then tools+=(doxygen:doxygen); fi
+  if [ $fuzz = yes ] && ! compgen -G '/usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a' >/dev/null; then
+    case $codename in bookworm) wanted+=(clang libclang-rt-14-dev) ;; *) wanted+=(clang libclang-rt-18-dev) ;; esac
+  fi
   for tool in "${tools[@]}"; do command -v "${tool%%:*}" >/dev/null || wanted+=("${tool##*:}"); done
   if [ ${#wanted[@]} -gt 0 ]; then
     say "installing ${wanted[*]}"
@@ -118,6 +123,15 @@ install_pip() {
   as_root apt-get install -q -y --no-install-recommends python3-pip >&2
 }
 
+# A file is the one that was pinned, whatever the index says of it.
+check_pin() {
+  local name want got
+  name=$(basename "$1")
+  want=$(awk -v name="$name" '$2 == name { print $1 }' cmake/wheels.sha256)
+  got=$(sha256sum <"$1" | cut -d ' ' -f 1)
+  [ "$want" = "$got" ] || die "$name: SHA-256 $got, cmake/wheels.sha256 has ${want:-none}"
+}
+
 # wheel NAME VERSION: downloads and checks the one file, prints its path.
 wheel() {
   local name=$1 version=$2 arch platform flags=() partial=$deps/download/.partial
@@ -126,14 +140,15 @@ wheel() {
   if ! compgen -G "$pattern" >/dev/null; then
     install_pip
     # Any Python will do: only the C++ half of the wheels is used.
-    for platform in manylinux_2_28 manylinux_2_27 manylinux_2_25 manylinux_2_17 manylinux2014; do
+    for platform in manylinux_2_28 manylinux_2_27 manylinux_2_25 manylinux_2_18 manylinux_2_17 manylinux2014; do
       flags+=(--platform "${platform}_$arch")
     done
     say "downloading $name $version"
     rm -rf "$partial"
     python3 -m pip download --quiet --no-deps --no-cache-dir --only-binary=:all: --python-version 3.11 \
       --implementation cp --abi cp311 "${flags[@]}" --dest "$partial" "$name==$version" >&2
-    mv "$partial"/*.whl "$deps/download/" # pip has checked its hash; a cut-off download is never given this name
+    check_pin "$partial"/*.whl
+    mv "$partial"/*.whl "$deps/download/" # a cut-off download is never given this name
     rm -rf "$partial"
   fi
   compgen -G "$pattern"
