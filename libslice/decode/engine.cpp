@@ -4,6 +4,7 @@
 #include <ATen/Parallel.h>
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <future>
 #include <mutex>
@@ -12,7 +13,9 @@
 #include <utility>
 
 #include "libslice/base/detail/check.h"
+#include "libslice/base/detail/thread.h"
 #include "libslice/decode/detail/current_message.h"
+#include "libslice/decode/detail/insist.h"
 #include "libslice/decode/detail/model_runner.h"
 #include "libslice/decode/detail/request_queue.h"
 #include "libslice/decode/detail/request_state.h"
@@ -53,14 +56,16 @@ struct Engine::State {
   explicit State(EngineOptions given) : options(std::move(given)), queues(options.models.size()) {
     for (const EngineModel& model : options.models)
       runners.push_back(std::make_unique<detail::ModelRunner>(model, options));
-    thread = std::thread([this] { run(); });
+    thread = detail::start_thread([this] { run(); });
   }
 
   size_t number(const std::string& model) const;
   int64_t waiting() const;  // locked
   bool has_work() const;    // locked
   void run();
+  bool receives();
   bool receive();
+  void say(const std::string& words) const;
   void turn();
 
   const EngineOptions options;
@@ -95,14 +100,36 @@ bool Engine::State::has_work() const {
 void Engine::State::run() {
   const at::NoGradGuard no_grad;
   if (options.threads > 0) at::set_num_threads(options.threads);
-  while (receive()) turn();
-  for (const auto& runner : runners) runner->end_all(Finish::kCancelled);
+  while (receives()) turn();
+  for (const auto& runner : runners) detail::insist([&] { runner->end_all(Finish::kCancelled); });
   const std::scoped_lock lock(mutex);
   active = false;
   idle.notify_all();
 }
 
-/// Waits for work and gives it to the runners. @return  false where the thread is to end
+/// receive(), until there is memory for it.
+bool Engine::State::receives() {
+  for (;;) {
+    try {
+      return receive();
+    } catch (const std::exception& error) {
+      say(error.what());
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      const std::scoped_lock lock(mutex);
+      if (stopping) return false;
+    }
+  }
+}
+
+void Engine::State::say(const std::string& words) const {
+  try {
+    if (options.log) options.log(words);
+  } catch (...) {  // no memory for what it says
+  }
+}
+
+/// Waits for work and gives it to the runners. What throws leaves every request where it was.
+/// @return  false where the thread is to end
 bool Engine::State::receive() {
   std::vector<std::packaged_task<void()>> received;
   std::vector<std::pair<size_t, std::shared_ptr<detail::RequestState>>> dead;
@@ -114,6 +141,7 @@ bool Engine::State::receive() {
     wake.wait(lock, [&] { return stopping || has_work(); });
     active = true;
     ends = stopping;
+    dead.reserve(static_cast<size_t>(waiting()));
     received.swap(commands);
     for (size_t i = 0; i < queues.size(); ++i) {
       for (auto& state : queues[i].take_dead()) dead.emplace_back(i, std::move(state));
@@ -132,7 +160,7 @@ bool Engine::State::receive() {
     const bool expired = !state->cancelled() && state->expired(now);
     const std::string error = ends ? std::string() : runners[i]->closed();
     const bool fails = !expired && !state->cancelled() && !error.empty();
-    runners[i]->refuse(std::move(state),
+    runners[i]->refuse(state,
                        expired ? Finish::kDeadline
                        : fails ? Finish::kError
                                : Finish::kCancelled,
@@ -150,8 +178,8 @@ void Engine::State::turn() {
       runner->turn();
     } catch (...) {  // no memory for what a turn needs
       const std::string error = detail::current_message();
-      if (options.log) options.log(runner->name() + ": " + error);
-      runner->end_all(Finish::kError, error);
+      say(runner->name() + ": " + error);
+      detail::insist([&] { runner->end_all(Finish::kError, error); });
     }
   }
 }

@@ -8,6 +8,7 @@
 
 #include "libslice/decode/detail/current_message.h"
 #include "libslice/decode/detail/engine_model.h"
+#include "libslice/decode/detail/insist.h"
 
 namespace slice::detail {
 
@@ -51,17 +52,31 @@ Active ModelRunner::activated(std::shared_ptr<RequestState> state) const {
   return request;
 }
 
-void ModelRunner::accept(std::shared_ptr<RequestState> state) {
-  const Active request = activated(std::move(state));
-  for (int64_t index = 0; index < request->left; ++index) starting_.push_back({request, index});
+void ModelRunner::accept(const std::shared_ptr<RequestState>& state) {
+  const size_t before = starting_.size();
+  try {
+    const Active request = activated(state);
+    for (int64_t index = 0; index < request->left; ++index) starting_.push_back({request, index});
+  } catch (...) {
+    const std::string error = current_message();
+    starting_.resize(before);
+    refuse(state, Finish::kError, error);
+  }
 }
 
-void ModelRunner::refuse(std::shared_ptr<RequestState> state, Finish finish,
+void ModelRunner::refuse(const std::shared_ptr<RequestState>& state, Finish finish,
                          const std::string& error) {
-  const Active request = activated(std::move(state));
-  for (int64_t index = 0; index < request->state->request.texts; ++index) {
+  Active request;
+  std::vector<TextPiece> pieces;
+  insist([&] {
+    request = activated(state);
+    pieces.clear();
+    for (int64_t index = 0; index < state->request.texts; ++index)
+      pieces.push_back({.index = index, .finish = finish, .error = error});
+  });
+  for (TextPiece& piece : pieces) {
     count_end(*request, finish);
-    hand_over(request, {.index = index, .finish = finish, .error = error});
+    hand_over(request, std::move(piece));
   }
 }
 
@@ -110,53 +125,6 @@ void ModelRunner::start(const Start& start) {
     starting_.push_front(start);  // one of those that end
     end_request(start.request, Finish::kError, error);
   }
-}
-
-void ModelRunner::feed_prompts() {
-  int64_t left = prompt_chunk_;
-  for (const auto& text : texts_) {
-    if (text->gone || text->has_prompt) continue;
-    const int64_t before = batch_.fed();
-    feed(*text, left);
-    left = std::max<int64_t>(0, left - (batch_.fed() - before));
-  }
-}
-
-void ModelRunner::feed(EngineText& text, int64_t most) {
-  const auto begin = Clock::now();
-  const int64_t before = batch_.fed();
-  int64_t left = 0;
-  try {
-    left = text.sees_prompt()
-               ? batch_.feed(text.batch_id, most, [&](const at::Tensor& l) { text.see_prompt(l); })
-               : batch_.feed(text.batch_id, most);
-  } catch (...) {
-    const std::string error = current_message();
-    failed("a prompt failed: " + error);
-    end_request(text.request(), Finish::kError, error);
-    return;
-  }
-  const int64_t fed = batch_.fed() - before;
-  if (fed > 0) failures_ = 0;
-  statistics.change([&](auto& s) {
-    s.prompt_tokens += fed;
-    s.prompt_seconds += seconds_since(begin);
-  });
-  if (left == 0) has_prompt(text);
-}
-
-void ModelRunner::has_prompt(EngineText& text) {
-  text.has_prompt = true;
-  const int64_t reused = batch_.reused(text.batch_id);
-  statistics.change([&](auto& s) {
-    ++s.prompts;
-    s.prefix_hits += reused > 0 ? 1 : 0;
-    s.reused_tokens += reused;
-  });
-  const Active request = text.request();
-  if (text.index() == 0) request->usage.reused_tokens = reused;
-  if (auto piece = text.prompt_piece()) hand_over(request, std::move(*piece));
-  if (!text.gone && request->options.max_tokens == 0) deliver(text, text.ended(Finish::kLength));
 }
 
 /// Shows texts the logits of their next token. @return  whether any sees them
@@ -232,15 +200,16 @@ void ModelRunner::hand_over(const Active& request, TextPiece piece) {
 }
 
 void ModelRunner::end_request(const Active& request, Finish finish, const std::string& error) {
-  std::vector<Start> unstarted;
+  std::vector<TextPiece> unstarted;  // whole before anything is taken away
   for (const Start& start : starting_)
-    if (start.request == request) unstarted.push_back(start);
+    if (start.request == request)
+      unstarted.push_back({.index = start.index, .finish = finish, .error = error});
   std::erase_if(starting_, [&](const Start& start) { return start.request == request; });
   for (const auto& text : texts_)
     if (text->request() == request && !text->gone) deliver(*text, text->ended(finish, error));
-  for (const Start& start : unstarted) {
+  for (TextPiece& piece : unstarted) {
     count_end(*request, finish);
-    hand_over(request, {.index = start.index, .finish = finish, .error = error});
+    hand_over(request, std::move(piece));
   }
 }
 

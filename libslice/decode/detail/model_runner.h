@@ -34,14 +34,16 @@ class ModelRunner {
   /// Whether it has a slot for a further request.
   bool wants() const { return batch_.slots() - batch_.running() > std::ssize(starting_); }
   bool busy() const { return !texts_.empty() || !starting_.empty(); }
-  void accept(std::shared_ptr<RequestState> state);
+  /// Takes a request; where there is no memory for that, it ends.
+  void accept(const std::shared_ptr<RequestState>& state);
   /// Starts texts, feeds a piece of their prompts, gives each that has its prompt some tokens.
   void turn();
   /// Ends a request and all its texts.
   void end_request(const std::shared_ptr<ActiveRequest>& request, Finish finish,
                    const std::string& error = {});
   /// Ends one that was not accepted.
-  void refuse(std::shared_ptr<RequestState> state, Finish finish, const std::string& error = {});
+  void refuse(const std::shared_ptr<RequestState>& state, Finish finish,
+              const std::string& error = {});
   void end_all(Finish finish, const std::string& error = {});
   /// Runs every number of slots once, unless texts run. Throws what a Batch throws.
   void warm_up();

@@ -27,6 +27,7 @@ class RequestQueue {
   std::vector<std::shared_ptr<RequestState>> take_dead() {
     const auto now = RequestState::Clock::now();
     std::vector<std::shared_ptr<RequestState>> dead;
+    dead.reserve(waiting_.size());  // so that none is lost for want of memory
     for (auto entry = waiting_.begin(); entry != waiting_.end();) {
       const bool dies = entry->second->cancelled() || entry->second->expired(now);
       if (dies) dead.push_back(std::move(entry->second));

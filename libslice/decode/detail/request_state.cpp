@@ -2,24 +2,32 @@
 
 #include <exception>
 #include <iterator>
+#include <new>
 #include <utility>
 
 namespace slice::detail {
 
-RequestState::RequestState(Request r) : request(std::move(r)), left_(request.texts) {}
+RequestState::RequestState(Request r) : request(std::move(r)), left_(request.texts) {
+  endings_.reserve(static_cast<size_t>(left_));
+}
 
 std::optional<TextPiece> RequestState::next(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
   changed_.wait_for(lock, timeout, [&] { return !pieces_.empty() || left_ == 0; });
-  if (pieces_.empty()) return std::nullopt;
-  TextPiece piece = std::move(pieces_.front());
-  pieces_.pop_front();
+  if (!pieces_.empty()) {
+    TextPiece piece = std::move(pieces_.front());
+    pieces_.pop_front();
+    return piece;
+  }
+  if (request.on_piece || endings_.empty()) return std::nullopt;
+  TextPiece piece = std::move(endings_.back());
+  endings_.pop_back();
   return piece;
 }
 
 bool RequestState::finished() const {
   const std::scoped_lock lock(mutex_);
-  return left_ == 0 && pieces_.empty();
+  return left_ == 0 && pieces_.empty() && (request.on_piece || endings_.empty());
 }
 
 Usage RequestState::usage() const {
@@ -55,10 +63,10 @@ RequestResult RequestState::wait() {
     whole.error = std::move(piece.error);
     if (result.error.empty()) result.error = whole.error;
   };
-  for (auto* some : {&pieces_, &endings_}) {
-    for (TextPiece& piece : *some) add(piece);
-    some->clear();
-  }
+  for (TextPiece& piece : pieces_) add(piece);
+  for (TextPiece& piece : endings_) add(piece);
+  pieces_.clear();
+  endings_.clear();
   return result;
 }
 
@@ -86,7 +94,12 @@ void RequestState::deliver(TextPiece piece, const Usage& usage) {
                             .stop_string = std::move(piece.stop_string),
                             .error = std::move(piece.error)});
     } else {
-      pieces_.push_back(std::move(piece));
+      try {
+        pieces_.push_back(std::move(piece));
+      } catch (const std::bad_alloc&) {  // the piece is as it was
+        if (!ends) throw;
+        endings_.push_back(std::move(piece));
+      }
     }
     if (ends) --left_;
   }

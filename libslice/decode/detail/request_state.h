@@ -40,9 +40,11 @@ class RequestState {
  private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<TextPiece> pieces_;   // not given yet
-  std::deque<TextPiece> endings_;  // the last piece of each text, where on_piece heard it
-  int64_t left_;                   // texts that have not ended
+  std::deque<TextPiece> pieces_;  // not given yet
+  /// The last piece of each text where on_piece heard it, or there was no memory for it among the
+  /// others; has room for all of them from the beginning.
+  std::vector<TextPiece> endings_;
+  int64_t left_;  // texts that have not ended
   Usage usage_;
   bool deaf_ = false;  // on_piece threw
   std::atomic<bool> cancelled_ = false;

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "libslice/base/detail/thread.h"
+
 namespace slice::detail {
 
 using at::Tensor;
@@ -43,7 +45,7 @@ void DiskRows::fetch(int64_t begin, int64_t end, int64_t width) {
   const Span span{begin, end, width};
   if (writing_.valid() && leaving_.meets(span)) writing_.get();
   ahead_ = span;
-  reading_ = std::async(std::launch::async, [this, span] { return load(span); });
+  reading_ = run_aside([this, span] { return load(span); });
 }
 
 void DiskRows::write(int64_t begin, const Tensor& rows) {
@@ -52,7 +54,7 @@ void DiskRows::write(int64_t begin, const Tensor& rows) {
   if (reading_.valid() && ahead_.meets(span)) reading_.get();  // overwritten: to be read again
   if (writing_.valid()) writing_.get();
   leaving_ = span;
-  writing_ = std::async(std::launch::async, [this, span, leaving] { store(span, leaving); });
+  writing_ = run_aside([this, span, leaving] { store(span, leaving); });
 }
 
 Tensor DiskRows::load(const Span& span) const {

@@ -10,6 +10,7 @@
 #include "libslice/base/detail/finite.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/detail/tensor_text.h"
+#include "libslice/base/detail/thread.h"
 #include "libslice/model/families/family.h"
 
 namespace slice::detail {
@@ -78,7 +79,7 @@ void LayerReader::read_ahead(int64_t group) {
   if (group < 0 || group >= groups() || group == ahead_ || held_.contains(group)) return;
   if (reading_.valid()) reading_.get();  // another group was read ahead
   ahead_ = group;
-  reading_ = std::async(std::launch::async, [this, group] { return read(group); });
+  reading_ = run_aside([this, group] { return read(group); });
 }
 
 void LayerReader::place(int64_t group) {

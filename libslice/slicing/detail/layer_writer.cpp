@@ -10,6 +10,7 @@
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
+#include "libslice/base/detail/thread.h"
 
 namespace slice::detail {
 
@@ -96,13 +97,12 @@ void LayerWriter::leave(int64_t part) {
   }
   if (on_disk) return;
   if (journal_ == nullptr) {
-    writing_ =
-        std::async(std::launch::async, [this, weights = std::move(weights)] { write(weights); });
+    writing_ = run_aside([this, weights = std::move(weights)] { write(weights); });
   } else {
-    writing_ = std::async(std::launch::async, [this, group, weights = std::move(weights),
-                                               found = journal_->take_found()] {
-      write_durably(group, weights, found);
-    });
+    writing_ =
+        run_aside([this, group, weights = std::move(weights), found = journal_->take_found()] {
+          write_durably(group, weights, found);
+        });
   }
 }
 

@@ -1,0 +1,59 @@
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "libslice/base/detail/stopwatch.h"
+#include "libslice/decode/detail/current_message.h"
+#include "libslice/decode/detail/model_runner.h"
+
+namespace slice::detail {
+
+void ModelRunner::feed_prompts() {
+  int64_t left = prompt_chunk_;
+  for (const auto& text : texts_) {
+    if (text->gone || text->has_prompt) continue;
+    const int64_t before = batch_.fed();
+    feed(*text, left);
+    left = std::max<int64_t>(0, left - (batch_.fed() - before));
+  }
+}
+
+void ModelRunner::feed(EngineText& text, int64_t most) {
+  const Stopwatch clock;
+  const int64_t before = batch_.fed();
+  int64_t left = 0;
+  try {
+    left = text.sees_prompt()
+               ? batch_.feed(text.batch_id, most, [&](const at::Tensor& l) { text.see_prompt(l); })
+               : batch_.feed(text.batch_id, most);
+  } catch (...) {
+    const std::string error = current_message();
+    failed("a prompt failed: " + error);
+    end_request(text.request(), Finish::kError, error);
+    return;
+  }
+  const int64_t fed = batch_.fed() - before;
+  if (fed > 0) failures_ = 0;
+  statistics.change([&](auto& s) {
+    s.prompt_tokens += fed;
+    s.prompt_seconds += clock.seconds();
+  });
+  if (left == 0) has_prompt(text);
+}
+
+void ModelRunner::has_prompt(EngineText& text) {
+  text.has_prompt = true;
+  const int64_t reused = batch_.reused(text.batch_id);
+  statistics.change([&](auto& s) {
+    ++s.prompts;
+    s.prefix_hits += reused > 0 ? 1 : 0;
+    s.reused_tokens += reused;
+  });
+  const std::shared_ptr<ActiveRequest> request = text.request();
+  if (text.index() == 0) request->usage.reused_tokens = reused;
+  if (auto piece = text.prompt_piece()) hand_over(request, std::move(*piece));
+  if (!text.gone && request->options.max_tokens == 0) deliver(text, text.ended(Finish::kLength));
+}
+
+}  // namespace slice::detail
