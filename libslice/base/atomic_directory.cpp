@@ -1,5 +1,6 @@
 #include "libslice/base/atomic_directory.h"
 
+#include <cerrno>
 #include <string>
 
 #include "libslice/base/detail/check.h"
@@ -22,7 +23,7 @@ void AtomicDirectory::clear_up() const {
   constexpr auto kDirectory = fs::file_type::directory;
   std::error_code error;
   detail::for_each_leftover(target_, "old", kDirectory, [&](const fs::path& old) {
-    if (detail::rename_to_new(old, target_) != 0) fs::remove_all(old, error);
+    if (detail::rename_to_new(old, target_) == EEXIST) fs::remove_all(old, error);
   });
   detail::for_each_leftover(target_, "tmp", kDirectory,
                             [&](const fs::path& path) { fs::remove_all(path, error); });

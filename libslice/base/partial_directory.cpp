@@ -51,6 +51,8 @@ PartialDirectory::PartialDirectory(const fs::path& target, const Options& option
   const bool committed = is_committed();
   if (!committed && fs::exists(old(), error) && !fs::exists(target_, error)) {
     fs::rename(old(), target_, error);
+    SLICE_CHECK_AS(Error, !error, "{}: cannot put it back in place of {}: {}", old().string(),
+                   target_.string(), error.message());
   }
   detail::directory_target(target_, replace_);
   const bool unfinished = !committed && resumable();

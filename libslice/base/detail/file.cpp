@@ -178,8 +178,11 @@ void AtomicFile::commit() {
 
 void sync_directory(const std::filesystem::path& path) {
   const Descriptor directory(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (directory.get() >= 0)
-    ::fsync(directory.get());  // the files themselves are synced in any case
+  if (directory.get() < 0 || ::fsync(directory.get()) == 0) return;
+  const bool cannot =
+      errno == EINVAL || errno == ENOTSUP || errno == EROFS;  // the files are synced
+  SLICE_CHECK_AS(Error, cannot, "{}: cannot sync it to the disk: {}", path.string(),
+                 std::strerror(errno));
 }
 
 std::string read_text_file(const std::filesystem::path& path, size_t limit) {

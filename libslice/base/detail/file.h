@@ -66,7 +66,7 @@ class AtomicFile {
   OutputFile out_;
 };
 
-/// Makes the names in a directory durable, where the file system can.
+/// Makes the names in a directory durable, where the file system can. @throws Error  its disk fails
 void sync_directory(const std::filesystem::path& path);
 
 /// Reads a small text file whole.

@@ -44,8 +44,12 @@ ResumeJournal::ResumeJournal(fs::path directory, Method method, Identity run, in
       save_every_(save_every) {
   report_.layers = layers;
   std::error_code ignored;
-  if (fs::exists(directory_ / kRun, ignored)) identify();
+  const bool named = fs::exists(directory_ / kRun, ignored);
+  if (named) identify();
   const std::vector<int64_t> kept = list_files();
+  SLICE_FORMAT_CHECK(named || (kept.empty() && signal_layer_ == 0),
+                     "{}: {} is missing: whose run this was is not known", directory_.string(),
+                     kRun);
   layers_done_ = signal_layer_;
   if (signal_layer_ > 0) read(file("signal", signal_layer_), -1);
   for (const int64_t layer : kept) {

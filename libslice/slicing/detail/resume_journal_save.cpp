@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/error.h"
@@ -66,7 +67,11 @@ void ResumeJournal::write(const fs::path& path, const Tensors& tensors, const Si
     fs::remove(unfinished, ignored);
     throw;
   }
-  fs::rename(unfinished, path);
+  std::error_code error;
+  fs::rename(unfinished, path, error);
+  if (error) fs::remove(unfinished, ignored);
+  SLICE_CHECK_AS(Error, !error, "{}: cannot rename {} to it: {}", path.string(),
+                 unfinished.string(), error.message());
   sync_directory(directory_);
   count_disk();
 }
