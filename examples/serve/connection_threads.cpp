@@ -12,10 +12,7 @@ bool& ConnectionThreads::is_refusing() {
 void ConnectionThreads::enqueue(std::function<void()> task) {
   {
     const std::lock_guard lock(mutex_);
-    if (busy_ < most_) {
-      ++busy_;
-      tasks_.push_back(std::move(task));
-      if (threads_.size() < busy_) threads_.emplace_back([this] { work(); });
+    if (takes(task)) {
       changed_.notify_one();
       return;
     }
@@ -23,6 +20,20 @@ void ConnectionThreads::enqueue(std::function<void()> task) {
   is_refusing() = true;
   task();
   is_refusing() = false;
+}
+
+/// Whether a task is put among the others, locked; there is a thread for each. Where there is no
+/// memory or no thread for it, it stays as it is.
+bool ConnectionThreads::takes(std::function<void()>& task) {
+  if (busy_ == most_) return false;
+  try {
+    if (threads_.size() <= busy_) threads_.emplace_back([this] { work(); });
+    tasks_.push_back(std::move(task));
+  } catch (const std::exception&) {
+    return false;
+  }
+  ++busy_;
+  return true;
 }
 
 void ConnectionThreads::work() {

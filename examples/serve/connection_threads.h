@@ -12,7 +12,8 @@
 namespace serve {
 
 /// A thread a connection, as many as there may be at once, made when they are first needed. What
-/// comes when all are taken runs on the thread that brings it, with is_refusing() true.
+/// comes when all are taken, or the system has no more threads, runs on the thread that brings it,
+/// with is_refusing() true.
 class ConnectionThreads final : public httplib::TaskQueue {
  public:
   explicit ConnectionThreads(size_t most) : most_(most) {}
@@ -23,6 +24,7 @@ class ConnectionThreads final : public httplib::TaskQueue {
 
  private:
   void work();
+  bool takes(std::function<void()>& task);
 
   size_t most_;
   std::mutex mutex_;

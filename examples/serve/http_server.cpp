@@ -26,7 +26,7 @@ void set_error(httplib::Response& response, const ApiError& error) {
 }
 
 /// Written without a look at the request.
-void refuse_connection(int socket) {
+void write_refusal(int socket) {
   const ApiError error(503, "too many connections, try again later", "", "too_many_connections");
   const std::string body = error.json() + "\n";
   const std::string text =
@@ -37,6 +37,13 @@ void refuse_connection(int socket) {
   shutdown(socket, SHUT_WR);
   char discarded[4096];  // what came already; with it unread the client would see a reset
   while (recv(socket, discarded, sizeof discarded, MSG_DONTWAIT) > 0) continue;
+}
+
+void refuse_connection(int socket) {
+  try {
+    write_refusal(socket);
+  } catch (const std::exception&) {  // no memory for the words
+  }
   close(socket);
 }
 
@@ -179,19 +186,33 @@ bool HttpServer::process_and_close_socket(socket_t socket) {
     refuse_connection(socket);
     return false;
   }
-  Connection connection(socket, limits_, stopping_);
-  current_connection() = &connection;
+  try {
+    Connection connection(socket, limits_, stopping_);
+    current_connection() = &connection;
+    answer_requests(connection);
+    current_connection() = nullptr;
+    connection.close();
+    return true;
+  } catch (const std::exception&) {  // no memory for a connection
+    ::close(socket);
+    return false;
+  }
+}
+
+/// What is thrown, for want of memory, ends the connection and not the server.
+void HttpServer::answer_requests(Connection& connection) {
   bool goes_on = true;
   for (int count = 1; goes_on && connection.wait_for_request(); ++count) {
-    bool closed = false;
+    bool closed = false, written = false;
     const bool last = count >= limits_.requests || stopping_;
-    const bool written = process_request(connection, last, closed, nullptr);
+    try {
+      written = process_request(connection, last, closed, nullptr);
+    } catch (const std::exception&) {
+      closed = true;
+    }
     if (connection.whole()) --answering_;
     goes_on = written && !closed && !last && connection.whole();
   }
-  current_connection() = nullptr;
-  connection.close();
-  return true;
 }
 
 }  // namespace serve

@@ -14,6 +14,8 @@
 
 namespace serve {
 
+class Connection;
+
 /// cpp-httplib's server with bounds: of bytes, of time, and of connections, of which each has a
 /// thread, so that a slow reader stops nobody. One that comes when all are taken is answered 503 at
 /// once.
@@ -40,6 +42,7 @@ class HttpServer final : public httplib::Server {
 
  private:
   bool process_and_close_socket(socket_t socket) override;
+  void answer_requests(Connection& connection);
   void check(const httplib::Request& request) const;
   static void answer_error(httplib::Response& response);
 
