@@ -192,17 +192,25 @@ __device__ __forceinline__ void attend_item(const StepOperation<T>& operation, i
 #pragma unroll
       for (int r = 0; r < kRows; ++r) {
         const int row = team + r * kTeams;
-        using P = Pack<T, kWidth>;
-        const auto* keys = reinterpret_cast<const P*>(stage) + row * packs + lane;
+        const auto* keys = reinterpret_cast<const uint4*>(stage) + row * packs + lane;
         const auto* values =
-            reinterpret_cast<const P*>(stage + kStepCacheBytes) + row * packs + lane;
-        // Else what an earlier stage left.
-        const bool valid = first + row < range.end && lane < packs;
-        rows.k[r][0] = valid ? *keys : P{};
-        rows.v[r][0] = valid ? *values : P{};
+            reinterpret_cast<const uint4*>(stage + kStepCacheBytes) + row * packs + lane;
+        // Else what an earlier stage left. Whole registers are chosen, not numbers: the compiler
+        // would keep the latter in local memory, whose reads wait behind the weights.
+        uint4 key{}, value{};
+        if (first + row < range.end && lane < packs) {
+          key = *keys;
+          value = *values;
+        }
+        if (first + row == range.position) {
+          key = reinterpret_cast<const uint4*>(shared.new_key)[lane];
+          value = reinterpret_cast<const uint4*>(shared.new_value)[lane];
+        }
+        static_assert(sizeof key == sizeof rows.k[r][0]);
+        memcpy(&rows.k[r][0], &key, sizeof key);
+        memcpy(&rows.v[r][0], &value, sizeof value);
       }
     });
-    rows.insert(shared.new_key, shared.new_value, range, first + team, lane);
     rows.add_to(sums, query, range, first + team, a.cap);
   }
   join_teams<kTeam>(sums);
