@@ -126,36 +126,51 @@ void warn_of_tokens_without_row(const Tokenizer& tokenizer, int64_t rows, const 
                file, tokenizer.vocabulary_size(), rows, detail::shortened(names));
 }
 
-Model model_without_weights(const Checkpoint& checkpoint) {
-  const std::filesystem::path& path = checkpoint.path();
-  std::shared_ptr<const Tokenizer> tokenizer;
-  std::string problem;
-  try {
-    tokenizer = load_tokenizer(path);
-  } catch (const FormatError& error) {  // a model without a tokenizer still works on token ids
-    problem = error.what();
-  }
+namespace {
+
+Model without_weights(const Checkpoint& checkpoint, std::shared_ptr<const Tokenizer> tokenizer) {
   ModelConfig config = checkpoint.config();
   if (tokenizer) {
-    warn_of_tokens_without_row(*tokenizer, config.vocabulary_size, path.string());
+    warn_of_tokens_without_row(*tokenizer, config.vocabulary_size, checkpoint.path().string());
     config = with_end_tokens(std::move(config), tokenizer->eos_tokens());
   }
-  Model model(std::make_shared<DecoderImpl>(config), std::move(tokenizer),
-              stored_dtype(checkpoint));
-  if (!problem.empty()) model.tokenizer_problem = problem;
+  return Model(std::make_shared<DecoderImpl>(config), std::move(tokenizer),
+               stored_dtype(checkpoint));
+}
+
+struct FoundTokenizer {
+  std::shared_ptr<const Tokenizer> tokenizer;  // null: none
+  std::string problem;
+};
+
+FoundTokenizer tokenizer_of(const Checkpoint& checkpoint) {
+  try {
+    return {load_tokenizer(checkpoint.path()), {}};
+  } catch (const FormatError& error) {  // a model without a tokenizer still works on token ids
+    return {nullptr, error.what()};
+  }
+}
+
+}  // namespace
+
+Model model_without_weights(const Checkpoint& checkpoint) {
+  FoundTokenizer found = tokenizer_of(checkpoint);
+  Model model = without_weights(checkpoint, std::move(found.tokenizer));
+  if (!found.problem.empty()) model.tokenizer_problem = found.problem;
   return model;
 }
 
-Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
+Model load_model(const Checkpoint& checkpoint, std::shared_ptr<const Tokenizer> tokenizer,
+                 const LoadOptions& options) {
   const at::Device device = choose_device(options.device);
-  const auto checkpoint = open_checkpoint(path);
-  const std::optional<at::ScalarType> stored = stored_dtype(*checkpoint);
+  const std::string file = checkpoint.path().string();
+  const std::optional<at::ScalarType> stored = stored_dtype(checkpoint);
   const at::ScalarType dtype =
       options.dtype.value_or(options.device.is_cpu() ? at::kFloat : stored.value_or(at::kHalf));
-  Model model = model_without_weights(*checkpoint);
+  Model model = without_weights(checkpoint, std::move(tokenizer));
   const auto load = [&](at::ScalarType held) {
-    detail::name_memory(path.string(), device,
-                        [&] { load_parameters(model.decoder(), *checkpoint, device, held); });
+    detail::name_memory(file, device,
+                        [&] { load_parameters(model.decoder(), checkpoint, device, held); });
   };
   try {
     load(dtype);
@@ -163,6 +178,15 @@ Model load_model(const std::filesystem::path& path, const LoadOptions& options) 
     if (options.dtype || stored) throw;
     load(at::kBFloat16);  // a quantised file's values may be wider than float16
   }
+  return model;
+}
+
+Model load_model(const std::filesystem::path& path, const LoadOptions& options) {
+  choose_device(options.device);  // refuses before anything is opened
+  const auto checkpoint = open_checkpoint(path);
+  FoundTokenizer found = tokenizer_of(*checkpoint);
+  Model model = load_model(*checkpoint, std::move(found.tokenizer), options);
+  if (!found.problem.empty()) model.tokenizer_problem = found.problem;
   return model;
 }
 

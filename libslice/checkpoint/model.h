@@ -77,6 +77,10 @@ class Model {
 /// @throws DeviceError   no such device
 Model load_model(const std::filesystem::path& path, const LoadOptions& options = {});
 
+/// The same of a checkpoint that is open, with a tokenizer or none.
+Model load_model(const Checkpoint& checkpoint, std::shared_ptr<const Tokenizer> tokenizer,
+                 const LoadOptions& options = {});
+
 /// The model of a checkpoint without memory for its weights: its sizes and its tokenizer.
 Model model_without_weights(const Checkpoint& checkpoint);
 

@@ -6,11 +6,8 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/file.h"
 #include "libslice/base/detail/json.h"
-#include "libslice/base/detail/warn.h"
 #include "libslice/checkpoint/detail/foreign_model.h"
-#include "libslice/checkpoint/detail/one_matrix.h"
 #include "libslice/checkpoint/detail/unused_tensors.h"
-#include "libslice/checkpoint/stored_tensors.h"
 #include "libslice/model/config_json.h"
 #include "libslice/model/families/family.h"
 
@@ -23,7 +20,6 @@ namespace {
 
 constexpr const char* kWhole = "model.safetensors";
 constexpr const char* kIndex = "model.safetensors.index.json";
-constexpr const char* kText = "language_model.";  // the text's part of a model that sees images
 constexpr size_t kLargestConfig = size_t{1} << 24, kLargestIndex = size_t{1} << 28;
 
 bool is_there(const fs::path& path) {
@@ -62,52 +58,23 @@ DirectoryCheckpoint::DirectoryCheckpoint(const fs::path& path) {
   } else {
     refuse_directory(path, kWhole);
   }
-  place_parameters();
-  tie_head();
+  std::map<std::string, Entry> tensors;
+  for (const auto& [tensor, file] : place_) {
+    const SafetensorsFile::Entry& entry = files_.at(file).tensors().at(tensor);
+    tensors[tensor] = {.shape = entry.shape, .dtype = entry.dtype};
+  }
+  place_parameters(tensors);
   check_promises();
   check_unused(*this);
 }
 
-Tensor DirectoryCheckpoint::read(const std::string& name) const {
-  const auto found = stored_.find(name);
-  SLICE_FORMAT_CHECK(found != stored_.end(), "{}: no tensor is called {}", path_.string(), name);
-  const std::string& tensor = found->second.tensor;
-  return parameter_of(found->second, files_.at(place_.at(tensor)).read(tensor));
+Tensor DirectoryCheckpoint::stored(const std::string& tensor) const {
+  return files_.at(place_.at(tensor)).read(tensor);
 }
 
-std::string DirectoryCheckpoint::name_of(const std::string& tensor) const {
-  const models::Names& names = models::family(config_.family).names;
-  const std::string embedding = names.embedding + ".weight";
-  if (place_.contains(embedding) || tensor.starts_with(names.head + ".")) return tensor;
-  const size_t step = embedding.find('.') + 1;
-  const std::string root = embedding.substr(0, step);  // "model."
-  if (place_.contains(embedding.substr(step))) return root + tensor;
-  for (const auto& [theirs, ours] :
-       {std::pair<std::string, std::string>{kText, ""}, {root + kText, root}}) {
-    const bool wrapped = place_.contains(theirs + embedding.substr(ours.size()));
-    if (wrapped && tensor.starts_with(theirs)) return ours + tensor.substr(theirs.size());
-  }
-  return tensor;
-}
-
-void DirectoryCheckpoint::place_parameters() {
-  for (const auto& [tensor, file] : place_) there_[name_of(tensor)] = tensor;
-  std::map<std::string, std::string> others = there_;
-  const auto place = [&](const std::string& name, models::StoredForm form) {
-    form.tensor = there_.at(form.tensor);
-    const SafetensorsFile::Entry& entry =
-        files_.at(place_.at(form.tensor)).tensors().at(form.tensor);
-    entries_[name] = {.shape = parameter_shape(form, entry.shape, path_.string()),
-                      .dtype = form.offset == 0 ? entry.dtype : at::kDouble};
-    stored_[name] = std::move(form);
-  };
-  for (const std::string& name : parameter_names(config_)) {
-    const models::StoredForm form = models::stored_form(config_, name);
-    if (!there_.contains(form.tensor)) continue;
-    others.erase(form.tensor);
-    place(name, form);
-  }
-  for (const auto& [name, tensor] : others) place(name, {.tensor = name});
+Tensor DirectoryCheckpoint::stored_rows(const std::string& tensor, int64_t begin,
+                                        int64_t end) const {
+  return files_.at(place_.at(tensor)).read(tensor, begin, end);
 }
 
 void DirectoryCheckpoint::add_file(const std::string& name) {
@@ -140,33 +107,6 @@ void DirectoryCheckpoint::open_shards(const fs::path& index) {
       promised_[name] = shard;
     }
   }
-}
-
-void DirectoryCheckpoint::tie_head() {
-  const models::Names& names = models::family(config_.family).names;
-  const std::string embedding = names.embedding + ".weight", head = names.head + ".weight";
-  if (!config_.tied_head || config_.sliced() || !stored_.contains(head)) return;
-  if (!stored_.contains(embedding)) {  // the one of the two that was saved
-    stored_[embedding] = stored_.at(head);
-    entries_[embedding] = entries_.at(head);
-  }
-  const auto matrix = [&](const std::string& name) {
-    const std::string& stored = stored_.at(name).tensor;
-    const SafetensorsFile& file = files_.at(place_.at(stored));
-    return StoredMatrix{entries_.at(name), [&file, &stored](int64_t begin, int64_t end) {
-                          return file.read(stored, begin, end);
-                        }};
-  };
-  if (may_be_one(matrix(embedding), matrix(head))) {
-    stored_.erase(head);
-    entries_.erase(head);
-    return;
-  }
-  config_.tied_head = false;
-  warn(
-      "{}: tie_word_embeddings is true, but {} is not {}: the head that the file holds is used, "
-      "untied",
-      path_.string(), head, embedding);
 }
 
 void DirectoryCheckpoint::check_promises() const {

@@ -1,40 +1,32 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <string>
 
-#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/checkpoint/detail/hugging_face_checkpoint.h"
 #include "libslice/format/safetensors.h"
-#include "libslice/model/families/stored_form.h"
 
 namespace slice::detail {
 
 /// A Hugging Face directory. As in Transformers, model.safetensors goes before an index, and of an
 /// index the files count that it names, with all that is in them.
-class DirectoryCheckpoint : public Checkpoint {
+class DirectoryCheckpoint : public HuggingFaceCheckpoint {
  public:
   /// @throws FormatError  as open_checkpoint
   explicit DirectoryCheckpoint(const std::filesystem::path& path);
-  at::Tensor read(const std::string& name) const override;
 
  private:
-  /// Our name of a file's tensor: with the "model." that the file's names lack, as those of OPT's
-  /// first files do, or without what a model of text and images puts before those of its text.
-  std::string name_of(const std::string& tensor) const;
-  /// Says of each parameter that the files hold where it is; other tensors keep their names.
-  void place_parameters();
+  at::Tensor stored(const std::string& tensor) const override;
+  at::Tensor stored_rows(const std::string& tensor, int64_t begin, int64_t end) const override;
   void add_file(const std::string& name);
   void open_shards(const std::filesystem::path& index);
-  /// Decides whether the head is the embedding, by the tensors.
-  void tie_head();
   /// Refuses a parameter that the index promises and its file does not hold.
   void check_promises() const;
 
   std::map<std::string, SafetensorsFile> files_;
-  std::map<std::string, std::string> place_;          // tensor in its file → file
-  std::map<std::string, std::string> there_;          // our name of a tensor → its name there
-  std::map<std::string, models::StoredForm> stored_;  // parameter, or other tensor → where it is
+  std::map<std::string, std::string> place_;     // tensor → its file
   std::map<std::string, std::string> promised_;  // tensor of the index that is in no file → file
 };
 
