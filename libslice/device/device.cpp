@@ -14,12 +14,16 @@
 namespace slice {
 namespace {
 
-int64_t gpus() { return at::hasCUDA() ? static_cast<int64_t>(at::getNumGPUs()) : 0; }
+int64_t gpus() {
+  const bool usable = ops::on_device::built() && at::hasCUDA();
+  return usable ? static_cast<int64_t>(at::getNumGPUs()) : 0;
+}
 
 void check_gpu(at::Device device) {
   SLICE_CHECK_AS(DeviceError,
                  device.is_cuda() && std::max<int>(device.index(), 0) < static_cast<int>(gpus()),
-                 "{}: no such device: this process sees {} GPUs", device.str(), gpus());
+                 "{}: no such device: this process sees {} GPUs{}", device.str(), gpus(),
+                 ops::on_device::built() ? "" : ", and this libslice was built without CUDA");
 }
 
 /// The number after a word in a file of the kernel, or its first number.

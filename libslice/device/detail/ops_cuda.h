@@ -9,6 +9,9 @@
 /// these throw DeviceError.
 namespace slice::ops::on_device {
 
+/// Whether this side is there: LibTorch's CUDA half may be in a process whose libslice has none.
+bool built();
+
 /// @param weight    (k), multiplies the result before its one rounding; undefined: ones
 /// @param residual  (…, k), contiguous, added before it; with a weight; undefined: zeros
 at::Tensor rms_norm(const at::Tensor& x, int64_t D, double eps, const at::Tensor& weight = {},
