@@ -51,7 +51,7 @@ FileLock::FileLock(const fs::path& path)
 FileLock::~FileLock() { ::close(descriptor_); }
 
 fs::path hidden_sibling(const fs::path& target, const std::string& suffix) {
-  static thread_local std::random_device random;
+  std::random_device random;
   return target.parent_path() /
          detail::formatted(".{}.{:08x}.{}", target.filename().string(), random(), suffix);
 }
