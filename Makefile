@@ -3,7 +3,7 @@ PRESET ?= $(if $(shell command -v nvcc),cuda,cpu)
 DEPS := $(or $(LIBSLICE_DEPS),.deps)
 BUILD := cmake --preset $(PRESET) && cmake --build --preset $(PRESET)
 
-.PHONY: demo test bench results docs format fuzz sbom clean
+.PHONY: demo test package bench results docs format fuzz sbom clean
 
 demo:
 	cmake/bootstrap.sh --demo && $(BUILD) --target demo
@@ -11,6 +11,13 @@ demo:
 
 test:
 	cmake/bootstrap.sh && cmake --workflow --preset $(PRESET)
+
+# A Python wheel in dist/, and of what is in it without Python a .tar.gz and a .deb: docs/python.md.
+package:
+	cmake/bootstrap.sh --package
+	PYTHONPATH=$(abspath $(DEPS))/package python3 -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist \
+	  --config-settings=cmake.define.LIBSLICE_CUDA=$(if $(filter cuda,$(PRESET)),ON,OFF) .
+	cd build/wheel && cpack -G TGZ && cpack -G DEB -D CPACK_PACKAGING_INSTALL_PREFIX=/opt/libslice
 
 bench:
 	cmake/bootstrap.sh --plots && $(BUILD) --target benchmarks
@@ -41,4 +48,4 @@ sbom:
 	@echo build/$(PRESET)/libslice.spdx.json
 
 clean:
-	rm -rf build demo
+	rm -rf build demo dist

@@ -9,6 +9,7 @@ MAY = {  # room: what it may include beside itself, rooms or one header; "slice"
     "slicing": "base format device text model checkpoint method libslice/decode/memory.h",
     "slice": "base format device text model checkpoint method decode evaluate slicing",
     "examples": "base format device text model checkpoint method decode evaluate slicing slice",
+    "python": "base format device text model checkpoint method decode evaluate slicing slice",
     "benchmarks": "base format device text model checkpoint method decode evaluate slicing slice cuda examples"}
 LENT = "base", "device", "model"  # the rooms whose detail/ others may include; benchmarks measure cuda/detail/ too
 
@@ -28,12 +29,13 @@ def complaint(file, header):
         return f"{here} may not include {there}"
     if there == "cuda" and here != "benchmarks" and not file.endswith("_cuda.cpp"):
         return "only *_cuda.cpp may include cuda/"
-    lent = (here, there) == ("benchmarks", "cuda") or there in LENT and here not in ("slice", "examples")
+    lent = (here, there) == ("benchmarks", "cuda") or there in LENT and here not in ("slice", "examples", "python")
     return f"{there}/detail/ is private" if "/detail/" in header and not lent else None
 
 
 root = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".")
-found = [(path.relative_to(root).as_posix(), header) for top in ("cuda", "libslice", "examples", "benchmarks", "tests")
+TOPS = "cuda", "libslice", "examples", "python", "benchmarks", "tests"
+found = [(path.relative_to(root).as_posix(), header) for top in TOPS
          for path in sorted((root / top).rglob("*.*")) if path.suffix in (".h", ".cpp", ".cu", ".cuh")
          for header in re.findall(r'^\s*#\s*include\s+(?:"|<(?=libslice/|cuda/))([^">]+)', path.read_text(), re.M)]
 wrong = [f"{file}: {header}: {why}" for file, header in found if (why := complaint(file, header))]

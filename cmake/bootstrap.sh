@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Sets up what libslice is built with on a bare Debian 12 or Ubuntu 24.04, as root or with sudo:
 #
-#   cmake/bootstrap.sh [--demo] [--plots] [--docs] [--fuzz]   --demo: the demo's model and text too
-#                                                             --plots: matplotlib too, for the figures of `make bench`
-#                                                             --docs: Doxygen too, for the reference of `make docs`
-#                                                             --fuzz: clang with libFuzzer too, for `make fuzz`
+#   cmake/bootstrap.sh [--demo] [--package] [--plots] [--docs] [--fuzz]
+#       --demo     the demo's model and text too
+#       --package  what `make package` builds the Python wheel with too
+#       --plots    matplotlib too, for the figures of `make bench`
+#       --docs     Doxygen too, for the reference of `make docs`
+#       --fuzz     clang with libFuzzer too, for `make fuzz`
 #
 # System packages come from apt, LibTorch from its PyPI wheel, unpacked into .deps/ (or $LIBSLICE_DEPS) and
 # installed nowhere else. A LibTorch that is there already wins: Torch_DIR, CMAKE_PREFIX_PATH, or a Python with a
@@ -24,14 +26,15 @@ flock 9 # a second bootstrap waits for the first
 say() { printf 'bootstrap: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
-demo=no plots=no docs=no fuzz=no
+demo=no package=no plots=no docs=no fuzz=no
 for argument; do
   case $argument in
     --demo) demo=yes ;;
+    --package) package=yes ;;
     --plots) plots=yes ;;
     --docs) docs=yes ;;
     --fuzz) fuzz=yes ;;
-    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo] [--plots] [--docs] [--fuzz]"; exit 2 ;;
+    *) say "unknown argument $argument; usage: cmake/bootstrap.sh [--demo] [--package] [--plots] [--docs] [--fuzz]"; exit 2 ;;
   esac
 done
 
@@ -131,6 +134,10 @@ check_pin() {
   got=$(sha256sum <"$1" | cut -d ' ' -f 1)
   [ "$want" = "$got" ] || die "$name: SHA-256 $got, cmake/wheels.sha256 has ${want:-none}"
 }
+# The Python whose torch is taken, for the module of `make package`: the one that runs, where torch has a wheel for it.
+# Everything else is linked with the C++ half, which is the same for all.
+python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
+case $python in 3.1[0-4]) ;; *) python=3.11 ;; esac
 
 # wheel NAME VERSION: downloads and checks the one file, prints its path.
 wheel() {
@@ -139,14 +146,13 @@ wheel() {
   arch=$(uname -m)
   if ! compgen -G "$pattern" >/dev/null; then
     install_pip
-    # Any Python will do: only the C++ half of the wheels is used.
     for platform in manylinux_2_28 manylinux_2_27 manylinux_2_25 manylinux_2_18 manylinux_2_17 manylinux2014; do
       flags+=(--platform "${platform}_$arch")
     done
     say "downloading $name $version"
     rm -rf "$partial"
-    python3 -m pip download --quiet --no-deps --no-cache-dir --only-binary=:all: --python-version 3.11 \
-      --implementation cp --abi cp311 "${flags[@]}" --dest "$partial" "$name==$version" >&2
+    python3 -m pip download --quiet --no-deps --no-cache-dir --only-binary=:all: --python-version "$python" \
+      --implementation cp --abi "cp${python/./}" "${flags[@]}" --dest "$partial" "$name==$version" >&2
     check_pin "$partial"/*.whl
     mv "$partial"/*.whl "$deps/download/" # a cut-off download is never given this name
     rm -rf "$partial"
@@ -154,7 +160,7 @@ wheel() {
   compgen -G "$pattern"
 }
 
-# unpack NAME VERSION: libraries, headers and build files of a wheel into site-packages.
+# unpack NAME VERSION: a wheel into site-packages.
 unpack() {
   local name=$1 version=$2 file
   if unpacked "$name" "$version"; then return; fi
@@ -164,8 +170,7 @@ unpack() {
 import sys, zipfile
 file, site = sys.argv[1:]
 with zipfile.ZipFile(file) as wheel:
-    names = [n for n in wheel.namelist() if not n.endswith(".py") and not n.endswith(".pyi")]
-    for name in sorted(names, key=lambda n: ".dist-info/" in n):  # False sorts first
+    for name in sorted(wheel.namelist(), key=lambda n: ".dist-info/" in n):  # False sorts first
         wheel.extract(name, site)  # checks the CRC
 PY
   rm -f "$file"
@@ -312,10 +317,37 @@ install_plots() {
   mv "$deps/.plots" "$deps/plots"
 }
 
+# What builds the wheel, and what its tests import beside torch, in a folder of their own.
+install_package_tools() {
+  install_pip
+  local wanted=() headers
+  headers=$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')
+  [ -f "$headers/Python.h" ] || wanted+=(python3-dev)
+  python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(python3-venv)
+  if [ ${#wanted[@]} -gt 0 ]; then
+    say "installing ${wanted[*]}"
+    as_root apt-get update -q >&2
+    as_root apt-get install -q -y --no-install-recommends "${wanted[@]}" >&2
+  fi
+  if [ ! -d "$deps/package" ]; then
+    say "installing scikit-build-core"
+    rm -rf "$deps/.package"
+    python3 -m pip install --quiet --disable-pip-version-check --no-cache-dir --no-deps --only-binary=:all: \
+      --require-hashes --target "$deps/.package" --requirement cmake/package-requirements.txt >&2
+    mv "$deps/.package" "$deps/package"
+  fi
+  # A folder of before had no Python files.
+  if [ "$(readlink "$deps/libtorch")" = site-packages/torch ] && [ ! -f "$site/torch/__init__.py" ]; then
+    rm -rf "$site"/torch-*.dist-info
+    unpack torch 2.11.0
+  fi
+}
+
 mkdir -p "$deps/download"
 install_packages
 install_libtorch
 install_gloo_headers
 install_clang_format
 if [ $demo = yes ]; then install_demo; fi
+if [ $package = yes ]; then install_package_tools; fi
 if [ $plots = yes ]; then install_plots; fi
