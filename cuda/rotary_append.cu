@@ -5,7 +5,7 @@
 #include "cuda/detail/numeric.cuh"
 #include "cuda/detail/range.h"
 
-// rotary_append:   q ← turned q;  cache ← turned k, v
+// rotary_append:   q ← turned q;  cache ← turned k, v;  with places of tokens k ← turned k, too
 //   qkv (B·T, (h + 2·kv)·d)   keys, values (B, kv, capacity, d)     row-major, contiguous
 // grid    one block a token (a loop past 2³¹ − 1)
 // block   256 threads; a thread owns two packs of every 256 / units-th head: i and i + r/2, which
@@ -31,6 +31,7 @@ struct Arguments {
   T* values;
   const float* cosine;
   const float* sine;
+  const TokenPlace* places;
   int64_t rows, tokens, capacity, first;
   int heads, kv_heads, head_size, half, units;
 };
@@ -52,8 +53,12 @@ __global__ void __launch_bounds__(kThreads) rotary_append_kernel(const Arguments
   const bool has_right = right < a.head_size;
 
   for (int64_t row = blockIdx.x; row < a.rows; row += gridDim.x) {
-    const int64_t sequence = row / a.tokens;
-    const int64_t position = a.first + row % a.tokens;
+    int64_t sequence = row / a.tokens;
+    int64_t position = a.first + row % a.tokens;
+    if (a.places != nullptr) {
+      sequence = a.places[row].sequence;
+      position = a.places[row].position;
+    }
     Angles cosine = {}, sine = {};
     if (turns) {
       cosine = *reinterpret_cast<const Angles*>(a.cosine + position * a.half + left);
@@ -72,7 +77,8 @@ __global__ void __launch_bounds__(kThreads) rotary_append_kernel(const Arguments
       P u = *reinterpret_cast<const P*>(source + left);
       P v = {};
       if (has_right) v = *reinterpret_cast<const P*>(source + right);
-      if (turns && !is_value) {
+      const bool turned = turns && !is_value;
+      if (turned) {
 #pragma unroll
         for (int i = 0; i < kWidth; ++i) {
           const float x = detail::widen(u.values[i]), y = detail::widen(v.values[i]);
@@ -82,6 +88,10 @@ __global__ void __launch_bounds__(kThreads) rotary_append_kernel(const Arguments
       }
       detail::store_pack(target + left, u);
       if (has_right) detail::store_pack(target + right, v);
+      if (turned && !is_query && a.places != nullptr) {
+        detail::store_pack(source + left, u);
+        detail::store_pack(source + right, v);
+      }
     }
   }
 }
@@ -94,6 +104,7 @@ cudaError_t launch(const RotaryAppend& p, cudaStream_t stream) {
                                   static_cast<T*>(p.values),
                                   p.cosine,
                                   p.sine,
+                                  p.places,
                                   rows,
                                   p.tokens,
                                   p.capacity,
@@ -125,12 +136,14 @@ bool is_valid(const RotaryAppend& p) {
                      p.kv_heads <= kMostHeads && p.head_size > 0 &&
                      p.head_size <= kRotaryHeadSize && p.rotary_size >= 0 &&
                      p.rotary_size <= p.head_size && p.rotary_size % 2 == 0 && p.first >= 0 &&
-                     p.first + p.tokens <= p.capacity && p.type != DataType::kFloat64;
+                     p.type != DataType::kFloat64;
+  const bool fits = p.places != nullptr ? p.batch == 1 && p.first == 0 && p.capacity > 0
+                                        : p.first + p.tokens <= p.capacity;
   const bool pointers = p.qkv != nullptr && p.keys != nullptr && p.values != nullptr &&
                         (p.rotary_size == 0 || (p.cosine != nullptr && p.sine != nullptr));
   const int64_t size = size_of(p.type);
-  return sizes && pointers && detail::is_aligned(p.qkv, size) && detail::is_aligned(p.keys, size) &&
-         detail::is_aligned(p.values, size);
+  return sizes && fits && pointers && detail::is_aligned(p.qkv, size) &&
+         detail::is_aligned(p.keys, size) && detail::is_aligned(p.values, size);
 }
 
 }  // namespace

@@ -8,6 +8,11 @@
 
 namespace slice::kernels {
 
+/// Where a token is: in a sequence of the cache, at a position.
+struct TokenPlace {
+  int32_t sequence, position;
+};
+
 /// What happens between the joint projection of a prompt and its attention: turns q and k
 /// (RoFormer, arXiv 2104.09864, split halves) and appends k and v to the cache. Token t of a
 /// sequence is at position first + t:
@@ -26,6 +31,9 @@ struct RotaryAppend {
   int64_t capacity = 0;
   int64_t rotary_size = 0;  ///< r, even: leading coordinates of a head that turn
   int64_t first = 0;        ///< position of the first token; first + tokens ≤ capacity
+  /// (tokens): unless absent, tokens of several sequences, each at a place of its own, positions
+  /// < capacity; `batch` is 1 and `first` 0 then. k is turned in qkv, too, where attention reads it.
+  const TokenPlace* places = nullptr;
 };
 
 inline constexpr int64_t kRotaryHeadSize = 512;

@@ -23,13 +23,6 @@ namespace slice {
 
 using at::Tensor;
 
-namespace {
-
-/// Tokens of a prompt that are worth copying: it costs about as much as a few.
-constexpr int64_t kLeastReuse = 16;
-
-}  // namespace
-
 Batch::Batch(const Model& model, int64_t slots, int64_t capacity, const BatchOptions& options)
     : model_(std::make_shared<Model>(model.share())),
       capacity_(capacity),
@@ -103,62 +96,6 @@ std::optional<int64_t> Batch::add(const std::vector<int64_t>& prompt,
     throw;
   }
   return id;
-}
-
-int64_t Batch::feed(int64_t id, int64_t most, const std::function<void(const Tensor&)>& see) {
-  const int64_t slot = slot_of(id);
-  Text& text = *texts_[slot];
-  SLICE_ARGUMENT_CHECK(!text.has_prompt(), "batch: text {} has its prompt", id);
-  SLICE_ARGUMENT_CHECK(most >= 0, "batch: want at least 0 tokens to feed, got {}", most);
-  stream_->note();
-  if (text.fed == 0 && !see) {
-    if (copy_whole(slot)) return 0;
-    if (most > 0) reuse(slot);
-  }
-  if (most == 0) return text.prompt - text.fed;
-  const int64_t count = whole_prompts_ ? text.prompt : std::min(most, text.prompt - text.fed);
-  decoding_->feed_row(slot, text.fed, std::span(text.ids).subspan(text.fed, count), see);
-  text.fed += count;
-  fed_ += count;
-  return text.prompt - text.fed;
-}
-
-/// Takes the prompt of a text that has the same and had no step yet. @return  whether there is one
-bool Batch::copy_whole(int64_t slot) {
-  if (!cache_) return false;
-  Text& text = *texts_[slot];
-  for (int64_t other = 0; other < slots(); ++other) {
-    if (other == slot || !texts_[other] || !texts_[other]->is_fresh()) continue;
-    if (texts_[other]->ids != text.ids) continue;
-    detail::copy_positions(*cache_, prefixes_->layers(), other, slot, text.prompt);
-    decoding_->take_prompt(slot, text.prompt, decoding_->logits(other));
-    text.fed = text.reused = text.prompt;
-    return true;
-  }
-  return false;
-}
-
-/// Copies what a text that ran or runs has of a prompt's beginning; its last token is fed in any
-/// case, since the logits after it are needed.
-void Batch::reuse(int64_t slot) {
-  if (!prefixes_->keeps()) return;
-  Text& text = *texts_[slot];
-  const auto prompt = std::span(text.ids).first(text.prompt - 1);
-  int64_t best = prefixes_->find(prompt), source = -1;
-  for (int64_t other = 0; other < slots(); ++other) {
-    if (other == slot || !texts_[other]) continue;
-    const int64_t common = detail::common_length(texts_[other]->in_cache(), prompt);
-    if (common <= best) continue;
-    best = common;
-    source = other;
-  }
-  if (best < kLeastReuse) return;
-  if (source < 0) {
-    prefixes_->restore(prompt, best, *cache_, slot);
-  } else {
-    detail::copy_positions(*cache_, prefixes_->layers(), source, slot, best);
-  }
-  text.fed = text.reused = best;
 }
 
 int64_t Batch::positions() const { return std::min(capacity_, decoding_->positions()); }

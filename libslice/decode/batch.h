@@ -18,6 +18,7 @@ namespace detail {
 class PrefixStore;
 class RowDecoding;
 struct DecodingRow;
+struct PromptPiece;
 }  // namespace detail
 
 /// Why a text of a Batch has no further token.
@@ -97,6 +98,14 @@ class Batch {
   /// @throws ArgumentError  no such text waits for its prompt, most < 0
   int64_t feed(int64_t id, int64_t most,
                const std::function<void(const at::Tensor& logits)>& see = {});
+  /// Runs at most so many further tokens of the prompts of several texts, in the order that is given;
+  /// on a GPU in few passes over the weights, each over the prompts of many, so that a row's last
+  /// bits depend on what is fed with it. What one has in common with another is run once.
+  /// @return  tokens of each prompt that are left; where an error came once some prompts were in,
+  ///          others may be left over, and the next call meets the error again
+  /// @throws ArgumentError  a text is named twice or does not wait for its prompt, most < 0; nothing
+  ///                        was run then. After another error all may be fed again.
+  std::vector<int64_t> feed(const std::vector<int64_t>& ids, int64_t most);
   /// Gives every text whose prompt is in n further tokens, fewer where it ends. On a GPU the host
   /// waits once, and once more for every text whose length ends it within the n.
   /// After an error the texts are where they were, or as far as the step that returns says, and may
@@ -127,13 +136,21 @@ class Batch {
 
  private:
   struct Text;
+  /// What a prompt has in common with a text that has a slot, or with one that ended (slot −1).
+  struct Alike {
+    int64_t length, slot;
+  };
 
   /// The slot of a running text. @throws ArgumentError  no such text runs
   int64_t slot_of(int64_t id) const;
   int64_t positions() const;
   int64_t room(const Text& text) const;
   detail::DecodingRow decoding_row(int64_t slot) const;
+  Alike longest_alike(int64_t slot) const;
   void reuse(int64_t slot);
+  bool waits_for(const Text& other, int64_t slot) const;
+  bool feed_pass(const std::vector<int64_t>& waiting, int64_t& left);
+  std::vector<detail::PromptPiece> next_pass(const std::vector<int64_t>& waiting, int64_t most);
   bool copy_whole(int64_t slot);
   void end(int64_t slot, bool keep);
   bool advance(int64_t n, std::vector<std::optional<BatchOutput>>& outputs);

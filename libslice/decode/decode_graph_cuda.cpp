@@ -20,6 +20,7 @@
 #include "libslice/decode/detail/graph_attention.h"
 #include "libslice/decode/detail/many_rows_layer.h"
 #include "libslice/decode/detail/prefill.h"
+#include "libslice/decode/detail/prefill_rows.h"
 #include "libslice/decode/detail/sample.h"
 #include "libslice/decode/detail/step_kernels.h"
 #include "libslice/decode/generator.h"
@@ -118,6 +119,19 @@ class CudaDecodeGraph final : public Decoding, public RowDecoding {
       see_stream = [&](const Tensor& x) { see_logits(model_.decoder, x[0], see); };  // x (1, T', k)
     logits_[row].copy_(prefill(model_, cache_.row(row), ids.unsqueeze(0), position, kPrefillTokens,
                                see_stream)[0]);
+  }
+
+  void feed_rows(const std::vector<PromptPiece>& pieces) override {
+    if (pieces.size() == 1 || RotaryTables::depend_on_length(model_.config)) {
+      RowDecoding::feed_rows(pieces);
+      return;
+    }
+    const c10::cuda::CUDAGuard guard(x_.device());
+    std::vector<int64_t> rows;
+    for (const PromptPiece& piece : pieces) rows.push_back(piece.row);
+    const Tensor logits = prefill_rows(model_, cache_, pieces);  // (pieces, V)
+    logits_.index_copy_(0, at::tensor(rows, at::kLong).to(x_.device()),
+                        logits.to(logits_.scalar_type()));
   }
 
   void take_prompt(int64_t row, int64_t /*length*/, const Tensor& logits) override {

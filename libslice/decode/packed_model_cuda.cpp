@@ -3,15 +3,13 @@
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 
-#include <algorithm>
-
 #include "cuda/rotary_append.h"
 #include "libslice/base/detail/check.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/detail/decode_model.h"
 #include "libslice/decode/detail/kernel_network.h"
 #include "libslice/decode/detail/many_rows_layer.h"
-#include "libslice/decode/detail/prefill.h"
+#include "libslice/decode/detail/piece_attention.h"
 #include "libslice/decode/detail/turn_heads.h"
 #include "libslice/decode/packed_model.h"
 #include "libslice/model/attention.h"
@@ -23,27 +21,13 @@ using at::Tensor;
 
 namespace {
 
-/// The longest of the pieces that begin at these places, the last of which is their end.
-int64_t longest(const std::vector<int32_t>& starts) {
-  int32_t most = 0;
-  for (size_t i = 1; i < starts.size(); ++i) most = std::max(most, starts[i] - starts[i - 1]);
-  return most;
-}
-
 /// The attention of one pass. Pieces are what begin() and add() added: queries of tokens that
 /// follow one another, which see `seen`, their own tokens last.
 class PackedAttention {
  public:
   PackedAttention(const detail::DecodeModel& model, const Tensor& positions, const Tensor& seen,
                   const std::vector<int32_t>& query_starts, const std::vector<int32_t>& key_starts)
-      : model_(model),
-        seen_(seen),
-        query_starts_(query_starts),
-        key_starts_(key_starts),
-        queries_(at::tensor(query_starts, at::kInt).to(seen.device())),
-        keys_(at::tensor(key_starts, at::kInt).to(seen.device())),
-        longest_queries_(longest(query_starts)),
-        longest_keys_(longest(key_starts)) {
+      : model_(model), seen_(seen), attended_(query_starts, key_starts, seen.device()) {
     const ModelConfig& c = model.config;
     k_ = at::empty({c.kv_heads, positions.size(0), c.head_size}, model.embedding.options());
     v_ = at::empty_like(k_);
@@ -67,63 +51,13 @@ class PackedAttention {
         qkv.view({N, c.heads + 2 * c.kv_heads, c.head_size}).narrow(1, 0, c.heads);  // (N, h, d)
     const Tensor k = k_.index_select(1, seen_).transpose(0, 1),                      // (M, kv, d)
         v = v_.index_select(1, seen_).transpose(0, 1);
-    return attended(q, k, v, model_.scores(layer)).reshape({N, c.heads * c.head_size});
+    return attended_(q, k, v, model_.scores(layer)).reshape({N, c.heads * c.head_size});
   }
 
  private:
-  /// q (N, h, d), k and v (M, kv, d) → (N, h, d)
-  Tensor attended(const Tensor& q, const Tensor& k, const Tensor& v,
-                  const AttentionScores& scores) const {
-    constexpr int64_t kLargestFlashHead = 256, kEfficientAlignment = 4;
-    const int64_t d = q.size(2);
-    const bool single = q.scalar_type() == at::kFloat, capped = scores.softcap > 0;
-    if (single && !capped && d % kEfficientAlignment == 0) return efficient(q, k, v, scores);
-    if (single || capped || d % detail::kFlashAlignment != 0 || d > kLargestFlashHead)
-      return piece_by_piece(q, k, v, scores);
-    return std::get<0>(at::_flash_attention_forward(
-        q, k, v, queries_, keys_, longest_queries_, longest_keys_, /*dropout_p=*/0.0,
-        /*is_causal=*/true, /*return_debug_mask=*/false, scores.scale,
-        scores.window > 0 ? std::optional<int64_t>(scores.window - 1) : std::nullopt));
-  }
-
-  Tensor efficient(const Tensor& q, const Tensor& k, const Tensor& v,
-                   const AttentionScores& scores) const {
-    constexpr int64_t kCausalFromTheLast = 2;
-    const int64_t repeat = q.size(1) / k.size(1);
-    const auto heads = [&](const Tensor& x) {
-      return x.repeat_interleave(repeat, 1).unsqueeze(0);  // (1, M, h, d)
-    };
-    return std::get<0>(
-               at::_efficient_attention_forward(
-                   q.unsqueeze(0), heads(k), heads(v), /*bias=*/{}, queries_, keys_,
-                   longest_queries_, longest_keys_, /*dropout_p=*/0.0, kCausalFromTheLast,
-                   /*compute_log_sumexp=*/false, scores.scale, /*seqlen_k=*/{},
-                   scores.window > 0 ? std::optional<int64_t>(scores.window) : std::nullopt))
-        .squeeze(0);
-  }
-
-  /// For heads that the fused kernels do not take.
-  Tensor piece_by_piece(const Tensor& q, const Tensor& k, const Tensor& v,
-                        const AttentionScores& scores) const {
-    std::vector<Tensor> pieces;
-    for (size_t i = 1; i < query_starts_.size(); ++i) {
-      const auto piece = [&](const Tensor& x, const std::vector<int32_t>& starts) {
-        return x.slice(0, starts[i - 1], starts[i]).transpose(0, 1).unsqueeze(0);  // (1, h, T, d)
-      };
-      const Tensor queries = piece(q, query_starts_), keys = piece(k, key_starts_);
-      pieces.push_back(
-          attend(queries, keys, piece(v, key_starts_), keys.size(2) - queries.size(2), scores)
-              .squeeze(0)
-              .transpose(0, 1));
-    }
-    return at::cat(pieces);
-  }
-
   const detail::DecodeModel& model_;
   const Tensor seen_;
-  const std::vector<int32_t>&query_starts_, &key_starts_;
-  const Tensor queries_, keys_;  // the same on the device
-  const int64_t longest_queries_, longest_keys_;
+  const detail::PieceAttention attended_;
   Tensor k_, v_;                             // (kv, N, d), of one layer after the other
   std::vector<detail::RotaryTable> tables_;  // each token's own rows, of those of the model
 };

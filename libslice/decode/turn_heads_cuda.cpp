@@ -50,6 +50,8 @@ void turn_heads(const DecodeModel& model, int64_t layer, const RotaryTable& tabl
   append.head_size = model.config.head_size;
   append.capacity = to.capacity;
   append.first = to.first;
+  if (to.places.defined())
+    append.places = static_cast<const kernels::TokenPlace*>(to.places.const_data_ptr());
   append.rotary_size = table.rotary_size;
   if (table.rotary_size > 0) {
     append.cosine = table.cosine.const_data_ptr<float>();

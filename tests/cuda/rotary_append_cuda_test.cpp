@@ -9,6 +9,7 @@
 using namespace slice::test;
 using slice::kernels::rotary_append;
 using slice::kernels::RotaryAppend;
+using slice::kernels::TokenPlace;
 
 namespace {
 
@@ -17,11 +18,19 @@ constexpr double kScale = 2;  // of the inputs
 
 struct Shape {
   int64_t batch, tokens, heads, kv_heads, head_size, rotary_size, capacity, first;
-  int64_t offset = 0;  // elements before qkv and the caches
+  int64_t offset = 0;     // elements before qkv and the caches
+  int64_t sequences = 0;  // of the cache, where each token has a place of its own; batch is 1
 
   int64_t slots() const { return heads + 2 * kv_heads; }
   int64_t row() const { return slots() * head_size; }
-  int64_t cache() const { return batch * kv_heads * capacity * head_size; }
+  bool placed() const { return sequences > 0; }
+  int64_t cache() const { return (placed() ? sequences : batch) * kv_heads * capacity * head_size; }
+  /// Of token t of sequence b: with places these fill one sequence after another, from behind.
+  TokenPlace place(int64_t b, int64_t t) const {
+    if (!placed()) return {static_cast<int32_t>(b), static_cast<int32_t>(first + t)};
+    return {static_cast<int32_t>(t % sequences),
+            static_cast<int32_t>(capacity - 1 - t / sequences)};
+  }
   int64_t half() const { return rotary_size / 2; }
 };
 
@@ -74,12 +83,15 @@ Signals rotary_append_reference(const Shape& s, const Signals& in) {
     for (int64_t t = 0; t < s.tokens; ++t) {
       for (int64_t slot = 0; slot < s.slots(); ++slot) {
         const int64_t at = (b * s.tokens + t) * s.row() + slot * s.head_size;
-        const auto row = turned(s, tables, in.qkv, at, s.first + t);
-        const int64_t head = b * s.kv_heads + (slot - s.heads) % s.kv_heads;
-        const int64_t to = (head * s.capacity + s.first + t) * s.head_size;
+        const auto [sequence, position] = s.place(b, t);
+        const auto row = turned(s, tables, in.qkv, at, position);
+        const int64_t head = sequence * s.kv_heads + (slot - s.heads) % s.kv_heads;
+        const int64_t to = (head * s.capacity + position) * s.head_size;
+        const bool is_key = slot >= s.heads && slot < s.heads + s.kv_heads;
+        if (is_key && s.placed()) std::copy(row.begin(), row.end(), out.qkv.begin() + at);
         if (slot < s.heads) {
           std::copy(row.begin(), row.end(), out.qkv.begin() + at);
-        } else if (slot < s.heads + s.kv_heads) {
+        } else if (is_key) {
           std::copy(row.begin(), row.end(), out.keys.begin() + to);
         } else {
           std::copy_n(in.qkv.begin() + at, s.head_size, out.values.begin() + to);
@@ -121,7 +133,8 @@ void check_against_oracle(const Shape& s, DataType type, const Stream& stream,
                           bool captured = false) {
   INFO(name_of(type) << " B " << s.batch << " T " << s.tokens << " h " << s.heads << " kv "
                      << s.kv_heads << " d " << s.head_size << " r " << s.rotary_size << " first "
-                     << s.first << " of " << s.capacity << " offset " << s.offset);
+                     << s.first << " of " << s.capacity << " offset " << s.offset << " sequences "
+                     << s.sequences);
   const Signals in = inputs_of(s, type, 1);
   const Tables tables = tables_of(s);
   const DeviceBuffer cosine = upload(tables.cosine, DataType::kFloat32),
@@ -137,6 +150,13 @@ void check_against_oracle(const Shape& s, DataType type, const Stream& stream,
   a.values = values.data();
   a.cosine = cosine.as<float>();
   a.sine = sine.as<float>();
+  std::vector<TokenPlace> places;
+  for (int64_t t = 0; s.placed() && t < s.tokens; ++t) places.push_back(s.place(0, t));
+  DeviceBuffer placed(static_cast<int64_t>(places.size() * sizeof(TokenPlace)));
+  if (s.placed()) {
+    placed.write(places.data());
+    a.places = placed.as<TokenPlace>();
+  }
   if (captured) {
     run_captured(stream, [&] { return rotary_append(a, stream.get()); });
   } else {
@@ -171,6 +191,28 @@ TEST_CASE("rotary_append matches the float64 oracle", "[cuda][rotary_append]") {
              Shape{1, 2, 40, 8, 512, 512, 4, 1},     // fewer teams than heads
          }) {
       check_against_oracle(shape, type, stream);
+    }
+  }
+}
+
+TEST_CASE("rotary_append puts tokens of several sequences where each belongs",
+          "[cuda][rotary_append]") {
+  require_gpu();
+  const Stream stream;
+  for (const DataType type : kTypes) {
+    for (Shape shape : {
+             Shape{1, 1, 1, 1, 2, 2, 1, 0},          // the smallest
+             Shape{1, 21, 4, 2, 6, 6, 9, 0},         // no pack fits
+             Shape{1, 40, 4, 1, 10, 4, 30, 0},       // a part of a head turns
+             Shape{1, 10, 3, 3, 5, 0, 8, 0},         // nothing turns, odd heads
+             Shape{1, 100, 9, 3, 64, 64, 64, 0},     // SmolLM2
+             Shape{1, 33, 32, 32, 80, 32, 64, 0},    // Phi-2: units do not divide the block
+             Shape{1, 70, 32, 8, 128, 128, 200, 0},  // LLaMA
+         }) {
+      for (const int64_t sequences : {1, 3, 64}) {
+        shape.sequences = sequences;
+        if (shape.tokens <= sequences * shape.capacity) check_against_oracle(shape, type, stream);
+      }
     }
   }
 }
@@ -221,6 +263,12 @@ TEST_CASE("rotary_append refuses bad arguments and accepts empty ones", "[rotary
   CHECK(refuses([](RotaryAppend& a) { a.first = 4; }));
   CHECK(refuses([](RotaryAppend& a) { a.type = DataType::kFloat64; }));
   CHECK(refuses([&](RotaryAppend& a) { a.keys = reinterpret_cast<char*>(memory) + 2; }));
+  const TokenPlace place = {0, 3};
+  good.places = &place;
+  CHECK(refuses([](RotaryAppend&) {}));  // places and a first position
+  good.first = 0;
+  CHECK(refuses([](RotaryAppend& a) { a.batch = 2; }));
+  good.places = nullptr;
   good.tokens = 0;
   CHECK(rotary_append(good, nullptr) == cudaSuccess);
   good.tokens = 1;

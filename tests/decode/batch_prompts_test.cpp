@@ -6,6 +6,7 @@
 
 #include "libslice/base/error.h"
 #include "libslice/decode/batch.h"
+#include "tests/support/error_bounds.h"
 #include "tests/support/gpu_model.h"
 #include "tests/support/matchers.h"
 #include "tests/support/require_gpu.h"
@@ -118,6 +119,93 @@ TEST_CASE("texts of one prompt that begin together are fed once, to the bit") {
   CHECK(outputs[0].tokens != outputs[1].tokens);
 }
 
+/// Prompts that run together, of different lengths, beside a text that has its own.
+void check_together(const Model& model) {
+  const GenerateOptions options = {.max_tokens = 9, .sampling = {.temperature = 0.8}, .seed = 5};
+  const GenerateOptions beside = {.max_tokens = 60, .sampling = {.temperature = 1}, .seed = 6};
+  const std::vector<int64_t> lengths = {7, 1, 30, 13, 2};
+  std::vector<Ids> prompts, want;
+  for (const int64_t length : lengths) {
+    prompts.push_back(random_ids(model.config(), length, 20 + static_cast<uint64_t>(length)));
+    want.push_back(generate(model, prompts.back(), options));
+  }
+  const Ids other = random_ids(model.config(), 5, 4), want_beside = generate(model, other, beside);
+  for (const int64_t most : {1, 4, 20, 1000}) {
+    INFO("at most " << most);
+    Batch batch(model, 6, 80);
+    const int64_t running = *batch.add(other, beside);
+    Ids ids, text_beside, left = lengths;
+    for (const Ids& prompt : prompts) ids.push_back(*batch.begin(prompt, options));
+    std::vector<Ids> texts(prompts.size());
+    const auto take = [&](const std::vector<BatchOutput>& outputs) {
+      for (const BatchOutput& output : outputs) {
+        const auto id = std::find(ids.begin(), ids.end(), output.id);
+        Ids& text = output.id == running ? text_beside : texts[id - ids.begin()];
+        text = joined(text, output.tokens);
+      }
+    };
+    for (Ids waiting = ids; !waiting.empty();) {
+      const int64_t before = batch.fed();
+      const Ids now = batch.feed(waiting, most);
+      CHECK(batch.fed() - before <= most);
+      CHECK(batch.fed() > before);
+      Ids next;
+      for (size_t i = 0; i < waiting.size(); ++i)
+        if (now[i] > 0) next.push_back(waiting[i]);
+      waiting = next;
+      take(batch.step());
+    }
+    CHECK(batch.fed() == 5 + 7 + 1 + 30 + 13 + 2);
+    while (batch.running() > 0) take(batch.step(2));
+    CHECK(texts == want);
+    CHECK(text_beside == want_beside);
+  }
+}
+
+TEST_CASE("prompts that are fed together give the texts of each alone") {
+  check_together(random_model(tiny_config()));
+  for (const ModelConfig& config : tiny_families()) check_together(random_model(config));
+}
+
+/// What prompts that are fed together have in common is run once.
+void check_common(const Model& model) {
+  const Ids shared = random_ids(model.config(), 40, 11), same = random_ids(model.config(), 9, 12);
+  const GenerateOptions options = {.max_tokens = 6, .sampling = {.temperature = 0.7}, .seed = 3};
+  std::vector<Ids> prompts = {same, same};
+  for (uint64_t i = 0; i < 4; ++i)
+    prompts.push_back(joined(shared, random_ids(model.config(), 5, 100 + i)));
+  Batch batch(model, 8, 80, {.prefix_bytes = int64_t{64} << 20});
+  Ids ids;
+  for (const Ids& prompt : prompts) ids.push_back(*batch.begin(prompt, options));
+  CHECK(batch.feed(ids, 1000) == Ids(6, 0));
+  CHECK(batch.fed() == 9 + 40 + 4 * 5);
+  CHECK(batch.reused(ids[1]) == 9);
+  CHECK(batch.reused(ids[5]) == 40);
+  const auto outputs = batch.step(6);
+  REQUIRE(outputs.size() == 6);
+  for (size_t i = 0; i < prompts.size(); ++i)
+    CHECK(outputs[i].tokens == generate(model, prompts[i], options));
+}
+
+TEST_CASE("what prompts that are fed together have in common is run once") {
+  check_common(random_model(tiny_config()));
+}
+
+TEST_CASE("texts that cannot be fed together are refused, nothing is fed") {
+  const Model model = random_model(tiny_config(), 1, at::kFloat);
+  Batch batch(model, 3, 40);
+  const int64_t has = *batch.add({1, 2}), waits = *batch.begin({3, 4, 5});
+  CHECK_THROWS_NAMING(batch.feed({waits, has}, 9), ArgumentError, "has its prompt");
+  CHECK_THROWS_NAMING(batch.feed({waits, waits}, 9), ArgumentError, "named twice");
+  CHECK_THROWS_NAMING(batch.feed({waits, 99}, 9), ArgumentError, "99");
+  CHECK_THROWS_NAMING(batch.feed(Ids{waits}, -1), ArgumentError, "at least 0");
+  CHECK(batch.fed() == 2);
+  CHECK(batch.feed(Ids{}, 9).empty());
+  CHECK(batch.feed(Ids{waits}, 0) == Ids{3});
+  CHECK(batch.feed(Ids{waits}, 2) == Ids{1});
+  CHECK(batch.feed(Ids{waits}, 2) == Ids{0});
+}
+
 TEST_CASE("logits that were changed are not those of another text") {
   const Model model = random_model(tiny_config(), 1, at::kFloat);
   Batch batch(model, 2, 40);
@@ -219,6 +307,49 @@ TEST_CASE("on a GPU a prompt in pieces gives the text of the whole", "[cuda]") {
   for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
     check_pieces(on_gpu(tiny_config(), dtype));
     for (const ModelConfig& config : tiny_families()) check_pieces(on_gpu(config, dtype));
+  }
+}
+
+TEST_CASE("on a GPU prompts that are fed together give the texts of each alone", "[cuda]") {
+  require_gpu();
+  for (const at::ScalarType dtype : {at::kFloat, at::kDouble}) {
+    check_together(on_gpu(tiny_config(), dtype));
+    check_common(on_gpu(tiny_config(), dtype));
+    for (const ModelConfig& config : tiny_families()) check_together(on_gpu(config, dtype));
+  }
+}
+
+TEST_CASE("on a GPU prompts of half precision that are fed together differ by roundings",
+          "[cuda]") {
+  require_gpu();
+  std::vector<ModelConfig> configs = tiny_families();
+  configs.push_back(tiny_config());
+  for (const ModelConfig& config : configs) {
+    for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
+      INFO(describe(config) << " " << c10::toString(dtype));
+      const Model half = on_gpu(config, dtype), exact = on_gpu(config, dtype, at::kDouble);
+      const std::vector<Ids> prompts = {random_ids(config, 7, 1), random_ids(config, 30, 2),
+                                        random_ids(config, 2, 3)};
+      Batch together(half, 3, 40), alone(half, 3, 40), want(exact, 3, 40);
+      Ids ids;
+      for (const Ids& prompt : prompts) {
+        ids.push_back(*together.begin(prompt));
+        alone.add(prompt);
+        want.add(prompt);
+      }
+      // The second call continues a prompt that the first began.
+      CHECK(together.feed(ids, 20) == Ids{0, 17, 2});
+      CHECK(together.feed({ids[1], ids[2]}, 100) == Ids{0, 0});
+      for (const int64_t id : ids) {
+        const Tensor logits = want.logits(id);
+        const auto off = [&](Batch& batch) {
+          return ((batch.logits(id).to(at::kDouble) - logits).abs().max() / logits.abs().max())
+              .item<double>();
+        };
+        // As close to the exact logits as each alone, to a factor.
+        CHECK(off(together) < 3 * off(alone) + 4 * roundoff(dtype));
+      }
+    }
   }
 }
 

@@ -9,6 +9,9 @@
 
 namespace slice {
 
+/// Tokens of a prompt that are worth copying: it costs about as much as a few.
+inline constexpr int64_t kLeastReuse = 16;
+
 /// A text that has a slot of a batch.
 struct Batch::Text {
   int64_t id;

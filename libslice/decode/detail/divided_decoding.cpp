@@ -127,6 +127,10 @@ class DividedRows final : public RowDecoding {
     });
   }
 
+  void feed_rows(const std::vector<PromptPiece>& pieces) override {
+    devices_.run([&](int64_t rank) { ranks_[rank].graph->feed_rows(pieces); });
+  }
+
   void take_prompt(int64_t row, int64_t length, const Tensor& logits) override {
     const Tensor host = logits.cpu();  // (V)
     devices_.run([&](int64_t rank) { ranks_[rank].graph->take_prompt(row, length, host); });

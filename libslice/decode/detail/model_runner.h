@@ -58,6 +58,7 @@ class ModelRunner {
   void end_dead();
   void start(const Start& text);
   void feed_prompts();
+  int64_t feed_together(int64_t most);
   void feed(EngineText& text, int64_t most);
   void has_prompt(EngineText& text);
   void step();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/decode/detail/current_message.h"
@@ -10,13 +11,48 @@
 namespace slice::detail {
 
 void ModelRunner::feed_prompts() {
+  const auto sees = [](const auto& text) {
+    return !text->gone && !text->has_prompt && text->sees_prompt();
+  };
+  const bool any = std::any_of(texts_.begin(), texts_.end(), sees);
   int64_t left = prompt_chunk_;
+  left -= feed_together(any ? left / 2 : left);  // those who see theirs have the other half
   for (const auto& text : texts_) {
     if (text->gone || text->has_prompt) continue;
     const int64_t before = batch_.fed();
-    feed(*text, left);
-    left = std::max<int64_t>(0, left - (batch_.fed() - before));
+    feed(*text, std::max<int64_t>(0, left));
+    left -= batch_.fed() - before;
   }
+}
+
+/// Feeds prompts that nobody sees. Where that fails they are where they were, to be fed one by one,
+/// so that only those fail whose fault it is. @return  tokens that were fed
+int64_t ModelRunner::feed_together(int64_t most) {
+  const Stopwatch clock;
+  const int64_t before = batch_.fed();
+  std::vector<EngineText*> together;
+  std::vector<int64_t> left;  // tokens of each
+  try {
+    std::vector<int64_t> ids;
+    for (const auto& text : texts_) {
+      if (text->gone || text->has_prompt || text->sees_prompt()) continue;
+      together.push_back(text.get());
+      ids.push_back(text->batch_id);
+    }
+    if (together.size() < 2) return 0;
+    left = batch_.feed(ids, most);
+  } catch (...) {
+    return 0;
+  }
+  const int64_t fed = batch_.fed() - before;
+  if (fed > 0) failures_ = 0;
+  statistics.change([&](auto& s) {
+    s.prompt_tokens += fed;
+    s.prompt_seconds += clock.seconds();
+  });
+  for (size_t i = 0; i < left.size(); ++i)
+    if (left[i] == 0 && !together[i]->gone) has_prompt(*together[i]);
+  return fed;
 }
 
 void ModelRunner::feed(EngineText& text, int64_t most) {

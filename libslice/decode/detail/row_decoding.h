@@ -24,6 +24,14 @@ struct DecodingRow {
   int64_t room;      ///< tokens that may follow, at least as many as are asked for
 };
 
+/// The next tokens of a row's prompt, at least one. Those before them were fed, or their keys and
+/// values copied.
+struct PromptPiece {
+  int64_t row;
+  int64_t position;  ///< of the first
+  std::span<const int64_t> tokens;
+};
+
 /// Sees logits (t, V), t ≥ 1, of the tokens that follow t tokens of a prompt.
 using SeeLogits = std::function<void(const at::Tensor& logits)>;
 
@@ -44,6 +52,11 @@ class RowDecoding {
   /// @param see       unless empty: sees the logits after all of them, in order
   virtual void feed_row(int64_t row, int64_t position, std::span<const int64_t> tokens,
                         const SeeLogits& see) = 0;
+  /// Feeds pieces of different rows. Where a pass takes several, a row's last bits may depend on
+  /// the others. After an error they may be fed again.
+  virtual void feed_rows(const std::vector<PromptPiece>& pieces) {
+    for (const PromptPiece& piece : pieces) feed_row(piece.row, piece.position, piece.tokens, {});
+  }
   /// In place of feeding: keys and values of a whole prompt of `length` tokens were copied, after
   /// which logits (V) follow.
   virtual void take_prompt(int64_t row, int64_t length, const at::Tensor& logits) = 0;

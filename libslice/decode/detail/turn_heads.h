@@ -11,6 +11,9 @@ struct CacheRows {
   at::Tensor keys, values;  ///< (sequences, kv, capacity, d), contiguous
   int64_t sequences = 1, tokens = 0, capacity = 0;
   int64_t first = 0;  ///< position of the first token
+  /// (tokens, 2) int32, kernels::TokenPlace: unless undefined, each token's own sequence and
+  /// position, with `sequences` 1; k is turned in the projection, too.
+  at::Tensor places = {};
 };
 
 /// Norms the heads of q and k in the joint projection of a layer, in place, where they have norms.
