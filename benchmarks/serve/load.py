@@ -8,6 +8,9 @@ what is no request. Every text is compared with that of the program `generate` w
 what came must be a beginning of it. Without --generate texts that are greedy or seeded are compared among
 themselves, so that any other server (llama.cpp's) can be measured with the same requests.
 
+A half type rounds differently in other batches: with --bound a greedy text may part from generate's where the
+model has its two candidates within so many logits, which the server is asked for afterwards.
+
 Prints one JSON object. Exit code 1 where a text was wrong, an answer unexpected, or a request stuck.
 """
 
@@ -49,6 +52,8 @@ def arguments():
     parser.add_argument("--generate", help="the program, for reference texts")
     parser.add_argument("--generate-arguments", default="--device cpu --threads 1")
     parser.add_argument("--checkpoint", help="the model that it reads")
+    parser.add_argument("--greedy", action="store_true", help="no request draws its tokens")
+    parser.add_argument("--bound", type=float, help="logits by which roundings may turn the order of two tokens")
     parser.add_argument("--pid", type=int, help="of the server, to see its memory grow")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -59,7 +64,7 @@ def distinct_requests(options, chance):
     requests = []
     for number in range(options.distinct):
         words = [chance.choice(WORDS) for _ in range(chance.randint(2, options.prompt_words))]
-        temperature = chance.choice([0, 0.7, 1.0])
+        temperature = 0 if options.greedy else chance.choice([0, 0.7, 1.0])
         requests.append({"prompt": " ".join(words).capitalize(), "max_tokens": chance.randint(1, options.max_tokens),
                          "temperature": temperature, "top_p": chance.choice([1, 0.9]) if temperature else 1,
                          "seed": 1000 + number})
@@ -147,6 +152,8 @@ class Load:
             self.texts = list(pool.map(write, self.bodies))
         self.counts, self.statuses = collections.Counter(), collections.Counter()
         self.first, self.gaps, self.wrong = [], [], []
+        self.parted = collections.Counter()  # (number, text) of greedy texts that are not generate's
+        self.largest_gap = 0.0
         self.tokens = self.left = self.done = 0
         self.memory = []
 
@@ -161,6 +168,9 @@ class Load:
             return
         expected = self.expected(number, stop)
         if text != expected if whole else not expected.startswith(text):
+            if self.options.bound is not None and self.bodies[number]["temperature"] == 0:
+                self.parted[number, text] += 1
+                return
             raise Wrong(f"request {number}, stop {stop!r}: want {expected!r}, got {text!r}")
         self.counts["texts checked"] += 1
 
@@ -262,6 +272,38 @@ class Load:
             self.statuses[status] += 1
             await asyncio.sleep(0.2 + self.chance.random())
 
+    async def post(self, path, body):
+        async with Connection(self.options) as connection:
+            await connection.send(json.dumps(body).encode(), path)
+            status, chunked = await connection.head()
+            data = await connection.whole(chunked)
+            if status != 200:
+                raise Wrong(f"{path}: status {status}: {data}")
+            return json.loads(data)
+
+    async def gap(self, number, text):
+        """Logits between the tokens with which a text and generate's part; inf where the model names neither."""
+        prompt, other = self.bodies[number]["prompt"], self.texts[number]
+        ids = [(await self.post("/tokenize", {"prompt": prompt + t}))["tokens"] for t in (text, other)]
+        common = len(os.path.commonprefix(ids))
+        answer = await self.post("/v1/completions", {"prompt": ids[0][:common], "max_tokens": 1, "temperature": 0,
+                                                     "logprobs": 5})
+        best = answer["choices"][0]["logprobs"]["top_logprobs"][0]  # texts of tokens
+        ends = [(await self.post("/detokenize", {"tokens": i[common:common + 1]}))["content"] for i in ids]
+        two = [best.get(end, float("-inf")) for end in ends if end]  # a text that ended has no further token
+        top = sorted(best.values())
+        return abs(two[0] - two[1]) if len(two) == 2 else top[-1] - top[-2]
+
+    async def judge(self):
+        """Greedy texts that parted from generate's: by a rounding, or wrong."""
+        for (number, text), times in self.parted.items():
+            gap = await self.gap(number, text)
+            self.largest_gap = max(self.largest_gap, gap)
+            if gap <= self.options.bound:
+                self.counts["texts that roundings part"] += times
+            else:
+                self.wrong += [f"request {number} parts over {gap} logits: {text!r}"[:600]] * times
+
     async def client(self):
         while self.left > 0 and time.monotonic() - self.begin < self.options.seconds:
             self.left -= 1
@@ -284,7 +326,9 @@ class Load:
         self.left = self.options.requests
         self.begin = time.monotonic()
         await asyncio.gather(*(self.client() for _ in range(self.options.clients)))
-        return time.monotonic() - self.begin
+        seconds = time.monotonic() - self.begin
+        await self.judge()
+        return seconds
 
 
 def percentile(values, share):
@@ -302,6 +346,8 @@ def main():
               "token_seconds": {"p50": percentile(load.gaps, 0.5), "p99": percentile(load.gaps, 0.99)},
               "kinds": dict(load.counts), "statuses": {str(k): v for k, v in load.statuses.items()},
               "wrong": len(load.wrong), "examples": load.wrong[:5]}
+    if options.bound is not None:
+        result["largest_gap"] = load.largest_gap
     if load.memory:
         early = load.memory[len(load.memory) // 4]
         result["memory"] = {"after_a_quarter": early, "at_the_end": load.memory[-1],
