@@ -17,7 +17,8 @@ std::vector<GgufList> gguf_lists(const ModelConfig& c) {
        {std::pair("alpha_n", std::vector<int64_t>{1}),
         std::pair("alpha_p", std::vector<int64_t>{1}), std::pair("beta", std::vector<int64_t>{}),
         std::pair("eps", std::vector<int64_t>{})}) {
-    GgufList& list = lists.emplace_back(std::string("xielu.") + constant);
+    GgufList& list = lists.emplace_back();
+    list.key = std::string("xielu.") + constant;
     list.shape = shape;
     for (int64_t layer = 0; layer < c.layers; ++layer)
       list.parameters.push_back(
