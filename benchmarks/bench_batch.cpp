@@ -49,12 +49,14 @@ Result run(const slice::Model& model, slice::Batch& batch, const Options& o, int
   int64_t begun = 0;
   while (begun < o.texts || batch.running() > 0) {
     const double begin = cli::seconds();
+    std::vector<int64_t> waiting;
     while (begun < o.texts && batch.running() < batch.slots()) {
       const int64_t* first = prompts.const_data_ptr<int64_t>() + begun * o.prompt;
       const int64_t tokens = 1 + begun * 37 % o.tokens;
-      batch.add({first, first + o.prompt}, {.max_tokens = tokens});
+      waiting.push_back(*batch.begin({first, first + o.prompt}, {.max_tokens = tokens}));
       ++begun;
     }
+    batch.feed(waiting, std::ssize(waiting) * o.prompt);
     const double middle = cli::seconds();
     for (const slice::BatchOutput& output : batch.step(step))
       result.tokens += std::ssize(output.tokens);
