@@ -2,18 +2,19 @@
 # The cases of `make bench` on the GPU at hand; rows are appended to the CSV files of a folder. About ten minutes on an H100.
 #
 #   benchmarks/bench.sh BIN RESULTS [GROUP …]     BIN: folder of the programs; RESULTS: docs/results
-#   GROUP: kernels shortcut decode prefill slicing memory_caps fit; all of them without one
+#   GROUP: kernels shortcut decode prefill slicing memory_caps fit peers; all of them without one. peers: where LLAMA_CPP or
+#   GPT_FAST names another program (benchmarks/peers/README.md)
 #
 # A program that was not built is passed over; one that fails (a card too small for a shape) is named at the end, and the
 # others run all the same. SLICE_COMMIT names the commit where there is no git.
 set -uo pipefail
 if [ $# -lt 2 ]; then
-  sed -n '2,6s/^# \{0,1\}//p' "$0" >&2
+  sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
   exit 2
 fi
 bin=$(realpath -m "$1") results=$(realpath -m "$2")
 shift 2
-groups=${*:-kernels shortcut decode prefill slicing memory_caps fit}
+groups=${*:-kernels shortcut decode prefill slicing memory_caps fit peers}
 cd "$(dirname "$0")/.." || exit 1
 if [ -z "${SLICE_COMMIT:-}" ]; then # once: the rows themselves make the tree dirty
   SLICE_COMMIT=$(git rev-parse --short HEAD)$(git diff --quiet HEAD -- ':!docs' || echo +)
@@ -56,6 +57,11 @@ for group in $groups; do
  "vocab_size": 32000, "bos_token_id": 1, "eos_token_id": 2}
 JSON
       run bench_fit "$work/config.json" "$rows" --name llama2-7b --fit 12
+      ;;
+    peers)
+      if [ -n "${LLAMA_CPP:-}${GPT_FAST:-}" ]; then
+        benchmarks/peers/speed/speed.sh "$bin" "$rows" || failed+=("speed.sh")
+      fi
       ;;
     *)
       printf 'bench: no group %s\n' "$group" >&2

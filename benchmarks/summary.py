@@ -19,6 +19,7 @@ TITLES = {
     "fit": "What --fit predicts",
     "ranks": "Several GPUs",
     "serving": "The server",
+    "peers": "Beside other programs",
 }
 FIGURES = {
     "decode.svg": "Milliseconds of a decoding step against the batch",
