@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# run.sh MINUTES [TARGET...]: fuzzes every target, or these, that long each, as many at a time as there are processors
-# (or $JOBS), after the large inputs were read once (unless LARGE=no). From the folder of the build, or $FUZZ_DIR:
+# run.sh MINUTES [TARGET...]: fuzzes every target, or these, that long each (30s: so many seconds), as many at a time as
+# there are processors (or $JOBS), after the large inputs were read once (unless LARGE=no). From the folder of the
+# build, or $FUZZ_DIR:
 #
 #   bin/*_fuzz, seeds/, large/      what `cmake --build --preset fuzz` made
 #   corpus/TARGET/                  inputs that reach something new; the next run begins with them
@@ -9,7 +10,8 @@
 #
 # Fails when there is a finding. One input again: bin/TARGET_fuzz FILE.
 set -euo pipefail
-minutes=${1:?how many minutes a target?}
+length=${1:?how many minutes a target?}
+case $length in *s) length=${length%s} ;; *) length=$((length * 60)) ;; esac
 shift
 cd "${FUZZ_DIR:-$(dirname "$0")/../../build/fuzz}"
 targets=("$@")
@@ -41,7 +43,7 @@ fuzz() { # fuzz TARGET SECONDS
   done
 }
 export -f fuzz
-printf '%s\n' "${targets[@]}" | xargs -P "${JOBS:-$(nproc)}" -I {} bash -c 'fuzz {} '"$((minutes * 60))"' >logs/{}.log 2>&1'
+printf '%s\n' "${targets[@]}" | xargs -P "${JOBS:-$(nproc)}" -I {} bash -c 'fuzz {} '"$length"' >logs/{}.log 2>&1'
 
 for target in "${targets[@]}"; do
   runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "logs/$target.log" | awk '{ n += $1 } END { print n + 0 }')
