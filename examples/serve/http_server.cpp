@@ -60,6 +60,11 @@ HttpServer::HttpServer(const HttpLimits& limits, Admit admit, OnAnswer on_answer
   };
   set_payload_max_length(static_cast<size_t>(limits_.body_bytes));
   set_tcp_nodelay(true);
+  // The library's own choice, SO_REUSEPORT, would let a second server take half of the clients.
+  set_socket_options([](socket_t socket) {
+    const int yes = 1;
+    setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  });
   set_keep_alive_timeout(limits_.idle_seconds);
   set_keep_alive_max_count(static_cast<size_t>(limits_.requests));
   set_pre_routing_handler([this](const httplib::Request& request, httplib::Response& response) {

@@ -102,6 +102,14 @@ class Starts(unittest.TestCase):
                     connection.close()
                 server.process.stderr.close()
 
+    def test_a_port_that_is_taken_is_refused(self):
+        with Server(BINARIES) as server:
+            second = subprocess.run([os.path.join(BINARIES, "serve"), str(MODEL), "--port", str(server.port), "--device", "cpu"],
+                                    capture_output=True, text=True, timeout=60)
+            self.assertEqual(second.returncode, 1)
+            self.assertIn("is the port taken?", second.stderr)
+            self.assertEqual(server.get("/health")[0], 200)
+
     def test_bad_usage(self):
         for arguments in (["--port", "70000"], ["--api-key-file", "/no/such/file"], ["--slots", "0"]):
             run = subprocess.run([os.path.join(BINARIES, "serve"), str(MODEL), *arguments], capture_output=True)
