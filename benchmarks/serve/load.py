@@ -54,6 +54,7 @@ def arguments():
     parser.add_argument("--checkpoint", help="the model that it reads")
     parser.add_argument("--greedy", action="store_true", help="no request draws its tokens")
     parser.add_argument("--bound", type=float, help="logits by which roundings may turn the order of two tokens")
+    parser.add_argument("--references", help="file of the reference texts: read where it is there, else written")
     parser.add_argument("--pid", type=int, help="of the server, to see its memory grow")
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
@@ -78,6 +79,19 @@ def reference(options, body):
                str(body["seed"]), *options.generate_arguments.split()]
     text = subprocess.run(command, capture_output=True, check=True).stdout.decode()
     return text[len(body["prompt"]):-1]
+
+
+def references(options, bodies):
+    """The text of every body, none without a program that writes it."""
+    if options.references and os.path.exists(options.references):
+        with open(options.references) as file:
+            return json.load(file)
+    with concurrent.futures.ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
+        texts = list(pool.map(functools.partial(reference, options) if options.generate else lambda _: None, bodies))
+    if options.references:
+        with open(options.references, "w") as file:
+            json.dump(texts, file)
+    return texts
 
 
 def malformed(chance, good):
@@ -147,9 +161,7 @@ class Load:
     def __init__(self, options):
         self.options, self.chance = options, random.Random(options.seed)
         self.bodies = distinct_requests(options, self.chance)
-        with concurrent.futures.ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 2)) as pool:
-            write = functools.partial(reference, options) if options.generate else lambda _: None
-            self.texts = list(pool.map(write, self.bodies))
+        self.texts = references(options, self.bodies)
         self.counts, self.statuses = collections.Counter(), collections.Counter()
         self.first, self.gaps, self.wrong = [], [], []
         self.parted = collections.Counter()  # (number, text) of greedy texts that are not generate's
