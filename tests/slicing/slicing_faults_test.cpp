@@ -149,7 +149,8 @@ void check_layerwise(const char* name, const SliceOptions& options, bool resumes
   if (resumes) {  // a run that was stopped in its second half
     bench.prepare(false);
     const auto stop = [](const Progress& progress) {
-      if (2 * progress.step > progress.steps) throw Interrupted("enough");
+      if (progress.phase == "slice" && 2 * progress.step > progress.steps)
+        throw Interrupted("enough");
     };
     CHECK_THROWS_AS(bench.slice_layerwise(false, stop), Interrupted);
     REQUIRE(fs::exists(partial));
@@ -184,6 +185,10 @@ TEST_CASE("slicing layer by layer by refit survives every fault of its files, an
 
 TEST_CASE("a resumed slicegpt survives every fault but of memory, and is resumed again") {
   check_layerwise("slicegpt resumed", kSliceGpt, true, kCalls);
+}
+
+TEST_CASE("a resumed refit survives every fault but of memory, and is resumed again") {
+  check_layerwise("refit resumed", kRefit, true, kCalls);
 }
 
 TEST_CASE("a GGUF file and a report are whole or not there, whatever fails") {
