@@ -131,6 +131,17 @@ TEST_CASE("a page holds every section and is well formed") {
   CHECK_THAT(html, ContainsSubstring(version()));
 }
 
+TEST_CASE("a page promises no losses where none were measured") {
+  SliceReport report = full_report(4);
+  report.texts[0].held_out_before = report.texts[0].held_out_after = std::nullopt;
+  const std::string html = report_html(report);
+  CHECK_THAT(html, ContainsSubstring("<h2>Calibration texts</h2>"));
+  CHECK_THAT(html, ContainsSubstring("prose.txt"));
+  CHECK(html.find("Losses by text") == html.npos);
+  CHECK(html.find("held out") == html.npos);
+  CHECK(malformed(html) == "");
+}
+
 TEST_CASE("a page needs nothing from elsewhere and stays small") {
   const std::string html = report_html(full_report(126));
   for (const char* reaching : {"<script", "src=", "href=", "url(", "@import", "http:", "https:"})

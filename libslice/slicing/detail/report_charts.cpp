@@ -87,7 +87,7 @@ std::string bar(const std::vector<BarPart>& parts, double full) {
 
 std::string columns(const std::vector<int64_t>& before, const std::vector<int64_t>& after,
                     const std::string& what) {
-  constexpr double kLeft = 40, kRight = 356, kTop = 8, kBottom = 122;
+  constexpr double kLeft = 40, kRight = 356, kTop = 22, kBottom = 136;
   const auto most = static_cast<double>(*std::max_element(before.begin(), before.end()));
   const auto count = static_cast<double>(before.size());
   const double pitch = (kRight - kLeft) / count, width = std::max(pitch * 0.76, 0.8);
@@ -109,7 +109,8 @@ std::string columns(const std::vector<int64_t>& before, const std::vector<int64_
   if (count > 1)
     svg += words(kRight - pitch / 2, kBottom + 14, "middle", std::to_string(before.size() - 1));
   svg += words((kLeft + kRight) / 2, kBottom + 14, "middle", "layer");
-  return picture(360, 142, what + " a layer", svg);
+  svg += words(6, 12, "start", what + " a layer");
+  return picture(360, 156, what + " a layer", svg);
 }
 
 std::string scatter(const std::vector<ScatterPoint>& points, const std::string& x_name,

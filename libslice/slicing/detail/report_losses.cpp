@@ -27,6 +27,8 @@ std::string name_of(const TextReport& text, size_t i) {
   return text.name.empty() ? formatted("text {}", i + 1) : html_text(text.name);
 }
 
+bool measured(const TextReport& text) { return text.held_out_before && text.held_out_after; }
+
 /// Two bars of a text's losses.
 std::string bars_of(const TextReport& text, double most) {
   const double before = *text.held_out_before, after = *text.held_out_after;
@@ -36,8 +38,7 @@ std::string bars_of(const TextReport& text, double most) {
         "{})</span></span>\n",
         name, bar({{loss, style}}, most), decimal(loss, 3), decimal(std::exp(loss), 2));
   };
-  return "<div class=\"bars\">" + one("before", before, "before") + one("after", after, "after") +
-         "</div>\n";
+  return one("before", before, "before") + one("after", after, "after");
 }
 
 std::string candidate_row(const Candidate& c, bool chosen, double layers) {
@@ -66,20 +67,23 @@ std::string candidates_chart(const std::vector<Candidate>& candidates) {
 }  // namespace
 
 std::string texts_section(const SliceReport& r) {
+  if (r.texts.empty()) return {};
   double most = 0;
   for (const TextReport& text : r.texts)
     most = std::max({most, text.held_out_before.value_or(0), text.held_out_after.value_or(0)});
-  std::string body;
+  std::string rows;
   for (size_t i = 0; i < r.texts.size(); ++i) {
     const TextReport& text = r.texts[i];
-    body += "<h3>" + name_of(text, i) + "</h3>\n";
-    const bool measured = text.held_out_before && text.held_out_after;
-    if (measured) body += bars_of(text, most);
-    body += formatted("<p class=\"thin\">{} windows, {} of them held out{}</p>\n", text.windows,
-                      text.held_out,
+    rows += "<h3>" + name_of(text, i) + "</h3>\n";
+    if (measured(text)) rows += bars_of(text, most);
+    rows += formatted("<p class=\"thin\">{} windows{}{}</p>\n", text.windows,
+                      measured(text) ? formatted(", {} of them held out", text.held_out) : "",
                       text.weight > 0 ? formatted("; weight {:g}", text.weight) : std::string());
   }
-  if (body.empty()) return {};
+  const std::string body = "<div class=\"bars\">" + rows + "</div>\n";  // one scale for all texts
+  if (!std::ranges::any_of(r.texts, measured))
+    return section("Calibration texts", "What the model read; no losses were measured on them.",
+                   body);
   return section("Losses by text",
                  "Mean negative log-likelihood in nats a token, on windows that nothing was chosen "
                  "or fitted on.",

@@ -90,6 +90,13 @@ std::string facts(const std::string& rows) {
   return "<table class=\"facts\">\n<tbody>\n" + rows + "</tbody>\n</table>\n";
 }
 
+/// Where the calibration signal was, in words.
+std::string signal_text(const SliceReport& r) {
+  if (r.signal == "disk") return "a file";
+  if (r.signal == "device" && r.device == "cpu") return "memory";
+  return html_text(r.signal) + " memory";
+}
+
 /// How much was to go, in words.
 std::string target(const SliceOptions& o) {
   if (o.remove) return share_text(*o.remove) + " of all parameters as stored";
@@ -111,8 +118,9 @@ std::string headline(const SliceReport& r) {
   std::string html = "<header>\n<h1>" + html_text(r.model.empty() ? "Slicing report" : r.model) +
                      "</h1>\n<p class=\"lead\">";
   if (!r.family.empty()) html += html_text(r.family) + formatted(", {} layers, ", r.layers);
-  html += formatted("hidden size {}. Sliced by {} in {}.</p>\n</header>\n", r.hidden_size,
-                    html_text(r.method), seconds_text(r.total_seconds));
+  html +=
+      formatted("hidden size {}. Sliced by {} in <span class=\"whole\">{}</span>.</p>\n</header>\n",
+                r.hidden_size, html_text(r.method), seconds_text(r.total_seconds));
   html += "<div class=\"tiles\">\n";
   if (r.before.total > 0) html += compact_tile("parameters", r.before.total, r.after.total);
   if (r.weight_bytes > 0) {
@@ -194,10 +202,9 @@ std::string asked_section(const SliceReport& r) {
   rows += row(
       {"calibration", formatted("{} tokens: {} windows of {}", grouped(r.calibration_tokens),
                                 grouped(r.calibration_sequences), grouped(r.calibration_context))});
-  rows += row(
-      {"computed in", formatted("{}{} on {}, signal in {}", html_text(r.dtype),
-                                r.tf32 ? " (products in TF32)" : "", html_text(r.device),
-                                r.signal == "disk" ? "a file" : html_text(r.signal) + " memory")});
+  rows += row({"computed in", formatted("{}{} on {}, signal in {}", html_text(r.dtype),
+                                        r.tf32 ? " (products in TF32)" : "", html_text(r.device),
+                                        signal_text(r))});
   return section("What was asked for", "", facts(rows));
 }
 

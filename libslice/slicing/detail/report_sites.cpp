@@ -43,7 +43,7 @@ std::string channels_section(const SliceReport& r) {
   const bool comparable = !r.ffn_sizes.empty() && r.ffn_sizes.size() == r.dense_ffn_sizes.size();
   if (!comparable) return {};
   return section("Channels kept in every layer",
-                 "Inner width of the feed-forward networks; pale: what was removed.",
+                 "Inner width of the feed-forward networks; grey: what was removed.",
                  columns(r.dense_ffn_sizes, r.ffn_sizes, "channels"));
 }
 

@@ -59,6 +59,7 @@ summary { cursor: pointer; color: var(--muted); font-size: .88rem; }
 details { margin-top: .6rem; }
 .bars { display: grid; gap: .1rem .7rem; grid-template-columns: max-content 1fr max-content; }
 .bars > * { align-self: center; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.bars > h3, .bars > p { grid-column: 1 / -1; white-space: normal; overflow-wrap: anywhere; }
 .bar { display: block; width: 100%; height: .8rem; border-radius: 3px; background: var(--gone); }
 .thin { font-size: .85rem; color: var(--muted); }
 .chart { display: block; width: 100%; max-width: 34rem; height: auto; }
@@ -75,6 +76,7 @@ circle { stroke-width: 2; }
 .free { fill: var(--card); stroke: var(--after); }
 .chosen { fill: var(--accent); stroke: var(--accent); }
 .key { display: inline-block; width: .7em; height: .7em; margin-right: .45em; }
+.whole { white-space: nowrap; }
 .legend { font-size: .82rem; color: var(--muted); }
 .legend span { margin-right: 1rem; white-space: nowrap; }
 .sites {
