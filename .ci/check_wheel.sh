@@ -29,7 +29,7 @@ PATH=$work/venv/bin:$PATH
 slice_model "$data/trained_phi" --calibration text.txt --samples 16 --remove-blocks 0.2 --round 4 --out sliced --quiet
 evaluate sliced --perplexity text.txt --windows 4 --quiet
 generate sliced --prompt "The house" --max-tokens 8 --quiet
-for program in inspect serve slice_model tokenize write_gguf write_imatrix; do "$program" --version; done
+for program in inspect serve slice_model tokenize write_gguf write_imatrix write_torchscript; do "$program" --version; done
 
 prefix=$("$python" -m libslice --cmake-prefix)
 cmake -S "$OLDPWD/examples/find_package" -B example -G Ninja -DCMAKE_PREFIX_PATH="$prefix" >/dev/null

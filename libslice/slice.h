@@ -15,6 +15,7 @@
 #include "libslice/checkpoint/output_form.h"
 #include "libslice/checkpoint/shard_writer.h"
 #include "libslice/checkpoint/state_dict.h"
+#include "libslice/checkpoint/torchscript.h"
 #include "libslice/decode/batch.h"
 #include "libslice/decode/divided_model.h"
 #include "libslice/decode/engine.h"

@@ -13,8 +13,8 @@ import sys
 
 from blocks import ROOT, blocks_of, documents, prose_of
 
-PROGRAMS = ["slice_model", "evaluate", "generate", "inspect", "tokenize", "write_gguf", "write_imatrix", "serve",
-            "demo", "own_transformer"]
+PROGRAMS = ["slice_model", "evaluate", "generate", "inspect", "tokenize", "write_gguf", "write_imatrix",
+            "write_torchscript", "serve", "demo", "own_transformer"]
 
 
 def check_indented():

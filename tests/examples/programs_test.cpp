@@ -667,6 +667,9 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
       {{"evaluate", model, "--tasks", "trivia", "--task-dir", "."}, 2, "trivia"},
       {{"write_gguf", model, shop.path("text.txt")}, 1, "text.txt"},
       {{"write_gguf", shop.path("hollow"), shop.path("a.gguf")}, 1, "hollow"},
+      {{"write_torchscript", model, shop.path("text.txt")}, 1, "text.txt"},
+      {{"write_torchscript", shop.path("hollow"), shop.path("a.pt")}, 1, "hollow"},
+      {{"write_torchscript", model, shop.path("a.pt"), "--dtype", "q8_0"}, 2, "--dtype"},
       {{"generate", model}, 2, "--prompt"},
       {{"generate", model, "--prompt", ""}, 1, "prompt"},
       {{"generate", model, "--prompt", "a", "--system", "b"}, 2, "--chat"},
@@ -777,7 +780,7 @@ TEST_CASE("a process whose other one is killed says so and leaves nothing") {
 TEST_CASE("help and version are no errors") {
   const Workshop shop;
   for (const char* program : {"slice_model", "evaluate", "generate", "tokenize", "inspect",
-                              "write_gguf", "own_transformer"}) {
+                              "write_gguf", "write_torchscript", "own_transformer"}) {
     CHECK(shop.run({program, "--help"}).code == 0);
     CHECK(shop.run({program, "--version"}).out.starts_with("libslice "));
   }
