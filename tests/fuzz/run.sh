@@ -5,7 +5,7 @@
 #
 #   bin/*_fuzz, seeds/, large/      what `cmake --build --preset fuzz` made
 #   corpus/TARGET/                  inputs that reach something new; the next run begins with them
-#   findings/TARGET/                inputs that crash, that take longer than ten seconds or more than 2 GiB
+#   findings/TARGET/                inputs that crash, that take longer than ten seconds ($LIMIT) or more than 2 GiB
 #   logs/TARGET.log
 #
 # Fails when there is a finding. One input again: bin/TARGET_fuzz FILE.
@@ -26,7 +26,7 @@ export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 OMP_NUM_THRE
 
 fuzz() { # fuzz TARGET SECONDS
   local target=$1 seconds=$2 input found words=() began=$SECONDS
-  local limits=(-timeout=10 -rss_limit_mb=2048 "-artifact_prefix=findings/$target/")
+  local limits=("-timeout=${LIMIT:-10}" -rss_limit_mb=2048 "-artifact_prefix=findings/$target/")
   mkdir -p "corpus/$target" "findings/$target" "seeds/$target"
   for input in "large/$target"/*; do
     [ -e "$input" ] && [ "${LARGE:-yes}" != no ] || continue
