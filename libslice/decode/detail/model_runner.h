@@ -59,6 +59,7 @@ class ModelRunner {
   void start(const Start& text);
   void feed_prompts();
   int64_t feed_together(int64_t most);
+  int64_t count_fed(int64_t before, double seconds);
   void feed(EngineText& text, int64_t most);
   void has_prompt(EngineText& text);
   void step();

@@ -44,14 +44,20 @@ int64_t ModelRunner::feed_together(int64_t most) {
   } catch (...) {
     return 0;
   }
+  const int64_t fed = count_fed(before, clock.seconds());
+  for (size_t i = 0; i < left.size(); ++i)
+    if (left[i] == 0 && !together[i]->gone) has_prompt(*together[i]);
+  return fed;
+}
+
+/// Counts what was fed since the batch had `before` tokens. @return  how many
+int64_t ModelRunner::count_fed(int64_t before, double seconds) {
   const int64_t fed = batch_.fed() - before;
   if (fed > 0) failures_ = 0;
   statistics.change([&](auto& s) {
     s.prompt_tokens += fed;
-    s.prompt_seconds += clock.seconds();
+    s.prompt_seconds += seconds;
   });
-  for (size_t i = 0; i < left.size(); ++i)
-    if (left[i] == 0 && !together[i]->gone) has_prompt(*together[i]);
   return fed;
 }
 
@@ -69,12 +75,7 @@ void ModelRunner::feed(EngineText& text, int64_t most) {
     end_request(text.request(), Finish::kError, error);
     return;
   }
-  const int64_t fed = batch_.fed() - before;
-  if (fed > 0) failures_ = 0;
-  statistics.change([&](auto& s) {
-    s.prompt_tokens += fed;
-    s.prompt_seconds += clock.seconds();
-  });
+  count_fed(before, clock.seconds());
   if (left == 0) has_prompt(text);
 }
 
