@@ -136,8 +136,8 @@ check_pin() {
 }
 # The Python whose torch is taken, for the module of `make package`: the one that runs, where torch has a wheel for it.
 # Everything else is linked with the C++ half, which is the same for all.
-python=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null || true)
-case $python in 3.1[0-4]) ;; *) python=3.11 ;; esac
+abi=$(python3 -c 'import sys; print("cp%d%d" % sys.version_info[:2])' 2>/dev/null || true)
+case $abi in cp31[0-4]) ;; *) abi=cp311 ;; esac
 
 # wheel NAME VERSION: downloads and checks the one file, prints its path.
 wheel() {
@@ -151,8 +151,8 @@ wheel() {
     done
     say "downloading $name $version"
     rm -rf "$partial"
-    python3 -m pip download --quiet --no-deps --no-cache-dir --only-binary=:all: --python-version "$python" \
-      --implementation cp --abi "cp${python/./}" "${flags[@]}" --dest "$partial" "$name==$version" >&2
+    python3 -m pip download --quiet --no-deps --no-cache-dir --only-binary=:all: --python-version "${abi#cp}" \
+      --implementation cp --abi "$abi" "${flags[@]}" --dest "$partial" "$name==$version" >&2
     check_pin "$partial"/*.whl
     mv "$partial"/*.whl "$deps/download/" # a cut-off download is never given this name
     rm -rf "$partial"
