@@ -69,7 +69,8 @@ class Batch {
   /// @param capacity  positions of a slot, prompt included
   /// @throws ArgumentError  slots or capacity < 1, prefix_bytes < 0
   Batch(const Model& model, int64_t slots, int64_t capacity, const BatchOptions& options = {});
-  /// The same over several GPUs, which keep no prefixes and copy no prompts.
+  /// The same over several GPUs, which keep no prefixes and copy no prompts. After an error of one of
+  /// them in step() the texts that are there cannot continue; further ones can.
   /// @throws ArgumentError  slots or capacity < 1
   Batch(const DividedModel& model, int64_t slots, int64_t capacity);
   /// The same of a user-defined decoder, which runs by its modules, without a cache.

@@ -27,9 +27,8 @@ class DividedDevices;
 ///
 /// The parts that are added are rounded to the weights' type, their sum in float32 once more. All
 /// GPUs hold the same stream and logits, bit for bit. Copies are handles on the same weights. Any
-/// number of Generators and Batches may run it, their steps one after the other. After an error of
-/// one GPU in a step they are to be made anew: the others may have gone on without it. Two models
-/// that share a GPU must not run at the same time: either's kernels wait for theirs on other GPUs.
+/// number of Generators and Batches may run it, their steps one after the other. Two models that
+/// share a GPU must not run at the same time: either's kernels wait for theirs on other GPUs.
 class DividedModel {
  public:
   /// Makes what a GPU holds of a parameter; `own` is the shape of that part.

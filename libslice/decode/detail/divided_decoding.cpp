@@ -30,7 +30,6 @@ template <typename Graph>
 struct RankGraph {
   std::unique_ptr<KvCache> cache;  // absent where the caller has it
   std::unique_ptr<Graph> graph;
-  Tensor logits;  // (B, V), of the token that follows
 };
 
 template <typename Graph>
@@ -45,12 +44,7 @@ class DividedDecoding final : public Decoding {
  public:
   DividedDecoding(DividedDevices& devices, KvCache& cache)
       : devices_(devices), cache_(cache), ranks_(static_cast<size_t>(devices.parts())) {
-    devices_.run([&](int64_t rank) {
-      const DecoderImpl& decoder = devices_.decoder(rank);
-      auto& own = ranks_[rank];
-      if (rank > 0) own.cache = cache_of(decoder, cache_.batch(), cache_.capacity());
-      own.graph = make_decode_graph(decoder, rank > 0 ? *own.cache : cache_, &devices_.link(rank));
-    });
+    make_graphs();
   }
   ~DividedDecoding() override { free_by_threads(devices_, ranks_); }
 
@@ -58,25 +52,51 @@ class DividedDecoding final : public Decoding {
 
   Tensor feed(const Tensor& tokens) override {
     const Tensor ids = tokens.cpu();  // (B, T)
-    run([&](RankGraph<Decoding>& own) { own.logits = own.graph->feed(ids); });
-    return ranks_[0].logits;
+    Tensor logits;                    // (B, V)
+    run([&](int64_t rank, Decoding& graph) {
+      const Tensor own = graph.feed(ids);
+      if (rank == 0) logits = awaited(own);
+    });
+    return logits;
   }
 
   Tensor continue_inplace(Tensor& logits, int64_t n, const SamplingOptions& sampling, uint64_t seed,
                           uint64_t sequence) override {
-    Tensor ids;  // (B, n)
-    ranks_[0].logits = logits;
-    run([&](RankGraph<Decoding>& own) {
-      const Tensor sampled = own.graph->continue_inplace(own.logits, n, sampling, seed, sequence);
-      if (&own == &ranks_[0]) ids = sampled;
+    const Tensor before = logits.cpu();  // (B, V), which the caller may have changed
+    Tensor ids, after;                   // (B, n), (B, V)
+    run([&](int64_t rank, Decoding& graph) {
+      Tensor own = before;
+      const Tensor sampled = graph.continue_inplace(own, n, sampling, seed, sequence);
+      if (rank > 0) return;
+      ids = sampled;
+      after = awaited(own);
     });
-    logits = ranks_[0].logits;
+    logits = after;
     return ids;
   }
 
  private:
-  void run(const std::function<void(RankGraph<Decoding>&)>& task) {
+  /// A tensor that the caller reads on another stream perhaps.
+  static Tensor awaited(const Tensor& tensor) {
+    tensor.slice(0, 0, 1).slice(1, 0, 1).cpu();
+    return tensor;
+  }
+
+  void make_graphs() {
+    devices_.run([&](int64_t rank) {
+      const DecoderImpl& decoder = devices_.decoder(rank);
+      auto& own = ranks_[rank];
+      if (rank > 0 && !own.cache) own.cache = cache_of(decoder, cache_.batch(), cache_.capacity());
+      own.graph.reset();
+      own.graph = make_decode_graph(decoder, rank > 0 ? *own.cache : cache_, &devices_.link(rank));
+    });
+    failed_ = false;
+  }
+
+  void run(const std::function<void(int64_t rank, Decoding& graph)>& task) {
     const int64_t length = cache_.length();
+    // One rank may have captured a step that another has not: they would not do the same next time.
+    if (failed_) make_graphs();
     try {
       devices_.run([&](int64_t rank) {
         auto& own = ranks_[rank];
@@ -84,11 +104,10 @@ class DividedDecoding final : public Decoding {
           own.cache->truncate(0);
           own.cache->advance(length);
         }
-        task(own);
-        // The logits of the first rank are read by the caller, on another stream perhaps.
-        if (rank == 0) own.logits.slice(0, 0, 1).slice(1, 0, 1).cpu();
+        task(rank, *own.graph);
       });
     } catch (...) {
+      failed_ = true;
       cache_.truncate(length);  // whatever the first rank did
       throw;
     }
@@ -97,46 +116,52 @@ class DividedDecoding final : public Decoding {
   DividedDevices& devices_;
   KvCache& cache_;  // the first rank's
   std::vector<RankGraph<Decoding>> ranks_;
+  bool failed_ = false;
 };
 
 class DividedRows final : public RowDecoding {
  public:
   DividedRows(DividedDevices& devices, int64_t rows, int64_t capacity)
-      : devices_(devices), ranks_(static_cast<size_t>(devices.parts())) {
-    devices_.run([&](int64_t rank) {
-      const DecoderImpl& decoder = devices_.decoder(rank);
-      auto& own = ranks_[rank];
-      own.cache = cache_of(decoder, rows, capacity);
-      own.graph = make_row_graph(decoder, *own.cache, &devices_.link(rank));
-    });
+      : devices_(devices),
+        rows_(rows),
+        capacity_(capacity),
+        ranks_(static_cast<size_t>(devices.parts())) {
+    make_graphs();
+    lost_.resize(static_cast<size_t>(rows));
   }
   ~DividedRows() override { free_by_threads(devices_, ranks_); }
 
-  int64_t positions() const override { return ranks_[0].graph->positions(); }
+  int64_t positions() const override { return devices_.decoder(0).positions(); }
 
   void enter(int64_t row, const std::vector<int64_t>& prompt,
              const GenerateOptions& options) override {
-    shown_.erase(row);
+    if (failed_) make_graphs();
     devices_.run([&](int64_t rank) { ranks_[rank].graph->enter(row, prompt, options); });
+    shown_.erase(row);
+    lost_.at(row) = false;
   }
 
   void feed_row(int64_t row, int64_t position, std::span<const int64_t> tokens,
                 const SeeLogits& see) override {
+    check_row(row);
     devices_.run([&](int64_t rank) {
       ranks_[rank].graph->feed_row(row, position, tokens, rank == 0 ? see : SeeLogits());
     });
   }
 
   void feed_rows(const std::vector<PromptPiece>& pieces) override {
+    for (const PromptPiece& piece : pieces) check_row(piece.row);
     devices_.run([&](int64_t rank) { ranks_[rank].graph->feed_rows(pieces); });
   }
 
   void take_prompt(int64_t row, int64_t length, const Tensor& logits) override {
+    check_row(row);
     const Tensor host = logits.cpu();  // (V)
     devices_.run([&](int64_t rank) { ranks_[rank].graph->take_prompt(row, length, host); });
   }
 
   Tensor logits(int64_t row) override {
+    check_row(row);
     shown_.insert(row);
     return ranks_[0].graph->logits(row);
   }
@@ -145,25 +170,51 @@ class DividedRows final : public RowDecoding {
                                                   const std::vector<DecodingRow>& waiting,
                                                   int64_t n) override {
     std::vector<std::pair<int64_t, Tensor>> changed;  // rows whose logits the caller may have
-    for (const DecodingRow& row : rows)
+    for (const DecodingRow& row : rows) {
+      check_row(row.row);
       if (shown_.contains(row.row))
         changed.emplace_back(row.row, ranks_[0].graph->logits(row.row).cpu());  // (V)
+    }
     std::vector<std::vector<int64_t>> ids;
-    devices_.run([&](int64_t rank) {
-      RowDecoding& own = *ranks_[rank].graph;
-      if (rank > 0)
-        for (const auto& [row, logits] : changed) own.take_prompt(row, 0, logits);
-      auto sampled = own.continue_rows(rows, waiting, n);
-      if (rank == 0) ids = std::move(sampled);
-    });
+    try {
+      devices_.run([&](int64_t rank) {
+        RowDecoding& own = *ranks_[rank].graph;
+        if (rank > 0)
+          for (const auto& [row, logits] : changed) own.take_prompt(row, 0, logits);
+        auto sampled = own.continue_rows(rows, waiting, n);
+        if (rank == 0) ids = std::move(sampled);
+      });
+    } catch (...) {  // some ranks may be ahead of others
+      failed_ = true;
+      lost_.assign(lost_.size(), true);
+      throw;
+    }
     shown_.clear();
     return ids;
   }
 
  private:
+  void make_graphs() {
+    devices_.run([&](int64_t rank) {
+      const DecoderImpl& decoder = devices_.decoder(rank);
+      auto& own = ranks_[rank];
+      if (!own.cache) own.cache = cache_of(decoder, rows_, capacity_);
+      own.graph.reset();
+      own.graph = make_row_graph(decoder, *own.cache, &devices_.link(rank));
+    });
+    failed_ = false;
+  }
+
+  void check_row(int64_t row) const {
+    SLICE_CHECK_AS(DeviceError, !lost_.at(row), "batch: a GPU failed, this text cannot continue");
+  }
+
   DividedDevices& devices_;
+  int64_t rows_, capacity_;
   std::vector<RankGraph<RowDecoding>> ranks_;
   std::set<int64_t> shown_;  // rows whose logits were given away since the last step
+  std::vector<bool> lost_;   // of each row, its logits, until it is entered anew
+  bool failed_ = false;
 };
 
 }  // namespace
