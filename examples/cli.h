@@ -90,10 +90,12 @@ void add_device_option(CLI::App& app, std::optional<at::Device>& device);
 /// --devices: GPUs of this host that a model is divided among, none unless given; excludes --device.
 void add_devices_option(CLI::App& app, std::vector<at::Device>& devices);
 
-/// A model divided among these GPUs, nothing without any. dtype "keep": the type that the weights
-/// are stored in.
+/// A model divided among these GPUs, or among the processes of a group; nothing where there are
+/// neither. dtype "keep": the type that the weights are stored in.
 std::optional<slice::DividedModel> load_divided(const std::string& path,
                                                 const std::vector<at::Device>& devices,
+                                                const slice::ProcessGroup& group,
+                                                std::optional<at::Device> device,
                                                 const std::string& dtype);
 
 /// The processes that torchrun, or another launcher with its variables, started together with this

@@ -51,9 +51,12 @@ slice::Model load(const std::string& path, std::optional<at::Device> device,
 
 std::optional<slice::DividedModel> load_divided(const std::string& path,
                                                 const std::vector<at::Device>& devices,
+                                                const slice::ProcessGroup& group,
+                                                std::optional<at::Device> device,
                                                 const std::string& dtype) {
-  if (devices.empty()) return std::nullopt;
-  return slice::DividedModel(path, devices, dtype_option(dtype));
+  if (!devices.empty()) return slice::DividedModel(path, devices, dtype_option(dtype));
+  if (group.alone()) return std::nullopt;
+  return slice::DividedModel(path, group, slice::choose_device(device), dtype_option(dtype));
 }
 
 slice::ProcessGroup join_group(std::optional<at::Device>& device) {

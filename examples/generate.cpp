@@ -63,7 +63,9 @@ int main(int argc, char** argv) {
     if (!(options.sampling.top_p > 0 && options.sampling.top_p <= 1))
       throw CLI::ValidationError("--top-p", "want a probability in (0, 1]");
     if (prompt == "-") prompt = slice::read_text("-");
-    const auto divided = cli::load_divided(path, devices, dtype);
+    const slice::ProcessGroup group =
+        devices.empty() ? cli::join_group(device) : slice::ProcessGroup();
+    const auto divided = cli::load_divided(path, devices, group, device, dtype);
     const slice::Model model = divided ? divided->whole().share() : cli::load(path, device, dtype);
     const slice::Tokenizer& tokenizer = model.tokenizer();
     if (chat && tokenizer.chat_template().empty()) {
@@ -72,9 +74,11 @@ int main(int argc, char** argv) {
     const std::vector<int64_t> ids =
         chat ? asked(tokenizer, prompt, system) : slice::encode_prompt(tokenizer, prompt);
     options.stop_tokens = tokenizer.eos_tokens();
-    if (!chat) std::fputs(prompt.c_str(), stdout);
+    if (group.rank() > 0) quiet = true;  // one process writes
+    if (!chat && group.rank() == 0) std::fputs(prompt.c_str(), stdout);
 
-    const auto print = [](const std::string& piece) {
+    const auto print = [&](const std::string& piece) {
+      if (group.rank() > 0) return true;
       std::fwrite(piece.data(), 1, piece.size(), stdout);
       std::fflush(stdout);
       return true;

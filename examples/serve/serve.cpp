@@ -61,7 +61,7 @@ std::shared_ptr<const serve::ServedModel> load(const serve::ServeOptions& option
     model = std::make_shared<slice::Model>(cli::load(options.model, options.device, options.dtype));
   } else {
     divided = std::make_shared<slice::DividedModel>(
-        *cli::load_divided(options.model, options.devices, options.dtype));
+        *cli::load_divided(options.model, options.devices, {}, {}, options.dtype));
   }
   auto served = std::make_shared<serve::ServedModel>();
   served->name = name_of(options);

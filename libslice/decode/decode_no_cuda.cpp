@@ -26,6 +26,10 @@ std::unique_ptr<detail::PeerMemory> detail::make_peer_memory(const std::vector<a
   throw DeviceError("several GPUs: libslice was built without CUDA");
 }
 
+std::unique_ptr<detail::PeerMemory> detail::make_peer_memory(at::Device, const ProcessGroup&) {
+  throw DeviceError("several GPUs: libslice was built without CUDA");
+}
+
 detail::RankLink::RankLink(const kernels::PeerRanks& peers) : peers_(peers), ranks_(1), rank_(0) {}
 
 bool PackedModel::runs(const Model&) { return false; }

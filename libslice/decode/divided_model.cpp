@@ -8,6 +8,7 @@
 #include "libslice/decode/detail/divided_devices.h"
 #include "libslice/decode/generator.h"
 #include "libslice/device/device.h"
+#include "libslice/device/process_group.h"
 #include "libslice/model/decoder.h"
 
 namespace slice {
@@ -30,21 +31,35 @@ void check_captured(const ModelConfig& config, at::ScalarType dtype) {
 
 }  // namespace
 
-DividedModel::DividedModel(const std::filesystem::path& path,
-                           const std::vector<at::Device>& devices,
-                           std::optional<at::ScalarType> dtype) {
+template <typename Make>
+void DividedModel::read(const std::filesystem::path& path, std::optional<at::ScalarType> dtype,
+                        const Make& make) {
   const auto checkpoint = open_checkpoint(path);
   whole_ = std::make_shared<Model>(model_without_weights(*checkpoint));
   const at::ScalarType held = dtype ? *dtype : stored_dtype(*checkpoint).value_or(at::kHalf);
   check_captured(config(), held);
   check_entries(whole_->decoder(), *checkpoint);
-  parts_ = std::make_shared<detail::DividedDevices>(
-      whole_->decoder(), chosen(devices),
-      [&](const std::string& name, const detail::RankShare& share, at::Device device) {
-        const Tensor part = share.of(name, checkpoint->read(name)).to(device, held);
-        detail::check_finite(part, path.string() + ": " + name);
-        return part;
-      });
+  parts_ = make([&](const std::string& name, const detail::RankShare& share, at::Device device) {
+    const Tensor part = share.of(name, checkpoint->read(name)).to(device, held);
+    detail::check_finite(part, path.string() + ": " + name);
+    return part;
+  });
+}
+
+DividedModel::DividedModel(const std::filesystem::path& path,
+                           const std::vector<at::Device>& devices,
+                           std::optional<at::ScalarType> dtype) {
+  read(path, dtype, [&](const detail::DividedDevices::MakeWeight& weight) {
+    return std::make_shared<detail::DividedDevices>(whole_->decoder(), chosen(devices), weight);
+  });
+}
+
+DividedModel::DividedModel(const std::filesystem::path& path, const ProcessGroup& group,
+                           at::Device device, std::optional<at::ScalarType> dtype) {
+  read(path, dtype, [&](const detail::DividedDevices::MakeWeight& weight) {
+    return std::make_shared<detail::DividedDevices>(whole_->decoder(), group, choose_device(device),
+                                                    weight);
+  });
 }
 
 DividedModel::DividedModel(const ModelConfig& config, const std::vector<at::Device>& devices,

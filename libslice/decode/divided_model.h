@@ -14,6 +14,7 @@
 
 namespace slice {
 
+class ProcessGroup;
 namespace detail {
 class DividedDevices;
 }
@@ -46,6 +47,14 @@ class DividedModel {
   /// @throws DeviceError    no such GPU, or one that does not reach another's memory
   DividedModel(const std::filesystem::path& path, const std::vector<at::Device>& devices,
                std::optional<at::ScalarType> dtype = std::nullopt);
+  /// A process a GPU, as torchrun starts them, all on this host: every process makes the same model,
+  /// and the same Generators and Batches of it, and calls the same members with the same arguments;
+  /// each has all results. When a process ends, calls of the others throw.
+  /// @param device  of this process
+  /// @throws Error        lost contact with another rank
+  /// @throws DeviceError  also: ranks of several hosts
+  DividedModel(const std::filesystem::path& path, const ProcessGroup& group, at::Device device,
+               std::optional<at::ScalarType> dtype = std::nullopt);
   /// Of weights that are on no disk. @param weight  called by every GPU's thread for its parts
   DividedModel(const ModelConfig& config, const std::vector<at::Device>& devices,
                const MakeWeight& weight);
@@ -53,6 +62,7 @@ class DividedModel {
   /// The whole model: its sizes and its tokenizer, without memory for weights.
   const Model& whole() const { return *whole_; }
   const ModelConfig& config() const { return whole_->config(); }
+  /// That this process drives.
   const std::vector<at::Device>& devices() const;
   /// Parameters that one of them holds. @throws std::out_of_range  there are not so many
   int64_t parameters(int64_t number) const;
@@ -60,6 +70,11 @@ class DividedModel {
   const std::shared_ptr<detail::DividedDevices>& parts() const { return parts_; }
 
  private:
+  /// Makes the whole model and its parts of a checkpoint. @param make  parts, of what reads weights
+  template <typename Make>
+  void read(const std::filesystem::path& path, std::optional<at::ScalarType> dtype,
+            const Make& make);
+
   std::shared_ptr<const Model> whole_;
   std::shared_ptr<detail::DividedDevices> parts_;
 };

@@ -20,7 +20,8 @@ class DecoderImpl;
 
 namespace slice::detail {
 
-/// The parts of a DividedModel, one a GPU, and the threads and the memory by which they work together.
+/// The parts of a DividedModel that this process drives, one a GPU, and the threads and the memory
+/// by which they work together. Parts are numbered within the process.
 class DividedDevices {
  public:
   /// A rank's part of a parameter, on its device.
@@ -32,6 +33,9 @@ class DividedDevices {
                  const MakeWeight& weight);
   /// Frees the parts by their threads.
   ~DividedDevices();
+  /// One part, of a process a rank.
+  DividedDevices(const DecoderImpl& whole, const ProcessGroup& group, at::Device device,
+                 const MakeWeight& weight);
   DividedDevices(const DividedDevices&) = delete;
 
   const std::vector<at::Device>& devices() const { return devices_; }
@@ -40,11 +44,15 @@ class DividedDevices {
   const RankLink& link(int64_t part) const { return *parts_.at(part).link; }
 
   /// Runs task(part) for every part by its thread; calls come one after the other. After an error,
-  /// which is that of the first part that failed, they may work on.
+  /// which is that of the first part that failed, they may work on where all parts are of this
+  /// process.
   /// @throws Error  lost contact with another GPU
   void run(const std::function<void(int64_t part)>& task);
 
  private:
+  void make_parts(const DecoderImpl& whole, int64_t ranks, int64_t first_rank,
+                  const MakeWeight& weight);
+
   struct Part {
     std::shared_ptr<DecoderImpl> decoder;
     std::unique_ptr<RankLink> link;

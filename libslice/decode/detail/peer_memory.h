@@ -6,9 +6,12 @@
 #include <memory>
 #include <vector>
 
-namespace slice::kernels {
+namespace slice {
+class ProcessGroup;
+namespace kernels {
 struct PeerRanks;
 }
+}  // namespace slice
 
 namespace slice::detail {
 
@@ -17,24 +20,33 @@ class PeerMemory {
  public:
   virtual ~PeerMemory() = default;
 
-  /// @throws std::out_of_range  no such rank
+  /// @throws std::out_of_range  not a rank of this process
   virtual const kernels::PeerRanks& of_rank(int64_t rank) const = 0;
-  /// Ends all waiting of kernels for other ranks, from any thread; what they compute is of no use
-  /// from then on.
+  /// Ends all waiting of this process's kernels for other ranks, from any thread; what they compute
+  /// is of no use from then on.
   virtual void stop() = 0;
   /// @throws Error  the kernels of a rank wait no more: stop() was called, or another rank did not
-  ///                come in time
+  ///                come in time or has ended
   virtual void check_contact() const = 0;
-  /// After an error of a call, when no rank works any more: as new.
-  /// @throws CudaError  a device has failed
+  /// After an error of a call, when no rank of this process works any more: as new, where all ranks
+  /// are of this process. @throws CudaError  a device has failed
   virtual void reset() = 0;
 };
 
-/// No memory but the mailboxes becomes visible to another device, so that
+/// For ranks of this process. No memory but the mailboxes becomes visible to another device, so that
 /// allocations of one never wait for kernels of another.
 /// @param devices  of the ranks, in their order, none twice; each must reach all others' memory
 /// @throws ArgumentError  two of one device, or more than the kernels take
 /// @throws DeviceError    not a GPU, or one that does not reach another's memory
 std::unique_ptr<PeerMemory> make_peer_memory(const std::vector<at::Device>& devices);
+
+/// For a process a rank, all on this host. A process that ends ends the waiting of the others at
+/// once.
+/// @param device  of this rank
+/// @throws ArgumentError  more ranks than the kernels take
+/// @throws DeviceError    not a GPU; the ranks are on several hosts, or do not reach each other's
+///                        memory (on every rank)
+/// @throws Error          lost contact with another rank
+std::unique_ptr<PeerMemory> make_peer_memory(at::Device device, const ProcessGroup& group);
 
 }  // namespace slice::detail
