@@ -11,8 +11,10 @@
 #include "libslice/base/error.h"
 #include "libslice/decode/batch.h"
 #include "libslice/decode/divided_model.h"
+#include "libslice/decode/engine.h"
 #include "libslice/decode/generator.h"
 #include "tests/support/decoding_layouts.h"
+#include "tests/support/engine_models.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/gpu_model.h"
 #include "tests/support/matchers.h"
@@ -196,6 +198,27 @@ TEST_CASE("what a caller changes in the logits counts on two GPUs", "[cuda][rank
   REQUIRE(a.size() == b.size());
   for (size_t i = 0; i < a.size(); ++i) CHECK(a[i].tokens == b[i].tokens);
   CHECK(a[1].tokens[0] == 7);
+}
+
+TEST_CASE("an engine over two GPUs writes what one writes", "[cuda][ranks]") {
+  require_two_gpus();
+  const auto [one, several] = pair_of(tiny_config(), at::kFloat);
+  EngineOptions options = one_model(std::make_shared<const Model>(one.share()));
+  options.models[0].divided = std::make_shared<const DividedModel>(several);
+  options.models[0].model.reset();
+  const EngineBytes bytes = engine_bytes(options);
+  CHECK(bytes.weights > 0);
+  CHECK(bytes.cache > 0);
+  Engine engine(std::move(options));
+  engine.warm_up();
+  std::vector<RequestHandle> handles;
+  for (int64_t i = 0; i < 20; ++i) handles.push_back(engine.submit(some_request(one, i)));
+  for (int64_t i = 0; i < 20; ++i) {
+    INFO("request " << i);
+    const RequestResult result = handles[static_cast<size_t>(i)].wait();
+    CHECK(result.error.empty());
+    CHECK(result.texts.at(0).ids == generated(one, some_request(one, i)));
+  }
 }
 
 TEST_CASE("an error of a text over two GPUs changes nothing", "[cuda][ranks]") {
