@@ -88,6 +88,9 @@ struct ProcessGroup::Connections {
   void check_presence(const char* what) const;
 
   Backend gloo_, nccl_;
+  /// Makes nccl_, which ranks that exchange numbers of the host alone never need: they may share a
+  /// GPU, and none looks for it when another has died.
+  std::function<Backend()> make_nccl_;
   bool together_ = false;  // within `together`: presence is checked before and after all calls
 };
 
@@ -147,7 +150,8 @@ ProcessGroup::Connections::Connections(const Rendezvous& meeting,
     const auto store = meeting_place(meeting, timeout);
     gloo_ = gloo_among(store, meeting, timeout);
 #ifdef LIBSLICE_NCCL
-    if (device.is_cuda()) nccl_ = nccl_among(store, meeting, timeout);
+    if (device.is_cuda())
+      make_nccl_ = [store, meeting, patience] { return nccl_among(store, meeting, patience); };
 #endif
   });
   check_presence("connecting");  // none leaves while others still connect to it
@@ -176,10 +180,10 @@ void ProcessGroup::Connections::guard(const char* what, const std::function<void
 void ProcessGroup::Connections::run(const char* what, Tensor& t, const Call& call,
                                     bool all_take_part) {
   if (t.numel() == 0) return;
-  const bool direct = t.is_cpu() || nccl_;
-  std::vector<Tensor> tensors = {direct ? t.contiguous() : t.cpu().contiguous()};
-  const bool on_device = nccl_ && t.is_cuda();
+  const bool on_device = t.is_cuda() && make_nccl_;
+  std::vector<Tensor> tensors = {t.is_cpu() || on_device ? t.contiguous() : t.cpu().contiguous()};
   if (on_device && all_take_part && !together_) check_presence(what);
+  if (on_device && !nccl_) guard(what, [&] { nccl_ = make_nccl_(); });
   guard(what, [&] { call(on_device ? *nccl_ : *gloo_, tensors)->wait(); });
   if (!tensors[0].is_same(t)) t.copy_(tensors[0]);
 }
@@ -191,7 +195,7 @@ void ProcessGroup::Connections::check_presence(const char* what) const {
 }
 
 void ProcessGroup::Connections::together(const std::function<void()>& calls) {
-  if (!nccl_) return calls();
+  if (!make_nccl_) return calls();
   check_presence("a step");
   {
     together_ = true;

@@ -33,7 +33,8 @@ std::optional<Rendezvous> rendezvous_from_environment();
 /// throw.
 ///
 /// Tensors on a GPU go through NCCL where libslice was built with it, else through host memory;
-/// those on the CPU through Gloo. A call on a GPU is queued on the current stream.
+/// those on the CPU through Gloo. A call on a GPU is queued on the current stream. For NCCL every
+/// rank needs a GPU of its own.
 ///
 /// Every call throws Error when another rank has left or died: at once when its connection breaks,
 /// else after the timeout.
@@ -44,7 +45,7 @@ class ProcessGroup {
   ProcessGroup() = default;
   /// Connects to the other ranks, on the network interfaces that GLOO_SOCKET_IFNAME and NCCL's
   /// variables name.
-  /// @param device   the device that this process computes on; every rank needs a GPU of its own
+  /// @param device   the device that this process computes on
   /// @param timeout  of every wait for another rank, also in this constructor
   /// @throws ArgumentError  no such rank
   /// @throws Error          another rank did not connect, or libslice was built without Gloo
