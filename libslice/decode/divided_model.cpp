@@ -75,6 +75,7 @@ DividedModel::DividedModel(const ModelConfig& config, const std::vector<at::Devi
 }
 
 const std::vector<at::Device>& DividedModel::devices() const { return parts_->devices(); }
+bool DividedModel::spans_processes() const { return parts_->ranks() > parts_->parts(); }
 
 int64_t DividedModel::parameters(int64_t number) const {
   int64_t count = 0;

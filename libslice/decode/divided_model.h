@@ -49,7 +49,9 @@ class DividedModel {
                std::optional<at::ScalarType> dtype = std::nullopt);
   /// A process a GPU, as torchrun starts them, all on this host: every process makes the same model,
   /// and the same Generators and Batches of it, and calls the same members with the same arguments;
-  /// each has all results. When a process ends, calls of the others throw.
+  /// each has all results. When a process ends, or has an error that the others do not have, calls of
+  /// all throw from then on. Processes may share a GPU, of which they then take turns of milliseconds.
+  /// An Engine, which does what comes first, has no use for it.
   /// @param device  of this process
   /// @throws Error        lost contact with another rank
   /// @throws DeviceError  also: ranks of several hosts
@@ -64,6 +66,8 @@ class DividedModel {
   const ModelConfig& config() const { return whole_->config(); }
   /// That this process drives.
   const std::vector<at::Device>& devices() const;
+  /// Whether other processes have parts of it.
+  bool spans_processes() const;
   /// Parameters that one of them holds. @throws std::out_of_range  there are not so many
   int64_t parameters(int64_t number) const;
   /// What its parts are, and what drives them.

@@ -19,6 +19,7 @@
 #include "libslice/decode/detail/model_runner.h"
 #include "libslice/decode/detail/request_queue.h"
 #include "libslice/decode/detail/request_state.h"
+#include "libslice/decode/divided_model.h"
 #include "libslice/decode/user_decoder.h"
 
 namespace slice {
@@ -35,6 +36,9 @@ void check_options(const EngineOptions& options) {
         (model.model != nullptr) + (model.divided != nullptr) + (model.decoder != nullptr);
     SLICE_ARGUMENT_CHECK(given == 1, "engine: {}: want a model or a decoder of your own",
                          model.name);
+    SLICE_ARGUMENT_CHECK(
+        !model.divided || !model.divided->spans_processes(),
+        "engine: {}: other processes have parts of it, but not this one's requests", model.name);
     SLICE_ARGUMENT_CHECK(model.slots > 0 && model.capacity > 0,
                          "engine: {}: want slots and capacity of at least 1, got {} and {}",
                          model.name, model.slots, model.capacity);

@@ -136,6 +136,7 @@ class DevicesMemory final : public PeerMemory {
     for (const auto& mailbox : mailboxes_) mailbox->clear();
     lost_.clear();
   }
+  void hang_up() override {}
 
  private:
   LostWord lost_;

@@ -3,20 +3,20 @@
 #include <ATen/ATen.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <cuda_runtime_api.h>
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
+#include <chrono>
 #include <cstring>
-#include <fstream>
+#include <functional>
+#include <stdexcept>
 #include <string>
-#include <thread>
+#include <utility>
+#include <vector>
 
 #include "cuda/peer_ranks.h"
 #include "libslice/base/detail/check.h"
 #include "libslice/decode/detail/lost_word.h"
 #include "libslice/decode/detail/peer_memory.h"
+#include "libslice/decode/detail/rank_contact.h"
 #include "libslice/device/detail/cuda_status.h"
 #include "libslice/device/process_group.h"
 
@@ -28,102 +28,39 @@ using ops::on_device::check;
 
 namespace {
 
-/// What a rank tells the others of itself.
-struct Introduction {
-  cudaIpcMemHandle_t mailbox;
-  char host[64];  // an id of the running kernel: the same on one host
-  int64_t process;
-};
-
-Introduction introduction(const void* mailbox) {
-  Introduction own = {};
-  check(cudaIpcGetMemHandle(&own.mailbox, const_cast<void*>(mailbox)), "cudaIpcGetMemHandle");
-  std::string host;
-  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), host);
-  std::strncpy(own.host, host.c_str(), sizeof own.host - 1);
-  own.process = getpid();
-  return own;
-}
-
-/// Those of all ranks.
-std::vector<Introduction> introduced(const Introduction& own, const ProcessGroup& group) {
+/// Of all ranks, where each has its mailbox for the others to open.
+std::vector<cudaIpcMemHandle_t> handles_of_ranks(const cudaIpcMemHandle_t& own,
+                                                 const ProcessGroup& group) {
   Tensor all = at::zeros({group.size(), static_cast<int64_t>(sizeof own)}, at::kByte);
   std::memcpy(all[group.rank()].mutable_data_ptr(), &own, sizeof own);
   group.gather_rows_inplace(all);
-  std::vector<Introduction> result(static_cast<size_t>(group.size()));
-  std::memcpy(result.data(), all.const_data_ptr(), result.size() * sizeof own);
-  return result;
+  std::vector<cudaIpcMemHandle_t> handles(static_cast<size_t>(group.size()));
+  std::memcpy(handles.data(), all.const_data_ptr(), handles.size() * sizeof own);
+  return handles;
 }
-
-/// A file descriptor, or nothing.
-class Descriptor {
- public:
-  explicit Descriptor(int number) : number_(number) {}
-  Descriptor(Descriptor&& other) noexcept : number_(std::exchange(other.number_, -1)) {}
-  ~Descriptor() {
-    if (number_ >= 0) close(number_);
-  }
-  int get() const { return number_; }
-
- private:
-  int number_;
-};
-
-/// A thread that calls `ended` when one of some processes ends; where the system cannot watch them,
-/// none.
-class Watch {
- public:
-  Watch(const std::vector<int64_t>& processes, std::function<void()> ended)
-      : leave_(eventfd(0, EFD_CLOEXEC)) {
-    for (const int64_t process : processes)
-      processes_.emplace_back(static_cast<int>(syscall(SYS_pidfd_open, process, 0)));
-    thread_ = std::thread([this, call = std::move(ended)] { watch(call); });
-  }
-  ~Watch() {
-    const uint64_t one = 1;
-    const ssize_t ignored = write(leave_.get(), &one, sizeof one);
-    static_cast<void>(ignored);
-    thread_.join();
-  }
-
- private:
-  void watch(const std::function<void()>& ended) const {
-    std::vector<pollfd> all = {{leave_.get(), POLLIN, 0}};
-    for (const Descriptor& process : processes_) all.push_back({process.get(), POLLIN, 0});
-    while (poll(all.data(), all.size(), -1) < 0 && errno == EINTR) {
-    }
-    if (all[0].revents == 0) ended();
-  }
-
-  Descriptor leave_;
-  std::vector<Descriptor> processes_;
-  std::thread thread_;
-};
 
 class ProcessMemory final : public PeerMemory {
  public:
-  ProcessMemory(at::Device device, const ProcessGroup& group) : device_(device), group_(group) {
+  ProcessMemory(at::Device device, const ProcessGroup& group)
+      : device_(device), contact_(group, [this] { lost_.stop(); }) {
     const c10::cuda::CUDAGuard guard(device_);
     peers_.ranks = static_cast<int>(group.size());
     peers_.rank = static_cast<int>(group.rank());
     peers_.lost = lost_.on_device();
     peers_.patience_ns = std::chrono::nanoseconds(kPeerPatience).count();
-    const size_t bytes = kernels::peer_mailbox_bytes(peers_.ranks);
     try {
-      check(cudaMalloc(&peers_.mailboxes[peers_.rank], bytes), "cudaMalloc");
-      check(cudaMalloc(&peers_.counters, kernels::peer_counter_bytes()), "cudaMalloc");
-      check(cudaMemset(peers_.mailboxes[peers_.rank], 0, bytes), "cudaMemset");
-      check(cudaMemset(peers_.counters, 0, kernels::peer_counter_bytes()), "cudaMemset");
-      check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
-      open(introduced(introduction(peers_.mailboxes[peers_.rank]), group));
+      open(group);
     } catch (...) {
+      contact_.hang_up();
       free();
       throw;
     }
   }
+  /// A mailbox is freed when no other rank has it open any more.
   ~ProcessMemory() override {
-    watch_.reset();
     lost_.stop();
+    close();
+    contact_.leave();
     free();
   }
 
@@ -133,51 +70,76 @@ class ProcessMemory final : public PeerMemory {
   }
   void stop() override { lost_.stop(); }
   void check_contact() const override { lost_.check(); }
-  /// The others may have sent more than this rank has seen: there is no way back.
   void reset() override {}
+  void hang_up() override { contact_.hang_up(); }
 
  private:
-  /// Opens the other ranks' mailboxes, on all ranks or on none.
-  void open(const std::vector<Introduction>& ranks) {
-    const auto own = static_cast<size_t>(peers_.rank);
-    std::vector<int64_t> others;
-    std::string problem;
-    for (size_t rank = 0; rank < ranks.size() && problem.empty(); ++rank) {
-      if (rank == own) continue;
-      if (std::memcmp(ranks[rank].host, ranks[own].host, sizeof ranks[own].host) != 0) {
-        problem = formatted("rank {} is on another host", rank);
-        break;
+  /// Makes this rank's mailbox and opens those of the others, on all ranks or on none: a rank that
+  /// cannot takes part to the end, so that none waits for it.
+  void open(const ProcessGroup& group) {
+    cudaIpcMemHandle_t own = {};
+    std::string problem = problem_of([&] {
+      const size_t bytes = kernels::peer_mailbox_bytes(peers_.ranks);
+      void*& mailbox = peers_.mailboxes[peers_.rank];
+      check(cudaMalloc(&mailbox, bytes), "cudaMalloc");
+      check(cudaMalloc(&peers_.counters, kernels::peer_counter_bytes()), "cudaMalloc");
+      check(cudaMemset(mailbox, 0, bytes), "cudaMemset");
+      check(cudaMemset(peers_.counters, 0, kernels::peer_counter_bytes()), "cudaMemset");
+      check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+      check(cudaIpcGetMemHandle(&own, mailbox), "cudaIpcGetMemHandle");
+    });
+    agree(group, problem);
+    const std::vector<cudaIpcMemHandle_t> handles = handles_of_ranks(own, group);
+    problem = problem_of([&] {
+      for (int rank = 0; rank < peers_.ranks; ++rank) {
+        if (rank == peers_.rank) continue;
+        void* opened = nullptr;
+        check(cudaIpcOpenMemHandle(&opened, handles[static_cast<size_t>(rank)],
+                                   cudaIpcMemLazyEnablePeerAccess),
+              "cudaIpcOpenMemHandle");
+        peers_.mailboxes[rank] = opened;
       }
-      others.push_back(ranks[rank].process);
-      const cudaError_t status = cudaIpcOpenMemHandle(&peers_.mailboxes[rank], ranks[rank].mailbox,
-                                                      cudaIpcMemLazyEnablePeerAccess);
-      if (status == cudaSuccess) continue;
-      cudaGetLastError();
-      peers_.mailboxes[rank] = nullptr;
-      problem = formatted("cudaIpcOpenMemHandle: {}", cudaGetErrorString(status));
-    }
-    const double failed = group_.sum(problem.empty() ? 0.0 : 1.0);
-    SLICE_CHECK_AS(DeviceError, failed == 0, "several GPUs: their memory is not within reach: {}",
-                   problem.empty() ? "another rank says so" : problem);
-    watch_ = std::make_unique<Watch>(others, [this] { lost_.stop(); });
+    });
+    agree(group, problem);
   }
 
-  void free() noexcept {
+  static std::string problem_of(const std::function<void()>& calls) {
+    try {
+      calls();
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  static void agree(const ProcessGroup& group, const std::string& problem) {
+    const double failed = group.sum(problem.empty() ? 0.0 : 1.0);
+    SLICE_CHECK_AS(DeviceError, failed == 0, "several GPUs: their memory is not within reach: {}",
+                   problem.empty() ? "another rank says so" : problem);
+  }
+
+  /// The other ranks' mailboxes.
+  void close() noexcept {
     const c10::cuda::CUDAGuard guard(device_);
     cudaDeviceSynchronize();
     for (int rank = 0; rank < peers_.ranks; ++rank)
       if (rank != peers_.rank && peers_.mailboxes[rank] != nullptr)
-        cudaIpcCloseMemHandle(peers_.mailboxes[rank]);
-    if (peers_.counters != nullptr) cudaFree(peers_.counters);
-    if (peers_.mailboxes[peers_.rank] != nullptr) cudaFree(peers_.mailboxes[peers_.rank]);
+        cudaIpcCloseMemHandle(std::exchange(peers_.mailboxes[rank], nullptr));
     cudaGetLastError();  // of a device that has failed
   }
 
+  void free() noexcept {
+    close();
+    const c10::cuda::CUDAGuard guard(device_);
+    if (peers_.counters != nullptr) cudaFree(peers_.counters);
+    if (peers_.mailboxes[peers_.rank] != nullptr) cudaFree(peers_.mailboxes[peers_.rank]);
+    cudaGetLastError();
+  }
+
   at::Device device_;
-  ProcessGroup group_;
   LostWord lost_;
   PeerRanks peers_;
-  std::unique_ptr<Watch> watch_;
+  RankContact contact_;  // last: it calls lost_
 };
 
 }  // namespace

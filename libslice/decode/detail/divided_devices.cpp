@@ -9,39 +9,58 @@
 
 namespace slice::detail {
 
+namespace {
+
+/// What comes of the caller's arguments or of logits, before any rank does anything or after all
+/// have done it.
+bool all_ranks_have(const std::exception& error) {
+  return dynamic_cast<const ArgumentError*>(&error) != nullptr ||
+         dynamic_cast<const NumericError*>(&error) != nullptr;
+}
+
+}  // namespace
+
 DividedDevices::DividedDevices(const DecoderImpl& whole, const std::vector<at::Device>& devices,
                                const MakeWeight& weight)
     : devices_(devices),
+      ranks_(parts()),
       memory_(make_peer_memory(devices)),
       parts_(devices.size()),
       threads_(devices, [this] { memory_->stop(); }) {
-  make_parts(whole, parts(), 0, weight);
+  make_parts(whole, 0, weight);
 }
 
 DividedDevices::DividedDevices(const DecoderImpl& whole, const ProcessGroup& group,
                                at::Device device, const MakeWeight& weight)
     : devices_({device}),
+      ranks_(group.size()),
       memory_(make_peer_memory(device, group)),
       parts_(1),
-      threads_(devices_, [] {}) {  // the other processes fail alike, or see that this one ends
-  make_parts(whole, group.size(), group.rank(), weight);
+      threads_(devices_, [] {}) {
+  make_parts(whole, group.rank(), weight);
 }
 
-void DividedDevices::make_parts(const DecoderImpl& whole, int64_t ranks, int64_t first_rank,
+void DividedDevices::make_parts(const DecoderImpl& whole, int64_t first_rank,
                                 const MakeWeight& weight) {
-  run([&](int64_t number) {
+  const auto make = [&](int64_t number) {
     const at::NoGradGuard no_grad;
     Part& part = parts_[number];
     const at::Device device = devices_[number];
     const int64_t rank = first_rank + number;
-    const RankShare share(whole, ranks, rank, /*divides_vocabulary=*/false);
-    name_memory(formatted("part {} of {} of a model", rank + 1, ranks), device, [&] {
+    const RankShare share(whole, ranks_, rank, /*divides_vocabulary=*/false);
+    name_memory(formatted("part {} of {} of a model", rank + 1, ranks_), device, [&] {
       part.decoder = std::make_shared<DecoderImpl>(share.config());
       for (auto& parameter : part.decoder->named_parameters())
         parameter.value().set_data(weight(parameter.key(), share, device));
     });
     part.link = std::make_unique<RankLink>(memory_->of_rank(rank));
-  });
+  };
+  try {
+    run(make);
+  } catch (...) {
+    memory_->hang_up();  // whatever it is, the others may not have it
+    throw;
+  }
 }
 
 DividedDevices::~DividedDevices() {
@@ -56,7 +75,8 @@ void DividedDevices::run(const std::function<void(int64_t)>& task) {
   try {
     threads_.run(task);
     memory_->check_contact();
-  } catch (...) {
+  } catch (const std::exception& error) {
+    if (!all_ranks_have(error)) memory_->hang_up();
     memory_->reset();  // no part works any more
     throw;
   }

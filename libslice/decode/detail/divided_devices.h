@@ -40,18 +40,19 @@ class DividedDevices {
 
   const std::vector<at::Device>& devices() const { return devices_; }
   int64_t parts() const { return std::ssize(devices_); }
+  /// Those of other processes counted.
+  int64_t ranks() const { return ranks_; }
   const DecoderImpl& decoder(int64_t part) const { return *parts_.at(part).decoder; }
   const RankLink& link(int64_t part) const { return *parts_.at(part).link; }
 
   /// Runs task(part) for every part by its thread; calls come one after the other. After an error,
   /// which is that of the first part that failed, they may work on where all parts are of this
-  /// process.
+  /// process, or where it was an ArgumentError or a NumericError, which all processes have.
   /// @throws Error  lost contact with another GPU
   void run(const std::function<void(int64_t part)>& task);
 
  private:
-  void make_parts(const DecoderImpl& whole, int64_t ranks, int64_t first_rank,
-                  const MakeWeight& weight);
+  void make_parts(const DecoderImpl& whole, int64_t first_rank, const MakeWeight& weight);
 
   struct Part {
     std::shared_ptr<DecoderImpl> decoder;
@@ -59,6 +60,7 @@ class DividedDevices {
   };
 
   std::vector<at::Device> devices_;
+  int64_t ranks_;
   std::unique_ptr<PeerMemory> memory_;
   std::vector<Part> parts_;
   std::mutex turn_;

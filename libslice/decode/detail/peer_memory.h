@@ -31,6 +31,9 @@ class PeerMemory {
   /// After an error of a call, when no rank of this process works any more: as new, where all ranks
   /// are of this process. @throws CudaError  a device has failed
   virtual void reset() = 0;
+  /// Where ranks are of other processes: after an error that they may not have, there is no way
+  /// back; they lose contact.
+  virtual void hang_up() = 0;
 };
 
 /// For ranks of this process. No memory but the mailboxes becomes visible to another device, so that
@@ -40,8 +43,8 @@ class PeerMemory {
 /// @throws DeviceError    not a GPU, or one that does not reach another's memory
 std::unique_ptr<PeerMemory> make_peer_memory(const std::vector<at::Device>& devices);
 
-/// For a process a rank, all on this host. A process that ends ends the waiting of the others at
-/// once.
+/// For a process a rank, all on this host, which may share a GPU. A process that ends or hangs up
+/// ends the waiting of the others at once. All make it and destroy it at about the same time.
 /// @param device  of this rank
 /// @throws ArgumentError  more ranks than the kernels take
 /// @throws DeviceError    not a GPU; the ranks are on several hosts, or do not reach each other's
