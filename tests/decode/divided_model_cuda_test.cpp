@@ -1,9 +1,10 @@
-// Captured decoding over two GPUs against one of them.
+// Captured decoding by several ranks against one GPU: over two GPUs of this process, or, with torchrun's
+// variables, by processes that share one (divided_processes_cuda_test.cpp starts these).
 
 #include <ATen/ATen.h>
-#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 
+#include <algorithm>
 #include <catch2/catch_all.hpp>
 #include <map>
 #include <optional>
@@ -17,9 +18,9 @@
 #include "tests/support/engine_models.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/gpu_model.h"
+#include "tests/support/gpu_ranks.h"
 #include "tests/support/matchers.h"
 #include "tests/support/random_ids.h"
-#include "tests/support/require_gpu.h"
 #include "tests/support/temporary_directory.h"
 
 namespace slice {
@@ -28,41 +29,35 @@ namespace {
 using at::Tensor;
 using namespace tests;
 
-const std::vector<at::Device> kBoth = {at::Device(at::kCUDA, 0), at::Device(at::kCUDA, 1)};
-
-void require_two_gpus() {
-  require_gpu();
-  if (c10::cuda::device_count() < 2) SKIP("one CUDA device");
-}
-
 /// The model of a configuration as one GPU and as several hold it.
 struct Pair {
   Model one;
   DividedModel several;
 };
 Pair pair_of(const ModelConfig& config, at::ScalarType dtype,
-             const std::vector<at::Device>& devices = kBoth) {
+             const std::vector<at::Device>& devices = kBothGpus) {
   const TemporaryDirectory scratch;
   const std::string path = (scratch.path() / "model").string();
   Model model = random_model(config, 1, at::kFloat);
   for (auto& parameter : model.decoder().named_parameters())
     parameter.value().set_data(parameter.value().to(dtype).to(at::kFloat));
   save_model(model, path, {.dtype = at::kFloat});
-  return {load_model(path, {.device = kBoth[0], .dtype = dtype}),
-          DividedModel(path, devices, dtype)};
+  return {load_model(path, {.device = kBothGpus[0], .dtype = dtype}),
+          divided_model(path, dtype, devices)};
 }
 
-/// Layouts whose heads and channels two ranks can share.
+/// Layouts whose heads and channels the ranks can share.
 std::vector<std::pair<std::string, ModelConfig>> layouts() {
   std::vector<std::pair<std::string, ModelConfig>> all;
   for (auto& layout : decoding_layouts({}, /*bare=*/16))
-    if (layout.second.head_norm != HeadNorm::kAll && layout.second.heads > 1)
+    if (layout.second.head_norm != HeadNorm::kAll &&
+        layout.second.heads >= std::max<int64_t>(2, process_ranks().size()))
       all.push_back(std::move(layout));
   return all;
 }
 
-TEST_CASE("two GPUs write the greedy tokens of one, in every layout", "[cuda][ranks]") {
-  require_two_gpus();
+TEST_CASE("ranks write the greedy tokens of one GPU, in every layout", "[cuda][ranks][processes]") {
+  require_ranks();
   size_t turn = 0;
   for (const auto& [name, config] : layouts()) {
     const int64_t B = std::vector<int64_t>{1, 3, 17}[turn++ % 3];
@@ -84,15 +79,16 @@ TEST_CASE("two GPUs write the greedy tokens of one, in every layout", "[cuda][ra
   }
 }
 
-TEST_CASE("two GPUs write the 256 greedy tokens of one, whichever is the first", "[cuda][ranks]") {
-  require_two_gpus();
+TEST_CASE("ranks write the 256 greedy tokens of one GPU, whichever is the first",
+          "[cuda][ranks][processes]") {
+  require_ranks();
   for (const ModelConfig& config : {tiny_config(), scaled_config()}) {
     INFO(tests::describe(config));
-    const auto [one, several] = pair_of(config, at::kFloat, {kBoth[1], kBoth[0]});
+    const auto [one, several] = pair_of(config, at::kFloat, {kBothGpus[1], kBothGpus[0]});
     const Tensor prompt = random_tokens(config, 2, 5);
     Generator want(one, 262, 2), got(several, 262, 2);
     want.feed(prompt);
-    CHECK(got.feed(prompt).device() == kBoth[1]);
+    CHECK(got.feed(prompt).device() == several.devices()[0]);
     CHECK(at::equal(got.continue_greedy(256).cpu(), want.continue_greedy(256).cpu()));
     CHECK(at::equal(got.logits().argmax(1).cpu(), want.logits().argmax(1).cpu()));
   }
@@ -105,8 +101,8 @@ TEST_CASE("one GPU while another is the current one writes what it writes alone"
   save_model(random_model(tiny_config()), path, {.dtype = at::kFloat});
   const Tensor prompt = random_tokens(tiny_config(), 2, 40);
   std::vector<Tensor> ids;
-  for (const at::Device& device : kBoth) {
-    const c10::cuda::CUDAGuard current(kBoth[0]);
+  for (const at::Device& device : kBothGpus) {
+    const c10::cuda::CUDAGuard current(kBothGpus[0]);
     const Model model = load_model(path, {.device = device, .dtype = at::kFloat});
     Generator generator(model, 80, 2);
     generator.feed(prompt);
@@ -119,10 +115,10 @@ TEST_CASE("one GPU while another is the current one writes what it writes alone"
   for (size_t i = 0; i < 3; ++i) CHECK(at::equal(ids[i], ids[i + 3]));
 }
 
-TEST_CASE("logits of two GPUs in half precision differ by roundings", "[cuda][ranks]") {
-  require_two_gpus();
+TEST_CASE("logits of ranks in half precision differ by roundings", "[cuda][ranks][processes]") {
+  require_ranks();
   for (const ModelConfig& config : tiny_configs()) {
-    if (config.heads < 2) continue;
+    if (config.heads < std::max<int64_t>(2, process_ranks().size())) continue;
     for (const at::ScalarType dtype : {at::kHalf, at::kBFloat16}) {
       INFO(tests::describe(config) << " " << c10::toString(dtype));
       const auto [one, several] = pair_of(config, dtype);
@@ -163,13 +159,14 @@ std::vector<std::vector<int64_t>> written(
   return texts;
 }
 
-TEST_CASE("1000 texts that come and go over two GPUs are those of one", "[cuda][ranks]") {
-  require_two_gpus();
+TEST_CASE("texts that come and go over ranks are those of one GPU", "[cuda][ranks][processes]") {
+  require_ranks();
   const ModelConfig config = tiny_config();
   const auto [one, several] = pair_of(config, at::kFloat);
   std::vector<std::pair<std::vector<int64_t>, GenerateOptions>> asked;
   std::mt19937 random(1);
-  for (int64_t text = 0; text < 1000; ++text) {
+  const int64_t texts_in_all = process_ranks().alone() ? 1000 : 300;  // a GPU takes turns
+  for (int64_t text = 0; text < texts_in_all; ++text) {
     asked.emplace_back(random_ids(random, 1 + text % 9, config.vocabulary_size),
                        GenerateOptions{.max_tokens = 1 + text * 7 % 20,
                                        .sampling = {.temperature = text % 2 == 0 ? 0.0 : 0.8},
@@ -185,8 +182,8 @@ TEST_CASE("1000 texts that come and go over two GPUs are those of one", "[cuda][
   }
 }
 
-TEST_CASE("what a caller changes in the logits counts on two GPUs", "[cuda][ranks]") {
-  require_two_gpus();
+TEST_CASE("what a caller changes in the logits counts on every rank", "[cuda][ranks][processes]") {
+  require_ranks();
   const auto [one, several] = pair_of(tiny_config(), at::kFloat);
   Batch got(several, 3, 40), want(one, 3, 40);
   for (Batch* batch : {&got, &want}) {
@@ -221,8 +218,19 @@ TEST_CASE("an engine over two GPUs writes what one writes", "[cuda][ranks]") {
   }
 }
 
-TEST_CASE("an error of a text over two GPUs changes nothing", "[cuda][ranks]") {
-  require_two_gpus();
+TEST_CASE("an engine takes no model that spans processes", "[cuda][ranks][processes]") {
+  require_ranks();
+  const auto [one, several] = pair_of(tiny_config(), at::kFloat);
+  CHECK(several.spans_processes() != process_ranks().alone());
+  if (process_ranks().alone()) return;
+  EngineOptions options = one_model(std::make_shared<const Model>(one.share()));
+  options.models[0].divided = std::make_shared<const DividedModel>(several);
+  options.models[0].model.reset();
+  CHECK_THROWS_NAMING(Engine(std::move(options)), ArgumentError, "other processes");
+}
+
+TEST_CASE("an error of a text over ranks changes nothing", "[cuda][ranks][processes]") {
+  require_ranks();
   const ModelConfig config = tiny_config();
   const auto [one, several] = pair_of(config, at::kFloat);
   Generator got(several, 20), want(one, 20);
@@ -240,12 +248,13 @@ TEST_CASE("a model is not divided among devices that cannot hold it together", "
   const TemporaryDirectory scratch;
   const std::string path = (scratch.path() / "model").string();
   save_model(random_model(tiny_config()), path, {.dtype = at::kFloat});
-  CHECK_THROWS_NAMING(DividedModel(path, {kBoth[0], kBoth[0]}), ArgumentError, "named twice");
-  CHECK_THROWS_NAMING(DividedModel(path, {kBoth[0], at::Device(at::kCPU)}), DeviceError,
+  CHECK_THROWS_NAMING(DividedModel(path, {kBothGpus[0], kBothGpus[0]}), ArgumentError,
+                      "named twice");
+  CHECK_THROWS_NAMING(DividedModel(path, {kBothGpus[0], at::Device(at::kCPU)}), DeviceError,
                       "want a GPU");
-  CHECK_THROWS_AS(DividedModel(path, {kBoth[0], at::Device(at::kCUDA, 99)}), DeviceError);
+  CHECK_THROWS_AS(DividedModel(path, {kBothGpus[0], at::Device(at::kCUDA, 99)}), DeviceError);
   CHECK_THROWS_NAMING(DividedModel(path, {}), ArgumentError, "devices");
-  CHECK_THROWS_NAMING(DividedModel(path, kBoth, at::kDouble), ArgumentError, "float32");
+  CHECK_THROWS_NAMING(DividedModel(path, kBothGpus, at::kDouble), ArgumentError, "float32");
 }
 
 }  // namespace
