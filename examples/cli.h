@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "libslice/checkpoint/gguf_write.h"
 #include "libslice/checkpoint/model.h"
 #include "libslice/decode/divided_model.h"
+#include "libslice/decode/group_decoder.h"
 #include "libslice/device/process_group.h"
 #include "libslice/text/calibration.h"
 #include "run_progress.h"
@@ -97,6 +99,26 @@ std::optional<slice::DividedModel> load_divided(const std::string& path,
                                                 const slice::ProcessGroup& group,
                                                 std::optional<at::Device> device,
                                                 const std::string& dtype);
+
+/// How the processes of a group divide a model.
+enum class Division {
+  kCaptured,  ///< as load_divided does: GPUs of one host
+  kTensor,    ///< slice::TensorParallel, on any number of hosts
+  kPipeline   ///< slice::Pipeline, on any number of hosts
+};
+
+/// --parallel.
+void add_parallel_option(CLI::App& app, std::optional<Division>& division);
+
+/// What a group divides a model by: by what --parallel says, else captured on GPUs, tensor on the
+/// CPU; nothing of a process alone.
+std::optional<Division> division_of(std::optional<Division> asked, const slice::ProcessGroup& group,
+                                    std::optional<at::Device> device);
+
+/// This process's part of a model that is divided so, kTensor or kPipeline.
+std::unique_ptr<slice::GroupDecoder> load_part(const std::string& path, Division division,
+                                               const slice::ProcessGroup& group,
+                                               const slice::GroupDecoderOptions& options);
 
 /// The processes that torchrun, or another launcher with its variables, started together with this
 /// one. A GPU without an index becomes the one of this process, as does "auto" where there are

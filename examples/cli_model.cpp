@@ -4,6 +4,9 @@
 
 #include "cli.h"
 #include "libslice/base/error.h"
+#include "libslice/checkpoint/checkpoint.h"
+#include "libslice/decode/pipeline.h"
+#include "libslice/decode/tensor_parallel.h"
 #include "libslice/device/device.h"
 
 namespace cli {
@@ -57,6 +60,34 @@ std::optional<slice::DividedModel> load_divided(const std::string& path,
   if (!devices.empty()) return slice::DividedModel(path, devices, dtype_option(dtype));
   if (group.alone()) return std::nullopt;
   return slice::DividedModel(path, group, slice::choose_device(device), dtype_option(dtype));
+}
+
+void add_parallel_option(CLI::App& app, std::optional<Division>& division) {
+  static const std::map<std::string, std::optional<Division>> kDivisions = {
+      {"auto", std::nullopt}, {"tensor", Division::kTensor}, {"pipeline", Division::kPipeline}};
+  app.add_option_function<std::string>(
+         "--parallel", [&division](const std::string& name) { division = kDivisions.at(name); },
+         "what each of torchrun's processes has of the model: tensor (a part of every layer), "
+         "pipeline "
+         "(a run of layers), both on any number of hosts; auto on GPUs: as --devices, on one host")
+      ->check(CLI::IsMember({"auto", "tensor", "pipeline"}))
+      ->default_str("auto");
+}
+
+std::optional<Division> division_of(std::optional<Division> asked, const slice::ProcessGroup& group,
+                                    std::optional<at::Device> device) {
+  if (group.alone()) return std::nullopt;
+  if (asked) return asked;
+  return slice::choose_device(device).is_cuda() ? Division::kCaptured : Division::kTensor;
+}
+
+std::unique_ptr<slice::GroupDecoder> load_part(const std::string& path, Division division,
+                                               const slice::ProcessGroup& group,
+                                               const slice::GroupDecoderOptions& options) {
+  const auto checkpoint = slice::open_checkpoint(path);
+  if (division == Division::kPipeline)
+    return std::make_unique<slice::Pipeline>(*checkpoint, group, options);
+  return std::make_unique<slice::TensorParallel>(*checkpoint, group, options);
 }
 
 slice::ProcessGroup join_group(std::optional<at::Device>& device) {

@@ -1,10 +1,12 @@
 // generate MODEL --prompt TEXT: continues a text, streamed to stdout; with --chat, answers it.
 
+#include <algorithm>
 #include <cstdio>
 #include <iterator>
 #include <optional>
 
 #include "cli.h"
+#include "libslice/model/decoder.h"
 #include "libslice/slice.h"
 
 namespace {
@@ -29,6 +31,14 @@ void report_length(const slice::Model& model, int64_t length, bool early) {
                static_cast<long long>(length));
 }
 
+/// Positions of the whole text at most.
+int64_t room(const slice::Model& model, const std::vector<int64_t>& ids,
+             const slice::GenerateOptions& options) {
+  model.decoder().check_positions(std::ssize(ids));
+  const int64_t length = std::ssize(ids);
+  return length + std::min(options.max_tokens, model.decoder().positions() - length);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -36,6 +46,7 @@ int main(int argc, char** argv) {
   std::optional<at::Device> device;
   std::vector<at::Device> devices;
   slice::GenerateOptions options;
+  std::optional<cli::Division> parallel;
   std::optional<std::string> system;
   bool quiet = false, chat = false;
   CLI::App app("Continues a text with a language model.", "generate");
@@ -56,6 +67,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.seed)->capture_default_str();
   cli::add_device_option(app, device);
   cli::add_devices_option(app, devices);
+  cli::add_parallel_option(app, parallel);
   cli::add_dtype_option(app, dtype, "type of the weights in memory; keep is float32 on the CPU");
   app.add_flag("--quiet", quiet, "no statistics on stderr");
   cli::add_threads_option(app);
@@ -65,8 +77,14 @@ int main(int argc, char** argv) {
     if (prompt == "-") prompt = slice::read_text("-");
     const slice::ProcessGroup group =
         devices.empty() ? cli::join_group(device) : slice::ProcessGroup();
-    const auto divided = cli::load_divided(path, devices, group, device, dtype);
-    const slice::Model model = divided ? divided->whole().share() : cli::load(path, device, dtype);
+    const auto division = cli::division_of(parallel, group, device);
+    const bool in_parts = division && *division != cli::Division::kCaptured;
+    const auto divided = in_parts ? std::optional<slice::DividedModel>()
+                                  : cli::load_divided(path, devices, group, device, dtype);
+    const slice::Model model = in_parts
+                                   ? slice::model_without_weights(*slice::open_checkpoint(path))
+                               : divided ? divided->whole().share()
+                                         : cli::load(path, device, dtype);
     const slice::Tokenizer& tokenizer = model.tokenizer();
     if (chat && tokenizer.chat_template().empty()) {
       throw slice::FormatError(path + ": the model has no chat template");
@@ -86,8 +104,14 @@ int main(int argc, char** argv) {
     slice::IncrementalDecoder decoder(tokenizer, ids);
     const double begin = cli::seconds();
     const auto show = [&](int64_t id) { return print(decoder.push(id)); };
-    const auto written = divided ? slice::generate(*divided, ids, options, show)
-                                 : slice::generate(model, ids, options, show);
+    const auto part = in_parts ? cli::load_part(path, *division, group,
+                                                {.device = slice::choose_device(device),
+                                                 .dtype = cli::dtype_option(dtype),
+                                                 .capacity = room(model, ids, options)})
+                               : nullptr;
+    const auto written = part      ? slice::generate(*part, ids, options, show)
+                         : divided ? slice::generate(*divided, ids, options, show)
+                                   : slice::generate(model, ids, options, show);
     print(decoder.finish() + "\n");
     report_length(model, std::ssize(ids) + std::ssize(written),
                   std::ssize(written) < options.max_tokens);

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "libslice/base/detail/check.h"
@@ -9,6 +10,9 @@
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/decode/detail/stop_token.h"
+#include "libslice/decode/generator.h"
+#include "libslice/decode/sampling.h"
 #include "libslice/device/detail/memory.h"
 #include "libslice/device/device.h"
 #include "libslice/model/decoder.h"
@@ -110,12 +114,38 @@ Tensor GroupDecoder::continue_greedy(int64_t n) {
 }
 
 int64_t GroupDecoder::length() const { return cache_->length(); }
+int64_t GroupDecoder::capacity() const { return cache_->capacity(); }
 
 int64_t GroupDecoder::parameters() const {
   int64_t count = 0;
   for (const auto& parameter : decoder_->named_parameters())
     if (!detail::is_placeholder(parameter.value())) count += parameter.value().numel();
   return count;
+}
+
+std::vector<int64_t> generate(GroupDecoder& decoder, const std::vector<int64_t>& prompt,
+                              const GenerateOptions& options,
+                              const std::function<bool(int64_t)>& on_token) {
+  SLICE_ARGUMENT_CHECK(!prompt.empty(), "generate: the prompt is empty");
+  SLICE_ARGUMENT_CHECK(options.max_tokens >= 0, "generate: want max_tokens of at least 0, got {}",
+                       options.max_tokens);
+  check_sampling(options.sampling);
+  const int64_t free = decoder.capacity() - std::ssize(prompt);
+  SLICE_ARGUMENT_CHECK(free >= 0, "generate: a prompt of {} tokens does not fit into {} positions",
+                       prompt.size(), decoder.capacity());
+  const int64_t room = std::min(options.max_tokens, free);
+  std::vector<int64_t> written;
+  if (room == 0) return written;
+  Tensor logits = decoder.feed(at::tensor(prompt, at::kLong).unsqueeze(0));  // (1, V)
+  while (true) {
+    const int64_t id = sample_token(logits[0], options.sampling,
+                                    {options.seed, options.sequence, decoder.length()});
+    if (detail::is_stop(id, options)) return written;
+    written.push_back(id);
+    if (on_token && !on_token(id)) return written;
+    if (std::ssize(written) >= room) return written;
+    logits = decoder.feed(at::tensor({id}, at::kLong).unsqueeze(0));
+  }
 }
 
 }  // namespace slice

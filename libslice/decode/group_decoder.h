@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "libslice/device/process_group.h"
 #include "libslice/model/adapter.h"
@@ -16,6 +17,7 @@ namespace slice {
 class Checkpoint;
 class DecoderImpl;
 class KvCache;
+struct GenerateOptions;
 struct ModelConfig;
 
 struct GroupDecoderOptions {
@@ -41,8 +43,9 @@ class GroupDecoder {
   /// @throws ArgumentError  nothing was fed yet, n < 0, or the capacity is exceeded
   /// @throws NumericError  a NaN or Inf in the logits   @throws Error  lost contact with another rank
   at::Tensor continue_greedy(int64_t n);
-  /// Positions fed so far.
+  /// Positions fed so far, and those that there is room for.
   int64_t length() const;
+  int64_t capacity() const;
   /// Parameters that this rank holds of the model.
   int64_t parameters() const;
 
@@ -80,5 +83,13 @@ class GroupDecoder {
 
   at::Tensor logits_;
 };
+
+/// Continues a prompt with a decoder of batch 1 to which nothing was fed, as generate does with a
+/// model; no further than its capacity. All ranks get the same ids.
+/// @param on_token  as there; must return the same on all ranks
+/// @throws ArgumentError, NumericError  as there   @throws Error  lost contact with another rank
+std::vector<int64_t> generate(GroupDecoder& decoder, const std::vector<int64_t>& prompt,
+                              const GenerateOptions& options,
+                              const std::function<bool(int64_t)>& on_token = {});
 
 }  // namespace slice

@@ -26,8 +26,9 @@ def check_indented():
 
 # Flags of other tools that the documents name.
 FOREIGN_FLAGS = set("""--preset --build --install --prefix --workflow --target --docs --demo --plots --no-deps
-    --trust-remote-code --model --model_args --nproc-per-node --no-python --standalone --imatrix --compute-matrix
-    --name --peers --requests --clients --generate --checkpoint --pid --slots --greedy --bound --cmake-prefix
+    --trust-remote-code --model --model_args --nproc-per-node --nnodes --node-rank --master-addr --master-port
+    --no-python --standalone --imatrix --compute-matrix --name --peers --requests --clients --generate --checkpoint
+    --pid --slots --greedy --bound --cmake-prefix
     --local-dir --silent --fail --nproc-per-node""".split())
 
 
