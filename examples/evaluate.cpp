@@ -1,5 +1,5 @@
 // evaluate MODEL [--perplexity TEXT] [--tasks piqa,…]: how well a model predicts texts, and how
-// well it answers.
+// well it answers. Processes that torchrun starts share the windows and questions.
 
 #include <cmath>
 #include <cstdio>
@@ -97,11 +97,11 @@ int64_t scored_bytes(const slice::Tokenizer& tokenizer, const at::Tensor& tokens
 }
 
 ordered_json score(const slice::Model& model, const slice::Tokenizer& tokenizer, const Text& text,
-                   const Options& o) {
+                   const Options& o, const slice::ProcessGroup& group) {
   const slice::PerplexityResult result =
       o.stride ? slice::score_text(model, text.tokens, o.windows.context, *o.stride,
-                                   cli::progress(o.quiet))
-               : slice::score_windows(model, text.tokens, cli::progress(o.quiet));
+                                   cli::progress(o.quiet), group)
+               : slice::score_windows(model, text.tokens, cli::progress(o.quiet), group);
   const double bits = -result.log_likelihood / std::log(2.0);
   ordered_json object = {{"text", text.path},
                          {"perplexity", result.perplexity},
@@ -163,10 +163,14 @@ std::string dtype_name(at::ScalarType dtype) {
   return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
 }
 
+/// Every process of a group measures its share; the first one prints and writes.
 void evaluate(const CLI::App& app, Options& o) {
   if (o.texts.empty() && o.tasks.empty())
     throw CLI::ValidationError("evaluate", "want --perplexity TEXT or --tasks NAMES");
-  check_outputs(o);
+  const slice::ProcessGroup group = cli::join_group(o.device);
+  const bool writes = group.rank() == 0;
+  if (!writes) o.quiet = true;
+  if (writes) check_outputs(o);
   const std::vector<slice::Task> tasks = read_tasks(o);
   if (!o.texts.empty()) cli::fit_context(app, o.windows, slice::read_config(o.path));
   if (o.stride && *o.stride > o.windows.context)
@@ -180,14 +184,15 @@ void evaluate(const CLI::App& app, Options& o) {
 
   ordered_json printed = ordered_json::array();
   for (const Text& text : texts) {
-    printed.push_back(score(model, *tokenizer, text, o));
-    if (!o.json) print_score(printed.back());
+    printed.push_back(score(model, *tokenizer, text, o, group));
+    if (writes && !o.json) print_score(printed.back());
   }
   std::vector<slice::TaskResult> results;
   for (const slice::Task& task : tasks) {
-    results.push_back(slice::evaluate_task(model, *tokenizer, task, cli::progress(o.quiet)));
-    if (!o.json) print_result(task, results.back());
+    results.push_back(slice::evaluate_task(model, *tokenizer, task, cli::progress(o.quiet), group));
+    if (writes && !o.json) print_result(task, results.back());
   }
+  if (!writes) return;
   const std::string all = slice::results_json(tasks, results,
                                               {.model = o.path,
                                                .version = slice::version(),

@@ -90,6 +90,15 @@ std::vector<Group> make_groups(std::span<const std::vector<Continuation>> texts,
   return groups;
 }
 
+/// This rank's share, of all lengths.
+std::vector<Group> own_groups(std::vector<Group> all, const ProcessGroup& ranks) {
+  if (ranks.alone()) return all;
+  std::vector<Group> own;
+  for (auto i = static_cast<size_t>(ranks.rank()); i < all.size(); i += ranks.size())
+    own.push_back(std::move(all[i]));
+  return own;
+}
+
 /// Groups that were run together.
 struct Batch {
   std::span<const Group> groups;
@@ -184,15 +193,31 @@ void add_scores(const Batch& batch, const Tensor& likelihoods, const Tensor& gre
   const double* likelihood = likelihoods.const_data_ptr<double>();
   const bool* is_greedy = greedy.const_data_ptr<bool>();
   for (const Group& group : batch.groups)
-    for (const Row& row : group.rows) {
-      ContinuationScore score;
-      for (size_t t = 0; t < row.targets.size(); ++t) {
+    for (size_t i = 0; i < group.rows.size(); ++i) {
+      ContinuationScore& score = scores[group.number][i] = {};
+      for (size_t t = 0; t < group.rows[i].targets.size(); ++t) {
         score.log_likelihood += *likelihood++;
         score.greedy = *is_greedy++ && score.greedy;
       }
       SLICE_CHECK_AS(NumericError, !std::isnan(score.log_likelihood),
                      "a log-likelihood of group {} is NaN", group.number);
-      scores[group.number].push_back(score);
+    }
+}
+
+/// Every rank has the scores of its own groups, and zeros of the others'.
+void add_other_ranks(std::vector<std::vector<ContinuationScore>>& scores,
+                     const ProcessGroup& ranks) {
+  std::vector<double> own;
+  for (const auto& group : scores)
+    for (const ContinuationScore& score : group)
+      own.insert(own.end(), {score.log_likelihood, score.greedy ? 1.0 : 0.0});
+  Tensor all = at::tensor(own, at::kDouble);
+  ranks.sum_inplace(all);
+  const double* number = all.const_data_ptr<double>();
+  for (auto& group : scores)
+    for (ContinuationScore& score : group) {
+      score.log_likelihood = *number++;
+      score.greedy = *number++ != 0;
     }
 }
 
@@ -200,13 +225,15 @@ void add_scores(const Batch& batch, const Tensor& likelihoods, const Tensor& gre
 
 std::vector<std::vector<ContinuationScore>> score_continuations(
     const Model& model, std::span<const std::vector<Continuation>> texts,
-    const OnProgress& on_progress) {
+    const OnProgress& on_progress, const ProcessGroup& ranks) {
   const at::NoGradGuard no_grad;
   const detail::Stopwatch clock;
   const DecoderImpl& decoder = model.decoder();
-  const std::vector<Group> groups = make_groups(texts, model.config());
+  const std::vector<Group> groups = own_groups(make_groups(texts, model.config()), ranks);
   const int64_t total = std::ssize(groups);
-  std::vector<std::vector<ContinuationScore>> scores(texts.size());
+  std::vector<std::vector<ContinuationScore>> scores;
+  for (const auto& group : texts)
+    scores.emplace_back(group.size(), ContinuationScore{.log_likelihood = 0, .greedy = false});
   std::optional<PackedModel> packed;
   if (total > 0 && PackedModel::runs(model)) packed.emplace(model, groups.front().longest);
   int64_t done = 0, tokens = 0;
@@ -226,6 +253,7 @@ std::vector<std::vector<ContinuationScore>> score_continuations(
                  .seconds = seconds,
                  .eta = seconds * static_cast<double>(total - done) / static_cast<double>(done)});
   }
+  if (!ranks.alone()) add_other_ranks(scores, ranks);
   return scores;
 }
 

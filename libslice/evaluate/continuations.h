@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "libslice/base/progress.h"
+#include "libslice/device/process_group.h"
 
 namespace slice {
 
@@ -44,19 +45,21 @@ struct ContinuationScore {
 /// beginning that they share computed once. On a GPU many groups are run together, packed into one
 /// row of tokens without padding (packed_model.h); elsewhere one after the other, the rows after
 /// the beginning padded to the longest. Texts longer than the model's context lose their first
-/// tokens. Log-likelihoods in float32 at least, summed in float64.
+/// tokens. Log-likelihoods in float32 at least, summed in float64. The processes of a group, each
+/// with the model and all texts, share the groups of texts; all get all scores.
 ///
 /// @param groups  any number of continuations each
 /// @return        a score for each, in the same order
 /// @throws ArgumentError  a continuation or context without a token, a continuation longer than
 ///                        the model's context, an id outside the vocabulary
 /// @throws NumericError   a log-likelihood is NaN
+/// @throws Error          lost contact with another rank
 /// Cost: one forward pass over every group's tokens, the shared ones once; logits of scored
 /// positions only. Memory: on a GPU what 65536 tokens take on their way through a layer, 2 GiB, or
 /// one group; elsewhere the keys, values and stream of one group; 1024 positions' logits. On a GPU
 /// the weights are laid out anew as by a Generator.
 std::vector<std::vector<ContinuationScore>> score_continuations(
     const Model& model, std::span<const std::vector<Continuation>> groups,
-    const OnProgress& on_progress = {});
+    const OnProgress& on_progress = {}, const ProcessGroup& ranks = {});
 
 }  // namespace slice

@@ -81,7 +81,7 @@ TaskAnswer answer_of(const Task& task, size_t number, std::vector<ContinuationSc
 }
 
 TaskResult evaluate_task(const Model& model, const Tokenizer& tokenizer, const Task& task,
-                         const OnProgress& on_progress) {
+                         const OnProgress& on_progress, const ProcessGroup& ranks) {
   SLICE_ARGUMENT_CHECK(!task.questions.empty(), "{}: no questions", task.name);
   const detail::Stopwatch clock;
   OnProgress of_task;
@@ -90,7 +90,7 @@ TaskResult evaluate_task(const Model& model, const Tokenizer& tokenizer, const T
       progress.phase = task.name;
       on_progress(progress);
     };
-  auto scores = score_continuations(model, encode(tokenizer, task), of_task);
+  auto scores = score_continuations(model, encode(tokenizer, task), of_task, ranks);
   TaskResult result;
   for (size_t i = 0; i < task.questions.size(); ++i)
     result.answers.push_back(answer_of(task, i, std::move(scores[i])));

@@ -44,12 +44,13 @@ TaskAnswer answer_of(const Task& task, size_t number, std::vector<ContinuationSc
 /// Asks a model the questions of a task, as lm-evaluation-harness 0.4.13 does: the choice with the
 /// greatest log-likelihood wins (acc), or with the greatest per character (acc_norm), the first of
 /// equal ones. Standard errors are those of the mean; of LAMBADA's perplexity by the harness's
-/// bootstrap, with its seeds.
+/// bootstrap, with its seeds. The processes of a group share the questions, as score_continuations
+/// says.
 ///
 /// @throws as encode_continuation and score_continuations do
 /// Cost, memory: score_continuations'; LAMBADA's standard error 10^5 resamplings besides.
 TaskResult evaluate_task(const Model& model, const Tokenizer& tokenizer, const Task& task,
-                         const OnProgress& on_progress = {});
+                         const OnProgress& on_progress = {}, const ProcessGroup& ranks = {});
 
 /// What the harness says about a run beside the numbers.
 struct TaskRun {

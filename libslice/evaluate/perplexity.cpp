@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <span>
+#include <vector>
 
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
@@ -38,73 +41,76 @@ double log_likelihood(const DecoderImpl& decoder, const Tensor& ids, int64_t fir
   return total;
 }
 
-/// A sum over windows while it is made.
-class Scores {
- public:
-  Scores(const Model& model, int64_t windows, const OnProgress& on_progress)
-      : model_(model), windows_(windows), on_progress_(on_progress) {}
-
-  void add(const Tensor& ids, int64_t first, const Tensor& targets) {
-    result_.log_likelihood += log_likelihood(model_.decoder(), ids, first, targets);
-    result_.tokens_scored += targets.size(0);
-    passed_ += ids.size(0);
-    ++done_;
-    if (!on_progress_) return;
-    const double seconds = clock_.seconds(), done = static_cast<double>(done_);
-    on_progress_({.phase = "score",
-                  .step = done_,
-                  .steps = windows_,
-                  .tokens_per_second = static_cast<double>(passed_) / seconds,
-                  .seconds = seconds,
-                  .eta = seconds * static_cast<double>(windows_ - done_) / done});
-  }
-
-  PerplexityResult result() {
-    const double mean = -result_.log_likelihood / static_cast<double>(result_.tokens_scored);
-    SLICE_CHECK_AS(NumericError, std::isfinite(mean), "perplexity: the mean log-likelihood is {}",
-                   -mean);
-    result_.perplexity = std::exp(mean);
-    result_.seconds = clock_.seconds();
-    return result_;
-  }
-
- private:
-  const Model& model_;
-  int64_t windows_, done_ = 0, passed_ = 0;
-  const OnProgress& on_progress_;
-  const detail::Stopwatch clock_;
-  PerplexityResult result_;
+/// What is scored together: the tokens after the positions of `ids` from `first` on.
+struct Window {
+  Tensor ids;  // (T)
+  int64_t first;
+  Tensor targets;  // (n)
 };
+
+/// The windows that are this rank's, then their sum with the others', in one order for any number
+/// of ranks.
+PerplexityResult score(const Model& model, const std::vector<Window>& windows,
+                       const OnProgress& on_progress, const ProcessGroup& group) {
+  const at::NoGradGuard no_grad;
+  const detail::Stopwatch clock;
+  const auto [begin, end] = group.share(std::ssize(windows));
+  Tensor sums = at::zeros({std::ssize(windows)}, at::kDouble);  // Σ log p of each window
+  int64_t passed = 0;
+  for (int64_t i = begin; i < end; ++i) {
+    const Window& window = windows[i];
+    sums[i] = log_likelihood(model.decoder(), window.ids, window.first, window.targets);
+    passed += window.ids.size(0);
+    if (!on_progress) continue;
+    const double seconds = clock.seconds(), done = static_cast<double>(i + 1 - begin);
+    on_progress({.phase = "score",
+                 .step = i + 1 - begin,
+                 .steps = end - begin,
+                 .tokens_per_second = static_cast<double>(passed) / seconds,
+                 .seconds = seconds,
+                 .eta = seconds * static_cast<double>(end - i - 1) / done});
+  }
+  group.gather_rows_inplace(sums);
+  PerplexityResult result;
+  for (const Window& window : windows) result.tokens_scored += window.targets.size(0);
+  const std::span all(sums.const_data_ptr<double>(), windows.size());
+  result.log_likelihood = std::accumulate(all.begin(), all.end(), 0.0);
+  const double mean = -result.log_likelihood / static_cast<double>(result.tokens_scored);
+  SLICE_CHECK_AS(NumericError, std::isfinite(mean), "perplexity: the mean log-likelihood is {}",
+                 -mean);
+  result.perplexity = std::exp(mean);
+  result.seconds = clock.seconds();
+  return result;
+}
 
 }  // namespace
 
 PerplexityResult score_windows(const Model& model, const Tensor& tokens,
-                               const OnProgress& on_progress) {
+                               const OnProgress& on_progress, const ProcessGroup& group) {
   SLICE_CHECK(tokens.dim() == 2 && tokens.size(0) > 0 && tokens.size(1) >= 2,
               "perplexity: want (N, T ≥ 2) tokens, got {}", detail::describe(tokens));
-  const at::NoGradGuard no_grad;
-  Scores scores(model, tokens.size(0), on_progress);
-  for (const Tensor& window : tokens.unbind(0)) scores.add(window, 0, window.slice(0, 1));
-  return scores.result();
+  std::vector<Window> windows;
+  for (const Tensor& ids : tokens.unbind(0)) windows.push_back({ids, 0, ids.slice(0, 1)});
+  return score(model, windows, on_progress, group);
 }
 
 PerplexityResult score_text(const Model& model, const Tensor& tokens, int64_t context,
-                            int64_t stride, const OnProgress& on_progress) {
+                            int64_t stride, const OnProgress& on_progress,
+                            const ProcessGroup& group) {
   SLICE_CHECK(tokens.dim() == 1 && tokens.size(0) >= 2, "perplexity: want (n ≥ 2) tokens, got {}",
               detail::describe(tokens));
   SLICE_ARGUMENT_CHECK(stride >= 1 && stride <= context, "stride {}: want 1 … context {}", stride,
                        context);
-  const at::NoGradGuard no_grad;
   const int64_t last = tokens.size(0) - 1;  // of the tokens read; the very last is a target alone
-  const int64_t later = std::max<int64_t>(last - context, 0);
-  Scores scores(model, 1 + (later + stride - 1) / stride, on_progress);
+  std::vector<Window> windows;
   for (int64_t scored = 0; scored < last;) {
     const int64_t end = std::min(scored == 0 ? context : scored + stride, last);
     const int64_t begin = std::max<int64_t>(end - context, 0);
-    scores.add(tokens.slice(0, begin, end), scored - begin, tokens.slice(0, scored + 1, end + 1));
+    windows.push_back(
+        {tokens.slice(0, begin, end), scored - begin, tokens.slice(0, scored + 1, end + 1)});
     scored = end;
   }
-  return scores.result();
+  return score(model, windows, on_progress, group);
 }
 
 double perplexity(const Model& model, const Tensor& tokens) {

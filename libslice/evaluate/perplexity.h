@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "libslice/base/progress.h"
+#include "libslice/device/process_group.h"
 
 namespace slice {
 
@@ -18,14 +19,15 @@ struct PerplexityResult {
 };
 
 /// Perplexity of windows of text, each scored by itself: T − 1 targets a window, no overlap.
-/// Log-likelihoods in float32 at least, summed in float64.
+/// Log-likelihoods in float32 at least, summed in float64. The processes of a group, each with the
+/// model and all tokens, share the windows; all get the same result.
 ///
 /// @param tokens  (N, T) int64, T ≥ 2
 /// @throws ShapeError  no window, T < 2   @throws ArgumentError  an id outside the vocabulary
-/// @throws NumericError  the result is not finite
+/// @throws NumericError  the result is not finite   @throws Error  lost contact with another rank
 /// Cost: one forward pass; memory of one window's stream and of 256 positions' logits.
 PerplexityResult score_windows(const Model& model, const at::Tensor& tokens,
-                               const OnProgress& on_progress = {});
+                               const OnProgress& on_progress = {}, const ProcessGroup& group = {});
 
 /// Perplexity of a whole text: every token but the first is scored once, in windows of `context`
 /// tokens that begin `stride` tokens after one another; each scores what the ones before it did
@@ -36,7 +38,8 @@ PerplexityResult score_windows(const Model& model, const at::Tensor& tokens,
 /// Throws as score_windows; ArgumentError also for such numbers.
 /// Cost: score_windows' times context / stride.
 PerplexityResult score_text(const Model& model, const at::Tensor& tokens, int64_t context,
-                            int64_t stride, const OnProgress& on_progress = {});
+                            int64_t stride, const OnProgress& on_progress = {},
+                            const ProcessGroup& group = {});
 
 /// score_windows(…).perplexity
 double perplexity(const Model& model, const at::Tensor& tokens);

@@ -11,6 +11,7 @@
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/random_ids.h"
+#include "tests/support/ranks.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice {
@@ -83,6 +84,29 @@ TEST_CASE("continuations score as one forward pass over each of them") {
         CHECK(scores[i][j].greedy == wanted.greedy);
       }
     }
+  }
+}
+
+TEST_CASE("processes that share the questions have the scores of one, to the bit") {
+  ModelConfig config = tiny_config();
+  config.context_length = 40;
+  const Model model = random_model(config);
+  const auto groups = mixed_questions(config);
+  const auto alone = score_continuations(model, groups);
+  for (const int64_t ranks : {2, 3}) {
+    std::vector<std::vector<std::vector<ContinuationScore>>> shared(ranks);
+    const auto thrown = run_ranks(ranks, [&](const ProcessGroup& group) {
+      shared[group.rank()] = score_continuations(model, groups, {}, group);
+    });
+    REQUIRE(thrown == std::vector<std::string>(ranks));
+    for (const auto& scores : shared)
+      for (size_t i = 0; i < groups.size(); ++i) {
+        REQUIRE(scores[i].size() == groups[i].size());
+        for (size_t j = 0; j < groups[i].size(); ++j) {
+          CHECK(scores[i][j].log_likelihood == alone[i][j].log_likelihood);
+          CHECK(scores[i][j].greedy == alone[i][j].greedy);
+        }
+      }
   }
 }
 

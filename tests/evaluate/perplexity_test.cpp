@@ -9,6 +9,7 @@
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/ranks.h"
 #include "tests/support/reference.h"
 #include "tests/support/tiny_model.h"
 
@@ -47,6 +48,29 @@ TEST_CASE("perplexity equals the sum over targets, for windows longer than a pie
       CHECK(result.tokens_scored == 2 * (T - 1));
       CHECK(perplexity(model, tokens) == result.perplexity);
     }
+  }
+}
+
+TEST_CASE("processes that share the windows have the result of one, to the bit") {
+  const ModelConfig config = tiny_config();
+  const Model model = random_model(config);
+  const Tensor windows = random_tokens(config, 5, 11), text = random_tokens(config, 1, 95)[0];
+  const double alone = score_windows(model, windows).log_likelihood,
+               whole = score_text(model, text, 10, 7).log_likelihood;
+  for (const int64_t ranks : {2, 3, 6}) {  // the last one has no window of five
+    CAPTURE(ranks);
+    std::vector<double> shared(ranks), strided(ranks);
+    std::vector<int64_t> scored(ranks);
+    const auto thrown = run_ranks(ranks, [&](const ProcessGroup& group) {
+      const PerplexityResult result = score_windows(model, windows, {}, group);
+      shared[group.rank()] = result.log_likelihood;
+      scored[group.rank()] = result.tokens_scored;
+      strided[group.rank()] = score_text(model, text, 10, 7, {}, group).log_likelihood;
+    });
+    CHECK(thrown == std::vector<std::string>(ranks));
+    CHECK(shared == std::vector(ranks, alone));
+    CHECK(strided == std::vector(ranks, whole));
+    CHECK(scored == std::vector<int64_t>(ranks, 5 * 10));
   }
 }
 

@@ -1,6 +1,6 @@
 """Processes on two hosts work together: two network namespaces of this machine, a cable between them, Gloo over it.
 
-    python3 hosts_test.py BIN     BIN has generate, slice_model and inspect
+    python3 hosts_test.py BIN     BIN has generate, evaluate, slice_model and inspect
 
 77 where no namespaces can be made, or libslice was built without Gloo. Nothing of them outlives this program.
 """
@@ -72,8 +72,17 @@ def generate(hosts):
             assert hosts.run(*command, *sampling, "--parallel", division) == alone, division
 
 
+def evaluate(hosts, work):
+    command = [BINARY / "evaluate", MODEL, "--perplexity", work / "text.txt", "--context", "32", "--windows", "17", "--device", "cpu",
+               "--threads", "1", "--json"]
+    alone, shared = (json.loads(text) for text in (subprocess.run(command, check=True, capture_output=True, text=True).stdout,
+                                                   hosts.run(*command)))
+    for result in alone, shared:
+        del result["seconds"]
+    assert shared == alone, (shared, alone)
+
+
 def slice_model(hosts, work):
-    (work / "text.txt").write_text(" ".join(WORDS[i * i % 23 % len(WORDS)] for i in range(6000)))
     command = [BINARY / "slice_model", MODEL, "--calibration", work / "text.txt", "--slice", "0.25", "--round", "2",
                "--context", "32", "--samples", "17", "--device", "cpu", "--threads", "1", "--out", work / "sliced"]
     hosts.run(*command)
@@ -102,8 +111,11 @@ def main():
         os.environ["HOSTS_TEST"] = "inside"
         os.execvp(UNSHARE[0], [*UNSHARE, sys.executable, "-B", *sys.argv])
     with Hosts() as hosts, tempfile.TemporaryDirectory() as work:
+        work = pathlib.Path(work)
+        (work / "text.txt").write_text(" ".join(WORDS[i * i % 23 % len(WORDS)] for i in range(6000)))
         generate(hosts)
-        slice_model(hosts, pathlib.Path(work))
+        evaluate(hosts, work)
+        slice_model(hosts, work)
         killed(hosts)
 
 
