@@ -107,8 +107,8 @@ enum class Division {
   kPipeline   ///< slice::Pipeline, on any number of hosts
 };
 
-/// --parallel.
-void add_parallel_option(CLI::App& app, std::optional<Division>& division);
+/// --parallel. @param otherwise  what the processes do without it
+void add_parallel_option(CLI::App& app, std::optional<Division>& division, const char* otherwise);
 
 /// What a group divides a model by: by what --parallel says, else captured on GPUs, tensor on the
 /// CPU; nothing of a process alone.

@@ -62,14 +62,14 @@ std::optional<slice::DividedModel> load_divided(const std::string& path,
   return slice::DividedModel(path, group, slice::choose_device(device), dtype_option(dtype));
 }
 
-void add_parallel_option(CLI::App& app, std::optional<Division>& division) {
+void add_parallel_option(CLI::App& app, std::optional<Division>& division, const char* otherwise) {
   static const std::map<std::string, std::optional<Division>> kDivisions = {
       {"auto", std::nullopt}, {"tensor", Division::kTensor}, {"pipeline", Division::kPipeline}};
   app.add_option_function<std::string>(
          "--parallel", [&division](const std::string& name) { division = kDivisions.at(name); },
-         "what each of torchrun's processes has of the model: tensor (a part of every layer), "
-         "pipeline "
-         "(a run of layers), both on any number of hosts; auto on GPUs: as --devices, on one host")
+         std::string("what each of torchrun's processes has of the model: tensor (a part of every "
+                     "layer), pipeline (a run of layers), both on any number of hosts; auto: ") +
+             otherwise)
       ->check(CLI::IsMember({"auto", "tensor", "pipeline"}))
       ->default_str("auto");
 }

@@ -1,12 +1,16 @@
 // evaluate MODEL [--perplexity TEXT] [--tasks piqa,…]: how well a model predicts texts, and how
-// well it answers. Processes that torchrun starts share the windows and questions.
+// well it answers. Processes that torchrun starts share the windows and questions, or with
+// --parallel the model.
 
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli.h"
+#include "libslice/device/device.h"
 #include "libslice/model/decoder.h"
 #include "libslice/slice.h"
 
@@ -17,6 +21,7 @@ using nlohmann::ordered_json;
 struct Options {
   std::string path, dtype = "keep";
   std::optional<at::Device> device;
+  std::optional<cli::Division> parallel;
   std::vector<std::string> texts;
   slice::WindowOptions windows{.order = slice::WindowOrder::kFirst};
   std::optional<int64_t> stride;
@@ -59,6 +64,7 @@ void add_options(CLI::App& app, Options& o) {
                "and every question with its scores, samples_TASK.jsonl beside it")
       ->needs(output);
   cli::add_device_option(app, o.device);
+  cli::add_parallel_option(app, o.parallel, "all of it, and a share of what is measured");
   cli::add_dtype_option(app, o.dtype, "type of the weights in memory; keep is float32 on the CPU");
   app.add_flag("--json", o.json, "print results as one JSON object");
   app.add_flag("--quiet", o.quiet, "no progress");
@@ -96,12 +102,50 @@ int64_t scored_bytes(const slice::Tokenizer& tokenizer, const at::Tensor& tokens
   return bytes;
 }
 
-ordered_json score(const slice::Model& model, const slice::Tokenizer& tokenizer, const Text& text,
-                   const Options& o, const slice::ProcessGroup& group) {
-  const slice::PerplexityResult result =
-      o.stride ? slice::score_text(model, text.tokens, o.windows.context, *o.stride,
-                                   cli::progress(o.quiet), group)
-               : slice::score_windows(model, text.tokens, cli::progress(o.quiet), group);
+/// What is measured: a model that this process holds, sharing the work with the others of its group,
+/// or a part of one that they hold together.
+class Measured {
+ public:
+  Measured(const Options& o, const slice::ProcessGroup& group) : group_(group) {
+    if (!o.parallel || group.alone()) {
+      model_.emplace(cli::load(o.path, o.device, o.dtype));
+      return;
+    }
+    part_ = cli::load_part(o.path, *o.parallel, group,
+                           {.device = slice::choose_device(o.device),
+                            .dtype = cli::dtype_option(o.dtype),
+                            .capacity = 1});
+  }
+
+  slice::PerplexityResult score(const at::Tensor& tokens, const Options& o) const {
+    const auto progress = cli::progress(o.quiet);
+    const int64_t context = o.windows.context;
+    if (o.stride)
+      return part_ ? slice::score_text(*part_, tokens, context, *o.stride, progress)
+                   : slice::score_text(*model_, tokens, context, *o.stride, progress, group_);
+    return part_ ? slice::score_windows(*part_, tokens, progress)
+                 : slice::score_windows(*model_, tokens, progress, group_);
+  }
+
+  slice::TaskResult ask(const slice::Tokenizer& tokenizer, const slice::Task& task,
+                        const Options& o) const {
+    const auto progress = cli::progress(o.quiet);
+    return part_ ? slice::evaluate_task(*part_, tokenizer, task, progress)
+                 : slice::evaluate_task(*model_, tokenizer, task, progress, group_);
+  }
+
+  at::Device device() const { return part_ ? part_->device() : model_->decoder().device(); }
+  at::ScalarType dtype() const { return part_ ? part_->dtype() : model_->decoder().dtype(); }
+
+ private:
+  const slice::ProcessGroup& group_;
+  std::optional<slice::Model> model_;
+  std::unique_ptr<slice::GroupDecoder> part_;
+};
+
+ordered_json score(const Measured& measured, const slice::Tokenizer& tokenizer, const Text& text,
+                   const Options& o) {
+  const slice::PerplexityResult result = measured.score(text.tokens, o);
   const double bits = -result.log_likelihood / std::log(2.0);
   ordered_json object = {{"text", text.path},
                          {"perplexity", result.perplexity},
@@ -163,7 +207,7 @@ std::string dtype_name(at::ScalarType dtype) {
   return dtype == at::kHalf ? "float16" : dtype == at::kBFloat16 ? "bfloat16" : "float32";
 }
 
-/// Every process of a group measures its share; the first one prints and writes.
+/// Every process of a group measures; the first one prints and writes.
 void evaluate(const CLI::App& app, Options& o) {
   if (o.texts.empty() && o.tasks.empty())
     throw CLI::ValidationError("evaluate", "want --perplexity TEXT or --tasks NAMES");
@@ -180,24 +224,24 @@ void evaluate(const CLI::App& app, Options& o) {
   std::vector<Text> texts;
   for (const std::string& path : o.texts) texts.push_back(read_text(*tokenizer, path, o));
   cli::check_interrupted();
-  const slice::Model model = cli::load(o.path, o.device, o.dtype);
+  const Measured measured(o, group);
 
   ordered_json printed = ordered_json::array();
   for (const Text& text : texts) {
-    printed.push_back(score(model, *tokenizer, text, o, group));
+    printed.push_back(score(measured, *tokenizer, text, o));
     if (writes && !o.json) print_score(printed.back());
   }
   std::vector<slice::TaskResult> results;
   for (const slice::Task& task : tasks) {
-    results.push_back(slice::evaluate_task(model, *tokenizer, task, cli::progress(o.quiet), group));
+    results.push_back(measured.ask(*tokenizer, task, o));
     if (writes && !o.json) print_result(task, results.back());
   }
   if (!writes) return;
   const std::string all = slice::results_json(tasks, results,
                                               {.model = o.path,
                                                .version = slice::version(),
-                                               .device = model.decoder().device().str(),
-                                               .dtype = dtype_name(model.decoder().dtype()),
+                                               .device = measured.device().str(),
+                                               .dtype = dtype_name(measured.dtype()),
                                                .limit = o.limit});
   if (!o.output.empty()) slice::write_output(o.output, all);
   for (size_t i = 0; o.log_samples && i < tasks.size(); ++i)

@@ -67,7 +67,7 @@ int main(int argc, char** argv) {
   app.add_option("--seed", options.seed)->capture_default_str();
   cli::add_device_option(app, device);
   cli::add_devices_option(app, devices);
-  cli::add_parallel_option(app, parallel);
+  cli::add_parallel_option(app, parallel, "on GPUs as --devices, of one host; on the CPU tensor");
   cli::add_dtype_option(app, dtype, "type of the weights in memory; keep is float32 on the CPU");
   app.add_flag("--quiet", quiet, "no statistics on stderr");
   cli::add_threads_option(app);

@@ -25,6 +25,9 @@ using at::Tensor;
 
 namespace {
 
+// Positions whose logits are alive together: V numbers each, far more than the stream has.
+constexpr int64_t kScoredPositions = 256;
+
 at::ScalarType held_dtype(const Checkpoint& checkpoint, const GroupDecoderOptions& options) {
   if (options.dtype) return *options.dtype;
   return options.device.is_cpu() ? at::kFloat : stored_dtype(checkpoint).value_or(at::kHalf);
@@ -70,11 +73,11 @@ void GroupDecoder::take(const Checkpoint& checkpoint, const ModelConfig& part,
   });
 }
 
-Tensor GroupDecoder::stream_of(Tensor words) const {
+Tensor GroupDecoder::stream_of(Tensor words, const KvCache* cache) const {
   if (config().embedding_scale != 1) words = words * config().embedding_scale;
   const Tensor positions = decoder_->position_rows();
   if (!positions.defined()) return words;
-  const int64_t row = length() + config().position_offset;
+  const int64_t row = (cache == nullptr ? 0 : cache->length()) + config().position_offset;
   return words + positions.slice(0, row, row + words.size(1));
 }
 
@@ -95,7 +98,8 @@ Tensor GroupDecoder::feed(const Tensor& tokens) {
 
 void GroupDecoder::advance(const Tensor& tokens) {
   const at::NoGradGuard no_grad;
-  group_.together([&] { logits_ = next_logits(tokens.to(held_.device())); });
+  group_.together(
+      [&] { logits_ = head(stream(tokens.to(held_.device()), cache_.get()).select(1, -1)); });
   cache_->advance(tokens.size(1));
 }
 
@@ -111,6 +115,32 @@ Tensor GroupDecoder::continue_greedy(int64_t n) {
     advance(ids.back());
   }
   return at::cat(ids, 1);
+}
+
+TokenScores GroupDecoder::score(const Tensor& tokens, int64_t first, const Tensor& targets) {
+  SLICE_CHECK(tokens.dim() == 1 && targets.dim() == 1 && targets.size(0) > 0 && first >= 0 &&
+                  first + targets.size(0) <= tokens.size(0),
+              "decoding: want (T) tokens and (n) targets of the last n of them, got {}, {} from {}",
+              detail::describe(tokens), detail::describe(targets), first);
+  whole_->check_tokens(tokens.unsqueeze(0), 0);
+  whole_->check_tokens(targets.unsqueeze(0), 0);
+  const at::NoGradGuard no_grad;
+  const int64_t n = targets.size(0);
+  const Tensor wanted = targets.to(held_.device()).unsqueeze(1);  // (n, 1)
+  std::vector<Tensor> likelihoods, greedy;
+  group_.together([&] {
+    const Tensor x = stream(tokens.unsqueeze(0).to(held_.device()), nullptr).squeeze(0);  // (T, k)
+    for (int64_t begin = 0; begin < n; begin += kScoredPositions) {
+      const int64_t end = std::min(begin + kScoredPositions, n);
+      const Tensor logits = head(x.slice(0, first + begin, first + end));  // (end − begin, V)
+      const Tensor ids = wanted.slice(0, begin, end);
+      const bool wide = logits.scalar_type() == at::kDouble;
+      likelihoods.push_back(
+          at::log_softmax(logits, 1, wide ? at::kDouble : at::kFloat).gather(1, ids).squeeze(1));
+      greedy.push_back(logits.argmax(1) == ids.squeeze(1));
+    }
+  });
+  return {at::cat(likelihoods).cpu().to(at::kDouble), at::cat(greedy).cpu()};
 }
 
 int64_t GroupDecoder::length() const { return cache_->length(); }

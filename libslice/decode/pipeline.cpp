@@ -107,19 +107,23 @@ Pipeline::Pipeline(const Checkpoint& checkpoint, const ProcessGroup& group,
        });
 }
 
-Tensor Pipeline::next_logits(const Tensor& tokens) {
+Tensor Pipeline::stream(const Tensor& tokens, KvCache* cache) const {
   const int64_t B = tokens.size(0), T = tokens.size(1);
   Tensor x;  // (B, T, k)
   if (first()) {
-    x = stream_of(at::embedding(parts_.embeddings[0].weight, tokens));
+    x = stream_of(at::embedding(parts_.embeddings[0].weight, tokens), cache);
   } else {
     x = at::empty({B, T, decoder_->config().stream_size(0)}, held_);
     group_.receive_inplace(x, group_.rank() - 1);
   }
-  for (const Sublayer& s : parts_.sublayers) x = s.forward(x, cache_.get());
+  for (const Sublayer& s : parts_.sublayers) x = s.forward(x, cache);
   if (!last()) group_.send(x, group_.rank() + 1);
-  Tensor logits = last() ? decoder_->logits(x.select(1, -1))
-                         : at::empty({B, config().vocabulary_size}, held_);  // (B, V)
+  return x;
+}
+
+Tensor Pipeline::head(const Tensor& stream) const {
+  Tensor logits = last() ? decoder_->logits(stream)
+                         : at::empty({stream.size(0), config().vocabulary_size}, held_);  // (n, V)
   group_.copy_from_inplace(group_.size() - 1, logits);
   return logits;
 }

@@ -26,7 +26,8 @@ class Pipeline : public GroupDecoder {
   std::pair<int64_t, int64_t> layers() const { return layers_; }
 
  private:
-  at::Tensor next_logits(const at::Tensor& tokens) override;
+  at::Tensor stream(const at::Tensor& tokens, KvCache* cache) const override;
+  at::Tensor head(const at::Tensor& stream) const override;
   bool first() const { return group_.rank() == 0; }
   bool last() const { return group_.rank() == group_.size() - 1; }
 

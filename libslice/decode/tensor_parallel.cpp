@@ -54,19 +54,19 @@ TensorParallel::TensorParallel(const Checkpoint& checkpoint, const ProcessGroup&
 }
 
 /// tokens (B, T) → (B, T, k_0): every rank looks up the words of which it has the rows.
-Tensor TensorParallel::embed(const Tensor& tokens) const {
+Tensor TensorParallel::embed(const Tensor& tokens, const KvCache* cache) const {
   const auto [first, last] = group_.share(config().vocabulary_size);
   const Tensor own = tokens.ge(first).logical_and(tokens.lt(last));  // (B, T)
   Tensor words =
       at::embedding(parts_.embeddings[0].weight, (tokens - first).masked_fill(own.logical_not(), 0))
           .masked_fill(own.logical_not().unsqueeze(-1), 0);  // (B, T, k_0)
   group_.sum_inplace(words);
-  return stream_of(words);
+  return stream_of(words, cache);
 }
 
 /// x (B, T, k_a) → (B, T, k_b), the same on every rank.
-Tensor TensorParallel::run(const Sublayer& sublayer, const Tensor& x) const {
-  Tensor z = sublayer.output(x, cache_.get());  // (B, T, k_b), this rank's part of it
+Tensor TensorParallel::run(const Sublayer& sublayer, const Tensor& x, KvCache* cache) const {
+  Tensor z = sublayer.output(x, cache);  // (B, T, k_b), this rank's part of it
   const Tensor& S = sublayer.shortcut->weight;
   const bool divided = S.defined() && S.dim() == 2;  // (k_b, this rank's share of k_a)
   if (divided) {
@@ -77,15 +77,19 @@ Tensor TensorParallel::run(const Sublayer& sublayer, const Tensor& x) const {
   return divided ? z : sublayer.shortcut->forward(x, sublayer.addend(z));
 }
 
-Tensor TensorParallel::next_logits(const Tensor& tokens) {
-  Tensor x = embed(tokens);  // (B, T, k)
-  for (const Sublayer& sublayer : parts_.sublayers) x = run(sublayer, x);
-  const Tensor own = decoder_->logits(x.select(1, -1));                       // (B, own words)
-  Tensor all = at::empty({config().vocabulary_size, tokens.size(0)}, held_);  // (V, B)
+Tensor TensorParallel::stream(const Tensor& tokens, KvCache* cache) const {
+  Tensor x = embed(tokens, cache);  // (B, T, k)
+  for (const Sublayer& sublayer : parts_.sublayers) x = run(sublayer, x, cache);
+  return x;
+}
+
+Tensor TensorParallel::head(const Tensor& stream) const {
+  const Tensor own = decoder_->logits(stream);                                // (n, own words)
+  Tensor all = at::empty({config().vocabulary_size, stream.size(0)}, held_);  // (V, n)
   const auto [first, last] = group_.share(config().vocabulary_size);
   all.slice(0, first, last).copy_(own.t());
   group_.gather_rows_inplace(all);
-  return all.t().contiguous();  // (B, V)
+  return all.t().contiguous();  // (n, V)
 }
 
 }  // namespace slice

@@ -30,9 +30,10 @@ class TensorParallel : public GroupDecoder {
                  const GroupDecoderOptions& options = {});
 
  private:
-  at::Tensor next_logits(const at::Tensor& tokens) override;
-  at::Tensor embed(const at::Tensor& tokens) const;
-  at::Tensor run(const Sublayer& sublayer, const at::Tensor& x) const;
+  at::Tensor stream(const at::Tensor& tokens, KvCache* cache) const override;
+  at::Tensor head(const at::Tensor& stream) const override;
+  at::Tensor embed(const at::Tensor& tokens, const KvCache* cache) const;
+  at::Tensor run(const Sublayer& sublayer, const at::Tensor& x, KvCache* cache) const;
 };
 
 /// Query heads that a rank has, and the key/value heads that these read: [first, last).

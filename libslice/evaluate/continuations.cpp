@@ -9,6 +9,7 @@
 #include "libslice/base/detail/check.h"
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/decode/group_decoder.h"
 #include "libslice/decode/packed_model.h"
 #include "libslice/model/decoder.h"
 #include "libslice/model/kv_cache.h"
@@ -188,6 +189,20 @@ std::pair<Tensor, Tensor> score_targets(const DecoderImpl& decoder, const Batch&
   return {at::cat(likelihoods).cpu().to(at::kDouble), at::cat(greedy).cpu()};
 }
 
+void check_score(const ContinuationScore& score, size_t group) {
+  SLICE_CHECK_AS(NumericError, !std::isnan(score.log_likelihood),
+                 "a log-likelihood of group {} is NaN", group);
+}
+
+Progress progress(int64_t done, int64_t total, int64_t tokens, double seconds) {
+  return {.phase = "questions",
+          .step = done,
+          .steps = total,
+          .tokens_per_second = static_cast<double>(tokens) / seconds,
+          .seconds = seconds,
+          .eta = seconds * static_cast<double>(total - done) / static_cast<double>(done)};
+}
+
 void add_scores(const Batch& batch, const Tensor& likelihoods, const Tensor& greedy,
                 std::vector<std::vector<ContinuationScore>>& scores) {
   const double* likelihood = likelihoods.const_data_ptr<double>();
@@ -199,8 +214,7 @@ void add_scores(const Batch& batch, const Tensor& likelihoods, const Tensor& gre
         score.log_likelihood += *likelihood++;
         score.greedy = *is_greedy++ && score.greedy;
       }
-      SLICE_CHECK_AS(NumericError, !std::isnan(score.log_likelihood),
-                     "a log-likelihood of group {} is NaN", group.number);
+      check_score(score, group.number);
     }
 }
 
@@ -244,16 +258,33 @@ std::vector<std::vector<ContinuationScore>> score_continuations(
     add_scores(batch, likelihoods, greedy, scores);
     done += std::ssize(batch.groups);
     tokens += batch.stream.size(0);
-    if (!on_progress) continue;
-    const double seconds = clock.seconds();
-    on_progress({.phase = "questions",
-                 .step = done,
-                 .steps = total,
-                 .tokens_per_second = static_cast<double>(tokens) / seconds,
-                 .seconds = seconds,
-                 .eta = seconds * static_cast<double>(total - done) / static_cast<double>(done)});
+    if (on_progress) on_progress(progress(done, total, tokens, clock.seconds()));
   }
   if (!ranks.alone()) add_other_ranks(scores, ranks);
+  return scores;
+}
+
+std::vector<std::vector<ContinuationScore>> score_continuations(
+    GroupDecoder& decoder, std::span<const std::vector<Continuation>> texts,
+    const OnProgress& on_progress) {
+  const detail::Stopwatch clock;
+  std::vector<std::vector<ContinuationScore>> scores(texts.size());
+  int64_t tokens = 0;
+  for (size_t i = 0; i < texts.size(); ++i) {
+    for (const Continuation& text : texts[i]) {
+      const Row row = row_of(text, decoder.config());
+      const TokenScores own = decoder.score(at::tensor(row.ids, at::kLong), row.first_scored(),
+                                            at::tensor(row.targets, at::kLong));
+      const ContinuationScore score = {.log_likelihood = own.log_likelihoods.sum().item<double>(),
+                                       .greedy = own.greedy.all().item<bool>()};
+      check_score(score, i);
+      scores[i].push_back(score);
+      tokens += row.size();
+    }
+    if (on_progress)
+      on_progress(
+          progress(static_cast<int64_t>(i) + 1, std::ssize(texts), tokens, clock.seconds()));
+  }
   return scores;
 }
 

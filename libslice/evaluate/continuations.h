@@ -10,6 +10,7 @@
 
 namespace slice {
 
+class GroupDecoder;
 class Model;
 class Tokenizer;
 
@@ -61,5 +62,11 @@ struct ContinuationScore {
 std::vector<std::vector<ContinuationScore>> score_continuations(
     const Model& model, std::span<const std::vector<Continuation>> groups,
     const OnProgress& on_progress = {}, const ProcessGroup& ranks = {});
+
+/// The same of a model that is divided among processes, each of which calls it with all texts: one
+/// pass over every text, beginnings that several share too. Memory: GroupDecoder::score's.
+std::vector<std::vector<ContinuationScore>> score_continuations(
+    GroupDecoder& decoder, std::span<const std::vector<Continuation>> groups,
+    const OnProgress& on_progress = {});
 
 }  // namespace slice

@@ -65,6 +65,31 @@ TaskMetric perplexity_metric(const std::vector<TaskAnswer>& answers) {
   return metric;
 }
 
+/// @param score  of every choice, by groups of them
+template <typename Score>
+TaskResult evaluate(const Tokenizer& tokenizer, const Task& task, const OnProgress& on_progress,
+                    const Score& score) {
+  SLICE_ARGUMENT_CHECK(!task.questions.empty(), "{}: no questions", task.name);
+  const detail::Stopwatch clock;
+  OnProgress of_task;
+  if (on_progress)
+    of_task = [&](Progress progress) {
+      progress.phase = task.name;
+      on_progress(progress);
+    };
+  std::vector<std::vector<ContinuationScore>> scores = score(encode(tokenizer, task), of_task);
+  TaskResult result;
+  for (size_t i = 0; i < task.questions.size(); ++i)
+    result.answers.push_back(answer_of(task, i, std::move(scores[i])));
+  if (task.last_word) result.metrics.push_back(perplexity_metric(result.answers));
+  result.metrics.push_back(mean_metric("acc", result.answers, &TaskAnswer::right));
+  if (task.normalised)
+    result.metrics.push_back(
+        mean_metric("acc_norm", result.answers, &TaskAnswer::right_normalised));
+  result.seconds = clock.seconds();
+  return result;
+}
+
 }  // namespace
 
 TaskAnswer answer_of(const Task& task, size_t number, std::vector<ContinuationScore> scores) {
@@ -82,25 +107,16 @@ TaskAnswer answer_of(const Task& task, size_t number, std::vector<ContinuationSc
 
 TaskResult evaluate_task(const Model& model, const Tokenizer& tokenizer, const Task& task,
                          const OnProgress& on_progress, const ProcessGroup& ranks) {
-  SLICE_ARGUMENT_CHECK(!task.questions.empty(), "{}: no questions", task.name);
-  const detail::Stopwatch clock;
-  OnProgress of_task;
-  if (on_progress)
-    of_task = [&](Progress progress) {
-      progress.phase = task.name;
-      on_progress(progress);
-    };
-  auto scores = score_continuations(model, encode(tokenizer, task), of_task, ranks);
-  TaskResult result;
-  for (size_t i = 0; i < task.questions.size(); ++i)
-    result.answers.push_back(answer_of(task, i, std::move(scores[i])));
-  if (task.last_word) result.metrics.push_back(perplexity_metric(result.answers));
-  result.metrics.push_back(mean_metric("acc", result.answers, &TaskAnswer::right));
-  if (task.normalised)
-    result.metrics.push_back(
-        mean_metric("acc_norm", result.answers, &TaskAnswer::right_normalised));
-  result.seconds = clock.seconds();
-  return result;
+  return evaluate(tokenizer, task, on_progress, [&](const auto& groups, const OnProgress& each) {
+    return score_continuations(model, groups, each, ranks);
+  });
+}
+
+TaskResult evaluate_task(GroupDecoder& decoder, const Tokenizer& tokenizer, const Task& task,
+                         const OnProgress& on_progress) {
+  return evaluate(tokenizer, task, on_progress, [&](const auto& groups, const OnProgress& each) {
+    return score_continuations(decoder, groups, each);
+  });
 }
 
 }  // namespace slice

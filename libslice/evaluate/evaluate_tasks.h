@@ -52,6 +52,10 @@ TaskAnswer answer_of(const Task& task, size_t number, std::vector<ContinuationSc
 TaskResult evaluate_task(const Model& model, const Tokenizer& tokenizer, const Task& task,
                          const OnProgress& on_progress = {}, const ProcessGroup& ranks = {});
 
+/// The same of a model that is divided among processes, all of which call it.
+TaskResult evaluate_task(GroupDecoder& decoder, const Tokenizer& tokenizer, const Task& task,
+                         const OnProgress& on_progress = {});
+
 /// What the harness says about a run beside the numbers.
 struct TaskRun {
   std::string model;             ///< path

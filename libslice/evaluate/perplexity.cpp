@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <numeric>
 #include <span>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "libslice/base/detail/stopwatch.h"
 #include "libslice/base/detail/tensor_text.h"
 #include "libslice/checkpoint/model.h"
+#include "libslice/decode/group_decoder.h"
 #include "libslice/model/decoder.h"
 
 namespace slice {
@@ -23,12 +25,21 @@ namespace {
 // Positions whose logits are alive together: V numbers each, far more than the stream has.
 constexpr int64_t kPositions = 256;
 
-/// Σ log p(target) of one window: ids (T), targets (n), the tokens after its positions from `first`
-/// on.
-double log_likelihood(const DecoderImpl& decoder, const Tensor& ids, int64_t first,
-                      const Tensor& targets) {
+/// What is scored together: the tokens after the positions of `ids` from `first` on.
+struct Window {
+  Tensor ids;  // (T)
+  int64_t first;
+  Tensor targets;  // (n)
+};
+
+/// Σ log p(target) of one window.
+using LogLikelihood = std::function<double(const Window&)>;
+
+double log_likelihood(const DecoderImpl& decoder, const Window& window) {
+  const Tensor& targets = window.targets;
   const int64_t n = targets.size(0);
-  const Tensor stream = decoder.stream(ids.unsqueeze(0)).squeeze(0).narrow(0, first, n);  // (n, k)
+  const Tensor all = decoder.stream(window.ids.unsqueeze(0)).squeeze(0);  // (T, k)
+  const Tensor stream = all.narrow(0, window.first, n);                   // (n, k)
   double total = 0;
   for (int64_t begin = 0; begin < n; begin += kPositions) {
     const int64_t end = std::min(begin + kPositions, n);
@@ -41,16 +52,9 @@ double log_likelihood(const DecoderImpl& decoder, const Tensor& ids, int64_t fir
   return total;
 }
 
-/// What is scored together: the tokens after the positions of `ids` from `first` on.
-struct Window {
-  Tensor ids;  // (T)
-  int64_t first;
-  Tensor targets;  // (n)
-};
-
 /// The windows that are this rank's, then their sum with the others', in one order for any number
 /// of ranks.
-PerplexityResult score(const Model& model, const std::vector<Window>& windows,
+PerplexityResult score(const LogLikelihood& one, const std::vector<Window>& windows,
                        const OnProgress& on_progress, const ProcessGroup& group) {
   const at::NoGradGuard no_grad;
   const detail::Stopwatch clock;
@@ -59,7 +63,7 @@ PerplexityResult score(const Model& model, const std::vector<Window>& windows,
   int64_t passed = 0;
   for (int64_t i = begin; i < end; ++i) {
     const Window& window = windows[i];
-    sums[i] = log_likelihood(model.decoder(), window.ids, window.first, window.targets);
+    sums[i] = one(window);
     passed += window.ids.size(0);
     if (!on_progress) continue;
     const double seconds = clock.seconds(), done = static_cast<double>(i + 1 - begin);
@@ -83,20 +87,27 @@ PerplexityResult score(const Model& model, const std::vector<Window>& windows,
   return result;
 }
 
-}  // namespace
+LogLikelihood by(const Model& model) {
+  return [&model](const Window& window) { return log_likelihood(model.decoder(), window); };
+}
 
-PerplexityResult score_windows(const Model& model, const Tensor& tokens,
-                               const OnProgress& on_progress, const ProcessGroup& group) {
+LogLikelihood by(GroupDecoder& decoder) {
+  return [&decoder](const Window& window) {
+    return decoder.score(window.ids, window.first, window.targets)
+        .log_likelihoods.sum()
+        .item<double>();
+  };
+}
+
+std::vector<Window> windows_of(const Tensor& tokens) {
   SLICE_CHECK(tokens.dim() == 2 && tokens.size(0) > 0 && tokens.size(1) >= 2,
               "perplexity: want (N, T ≥ 2) tokens, got {}", detail::describe(tokens));
   std::vector<Window> windows;
   for (const Tensor& ids : tokens.unbind(0)) windows.push_back({ids, 0, ids.slice(0, 1)});
-  return score(model, windows, on_progress, group);
+  return windows;
 }
 
-PerplexityResult score_text(const Model& model, const Tensor& tokens, int64_t context,
-                            int64_t stride, const OnProgress& on_progress,
-                            const ProcessGroup& group) {
+std::vector<Window> windows_of(const Tensor& tokens, int64_t context, int64_t stride) {
   SLICE_CHECK(tokens.dim() == 1 && tokens.size(0) >= 2, "perplexity: want (n ≥ 2) tokens, got {}",
               detail::describe(tokens));
   SLICE_ARGUMENT_CHECK(stride >= 1 && stride <= context, "stride {}: want 1 … context {}", stride,
@@ -110,7 +121,30 @@ PerplexityResult score_text(const Model& model, const Tensor& tokens, int64_t co
         {tokens.slice(0, begin, end), scored - begin, tokens.slice(0, scored + 1, end + 1)});
     scored = end;
   }
-  return score(model, windows, on_progress, group);
+  return windows;
+}
+
+}  // namespace
+
+PerplexityResult score_windows(const Model& model, const Tensor& tokens,
+                               const OnProgress& on_progress, const ProcessGroup& group) {
+  return score(by(model), windows_of(tokens), on_progress, group);
+}
+
+PerplexityResult score_windows(GroupDecoder& decoder, const Tensor& tokens,
+                               const OnProgress& on_progress) {
+  return score(by(decoder), windows_of(tokens), on_progress, {});
+}
+
+PerplexityResult score_text(const Model& model, const Tensor& tokens, int64_t context,
+                            int64_t stride, const OnProgress& on_progress,
+                            const ProcessGroup& group) {
+  return score(by(model), windows_of(tokens, context, stride), on_progress, group);
+}
+
+PerplexityResult score_text(GroupDecoder& decoder, const Tensor& tokens, int64_t context,
+                            int64_t stride, const OnProgress& on_progress) {
+  return score(by(decoder), windows_of(tokens, context, stride), on_progress, {});
 }
 
 double perplexity(const Model& model, const Tensor& tokens) {

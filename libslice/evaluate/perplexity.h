@@ -9,6 +9,7 @@
 
 namespace slice {
 
+class GroupDecoder;
 class Model;
 
 struct PerplexityResult {
@@ -40,6 +41,13 @@ PerplexityResult score_windows(const Model& model, const at::Tensor& tokens,
 PerplexityResult score_text(const Model& model, const at::Tensor& tokens, int64_t context,
                             int64_t stride, const OnProgress& on_progress = {},
                             const ProcessGroup& group = {});
+
+/// The same of a model that is divided among processes, each of which calls it with all tokens.
+/// Memory: GroupDecoder::score's.
+PerplexityResult score_windows(GroupDecoder& decoder, const at::Tensor& tokens,
+                               const OnProgress& on_progress = {});
+PerplexityResult score_text(GroupDecoder& decoder, const at::Tensor& tokens, int64_t context,
+                            int64_t stride, const OnProgress& on_progress = {});
 
 /// score_windows(…).perplexity
 double perplexity(const Model& model, const at::Tensor& tokens);

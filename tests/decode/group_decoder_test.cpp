@@ -3,15 +3,14 @@
 #include <algorithm>
 #include <catch2/catch_all.hpp>
 #include <iterator>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "libslice/base/error.h"
 #include "libslice/checkpoint/checkpoint.h"
 #include "libslice/decode/generator.h"
-#include "libslice/decode/pipeline.h"
 #include "libslice/decode/tensor_parallel.h"
+#include "tests/support/group_decoder.h"
 #include "tests/support/ranks.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
@@ -27,15 +26,7 @@ std::vector<Ids> written(const std::string& path, bool pipeline, const Ids& prom
                          const GenerateOptions& options, int64_t capacity, int64_t shown = -1) {
   std::vector<Ids> ids(2);
   const auto thrown = run_ranks(2, [&](const ProcessGroup& group) {
-    const auto checkpoint = open_checkpoint(path);
-    std::unique_ptr<GroupDecoder> decoder;
-    if (pipeline) {
-      decoder =
-          std::make_unique<Pipeline>(*checkpoint, group, GroupDecoderOptions{.capacity = capacity});
-    } else {
-      decoder = std::make_unique<TensorParallel>(*checkpoint, group,
-                                                 GroupDecoderOptions{.capacity = capacity});
-    }
+    const auto decoder = group_decoder(path, pipeline, group, {.capacity = capacity});
     int64_t count = 0;
     ids[group.rank()] =
         generate(*decoder, prompt, options, [&](int64_t) { return ++count != shown; });
@@ -78,6 +69,12 @@ TEST_CASE("ranks refuse what a model refuses") {
   CHECK_THROWS_AS(generate(decoder, {1}, GenerateOptions{.sampling = {.temperature = -1}}),
                   ArgumentError);
   CHECK_THROWS_AS(generate(decoder, Ids(9, 1), GenerateOptions{}), ArgumentError);
+  const at::Tensor ids = at::tensor({1, 2, 3});
+  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, 1, 1})), Error);
+  CHECK_THROWS_AS(decoder.score(ids, 2, at::tensor({2, 3})), Error);
+  CHECK_THROWS_AS(decoder.score(ids.unsqueeze(0), 0, ids), Error);
+  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, -1})), ArgumentError);
+  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, 1000})), ArgumentError);
   CHECK(decoder.length() == 0);
 }
 

@@ -9,9 +9,11 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/text/tokenizer.h"
 #include "tests/support/error_bounds.h"
+#include "tests/support/group_decoder.h"
 #include "tests/support/matchers.h"
 #include "tests/support/random_ids.h"
 #include "tests/support/ranks.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice {
@@ -83,6 +85,36 @@ TEST_CASE("continuations score as one forward pass over each of them") {
         CHECK(std::abs(scores[i][j].log_likelihood / wanted.log_likelihood - 1) < kSameFunction);
         CHECK(scores[i][j].greedy == wanted.greedy);
       }
+    }
+  }
+}
+
+TEST_CASE("a model that is divided among processes scores as the whole") {
+  for (ModelConfig config : tiny_families()) {
+    CAPTURE(describe(config));
+    config.context_length = 40;
+    if (config.learned_positions > 0) config.learned_positions = 40 + config.position_offset;
+    const TemporaryDirectory scratch;
+    const std::string path = (scratch.path() / "model").string();
+    save_model(random_model(config), path, {.dtype = at::kFloat});
+    const Model whole = load_model(path, {.dtype = at::kDouble});
+    const auto groups = mixed_questions(config);
+    const auto want = score_continuations(whole, groups);
+    for (const bool pipeline : {false, true}) {
+      std::vector<std::vector<std::vector<ContinuationScore>>> found(2);
+      const auto thrown = run_ranks(2, [&](const ProcessGroup& group) {
+        found[group.rank()] = score_continuations(*group_decoder(path, pipeline, group), groups);
+      });
+      REQUIRE(thrown == std::vector<std::string>(2));
+      for (const auto& scores : found)
+        for (size_t i = 0; i < groups.size(); ++i) {
+          REQUIRE(scores[i].size() == want[i].size());
+          for (size_t j = 0; j < want[i].size(); ++j) {
+            const double apart = scores[i][j].log_likelihood / want[i][j].log_likelihood - 1;
+            CHECK(std::abs(apart) < kSameFunction);
+            CHECK(scores[i][j].greedy == want[i][j].greedy);
+          }
+        }
     }
   }
 }

@@ -8,9 +8,11 @@
 #include "libslice/base/error.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/error_bounds.h"
+#include "tests/support/group_decoder.h"
 #include "tests/support/matchers.h"
 #include "tests/support/ranks.h"
 #include "tests/support/reference.h"
+#include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
 namespace slice {
@@ -71,6 +73,29 @@ TEST_CASE("processes that share the windows have the result of one, to the bit")
     CHECK(shared == std::vector(ranks, alone));
     CHECK(strided == std::vector(ranks, whole));
     CHECK(scored == std::vector<int64_t>(ranks, 5 * 10));
+  }
+}
+
+TEST_CASE("a model that is divided among processes has the perplexity of the whole") {
+  for (const ModelConfig& config : tiny_families()) {
+    CAPTURE(describe(config));
+    const TemporaryDirectory scratch;
+    const std::string path = (scratch.path() / "model").string();
+    save_model(random_model(config), path, {.dtype = at::kFloat});
+    const Model whole = load_model(path, {.dtype = at::kDouble});
+    const Tensor windows = random_tokens(config, 2, 11), text = random_tokens(config, 1, 40)[0];
+    const double want = score_windows(whole, windows).perplexity,
+                 strided = score_text(whole, text, 10, 7).perplexity;
+    for (const bool pipeline : {false, true}) {
+      std::vector<double> found(4);
+      const auto thrown = run_ranks(2, [&](const ProcessGroup& group) {
+        const auto decoder = group_decoder(path, pipeline, group);
+        found[2 * group.rank()] = score_windows(*decoder, windows).perplexity / want - 1;
+        found[2 * group.rank() + 1] = score_text(*decoder, text, 10, 7).perplexity / strided - 1;
+      });
+      REQUIRE(thrown == std::vector<std::string>(2));
+      for (const double apart : found) CHECK(std::abs(apart) < kSameFunction);
+    }
   }
 }
 
