@@ -13,8 +13,9 @@ void check_layerwise(const Arguments& a) {
   if (!a.layerwise && (a.resume || a.save_every > 0))
     throw CLI::ValidationError("--resume, --save-every", "want --layerwise");
   if (!a.layerwise) return;
-  if (!a.gguf.empty() || !a.perplexity_text.empty() || a.verify)
-    throw CLI::ValidationError("--layerwise", "excludes --gguf, --perplexity and --verify");
+  if (!a.gguf.empty() || !a.perplexity_text.empty() || !a.prompts.empty() || a.verify)
+    throw CLI::ValidationError("--layerwise",
+                               "excludes --gguf, --perplexity, --prompt and --verify");
   if (self_number(a))
     throw CLI::ValidationError("--layerwise",
                                "excludes --calibration self: a text is written by the whole model");
@@ -46,6 +47,8 @@ void check_arguments(const Arguments& a) {
   check_layerwise(a);
   check_weights(a);
   check_self(a);
+  if (std::ranges::count(a.prompts, "") > 0)
+    throw CLI::ValidationError("--prompt", "want a text, got an empty one");
 }
 
 }  // namespace cli

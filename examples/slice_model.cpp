@@ -16,6 +16,7 @@
 #include "run_cost.h"
 #include "slice_options.h"
 #include "slice_plan.h"
+#include "slice_samples.h"
 #include "summary.h"
 #include "verify.h"
 
@@ -40,11 +41,15 @@ void save_others(const Arguments& a, const slice::SliceReport& report, const sli
   }
 }
 
-/// The page beside the model, and last the report, which has the hashes of all other files.
+/// The page beside the model, with the hashes of its files, and last the report, with the page's too.
 void save_reports(const Arguments& a, slice::SliceReport& report,
                   const std::filesystem::path& directory) {
-  if (!a.no_report_html) slice::save_report_html(report, directory / "slice_report.html");
+  const char* page = "slice_report.html";
   report.files = slice::file_hashes(directory);
+  if (!a.no_report_html) {
+    slice::save_report_html(report, directory / page);
+    report.files[page] = slice::file_hash(directory / page);
+  }
   slice::save_report(report, directory / "slice_report.json");
 }
 
@@ -159,8 +164,14 @@ void slice_and_save(Arguments a, const cli::Plan& plan) {
   if (test.defined()) before = score(test);
   const at::Tensor verified = a.verify && writes ? cli::verified_windows(windows) : at::Tensor();
   const double dense_loss = verified.defined() ? std::log(score(verified)) : 0;
+  std::vector<std::vector<int64_t>> prompts;
+  if (writes) prompts = cli::sample_prompts(a, plan, test.defined() ? test : windows.tokens());
+  const auto written = cli::written_after(model, *plan.tokenizer, prompts);
   slice::SliceReport report = slice::slice_model(model, windows, plan.options, on_progress, group);
   if (!writes) return;
+  const auto rewritten = cli::written_after(model, *plan.tokenizer, prompts);
+  for (size_t i = 0; i < prompts.size(); ++i)
+    report.samples.push_back({plan.tokenizer->decode(prompts[i]), written[i], rewritten[i]});
   report.model = cli::model_name(a);
   report.model_sha256 = slice::model_fingerprint(a.model);
   report.load_seconds = load_seconds;
@@ -224,6 +235,11 @@ int main(int argc, char** argv) {
       ->check(cli::at_least(1))
       ->needs(perplexity)
       ->capture_default_str();
+  app.add_option("--prompt", a.prompts,
+                 "text that both models continue, for the report; given several times, each; by "
+                 "default the beginnings of two windows")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   app.add_option("--report", a.report, "also write the report there");
   app.add_flag("--no-report-html", a.no_report_html,
                "no slice_report.html beside slice_report.json");

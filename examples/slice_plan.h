@@ -19,7 +19,7 @@ inline constexpr const char* kSelf = "self";
 struct Arguments {
   std::string model, out, check, gguf, report, perplexity_text, dtype = "keep", gguf_type = "keep";
   std::optional<at::Device> device;
-  std::vector<std::string> calibration;
+  std::vector<std::string> calibration, prompts;
   std::vector<double> calibration_weights;  ///< one a text; empty: every window counts the same
   SliceArguments slice;
   slice::WindowOptions windows{.samples = 128};

@@ -72,10 +72,11 @@ std::string problem_of(const fs::path& path, const std::string& want, DirectoryC
 
 std::map<std::string, std::string> file_hashes(const fs::path& directory) {
   std::map<std::string, std::string> hashes;
-  for (const std::string& name : names_in(directory))
-    hashes[name] = hash_of(detail::InputFile(directory / name));
+  for (const std::string& name : names_in(directory)) hashes[name] = file_hash(directory / name);
   return hashes;
 }
+
+std::string file_hash(const fs::path& file) { return hash_of(detail::InputFile(file)); }
 
 std::string model_fingerprint(const fs::path& model) { return detail::fingerprint(model); }
 

@@ -12,6 +12,8 @@ namespace slice {
 /// report holds of the files beside it. Cost: reads them once.
 /// @throws FormatError  one cannot be read, or changes meanwhile
 std::map<std::string, std::string> file_hashes(const std::filesystem::path& directory);
+/// Of one file. @throws FormatError  as there
+std::string file_hash(const std::filesystem::path& file);
 
 /// Tells a model from another: SHA-256 of the names, sizes and bytes of its files, of one longer
 /// than 64 MiB of the first MiB and of 512 pages spread evenly.

@@ -562,6 +562,8 @@ TEST_CASE("bad arguments and files end with the right code, name the culprit and
         "self"},
        2,
        "excludes --calibration self"},
+      {slice({"--layerwise", "--slice", "0.3", "--prompt", "a"}), 2, "--prompt"},
+      {slice({"--slice", "0.3", "--prompt", ""}), 2, "--prompt"},
       {{"slice_model", model, "--calibration", text}, 2, "--out"},
       {slice({"--slice", "1"}), 2, "--slice"},
       {slice({"--slice", "0.1", "--remove", "0.1"}), 2, "--remove"},

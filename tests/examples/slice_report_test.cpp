@@ -62,6 +62,12 @@ TEST_CASE("slice_model writes a page beside the report unless it is told not to"
   CHECK(report["model"]["name"] == "tiny <b>model&");
   CHECK(report["asked"]["remove_blocks"] == 0.2);
   CHECK(report["peak_bytes"]["phases"].size() == 4);  // load, search, slice, save
+  CHECK(report["samples"].size() == 2);
+  for (const auto& sample : report["samples"])
+    for (const char* part : {"prompt", "before", "after"}) CHECK(sample[part] != "");
+  CHECK_THAT(html, ContainsSubstring("What it writes"));
+  for (const auto& [name, hash] : report["files"].items())
+    if (name != "slice_report.html") CHECK_THAT(html, ContainsSubstring(hash.get<std::string>()));
   const std::string list = nlohmann::json(report["plan"]["k"]).dump();
   CHECK_THAT(text, ContainsSubstring(std::regex_replace(list, std::regex(","), ", ")));
   // What comes next, for a shell and for Python.
@@ -72,6 +78,16 @@ TEST_CASE("slice_model writes a page beside the report unless it is told not to"
   CHECK_THAT(sliced.out, ContainsSubstring("generate '"));
   CHECK_THAT(sliced.out,
              ContainsSubstring("from_pretrained('" + directory.path().string() + "/it\\'s')\n"));
+
+  const Outcome asked = slice_tiny(
+      directory, "asked", {"--slice", "0.25", "--prompt", "hello world", "--prompt", "world 7"});
+  INFO(asked.err);
+  REQUIRE(asked.code == 0);
+  const auto samples = nlohmann::json::parse(
+      detail::read_text_file(directory.path() / "asked/slice_report.json"))["samples"];
+  REQUIRE(samples.size() == 2);
+  CHECK(samples[0]["prompt"] == "hello world");
+  CHECK(samples[1]["prompt"] == "world 7");
 
   for (const std::string method : {"slicegpt", "refit"}) {
     const Outcome bare =

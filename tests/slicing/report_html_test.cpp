@@ -79,6 +79,8 @@ SliceReport full_report(int64_t layers) {
   r.speed_before = SpeedReport{400, 24.5};
   r.speed_after = SpeedReport{500, 27};
   r.samples = {{"Once", " upon a time", " there was"}};
+  r.model_sha256 = std::string(64, 'b');
+  r.files = {{"model.safetensors", std::string(64, 'c')}};
   r.gradient_seconds = 1;
   r.calibrate_seconds = 2;
   r.total_seconds = 4;
@@ -123,7 +125,8 @@ TEST_CASE("a page holds every section and is well formed") {
     CHECK_THAT(html, ContainsSubstring(std::string("<h2>") + title + "</h2>"));
   }
   for (const char* shown :
-       {"prose.txt", "code.txt", "18.50", "20.25", "−30.0 %", "upon a time", "there was",
+       {"prose.txt", "code.txt", "<code>aaaa", "<code>bbbb", "model.safetensors</th><td><code>cccc",
+        "18.50", "20.25", "−30.0 %", "upon a time", "there was",
         "25.0 % of the weights of the blocks", "prefers-color-scheme: dark", "width=device-width",
         "layer 3: 100 of 128 channels", "hidden size 48, 400 channels, loss 3.7500"}) {
     CHECK_THAT(html, ContainsSubstring(shown));
@@ -160,6 +163,7 @@ TEST_CASE("names, prompts and texts from outside are text in a page") {
   r.texts[0].name = hostile;
   r.sites[0].name = hostile;
   r.samples = {{hostile, hostile, hostile}};
+  r.files = {{hostile, hostile}};
   r.peaks[0].phase = hostile;
   const std::string html = report_html(r);
   CHECK(malformed(html) == "");

@@ -213,10 +213,16 @@ std::string versions_section(const SliceReport& r) {
   std::string rows = row({"libslice", html_text(used.libslice)});
   rows += row({"LibTorch", html_text(used.libtorch)});
   if (!used.cuda.empty()) rows += row({"CUDA", html_text(used.cuda)});
-  rows += row({"calibration", "<code>sha256 " + html_text(r.calibration_sha256) + "</code>"});
+  const auto hash = [&](const std::string& of, const std::string& sha256) {
+    rows += row({of, "<code>" + html_text(sha256) + "</code>"});
+  };
+  hash("calibration", r.calibration_sha256);
+  if (!r.model_sha256.empty()) hash("dense model", r.model_sha256);
+  for (const auto& [name, sha256] : r.files) hash(html_text(name), sha256);
   return section("Versions and hashes",
-                 "The hash is of the calibration's token ids. <code>slice_report.json</code> holds "
-                 "every number of this page.",
+                 "The hashes are SHA-256: of the calibration's token ids, of the dense model's "
+                 "files, and of the files beside this page, which <code>slice_model --check</code> "
+                 "compares. <code>slice_report.json</code> holds every number of this page.",
                  facts(rows));
 }
 
