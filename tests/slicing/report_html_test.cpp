@@ -154,6 +154,15 @@ TEST_CASE("a page needs nothing from elsewhere and stays small") {
   CHECK(malformed(html) == "");
 }
 
+TEST_CASE("a model that writes nothing but line breaks does not fill the page with them") {
+  SliceReport r = full_report(1);
+  r.samples = {{"Once", "\n\nupon\n\n\n a <time>", std::string(48, '\n')}};
+  const std::string html = report_html(r);
+  CHECK(malformed(html) == "");
+  CHECK_THAT(html, ContainsSubstring("\n\nupon\n[3 line breaks]\n a &lt;time&gt;<"));
+  CHECK_THAT(html, ContainsSubstring("\n[48 line breaks]\n<"));
+}
+
 TEST_CASE("names, prompts and texts from outside are text in a page") {
   const std::string hostile =
       "<script>alert('x')</script>\" onload=\"y\" & &lt; \x01\x1b[31m\r\x7f \xc2\x85 \xef\xbf\xbf "

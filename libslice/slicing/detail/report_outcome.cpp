@@ -1,8 +1,10 @@
 // What came, what was asked for, and with what: the tables of a report.
 
+#include <algorithm>
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "libslice/base/detail/formatted.h"
@@ -112,6 +114,20 @@ std::string target(const SliceOptions& o) {
   return text;
 }
 
+/// A text whose longer runs of line breaks are counted: some models write nothing else.
+std::string sample_text(std::string_view text) {
+  std::string shown;
+  while (!text.empty()) {
+    const size_t breaks = std::min(text.find_first_not_of('\n'), text.size());
+    shown += breaks > 2 ? formatted("\n[{} line breaks]\n", breaks) : std::string(breaks, '\n');
+    text.remove_prefix(breaks);
+    const size_t line = std::min(text.find('\n'), text.size());
+    shown += html_text(text.substr(0, line));
+    text.remove_prefix(line);
+  }
+  return shown;
+}
+
 }  // namespace
 
 std::string headline(const SliceReport& r) {
@@ -175,11 +191,11 @@ std::string outcome_section(const SliceReport& r) {
 std::string samples_section(const SliceReport& r) {
   std::string body;
   for (const SampleReport& sample : r.samples) {
-    const std::string prompt = "<i>" + html_text(sample.prompt) + "</i>";
+    const std::string prompt = "<i>" + sample_text(sample.prompt) + "</i>";
     body += "<div class=\"pair\">\n";
     for (const auto& [name, text] : {std::pair("Before", &sample.before), {"After", &sample.after}})
       body += formatted("<div><h3>{}</h3><div class=\"text\">{}{}</div></div>\n", name, prompt,
-                        html_text(*text));
+                        sample_text(*text));
     body += "</div>\n";
   }
   if (body.empty()) return {};

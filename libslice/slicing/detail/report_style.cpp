@@ -89,7 +89,7 @@ figcaption { font-size: .72rem; line-height: 1.3; color: var(--muted); overflow-
 figcaption b { color: var(--text); font-weight: 500; }
 .text {
   margin: .3rem 0 0; padding: .6rem .8rem; background: var(--page); border-radius: 6px;
-  white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate;
+  max-height: 22em; overflow: auto; white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: isolate;
 }
 .text i { color: var(--muted); font-style: normal; }
 code { font: .82rem ui-monospace, monospace; overflow-wrap: anywhere; }
