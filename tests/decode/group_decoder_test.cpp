@@ -69,12 +69,12 @@ TEST_CASE("ranks refuse what a model refuses") {
   CHECK_THROWS_AS(generate(decoder, {1}, GenerateOptions{.sampling = {.temperature = -1}}),
                   ArgumentError);
   CHECK_THROWS_AS(generate(decoder, Ids(9, 1), GenerateOptions{}), ArgumentError);
-  const at::Tensor ids = at::tensor({1, 2, 3});
-  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, 1, 1})), Error);
-  CHECK_THROWS_AS(decoder.score(ids, 2, at::tensor({2, 3})), Error);
+  const at::Tensor ids = at::tensor({1, 2, 3}, at::kLong);
+  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, 1, 1}, at::kLong)), Error);
+  CHECK_THROWS_AS(decoder.score(ids, 2, at::tensor({2, 3}, at::kLong)), Error);
   CHECK_THROWS_AS(decoder.score(ids.unsqueeze(0), 0, ids), Error);
-  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, -1})), ArgumentError);
-  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, 1000})), ArgumentError);
+  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, -1}, at::kLong)), ArgumentError);
+  CHECK_THROWS_AS(decoder.score(ids, 0, at::tensor({2, 3, 1000}, at::kLong)), ArgumentError);
   CHECK(decoder.length() == 0);
 }
 
