@@ -195,7 +195,7 @@ std::vector<const GgufArchitecture*> gguf_architectures(const std::string& famil
   return found;
 }
 
-const GgufArchitecture& gguf_architecture_named(const std::string& name) {
+const GgufArchitecture& gguf_architecture_named(std::string_view name) {
   const auto found = std::ranges::find(table(), name, &GgufArchitecture::name);
   SLICE_FORMAT_CHECK(found != table().end(), "architecture '{}' is not supported", name);
   return *found;

@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "libslice/model/config.h"
@@ -44,7 +45,7 @@ struct GgufArchitecture {
 /// Those that run models of a family, the family's own before more general ones.
 std::vector<const GgufArchitecture*> gguf_architectures(const std::string& family);
 /// The one of this name. @throws FormatError  it is not in the table
-const GgufArchitecture& gguf_architecture_named(const std::string& name);
+const GgufArchitecture& gguf_architecture_named(std::string_view name);
 
 /// Why llama.cpp's network of an architecture is not that of a dense model; nothing where it is. A
 /// Mistral's and a Phi-3's window, which it does not heed, is no reason.
