@@ -10,6 +10,7 @@
 
 #include "libslice/slice.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 
 namespace slice {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 using Engines = std::unique_ptr<slice_engine, decltype(&slice_engine_free)>;
 using Requests = std::unique_ptr<slice_request, decltype(&slice_request_free)>;
 
-const std::string kModel = std::string(SLICE_TEST_DATA_DIR) + "/trained_phi";
+const std::string kModel = (tests::data_directory() / "trained_phi").string();
 
 Engines load(int64_t slots = 2) {
   slice_engine_options options;

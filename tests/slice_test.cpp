@@ -4,6 +4,7 @@
 
 #include <catch2/catch_all.hpp>
 
+#include "tests/support/places.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
@@ -11,7 +12,7 @@ namespace {
 
 TEST_CASE("one header is enough to load, slice, save, measure and continue a text") {
   const slice::tests::TemporaryDirectory directory;
-  const auto path = std::filesystem::path(SLICE_TEST_DATA_DIR) / "tiny_llama_gqa";
+  const auto path = slice::tests::data_directory() / "tiny_llama_gqa";
   slice::Model model = slice::load_model(path);
   const at::Tensor tokens = slice::tests::random_tokens(model.config(), 8, 32);
   const slice::SliceReport report = slice::slice_model(model, tokens, {.slice = 0.25});

@@ -11,6 +11,7 @@
 #include "tests/support/gguf_writer.h"
 #include "tests/support/heard_warnings.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tensor_file.h"
@@ -36,7 +37,7 @@ json tiny_json() {
 }
 
 TEST_CASE("a directory of one file, and of shards, is one set of tensors") {
-  const fs::path data = SLICE_TEST_DATA_DIR;
+  const fs::path data = tests::data_directory();
   const auto whole = open_checkpoint(data / "tiny_llama_gqa");
   CHECK(whole->config().kv_heads == 2);
   CHECK(stored_dtype(*whole) == at::kFloat);

@@ -16,6 +16,7 @@
 #include "libslice/slicing/slice_checkpoint.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
@@ -252,7 +253,7 @@ TEST_CASE("a model with experts is sliced layer by layer from a GGUF file") {
 }
 
 TEST_CASE("xIELU's constants are lists of a GGUF's metadata") {
-  ModelConfig config = read_config(fs::path(SLICE_TEST_DATA_DIR) / "tiny_apertus");
+  ModelConfig config = read_config(tests::data_directory() / "tiny_apertus");
   config.rope_scaling.reset();
   const TemporaryDirectory directory;
   const Model model = random_model(config, 3, at::kFloat);

@@ -16,6 +16,7 @@
 #include "libslice/model/families/family.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/sliced_layouts.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
@@ -31,7 +32,7 @@ using Change = std::function<void(ModelConfig&)>;
 
 /// That of a tiny checkpoint.
 ModelConfig config_of(const std::string& name) {
-  return read_config(fs::path(SLICE_TEST_DATA_DIR) / name);
+  return read_config(tests::data_directory() / name);
 }
 
 ModelConfig changed(const std::string& name, const Change& change) {

@@ -17,6 +17,7 @@
 #include "libslice/text/detail/pre_tokenizer.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/sliced_layouts.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
@@ -246,7 +247,7 @@ TEST_CASE("a GGUF whose chat template is not UTF-8 did not load, even as a model
 
 TEST_CASE("SentencePiece's tokenizer gives the same ids from a GGUF") {
   const TemporaryDirectory source;
-  fs::copy_file(fs::path(SLICE_TEST_DATA_DIR) / "tiny_tokenizers/bytes.model",
+  fs::copy_file(tests::data_directory() / "tiny_tokenizers/bytes.model",
                 source.path() / "tokenizer.model");
   const auto tokenizer = load_tokenizer(source.path());
   REQUIRE(bpe_definition(*tokenizer) != nullptr);

@@ -14,6 +14,7 @@
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/reference.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
@@ -27,7 +28,7 @@ using namespace tests;
 /// A tiny checkpoint with what Transformers computed from it in float32.
 struct Golden {
   explicit Golden(const std::string& name)
-      : path(std::filesystem::path(SLICE_TEST_DATA_DIR) / name), file(path / "golden.safetensors") {
+      : path(tests::data_directory() / name), file(path / "golden.safetensors") {
     const Tensor ids = file.read("prompt"), text = file.read("greedy");
     prompt.assign(ids.const_data_ptr<int64_t>(), ids.const_data_ptr<int64_t>() + ids.numel());
     greedy.assign(text.const_data_ptr<int64_t>(), text.const_data_ptr<int64_t>() + text.numel());

@@ -11,6 +11,7 @@
 #include "libslice/model/decoder.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
@@ -20,9 +21,7 @@ namespace {
 using at::Tensor;
 using namespace tests;
 
-std::filesystem::path data(const std::string& name) {
-  return std::filesystem::path(SLICE_TEST_DATA_DIR) / name;
-}
+std::filesystem::path data(const std::string& name) { return tests::data_directory() / name; }
 
 /// What Transformers would hold of a directory with one file of weights.
 StateDict dict_of(const std::filesystem::path& directory) {

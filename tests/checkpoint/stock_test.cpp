@@ -10,6 +10,7 @@
 #include "libslice/checkpoint/model.h"
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/sliced_layouts.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
@@ -130,7 +131,7 @@ TEST_CASE("what the other families keep in config.json or in code survives anoth
        {"tiny_qwen3", "tiny_phi3_window", "tiny_phi3_long", "tiny_smollm3", "tiny_granite",
         "tiny_gemma", "tiny_seed_oss", "tiny_arcee", "tiny_ernie4_5", "tiny_helium",
         "tiny_ministral", "tiny_mistral_yarn", "tiny_ministral3", "tiny_hunyuan", "tiny_apertus"}) {
-    ModelConfig config = read_config(fs::path(SLICE_TEST_DATA_DIR) / name);
+    ModelConfig config = read_config(tests::data_directory() / name);
     config.tied_head = false;
     for (const int64_t k : {int64_t{24}, int64_t{20}}) {
       INFO(name << " k " << k);

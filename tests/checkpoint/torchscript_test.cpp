@@ -16,6 +16,7 @@
 #include "tests/support/error_bounds.h"
 #include "tests/support/file_limit.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/sliced_layouts.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
@@ -78,7 +79,7 @@ TEST_CASE("a TorchScript file computes what the model computes, of every family"
 
 TEST_CASE("a TorchScript file of every tiny checkpoint, or why there is none") {
   int written = 0;
-  for (const fs::directory_entry& entry : fs::directory_iterator(SLICE_TEST_DATA_DIR)) {
+  for (const fs::directory_entry& entry : fs::directory_iterator(tests::data_directory())) {
     if (!fs::exists(entry.path() / "config.json")) continue;
     INFO(entry.path().filename());
     const Model model = load_model(entry.path(), {.dtype = at::kDouble});

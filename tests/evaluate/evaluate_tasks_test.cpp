@@ -7,11 +7,12 @@
 #include "libslice/checkpoint/model.h"
 #include "libslice/evaluate/detail/standard_error.h"
 #include "libslice/text/tokenizer.h"
+#include "tests/support/places.h"
 
 namespace slice {
 namespace {
 
-const std::filesystem::path kModel = std::string(LIBSLICE_SOURCE_DIR) + "/tests/data/trained_phi";
+const std::filesystem::path kModel = tests::data_directory() / "trained_phi";
 
 Task small_task(bool last_word) {
   Task task{.name = last_word ? "lambada_openai" : "piqa",

@@ -10,6 +10,7 @@
 #include "libslice/evaluate/detail/python_random.h"
 #include "libslice/evaluate/evaluate_tasks.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/temporary_directory.h"
 
@@ -38,7 +39,7 @@ std::string shown(const TaskQuestion& question) {
 }  // namespace
 
 TEST_CASE("published records become the prompts, answers and verdicts of lm-evaluation-harness") {
-  std::ifstream file(std::string(LIBSLICE_SOURCE_DIR) + "/tests/data/task_goldens.json");
+  std::ifstream file(tests::data_directory() / "task_goldens.json");
   const auto goldens = nlohmann::ordered_json::parse(file);
   REQUIRE(goldens.size() == task_names().size());
   for (const auto& [name, golden] : goldens.items()) {

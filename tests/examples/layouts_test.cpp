@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/support/child_process.h"
+#include "tests/support/places.h"
 #include "tests/support/temporary_directory.h"
 
 namespace slice::tests {
@@ -24,7 +25,7 @@ TEST_CASE("every layout of inspect is what slice_model plans with its flags") {
     return outcome.out;
   };
   for (const char* name : {"/trained_phi", "/tiny_llama_tied_biased", "/tiny_gemma3"}) {
-    const std::string model = std::string(SLICE_TEST_DATA_DIR) + name;
+    const std::string model = tests::data_directory().string() + name;
     INFO(model);
     const json layouts = json::parse(run({"inspect", model, "--json"}))["layouts"];
     const std::string shown = run({"inspect", model});

@@ -12,6 +12,7 @@
 #include "tests/support/gguf_writer.h"
 #include "tests/support/hostile_bytes.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/temporary_directory.h"
 
 namespace slice {
@@ -94,7 +95,7 @@ TEST_CASE("quantised tensors equal the definition of their format, to the bit") 
 }
 
 TEST_CASE("every quantised type gives the values of the gguf package, to the bit") {
-  const SafetensorsFile golden(fs::path(SLICE_TEST_DATA_DIR) / "ggml_quants.safetensors");
+  const SafetensorsFile golden(tests::data_directory() / "ggml_quants.safetensors");
   const std::pair<const char*, uint32_t> types[] = {
       {"Q4_0", 2},  {"Q4_1", 3},  {"Q5_0", 6},  {"Q5_1", 7},  {"Q8_0", 8},
       {"Q2_K", 10}, {"Q3_K", 11}, {"Q4_K", 12}, {"Q5_K", 13}, {"Q6_K", 14}};

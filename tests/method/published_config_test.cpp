@@ -5,12 +5,13 @@
 #include "libslice/base/detail/file.h"
 #include "libslice/method/plan.h"
 #include "libslice/model/config_json.h"
+#include "tests/support/places.h"
 
 namespace slice {
 namespace {
 
 TEST_CASE("published models have the parameters that Transformers counts") {
-  const std::string file = SLICE_TEST_DATA_DIR "/published_configs.json";
+  const std::string file = tests::data_directory() / "published_configs.json";
   const auto published = nlohmann::json::parse(detail::read_text_file(file, 1 << 20));
   CHECK(published.size() >= 25);
   for (const auto& model : published) {

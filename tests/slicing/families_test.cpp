@@ -19,6 +19,7 @@
 #include "tests/support/error_bounds.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/matchers.h"
+#include "tests/support/places.h"
 #include "tests/support/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 
@@ -236,7 +237,7 @@ TEST_CASE("keys without their first step, as OPT's first files have them, are fo
 
 // ---- trained weights: tests/data/train_tiny_models.py
 
-const std::filesystem::path kData = SLICE_TEST_DATA_DIR;
+const std::filesystem::path kData = tests::data_directory();
 constexpr const char* kTrained[] = {"trained_opt", "trained_phi"};
 
 TEST_CASE("trained models give the logits and the 64 greedy tokens of Transformers") {

@@ -15,6 +15,7 @@
 #include "tests/support/error_bounds.h"
 #include "tests/support/matchers.h"
 #include "tests/support/own_text.h"
+#include "tests/support/places.h"
 #include "tests/support/tiny_model.h"
 #include "tests/support/two_ranks.h"
 
@@ -24,7 +25,7 @@ namespace {
 using at::Tensor;
 using namespace tests;
 
-const std::filesystem::path kData = SLICE_TEST_DATA_DIR;
+const std::filesystem::path kData = tests::data_directory();
 
 /// Mean loss of every window, (N), in nats a token.
 Tensor losses(const Model& model, const Tensor& text) {

@@ -12,6 +12,7 @@
 #include "libslice/slicing/detail/refit_model.h"
 #include "libslice/slicing/slice_model.h"
 #include "tests/support/own_text.h"
+#include "tests/support/places.h"
 
 namespace slice {
 namespace {
@@ -44,7 +45,7 @@ struct Worth {
 /// Losses of the dense model, of SliceGPT's, of a refit to which every direction matters alike, and
 /// of a whole one, at every site a quarter of the coordinates fewer.
 Worth worth_of(const std::string& name) {
-  const fs::path path = fs::path(SLICE_TEST_DATA_DIR) / name;
+  const fs::path path = tests::data_directory() / name;
   const Tensor text = text_of(path), tokens = text.slice(0, 0, kWindows),
                test = text.slice(0, kWindows);
   SliceOptions options{.head = HeadMode::kSlice};

@@ -8,13 +8,15 @@
 #include <optional>
 #include <string>
 
+#include "tests/support/places.h"
+
 namespace slice::tests {
 
 /// A file of the data beside the project ($LIBSLICE_SHARED_DATA, else ../shared/data), when it is
 /// there.
 inline std::optional<std::filesystem::path> shared_data(const std::string& relative) {
   const char* root = std::getenv("LIBSLICE_SHARED_DATA");
-  const std::filesystem::path source = LIBSLICE_SOURCE_DIR;
+  const std::filesystem::path source = source_directory();
   const auto path = (root ? std::filesystem::path(root) : source / "../shared/data") / relative;
   if (!std::filesystem::exists(path)) return std::nullopt;
   return path;
@@ -43,7 +45,7 @@ inline std::optional<std::string> shared_text(const std::string& relative) {
 /// The demo model ($LIBSLICE_DEPS, else .deps of the project), when it was set up.
 inline std::optional<std::filesystem::path> demo_model() {
   const char* root = std::getenv("LIBSLICE_DEPS");
-  const std::filesystem::path source = LIBSLICE_SOURCE_DIR;
+  const std::filesystem::path source = source_directory();
   const auto path = (root ? std::filesystem::path(root) : source / ".deps") /
                     "model/SmolLM2-135M-Instruct.Q4_1.gguf";
   if (!std::filesystem::exists(path)) return std::nullopt;

@@ -6,6 +6,7 @@
 
 #include "libslice/base/detail/file.h"
 #include "libslice/base/error.h"
+#include "tests/support/places.h"
 #include "tests/support/tokenizer_files.h"
 
 namespace slice::detail::jinja {
@@ -46,7 +47,7 @@ std::string refused(const std::string& source, const Variables& variables = {}) 
 }
 
 Json goldens() {
-  const std::string directory = SLICE_TEST_DATA_DIR;
+  const std::string directory = tests::data_directory().string();
   return Json::parse(read_text_file(directory + "/chat_templates.json"));
 }
 

@@ -13,6 +13,7 @@
 #include "libslice/text/tokenizer.h"
 #include "tests/support/gguf_writer.h"
 #include "tests/support/pieces_file.h"
+#include "tests/support/places.h"
 #include "tests/support/shared_data.h"
 #include "tests/support/tiny_vocabulary.h"
 #include "tests/support/tokenizer_files.h"
@@ -32,7 +33,7 @@ using TokenizerPointer = std::shared_ptr<const Tokenizer>;
 constexpr char kNeeds[] = "needs ../shared/data, the demo model and xz";
 
 std::string data_file(const std::string& name) {
-  std::ifstream file(SLICE_TEST_DATA_DIR "/" + name, std::ios::binary);
+  std::ifstream file(tests::data_directory() / name, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 

@@ -10,6 +10,7 @@
 #include "tests/support/heard_warnings.h"
 #include "tests/support/hostile_bytes.h"
 #include "tests/support/pieces_file.h"
+#include "tests/support/places.h"
 #include "tests/support/tiny_vocabulary.h"
 #include "tests/support/tokenizer_files.h"
 
@@ -224,7 +225,7 @@ TEST_CASE("a malformed or unsupported tokenizer.model is refused", "[tokenizer]"
 }
 
 TEST_CASE("no mutation of a tokenizer.model gets past the reader unnoticed", "[tokenizer]") {
-  std::ifstream stream(SLICE_TEST_DATA_DIR "/tiny_tokenizers/bytes.model", std::ios::binary);
+  std::ifstream stream(tests::data_directory() / "tiny_tokenizers/bytes.model", std::ios::binary);
   const std::string good(std::istreambuf_iterator<char>(stream), {});
   REQUIRE(good.size() > 10000);
   std::mt19937_64 random(3);
